@@ -1,0 +1,1 @@
+"""Messages, channels and groups, and the layers that carry them."""

@@ -1,0 +1,153 @@
+"""`Channel` and `Group`: what application code sends through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .delivery import Headers, Outgoing
+from .exceptions import ChannelFull
+from .outbox import current_outbox
+from .registry import DEFAULT_CHANNEL_LAYER, channel_layers
+
+
+class Channel:
+    """A named channel of a layer, to send messages to.
+
+    Args:
+        name: the channel's name.
+        alias: which configured layer it lives on.
+        channel_layer: the layer itself, instead of an alias.
+
+    Raises:
+        ValueError: the name is no text.
+    """
+
+    __slots__ = ("channel_layer", "name")
+
+    def __init__(self, name: str, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"a channel name is a str, not {type(name).__name__}: {name!r}")
+        self.name = name
+        self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
+
+    def send(self, content: dict[str, Any], immediately: bool = False) -> None:
+        """Send a message.
+
+        Inside a consumer the message is encoded now and sent when the consumer returns; it is dropped
+        if the consumer raises. Outside, or with ``immediately``, it is sent before this call returns.
+
+        Raises:
+            TypeError: the content is no dict or holds a value that cannot be carried.
+            ChannelFull, MessageTooLarge, LayerUnavailable: as `ChannelLayer.send`.
+        """
+        _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.name}>"
+
+
+class Group:
+    """A named group of channels of a layer.
+
+    Arguments and errors are those of `Channel`.
+    """
+
+    __slots__ = ("channel_layer", "name")
+
+    def __init__(self, name: str, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"a group name is a str, not {type(name).__name__}: {name!r}")
+        self.name = name
+        self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
+
+    def add(self, channel: Channel | str) -> None:
+        """Add a channel at once, or renew its membership."""
+        self.channel_layer.group_add(self.name, channel.name if isinstance(channel, Channel) else channel)
+
+    def discard(self, channel: Channel | str) -> None:
+        """Remove a channel at once; no error if it was no member."""
+        self.channel_layer.group_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
+
+    def send(self, content: dict[str, Any], immediately: bool = False) -> None:
+        """Send a message to every member; held back inside a consumer as `Channel.send` does.
+
+        Members whose channel is full miss the message.
+        """
+        _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name}>"
+
+
+def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
+    outbox = None if immediately else current_outbox()
+    if outbox is not None:
+        outbox.append((layer, item))
+    elif layer.send_many([item]):
+        raise ChannelFull(item.target)
+
+
+class Message:
+    """A received message, as consumers get it.
+
+    Attributes:
+        content: the message's dict; ``message["key"]``, ``in``, ``get``, ``keys``, ``values`` and
+            ``items`` read it too.
+        channel: the `Channel` it came from.
+        reply_channel: a `Channel` made from ``content["reply_channel"]``, or ``None``.
+        channel_layer: the layer it came through.
+        headers: what travelled beside the content, see `Headers`.
+    """
+
+    def __init__(
+        self,
+        content: dict[str, Any],
+        channel_name: str,
+        channel_layer: Any,
+        headers: Headers | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.content = content
+        self.channel = Channel(channel_name, channel_layer=channel_layer)
+        self.channel_layer = channel_layer
+        self.headers: Mapping[str, Any] = headers or {}
+        reply = content.get("reply_channel")
+        self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None
+
+    def __getitem__(self, key: str) -> Any:
+        return self.content[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.content[key] = value
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.content
+
+    def keys(self) -> Any:
+        """Keys of the content."""
+        return self.content.keys()
+
+    def values(self) -> Any:
+        """Values of the content."""
+        return self.content.values()
+
+    def items(self) -> Any:
+        """Pairs of the content."""
+        return self.content.items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Value of a key, or the default."""
+        return self.content.get(key, default)
+
+    def copy(self) -> Message:
+        """A message with a shallow copy of the content."""
+        return Message(self.content.copy(), self.channel.name, self.channel_layer, self.headers)
+
+    def __repr__(self) -> str:
+        return f"<Message on {self.channel.name}: {sorted(self.content)}>"

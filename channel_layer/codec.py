@@ -1,0 +1,142 @@
+"""Messages to bytes and back: the form in which every layer of this project carries them.
+
+A *body* is one message in msgpack. A *frame* is what lies on a channel: an array of four whose
+third element is the body, so that a body is encoded once, when the sender hands it over, and copied
+into any number of frames::
+
+    [DIRECT, local part, message, headers or nil]     for one channel
+    [GROUP,  group,      message, headers or nil]     for the members of a group in one process
+    [JOIN,   group,      local part, seconds]         tells the process of a new member
+    [LEAVE,  group,      local part, nil]             and of one that left
+
+Frames come from a broker that other programs can write to, so decoding trusts nothing: extension
+types, keys that are no text, nesting beyond `MAX_DEPTH` and lengths the data does not hold are
+refused with `BadFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
+integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans, ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgpack
+
+from .exceptions import InvalidMessage
+
+DIRECT: Final = 0
+GROUP: Final = 1
+JOIN: Final = 2
+LEAVE: Final = 3
+
+MAX_DEPTH: Final = 64
+"""Levels of nesting a message may have."""
+
+_packer_options: dict[str, Any] = {"use_bin_type": True}
+_NIL = msgpack.packb(None)
+_ARRAY_OF_4 = b"\x94"
+_SCALARS = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+class BadFrame(ValueError):
+    """Bytes on a channel that are no frame of ours."""
+
+
+def pack_body(message: Mapping[str, Any], target: str | None = None) -> bytes:
+    """Encode one message; raises `InvalidMessage` that names the offending value."""
+    if not isinstance(message, dict):
+        raise InvalidMessage(target, f"a message is a dict, not {type(message).__name__}")
+    for key, value in message.items():
+        if type(key) is not str:
+            raise InvalidMessage(target, f"key {key!r} is {type(key).__name__}; keys are text")
+        if type(value) not in _SCALARS:
+            _check(value, target, key, 1)
+    try:
+        return msgpack.packb(message, use_bin_type=True)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, OverflowError) as error:
+        _locate(message, target, "")
+        raise InvalidMessage(target, str(error)) from error
+
+
+def frame(kind: int, address: str, body: bytes, headers: Mapping[str, Any] | None = None) -> bytes:
+    """Put an encoded body into a frame."""
+    packed = _NIL if headers is None else msgpack.packb(headers, **_packer_options)
+    return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, msgpack.packb(address), body, packed)
+
+
+def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> bytes:
+    """A `JOIN` or `LEAVE` frame."""
+    return msgpack.packb((kind, group, local, seconds))  # type: ignore[no-any-return]
+
+
+def unpack_frame(data: bytes, max_size: int) -> list[Any]:
+    """Decode a frame into ``[kind, address, content, headers]``; raises `BadFrame`."""
+    if len(data) > max_size:
+        raise BadFrame(f"{len(data)} bytes, the limit is {max_size}")
+    try:
+        # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext)
+    except BadFrame:
+        raise
+    except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
+        raise BadFrame(f"not msgpack as we write it: {error}") from error
+    if type(value) is not list or len(value) != 4:
+        raise BadFrame("not an array of four")
+    kind, address, content, headers = value
+    if type(address) is not str:
+        raise BadFrame("the address is no text")
+    if kind == DIRECT or kind == GROUP:
+        if type(content) is not dict or not (headers is None or type(headers) is dict):
+            raise BadFrame("message or headers are no dict")
+        for key in content:
+            if type(key) is not str:
+                raise BadFrame("a key is no text")
+    elif kind == JOIN or kind == LEAVE:
+        if type(content) is not str:
+            raise BadFrame("the member is no text")
+    else:
+        raise BadFrame(f"unknown kind {kind!r}")
+    return value
+
+
+def _refuse_ext(code: int, data: bytes) -> Any:
+    raise BadFrame(f"extension type {code}")
+
+
+def _check(value: Any, target: str | None, path: str, depth: int) -> None:
+    """Refuse what msgpack would take and a reader could not: keys that are no text, endless depth."""
+    if depth > MAX_DEPTH:
+        raise InvalidMessage(target, f"{path!r} is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidMessage(target, f"key {key!r} in {path!r} is {type(key).__name__}; keys are text")
+            if type(item) not in _SCALARS:
+                _check(item, target, f"{path}.{key}", depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if type(item) not in _SCALARS:
+                _check(item, target, f"{path}[]", depth + 1)
+
+
+def _locate(value: Any, target: str | None, path: str) -> None:
+    """Find the value msgpack could not encode and say where it is."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _locate(item, target, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _locate(item, target, f"{path}[{index}]")
+    else:
+        try:
+            msgpack.packb(value, **_packer_options)
+        except OverflowError:
+            raise InvalidMessage(target, f"{path!r} is an integer of more than 64 bits") from None
+        except UnicodeEncodeError as error:
+            raise InvalidMessage(target, f"{path!r} is text that is no valid Unicode ({error.reason})") from None
+        except (TypeError, ValueError):
+            raise InvalidMessage(
+                target,
+                f"{path!r} is {type(value).__module__}.{type(value).__qualname__}, which a channel layer does not carry. "
+                "Convert it to text, bytes, numbers, lists or dicts first.",
+            ) from None

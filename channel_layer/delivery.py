@@ -1,0 +1,76 @@
+"""What goes into a layer and what comes out of it, in the batch forms of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypedDict
+
+
+class Headers(TypedDict, total=False):
+    """Facts about a message that travel beside its content, never inside it.
+
+    On the way to a worker ``turn`` says that the sender waits until this message was dealt with, and
+    ``state`` is what the sender keeps for its reply channel. The worker answers on the reply channel
+    with the same ``turn`` (it is over) and with ``state`` if it changed. ``tries`` counts how often
+    a consumer asked for the message to be delivered later.
+    """
+
+    turn: int
+    state: bytes
+    tries: int
+
+
+class Outgoing:
+    """A message on its way into a layer, already encoded.
+
+    Made by `ChannelLayer.prepare`, so that a sender learns of a bad message where it sends it and may
+    change its dict afterwards.
+
+    Attributes:
+        target: name of a channel, or of a group if ``group`` is true.
+        body: the message as `channel_layer.codec.pack_body` encodes it.
+        headers: see `Headers`.
+        group: whether ``target`` is a group.
+    """
+
+    __slots__ = ("body", "group", "headers", "target")
+
+    def __init__(self, target: str, body: bytes, headers: Mapping[str, Any] | None = None, group: bool = False) -> None:
+        self.target = target
+        self.body = body
+        self.headers = headers
+        self.group = group
+
+    def __repr__(self) -> str:
+        kind = "group" if self.group else "channel"
+        return f"<Outgoing {kind} {self.target} {len(self.body)} bytes>"
+
+
+class Delivery:
+    """A message that came out of a layer.
+
+    Attributes:
+        channel: the full channel name; for a message to a group the name up to and including ``!``.
+        message: the content. It belongs to the receiver, who may change it.
+        headers: see `Headers`; ``None`` if there are none.
+        members: ``None`` for a message to one channel. For a message to a group, the local parts of
+            those members of the group that belong to ``channel``, as they were when it was sent.
+    """
+
+    __slots__ = ("channel", "headers", "members", "message")
+
+    def __init__(
+        self,
+        channel: str,
+        message: dict[str, Any],
+        headers: dict[str, Any] | None = None,
+        members: Collection[str] | None = None,
+    ) -> None:
+        self.channel = channel
+        self.message = message
+        self.headers = headers
+        self.members = members
+
+    def __repr__(self) -> str:
+        to = "" if self.members is None else f" to {len(self.members)} members"
+        return f"<Delivery on {self.channel}{to}: {sorted(self.message)}>"

@@ -1,0 +1,98 @@
+"""The exceptions of a channel layer.
+
+::
+
+    ChannelLayerError
+    ├── ChannelFull                the channel holds as many messages as its capacity allows
+    ├── MessageTooLarge            the encoded message exceeds the layer's limit
+    ├── InvalidName (TypeError)    a channel or group name that breaks the rules
+    ├── InvalidMessage (TypeError) a message that cannot be carried
+    ├── LayerUnavailable           the broker cannot be reached, or did not answer in time
+    └── LayerConfigurationError    the configuration cannot work; the process should stop
+
+Every exception takes its facts as arguments and builds its text in ``__str__``.
+"""
+
+from __future__ import annotations
+
+
+class ChannelLayerError(Exception):
+    """Base class of everything a channel layer raises on purpose."""
+
+
+class ChannelFull(ChannelLayerError):
+    """The channel is at capacity; nothing was stored. Sending again later may succeed."""
+
+    def __init__(self, channel: str | None = None) -> None:
+        self.channel = channel
+        super().__init__(channel)
+
+    def __str__(self) -> str:
+        where = f"channel {self.channel!r}" if self.channel else "the channel"
+        return (
+            f"{where} is full: its readers do not keep up. "
+            "Start more workers, or raise its capacity in CHANNEL_LAYERS (CONFIG: channel_capacity)."
+        )
+
+
+class MessageTooLarge(ChannelLayerError):
+    """The encoded message is larger than the layer carries; nothing was stored."""
+
+    def __init__(self, channel: str | None = None, size: int = 0, limit: int = 0) -> None:
+        self.channel, self.size, self.limit = channel, size, limit
+        super().__init__(channel, size, limit)
+
+    def __str__(self) -> str:
+        return (
+            f"message for {self.channel!r} is too large: {self.size} bytes encoded, the limit is {self.limit}. "
+            "Send it in parts, or send a reference to where it is stored."
+        )
+
+
+class InvalidName(ChannelLayerError, TypeError):
+    """A channel or group name of the wrong type or with characters that are not allowed."""
+
+    def __init__(self, kind: str, name: object, reason: str) -> None:
+        self.kind, self.name, self.reason = kind, name, reason
+        super().__init__(kind, name, reason)
+
+    def __str__(self) -> str:
+        return f"invalid {self.kind} name {self.name!r}: {self.reason}"
+
+
+class InvalidMessage(ChannelLayerError, TypeError):
+    """A message that is no dict, or holds a value that cannot be carried."""
+
+    def __init__(self, target: str | None, reason: str) -> None:
+        self.target, self.reason = target, reason
+        super().__init__(target, reason)
+
+    def __str__(self) -> str:
+        where = f" for {self.target!r}" if self.target else ""
+        return f"cannot send the message{where}: {self.reason}"
+
+
+class LayerUnavailable(ChannelLayerError):
+    """The broker is away or too slow.
+
+    A send that raises this may or may not have been stored: it is never repeated by the layer,
+    because repeating it could deliver a message twice.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(where, reason)
+
+    def __str__(self) -> str:
+        return f"channel layer at {self.where} is unavailable: {self.reason}"
+
+
+class LayerConfigurationError(ChannelLayerError):
+    """The layer's configuration cannot work; the text says what to change."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason

@@ -1,0 +1,340 @@
+"""The contract of a channel layer.
+
+A layer carries messages on named channels between processes and keeps groups of channels. What it
+promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this project's architecture):
+
+* **At most once.** A message is handed to one receiver, once, or is lost; never twice. A layer never
+  repeats a send or a receive whose outcome it does not know; it counts it in `Counters`.
+* **Order.** Messages of one channel reach a single receiver in the order in which they were sent.
+* **Expiry.** A message not received within ``expiry`` seconds is gone.
+* **Capacity.** A channel holds so many messages; beyond it `ChannelFull`.
+* **Fairness.** A receiver that names several channels serves them all, however busy one is.
+* **No aliasing.** Messages are encoded when they are handed over.
+
+There is one sync and one async side. Sync calls may be made from any thread and may block as long as
+the layer's timeouts allow; async calls belong to one event loop at a time. Cancelling an async send
+leaves open whether it happened; cancelling an async receive may lose what it was about to return.
+
+A backend subclasses `ChannelLayer` and fills in the abstract methods: moving frames in batches, and
+the shared record of memberships. Everything else is here. `channel_layer.conformance` tests it.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from . import codec, names
+from .capacity import CapacityRules
+from .delivery import Delivery, Outgoing
+from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge
+from .members import MembershipIndex
+
+BLOCK_SECONDS = 5.0
+"""How long ``receive(block=True)`` waits before it returns ``(None, None)``."""
+
+
+@dataclass
+class Counters:
+    """What this layer object lost or dropped, since it was made. Plain numbers, read them any time."""
+
+    expired: int = 0
+    bad_frames: int = 0
+    possible_losses: int = 0
+    group_full: int = 0
+
+
+class ChannelLayer(ABC):
+    """Base class of every layer.
+
+    Args:
+        expiry: seconds a message waits for a receiver.
+        group_expiry: seconds a membership lasts unless it is renewed by adding again.
+        capacity: messages a channel may hold.
+        channel_capacity: name, glob or compiled regular expression → capacity; first match wins.
+        max_message_size: bytes of an encoded message.
+
+    Raises:
+        LayerConfigurationError: for a value that cannot work, with its name.
+    """
+
+    ChannelFull: ClassVar[type[ChannelFull]] = ChannelFull
+    MessageTooLarge: ClassVar[type[MessageTooLarge]] = MessageTooLarge
+
+    extensions: ClassVar[tuple[str, ...]] = ("groups", "flush", "statistics", "async")
+
+    local_only: ClassVar[bool] = False
+    """Whether the layer reaches no further than this process."""
+
+    def __init__(
+        self,
+        *,
+        expiry: float = 60,
+        group_expiry: int = 86_400,
+        capacity: int = 10_000,
+        channel_capacity: Mapping[Any, int] | None = None,
+        max_message_size: int = 1_310_720,
+    ) -> None:
+        self.expiry = _seconds("expiry", expiry)
+        self.group_expiry = _seconds("group_expiry", group_expiry)
+        self.max_message_size = int(_seconds("max_message_size", max_message_size))
+        self.capacity = CapacityRules(capacity, channel_capacity)
+        self.counters = Counters()
+        self.index = MembershipIndex()
+        self._expanded: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
+        self._expanded_lock = threading.Lock()
+
+    # -- one message at a time -------------------------------------------------------------------
+
+    def send(self, channel: str, message: dict[str, Any]) -> None:
+        """Send one message.
+
+        Raises:
+            ChannelFull: the channel is at capacity.
+            MessageTooLarge, InvalidName, InvalidMessage: nothing was sent.
+            LayerUnavailable: it may or may not have been sent.
+        """
+        if self.send_many([self.prepare(channel, message)]):
+            raise ChannelFull(channel)
+
+    async def asend(self, channel: str, message: dict[str, Any]) -> None:
+        """Async form of `send`."""
+        if await self.asend_many([self.prepare(channel, message)]):
+            raise ChannelFull(channel)
+
+    def send_group(self, group: str, message: dict[str, Any]) -> None:
+        """Send to every member of a group; members whose channel is full miss it (counted)."""
+        self.send_many([self.prepare(group, message, group=True)])
+
+    async def asend_group(self, group: str, message: dict[str, Any]) -> None:
+        """Async form of `send_group`."""
+        await self.asend_many([self.prepare(group, message, group=True)])
+
+    def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]:
+        """Receive one message from any of the channels.
+
+        Process-specific channels are named up to and including their ``!``. A message to a group
+        comes once for each member. Do not mix with the batch forms on the same channel.
+
+        Returns:
+            (full channel name, message), or (None, None) if there is none. With ``block`` it waits
+            up to `BLOCK_SECONDS` first.
+        """
+        ready = self._take_expanded(channels)
+        if ready is None:
+            deliveries = self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0)
+            ready = self._expand(deliveries, channels)
+        return ready if ready is not None else (None, None)
+
+    async def areceive(
+        self, channels: Sequence[str], timeout: float = BLOCK_SECONDS
+    ) -> tuple[str | None, dict[str, Any] | None]:
+        """Async form of `receive`; waits up to ``timeout`` seconds."""
+        ready = self._take_expanded(channels)
+        if ready is None:
+            ready = self._expand(await self.areceive_many(channels, limit=1, timeout=timeout), channels)
+        return ready if ready is not None else (None, None)
+
+    def new_channel(self, pattern: str) -> str:
+        """A new, unguessable channel name for a pattern that ends with ``!`` or ``?``."""
+        return names.new_name(pattern)
+
+    def prepare(
+        self,
+        target: str,
+        message: dict[str, Any],
+        headers: Mapping[str, Any] | None = None,
+        group: bool = False,
+    ) -> Outgoing:
+        """Check and encode a message for the batch forms. Does no I/O.
+
+        Raises:
+            InvalidName, InvalidMessage, MessageTooLarge
+        """
+        (names.check_group if group else names.check_channel)(target)
+        body = codec.pack_body(message, target)
+        if len(body) > self.max_message_size:
+            raise MessageTooLarge(target, len(body), self.max_message_size)
+        return Outgoing(target, body, headers, group)
+
+    # -- batches: what a backend provides --------------------------------------------------------
+
+    @abstractmethod
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """Send prepared messages, in order per channel.
+
+        Returns:
+            Those refused because their channel is full. If one message for a channel is refused, so
+            are all later ones of the batch for that channel: order is kept when they are sent again.
+            Messages to groups are never refused.
+
+        Raises:
+            LayerUnavailable: each of them may or may not have been sent.
+        """
+
+    @abstractmethod
+    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """Async form of `send_many`."""
+
+    @abstractmethod
+    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """Receive up to ``limit`` messages, all from one of the channels.
+
+        Args:
+            channels: names to receive from; process-specific ones up to and including ``!``.
+            limit: most messages to take. What is taken is this caller's to deal with.
+            timeout: seconds to wait for the first message; 0 does not wait.
+
+        Returns:
+            What was there, oldest first; empty after the timeout, after `interrupt`, or if all that
+            was taken had expired.
+
+        Raises:
+            LayerUnavailable
+        """
+
+    @abstractmethod
+    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """Async form of `receive_many`."""
+
+    def interrupt(self) -> None:
+        """Make `receive_many` calls that wait in other threads return soon, losing nothing.
+
+        Calls that start afterwards are not affected. A backend without this waits for the timeout.
+        """
+
+    def put_back(self, channel: str, items: Sequence[Delivery]) -> None:
+        """Put received messages that nobody has touched back to the front of ``channel``.
+
+        For a receiver that took several at once and cannot get to them. They keep their order and
+        their headers and get a new expiry time. Capacity does not apply: they had their place.
+        """
+        outgoing = [self.prepare(channel, item.message, item.headers) for item in items]
+        self._put_front(channel, outgoing)
+
+    @abstractmethod
+    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
+        """Store prepared messages at the front of a channel, the first of them foremost."""
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def group_add(self, group: str, channel: str) -> None:
+        """Add a channel to a group, or renew its membership for ``group_expiry`` seconds."""
+
+    @abstractmethod
+    async def agroup_add(self, group: str, channel: str) -> None:
+        """Async form of `group_add`."""
+
+    @abstractmethod
+    def group_discard(self, group: str, channel: str) -> None:
+        """Remove a channel from a group; no error if it was not in it."""
+
+    @abstractmethod
+    async def agroup_discard(self, group: str, channel: str) -> None:
+        """Async form of `group_discard`."""
+
+    @abstractmethod
+    def group_channels(self, group: str) -> list[str]:
+        """Full names of all members, in no order."""
+
+    @abstractmethod
+    async def aforget(self, channels: Iterable[str]) -> None:
+        """Remove process-specific channels that are gone from every group their process knows.
+
+        For the process that reads them, when connections close. Local at once, in the shared record
+        when the call returns.
+        """
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Remove all messages, groups and statistics of this layer (of its prefix, not more)."""
+
+    @abstractmethod
+    def global_statistics(self) -> dict[str, Any]:
+        """``messages_count``, ``messages_count_per_second``, ``channel_full_count`` of all channels."""
+
+    @abstractmethod
+    def channel_statistics(self, channel: str) -> dict[str, Any]:
+        """The same for one channel, and ``messages_pending``, ``messages_max_age`` (seconds)."""
+
+    def check(self) -> None:
+        """Reach for the broker once. Blocks for at most the connect timeout.
+
+        Raises:
+            LayerUnavailable: it cannot be reached.
+            LayerConfigurationError: it was reached and cannot be used, for example its version.
+        """
+
+    def close(self) -> None:
+        """Release what the sync side holds. The layer can be used again afterwards."""
+
+    async def aclose(self) -> None:
+        """Release what the async side holds in this event loop."""
+
+    def describe(self) -> str:
+        """Where this layer lives, for start-up lines and logs; never with a password."""
+        return type(self).__name__
+
+    # -- shared by the backends ------------------------------------------------------------------
+
+    def open_frames(self, reader: str, frames: Iterable[bytes]) -> list[Delivery]:
+        """Turn frames taken from ``reader``'s queue, expired ones already gone, into deliveries."""
+        deliveries = []
+        limit = self.max_message_size + 65_536
+        for data in frames:
+            try:
+                kind, address, content, rest = codec.unpack_frame(data, limit)
+            except codec.BadFrame:
+                self.counters.bad_frames += 1
+                continue
+            if kind == codec.DIRECT:
+                deliveries.append(Delivery(reader + address, content, rest))
+            elif kind == codec.GROUP:
+                members = self.index.members(reader, address)
+                if members:
+                    deliveries.append(Delivery(reader, content, rest, members))
+            elif kind == codec.JOIN:
+                self.index.join(reader, address, content, rest if isinstance(rest, int) else self.group_expiry)
+            else:
+                self.index.leave(reader, address, content)
+        return deliveries
+
+    def _take_expanded(self, channels: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+        if self._expanded:
+            with self._expanded_lock:
+                for name in channels:
+                    waiting = self._expanded.get(name)
+                    if waiting:
+                        first = waiting.popleft()
+                        if not waiting:
+                            del self._expanded[name]
+                        return first
+        return None
+
+    def _expand(
+        self, deliveries: Sequence[Delivery], channels: Sequence[str]
+    ) -> tuple[str, dict[str, Any]] | None:
+        with self._expanded_lock:
+            for delivery in deliveries:
+                if delivery.members is None:
+                    pairs = [(delivery.channel, delivery.message)]
+                    reader = names.split(delivery.channel)[0]
+                else:
+                    reader = delivery.channel
+                    pairs = [(reader + local, copy.deepcopy(delivery.message)) for local in delivery.members]
+                self._expanded.setdefault(reader, deque()).extend(pairs)
+        return self._take_expanded(channels)
+
+
+def _seconds(name: str, value: Any) -> Any:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+        raise LayerConfigurationError(f"{name} must be a number above 0, not {value!r}")
+    return value

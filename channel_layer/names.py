@@ -1,0 +1,76 @@
+"""Rules for channel and group names (ASGI 1 draft, "Channels" and "Groups").
+
+A name consists of ASCII letters, digits, ``-``, ``_`` and ``.``. A channel name may hold one ``?``
+(a single-reader channel) or one ``!`` (a process-specific channel: the part up to and including the
+``!`` names the process that reads it, the *local part* behind it is for that process to interpret).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from .exceptions import InvalidName
+
+MAX_NAME_LENGTH = 200
+"""Longest allowed name in characters; the draft asks for at least 100."""
+
+_SEND = re.compile(r"[a-zA-Z0-9\-_.]+(?:[?!][a-zA-Z0-9\-_.]+)?\Z").match
+_RECEIVE = re.compile(r"[a-zA-Z0-9\-_.]+(?:!|\?[a-zA-Z0-9\-_.]+)?\Z").match
+_GROUP = re.compile(r"[a-zA-Z0-9\-_.]+\Z").match
+_PATTERN = re.compile(r"[a-zA-Z0-9\-_.]+[?!]\Z").match
+
+_ALPHABET = "ASCII letters, digits, '-', '_' and '.'"
+
+
+def check_channel(name: object) -> str:
+    """Return ``name`` if a message can be sent to it, else raise `InvalidName`."""
+    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _SEND(name):
+        return name
+    raise _complaint("channel", name, f"use {_ALPHABET}, with at most one '?' or '!' and something behind it")
+
+
+def check_receive(name: object) -> str:
+    """Return ``name`` if it can be received from: process-specific names end with their ``!``."""
+    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _RECEIVE(name):
+        return name
+    if type(name) is str and "!" in name and not name.endswith("!"):
+        raise InvalidName("channel", name, "receive on a process-specific channel takes the name up to and including '!'")
+    raise _complaint("channel", name, f"use {_ALPHABET}")
+
+
+def check_group(name: object) -> str:
+    """Return ``name`` if it is a valid group name, else raise `InvalidName`."""
+    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _GROUP(name):
+        return name
+    raise _complaint("group", name, f"use {_ALPHABET}")
+
+
+def new_name(pattern: object) -> str:
+    """Return a new channel name for a pattern that ends with ``!`` or ``?``.
+
+    The random part has 128 bits from the operating system, so that a name cannot be guessed.
+    """
+    if type(pattern) is not str or not _PATTERN(pattern):
+        raise _complaint("channel pattern", pattern, "a pattern ends with '!' or '?', for example 'http.response!'")
+    return pattern + secrets.token_urlsafe(16)
+
+
+def split(channel: str) -> tuple[str, str]:
+    """Split a channel name into the name its reader listens on and the local part.
+
+    >>> split("daphne.x!abc")
+    ('daphne.x!', 'abc')
+    >>> split("websocket.receive")
+    ('websocket.receive', '')
+    """
+    head, mark, local = channel.partition("!")
+    return (head + mark, local) if mark else (channel, "")
+
+
+def _complaint(kind: str, name: object, rule: str) -> InvalidName:
+    if not isinstance(name, str):
+        return InvalidName(kind, name, f"a name is a str, not {type(name).__name__}")
+    if len(name) > MAX_NAME_LENGTH:
+        return InvalidName(kind, name, f"it has {len(name)} characters, the limit is {MAX_NAME_LENGTH}")
+    return InvalidName(kind, name, rule)

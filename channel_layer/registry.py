@@ -1,0 +1,56 @@
+"""The named layers of a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .exceptions import LayerConfigurationError
+
+DEFAULT_CHANNEL_LAYER = "default"
+
+
+class LayerRegistry:
+    """Alias → layer, each made on first use.
+
+    Thread-safe. Who knows the configuration (a framework's settings) sets `factory`, a callable that
+    takes an alias and returns a layer or raises for an alias it does not know.
+    """
+
+    def __init__(self, factory: Callable[[str], Any] | None = None) -> None:
+        self.factory = factory
+        self._layers: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def __getitem__(self, alias: str) -> Any:
+        layer = self._layers.get(alias)
+        if layer is not None:
+            return layer
+        with self._lock:
+            if alias not in self._layers:
+                if self.factory is None:
+                    raise LayerConfigurationError(
+                        f"no channel layer {alias!r}: nothing is configured. Set one with "
+                        "channel_layer.registry.channel_layers.set(alias, layer), or configure CHANNEL_LAYERS in Django."
+                    )
+                self._layers[alias] = self.factory(alias)
+            return self._layers[alias]
+
+    def __contains__(self, alias: str) -> bool:
+        return alias in self._layers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._layers))
+
+    def set(self, alias: str, layer: Any | None) -> Any | None:
+        """Put a layer under an alias (``None`` removes it) and return what was there before."""
+        with self._lock:
+            before = self._layers.pop(alias, None)
+            if layer is not None:
+                self._layers[alias] = layer
+            return before
+
+
+channel_layers = LayerRegistry()
+"""The process-wide registry that `Channel` and `Group` look aliases up in."""
