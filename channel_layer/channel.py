@@ -104,6 +104,8 @@ class Message:
         reply_channel: a `Channel` made from ``content["reply_channel"]``, or ``None``.
         channel_layer: the layer it came through.
         headers: what travelled beside the content, see `Headers`.
+        state: what the sender of the message keeps for its reply channel, as bytes, or ``None``. Set
+            it to have the sender keep something else from now on; see `carries_state`.
     """
 
     def __init__(
@@ -117,8 +119,14 @@ class Message:
         self.channel = Channel(channel_name, channel_layer=channel_layer)
         self.channel_layer = channel_layer
         self.headers: Mapping[str, Any] = headers or {}
+        self.state: bytes | None = self.headers.get("state")
         reply = content.get("reply_channel")
         self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether the sender waits for the end of this turn and then takes `state` back."""
+        return "turn" in self.headers
 
     def __getitem__(self, key: str) -> Any:
         return self.content[key]
