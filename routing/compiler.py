@@ -1,0 +1,111 @@
+"""From routes as written to the tree that is matched: resolve, check, sort by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from .exceptions import RoutingError
+from .filters import Filter, compile_filters
+from .resolve import resolve
+from .routes import Include, Route, RouteClass
+from .signature import complaint, describe
+
+
+class Leaf(NamedTuple):
+    """A consumer behind its filters."""
+
+    filters: tuple[Filter, ...]
+    consumer: Any
+
+
+class Branch(NamedTuple):
+    """Included routes of one channel behind the filters that cut."""
+
+    filters: tuple[Filter, ...]
+    children: tuple[Any, ...]
+
+
+Node = Leaf | Branch
+Tree = dict[str, list[Node]]
+
+
+class Trail(NamedTuple):
+    """How a routing was reached: for errors, for circles, and for the groups collected on the way."""
+
+    where: str
+    paths: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
+    """The entries of a routing given as list, dict or dotted path."""
+    if isinstance(routing, str):
+        if routing in trail.paths:
+            raise RoutingError(trail.where, f"the routing {routing!r} includes itself")
+        found = resolve(routing, trail.where)
+        if isinstance(found, str):
+            raise RoutingError(trail.where, f"{routing!r} is text; it must be a list of routes or a dict")
+        return entries(found, trail._replace(where=routing, paths=(*trail.paths, routing)))
+    if isinstance(routing, Mapping):
+        return [Route(channel, consumer) for channel, consumer in routing.items()], trail
+    if isinstance(routing, Iterable) and not isinstance(routing, (bytes, bytearray)):
+        return list(routing), trail
+    raise RoutingError(
+        trail.where, f"a routing is a list of routes, a dict or a dotted path to either, not {describe_value(routing)}"
+    )
+
+
+def compile_entry(entry: Any, trail: Trail) -> Tree:
+    """Compile one entry of a routing."""
+    where = f"{entry!r} in {trail.where}"
+    if isinstance(entry, Include):
+        return _compile_include(entry, trail, where)
+    if isinstance(entry, RouteClass):
+        consumer = _consumer(entry.consumer, where)
+        channels = _channels_of(consumer, where)
+    elif isinstance(entry, Route):
+        if not isinstance(entry.channel, str) or not entry.channel:
+            raise RoutingError(where, f"the channel is a name, not {describe_value(entry.channel)}")
+        consumer = _consumer(entry.consumer, where)
+        channels = [entry.channel]
+    else:
+        raise RoutingError(trail.where, f"{describe_value(entry)} is no route; use route(), route_class() or include()")
+    filters = compile_filters(entry.filters, where)
+    problem = complaint(consumer, dict.fromkeys((*trail.groups, *(name for part in filters for name in part.groups))))
+    if problem:
+        raise RoutingError(where, problem)
+    return {channel: [Leaf(filters, consumer)] for channel in channels}
+
+
+def describe_value(value: Any) -> str:
+    """A value and its type, short."""
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def _compile_include(entry: Include, trail: Trail, where: str) -> Tree:
+    filters = compile_filters(entry.filters, where)
+    groups = (*trail.groups, *(name for part in filters for name in part.groups))
+    inner, below = entries(entry.routing, trail._replace(where=where, groups=groups))
+    tree: Tree = {}
+    for child in inner:
+        for channel, nodes in compile_entry(child, below).items():
+            tree.setdefault(channel, []).extend(nodes)
+    if not filters:
+        return tree
+    return {channel: [Branch(filters, tuple(nodes))] for channel, nodes in tree.items()}
+
+
+def _consumer(given: Any, where: str) -> Any:
+    consumer = resolve(given, where) if isinstance(given, str) else given
+    if not callable(consumer):
+        raise RoutingError(where, f"the consumer must be callable, {describe_value(consumer)} is not")
+    return consumer
+
+
+def _channels_of(consumer: Any, where: str) -> list[str]:
+    names = getattr(consumer, "channel_names", None)
+    if not callable(names):
+        raise RoutingError(where, f"{describe(consumer)} has no method channel_names(); use route() for functions")
+    return sorted(names())

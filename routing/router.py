@@ -1,0 +1,117 @@
+"""`Router`: finds the consumer for a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .compiler import Branch, Leaf, Node, Trail, Tree, compile_entry, entries
+from .filters import Filter, as_text
+from .routes import Route
+
+
+class Router:
+    """A routing, resolved, compiled and grouped by channel.
+
+    `match` may be called from any thread; `add_route` belongs to start-up.
+
+    Args:
+        routing: a list of `route`, `route_class` and `include`; a dict ``{channel: consumer}``; or a
+            dotted path to either.
+
+    Raises:
+        RoutingError: a route cannot work; the text names it.
+    """
+
+    def __init__(self, routing: Any = ()) -> None:
+        self._tree: Tree = {}
+        given, trail = entries(routing, Trail("the routing"))
+        for entry in given:
+            self._add(entry, trail)
+
+    def add_route(self, entry: Any) -> None:
+        """Add a route, class route or include behind those already there; raises `RoutingError`."""
+        self._add(entry, Trail("add_route()"))
+
+    @property
+    def channels(self) -> set[str]:
+        """Names of all channels that some route listens on."""
+        return set(self._tree)
+
+    def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
+        """Find the first route that takes a message.
+
+        Args:
+            message: anything with ``channel.name`` and ``get(key, default)``.
+
+        Returns:
+            The consumer and its keyword arguments, or ``None``.
+        """
+        nodes = self._tree.get(message.channel.name)
+        return None if nodes is None else _first(nodes, message, {}, {})
+
+    def check_default(self, http_consumer: Any = None) -> None:
+        """Add what happens to HTTP and WebSocket messages that no other route takes.
+
+        Args:
+            http_consumer: gets ``http.request``; without it such requests stay unrouted.
+
+        ``websocket.connect`` is accepted, ``websocket.receive`` and ``.disconnect`` are ignored.
+        """
+        if http_consumer is not None:
+            self.add_route(Route("http.request", http_consumer))
+        self.add_route(Route("websocket.connect", accept))
+        self.add_route(Route("websocket.receive", ignore))
+        self.add_route(Route("websocket.disconnect", ignore))
+
+    def _add(self, entry: Any, trail: Trail) -> None:
+        for channel, nodes in compile_entry(entry, trail).items():
+            self._tree.setdefault(channel, []).extend(nodes)
+
+
+def accept(message: Any) -> None:
+    """Accept a WebSocket that no route is interested in."""
+    message.reply_channel.send({"accept": True})
+
+
+def ignore(message: Any) -> None:
+    """Do nothing with a message."""
+
+
+def _first(
+    nodes: Iterable[Node], message: Any, cut: Mapping[str, str], outer: dict[str, Any]
+) -> tuple[Any, dict[str, Any]] | None:
+    for node in nodes:
+        if type(node) is Leaf:
+            found = _pass(node.filters, message, cut, outer, None)
+            if found is not None:
+                return node.consumer, found
+        elif type(node) is Branch:
+            rest = dict(cut)
+            groups = _pass(node.filters, message, cut, outer, rest)
+            if groups is not None:
+                inner = _first(node.children, message, rest, groups)
+                if inner is not None:
+                    return inner
+    return None
+
+
+def _pass(
+    filters: tuple[Filter, ...],
+    message: Any,
+    cut: Mapping[str, str],
+    outer: dict[str, Any],
+    rest: dict[str, str] | None,
+) -> dict[str, Any] | None:
+    """Collect the named groups, ``None`` if a filter does not match; into ``rest`` goes what is left."""
+    groups = outer.copy()
+    for key, match, names in filters:
+        text = cut.get(key) if key in cut else as_text(message.get(key))
+        found = None if text is None else match(text)
+        if found is None:
+            return None
+        if names:
+            groups.update(found.groupdict())
+        if rest is not None and text is not None:
+            rest[key] = text[found.end() :]
+    return groups

@@ -1,0 +1,75 @@
+"""What a project writes in its routing: `route`, `route_class`, `include`.
+
+These objects only record. Paths are resolved, patterns compiled and consumers checked when a `Router`
+is built from them, which is at start-up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Route:
+    """Messages of one channel that pass the filters go to a consumer.
+
+    Args:
+        channel: name of the channel.
+        consumer: a callable ``(message, **named groups)``, sync or async, or its dotted path.
+        filters: message key → regular expression, matched from the start of the key's value. Named
+            groups become keyword arguments of the consumer. A message without the key does not match.
+    """
+
+    def __init__(self, channel: str, consumer: Any, **filters: Any) -> None:
+        self.channel = channel
+        self.consumer = consumer
+        self.filters = filters
+
+    def __repr__(self) -> str:
+        return f"route({_call(repr(self.channel), self.consumer, self.filters)})"
+
+
+class RouteClass:
+    """Messages of every channel that a consumer class names go to it.
+
+    Args:
+        consumer: a class with a method ``channel_names()``, or its dotted path.
+        filters: as those of `Route`.
+    """
+
+    def __init__(self, consumer: Any, **filters: Any) -> None:
+        self.consumer = consumer
+        self.filters = filters
+
+    def __repr__(self) -> str:
+        return f"route_class({_call(None, self.consumer, self.filters)})"
+
+
+class Include:
+    """Another routing, for messages that pass the filters.
+
+    What a filter matched is cut off the front of the value before the included routes see it, and its
+    named groups are added to theirs; the inner one wins where both have a name.
+
+    Args:
+        routing: a list, a dict ``{channel: consumer}``, or a dotted path to either.
+        filters: as those of `Route`.
+    """
+
+    def __init__(self, routing: Any, **filters: Any) -> None:
+        self.routing = routing
+        self.filters = filters
+
+    def __repr__(self) -> str:
+        what = self.routing if isinstance(self.routing, str) else f"<{type(self.routing).__name__}>"
+        return f"include({_call(None, what, self.filters)})"
+
+
+def _call(channel: str | None, what: Any, filters: dict[str, Any]) -> str:
+    name = getattr(what, "__qualname__", None)
+    shown = f"{what.__module__}.{name}" if name else what if str(what).startswith("<") else repr(what)
+    return ", ".join([*([channel] if channel else []), shown, *(f"{key}={value!r}" for key, value in filters.items())])
+
+
+route = Route
+route_class = RouteClass
+include = Include
