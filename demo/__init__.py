@@ -1,0 +1,1 @@
+"""The demonstration project: what an application on Millrace looks like."""

@@ -1,0 +1,1 @@
+"""Chat rooms: everybody in a room sees a new message at once."""
