@@ -75,13 +75,14 @@ class InvalidMessage(ChannelLayerError, TypeError):
 class LayerUnavailable(ChannelLayerError):
     """The broker is away or too slow.
 
-    A send that raises this may or may not have been stored: it is never repeated by the layer,
-    because repeating it could deliver a message twice.
+    A call that raises this is never repeated by the layer, because repeating it could deliver a
+    message twice. ``uncertain`` says whether it may have had an effect; if it is false, nothing
+    happened and the caller may try again.
     """
 
-    def __init__(self, where: str, reason: str) -> None:
-        self.where, self.reason = where, reason
-        super().__init__(where, reason)
+    def __init__(self, where: str, reason: str, uncertain: bool = True) -> None:
+        self.where, self.reason, self.uncertain = where, reason, uncertain
+        super().__init__(where, reason, uncertain)
 
     def __str__(self) -> str:
         return f"channel layer at {self.where} is unavailable: {self.reason}"

@@ -1,0 +1,5 @@
+"""The Redis layer."""
+
+from .layer import RedisChannelLayer
+
+__all__ = ["RedisChannelLayer"]

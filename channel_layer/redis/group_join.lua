@@ -1,0 +1,30 @@
+-- Add a channel to a group and tell its process.
+--
+-- KEYS[1]   zset    readers of the group on this server
+-- KEYS[2]   zset    members of the group in this process: local part → when it expires
+-- KEYS[3]   string  presence of the reader: its capacity
+-- KEYS[4]   list    queue of the reader
+-- ARGV[1]   the reader
+-- ARGV[2]   local part, empty for an ordinary channel
+-- ARGV[3]   milliseconds the membership lasts
+-- ARGV[4]   capacity of the reader
+-- ARGV[5]   milliseconds presence lasts without renewal
+-- ARGV[6]   milliseconds a message lives
+-- ARGV[7]   frame that tells the process, or empty
+
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + now[2] / 1000
+local expires = ms + ARGV[3]
+redis.call('ZADD', KEYS[1], 'GT', expires, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if ARGV[2] == '' then
+    redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+else
+    redis.call('SET', KEYS[3], ARGV[4], 'NX', 'PX', ARGV[5])
+    redis.call('ZADD', KEYS[2], expires, ARGV[2])
+    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+if ARGV[7] ~= '' then
+    redis.call('RPUSH', KEYS[4], struct.pack('>d', expires) .. ARGV[7])
+    redis.call('PEXPIRE', KEYS[4], ARGV[6] + 10000)
+end

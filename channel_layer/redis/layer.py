@@ -1,0 +1,367 @@
+"""The production layer: Redis 7 or later, or Valkey."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+from .. import names
+from ..delivery import Delivery, Outgoing
+from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..layer import ChannelLayer
+from .async_driver import AsyncDriver
+from .errors import is_unblocked, raise_replies
+from .hosts import BLOCK_SECONDS, parse_hosts
+from .plan import Planner
+from .presence import Presence
+from .scripts import Call, plain
+from .sync_driver import SyncConnection, SyncDriver
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_BLOCK = 0.001
+"""Seconds; in ``BLMPOP`` 0 would mean for ever."""
+
+ANSWER_SECONDS = 0.05
+"""With several servers, how long a receive that does not block waits for their answers."""
+
+SHARD_PAUSE = 1.0
+"""Seconds for which a receiver leaves a server alone that it could not reach, if it has others."""
+
+
+class More(IntEnum):
+    """What to do when a pop brought nothing to deliver."""
+
+    LATER = 0
+    """There was nothing: wait for the rest of the time."""
+    NOW = 1
+    """There was something, but expired or for the membership index: look again at once."""
+    NEVER = 2
+    """Somebody interrupted: return."""
+
+
+class RedisChannelLayer(ChannelLayer):
+    """Channels as Redis lists; see `channel_layer.redis.plan` for the keys.
+
+    Args:
+        hosts: servers, each a URL, a ``(host, port)`` pair or a dict of redis-py arguments. Channels
+            are spread over several by consistent hashing; all processes need the same list.
+        prefix: in front of every key, so that projects can share a server.
+        connection_kwargs: more arguments for redis-py's connections.
+        symmetric_encryption_keys: not supported yet; refused rather than ignored.
+        options: those of `ChannelLayer`.
+
+    No call is repeated by this layer: connections are opened anew after an error, but a send or a
+    receive whose answer was lost raises `LayerUnavailable` and is counted in ``possible_losses``.
+    Times are the server's, so clocks of the machines around it do not matter.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: Any = None,
+        prefix: str = "asgi:",
+        connection_kwargs: Mapping[str, Any] | None = None,
+        symmetric_encryption_keys: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if symmetric_encryption_keys:
+            raise LayerConfigurationError(
+                "symmetric_encryption_keys is not supported yet. Remove it and reach Redis over TLS (rediss://)."
+            )
+        self._hosts = parse_hosts(hosts, connection_kwargs)
+        self.prefix = prefix
+        self._plan = Planner([host.name for host in self._hosts], prefix, self.expiry, self.group_expiry, self.capacity)
+        self._presence = Presence(self._plan, self.index)
+        self._sync = SyncDriver(self._hosts)
+        self._async = AsyncDriver(self._hosts)
+        self._down: dict[int, float] = {}
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_many`; one round trip per server, at most 4 s each."""
+        plan = self._plan.send(items)
+        refused: list[Outgoing] = []
+        for shard, calls in plan.calls.items():
+            with self._counting_losses(len(items)):
+                replies = self._run_all(shard, calls)
+            refused += self._settle(plan.finish(shard, replies))
+        return refused
+
+    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_many`."""
+        plan = self._plan.send(items)
+        refused: list[Outgoing] = []
+        for shard, calls in plan.calls.items():
+            with self._counting_losses(len(items)):
+                replies = await self._arun_all(shard, calls)
+            refused += self._settle(plan.finish(shard, replies))
+        return refused
+
+    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
+        shard, call = self._plan.put_front(channel, items)
+        self._run_all(shard, [call])
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_many`."""
+        for name in channels:
+            names.check_receive(name)
+        shards = self._plan.by_shard(channels)
+        pop = self._pop if len(shards) == 1 else self._pop_several
+        deadline = time.monotonic() + timeout
+        while shards:
+            deliveries, more = pop(shards, limit, _block_until(deadline))
+            if deliveries or more is More.NEVER or (more is More.LATER and time.monotonic() >= deadline):
+                return deliveries
+        return []
+
+    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_many`.
+
+        With channels on several servers it asks them in turn, each for a tenth of a second, so a
+        message may wait that long for every other server.
+        """
+        for name in channels:
+            names.check_receive(name)
+        shards = list(self._plan.by_shard(channels).items())
+        deadline = time.monotonic() + timeout
+        while shards:
+            random.shuffle(shards)
+            for shard, here in shards:
+                block = _block_until(deadline)
+                calls = self._receive_calls(here, limit, block if len(shards) == 1 else min(block, 0.1))
+                with self._receiving(here):
+                    replies = await self._async.run(shard, calls)
+                    deliveries = self._opened(shard, replies)
+                for reader in self._presence.lost(here, replies[:-2]):
+                    for batch in self._presence.restore(reader):
+                        await self._arun_all(shard, batch)
+                if deliveries or (not replies[-2] and time.monotonic() >= deadline):
+                    return deliveries
+        return []
+
+    def interrupt(self) -> None:
+        """See `ChannelLayer.interrupt`; a server that is away has nobody waiting."""
+        try:
+            self._sync.unblock()
+        except LayerUnavailable as error:
+            logger.debug("nobody to interrupt: %s", error)
+
+    def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
+        """Take from the one server that has all the channels."""
+        ((shard, here),) = shards.items()
+        calls = self._receive_calls(here, limit, block)
+        with self._receiving(here):
+            replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)
+        return self._received(shard, here, replies)
+
+    def _pop_several(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
+        """Wait on several servers at once.
+
+        A pop that was begun on a server stays begun until its answer was read, by this call or a
+        later one for the same channels: it cannot be taken back without losing a message. Only an
+        interrupted call reads them all, and puts back what it cannot return.
+        """
+        purpose = tuple(sorted(name for here in shards.values() for name in here))
+        waiting = self._start_pops(shards, purpose, limit, block)
+        give_up = time.monotonic() + (block or ANSWER_SECONDS)
+        more = More.LATER
+        while waiting:
+            ready = self._sync.wait(waiting, give_up - time.monotonic())
+            if not ready:
+                break
+            shard = waiting.pop(ready[0])
+            deliveries, more = self._finish_pop(shard, shards[shard], purpose)
+            if more is More.NEVER:
+                for other in waiting.values():
+                    self._return(self._finish_pop(other, shards[other], purpose)[0])
+            if deliveries or block or more is More.NEVER:
+                return deliveries, more
+        return [], more
+
+    def _finish_pop(self, shard: int, channels: list[str], purpose: object) -> tuple[list[Delivery], More]:
+        with self._receiving(channels):
+            replies = self._sync.finish_blocking(shard, purpose)
+        return self._received(shard, channels, replies)
+
+    def _return(self, deliveries: list[Delivery]) -> None:
+        if deliveries:
+            self.put_back(deliveries[0].channel, deliveries)
+
+    def _start_pops(
+        self, shards: dict[int, list[str]], purpose: object, limit: int, block: float
+    ) -> dict[SyncConnection, int]:
+        waiting: dict[SyncConnection, int] = {}
+        failure: LayerUnavailable | None = None
+        for shard, here in shards.items():
+            if time.monotonic() < self._down.get(shard, 0):
+                continue
+            calls = self._receive_calls(here, limit, block or SHORTEST_BLOCK)
+            try:
+                with self._receiving(here):
+                    waiting[self._sync.start_blocking(shard, purpose, calls)] = shard
+            except LayerUnavailable as error:
+                self._down[shard] = time.monotonic() + SHARD_PAUSE
+                logger.warning("%s; going on with the other servers", error)
+                failure = error
+        if not waiting:
+            raise failure or LayerUnavailable(self.describe(), "none of the servers can be reached", uncertain=False)
+        return waiting
+
+    def _receive_calls(self, channels: list[str], limit: int, block: float) -> list[Call]:
+        shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
+        return self._presence.due(channels) + self._plan.pop(shuffled, limit, block)
+
+    def _received(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More]:
+        if is_unblocked(replies[-2]):
+            return [], More.NEVER
+        deliveries = self._opened(shard, replies)
+        for reader in self._presence.lost(channels, replies[:-2]):
+            for batch in self._presence.restore(reader):
+                self._run_all(shard, batch)
+        return deliveries, More.NOW if replies[-2] else More.LATER
+
+    def _opened(self, shard: int, replies: list[Any]) -> list[Delivery]:
+        raise_replies(replies, self._hosts[shard].name)
+        reader, frames, expired = self._plan.popped(replies[-2], replies[-1])
+        self.counters.expired += expired
+        return self.open_frames(reader, frames) if frames else []
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    def group_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        shard, reader, local = self._member(group, channel)
+        self._run_all(shard, [self._plan.join(group, reader, local)])
+
+    async def agroup_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        shard, reader, local = self._member(group, channel)
+        await self._arun_all(shard, [self._plan.join(group, reader, local)])
+
+    def group_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        shard, reader, local = self._member(group, channel)
+        self._run_all(shard, [self._plan.leave(group, reader, local)])
+
+    async def agroup_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        shard, reader, local = self._member(group, channel)
+        await self._arun_all(shard, [self._plan.leave(group, reader, local)])
+
+    def group_channels(self, group: str) -> list[str]:
+        """See `ChannelLayer.group_channels`."""
+        calls = [self._plan.group_channels(names.check_group(group))]
+        return [name.decode() for shard in self._plan.shards for name in self._run_all(shard, calls)[0]]
+
+    async def aforget(self, channels: Iterable[str]) -> None:
+        """See `ChannelLayer.aforget`."""
+        calls: dict[int, list[Call]] = {}
+        for channel in channels:
+            reader, local = names.split(channel)
+            for group in self.index.forget(reader, local):
+                call = self._plan.leave(group, reader, local, tell=False)
+                calls.setdefault(self._plan.ring.host_of(reader), []).append(call)
+        for shard, batch in calls.items():
+            await self._arun_all(shard, batch)
+
+    def _member(self, group: str, channel: str) -> tuple[int, str, str]:
+        names.check_group(group)
+        reader, local = names.split(names.check_channel(channel))
+        return self._plan.ring.host_of(reader), reader, local
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """See `ChannelLayer.flush`; removes the keys under the layer's prefix."""
+        for shard in self._plan.shards:
+            cursor = b"0"
+            while True:
+                ((cursor, keys),) = self._run_all(shard, [self._plan.scan(cursor)])
+                if keys:
+                    self._run_all(shard, [plain("UNLINK", *keys)])
+                if int(cursor) == 0:
+                    break
+        self.index.clear()
+        self._presence.clear()
+        self._expanded.clear()
+
+    def global_statistics(self) -> dict[str, Any]:
+        """See `ChannelLayer.global_statistics`."""
+        parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._plan.shards]
+        counts = [self._plan.counts(*part) for part in parts]
+        return {key: sum(count[key] for count in counts) for key in counts[0]}
+
+    def channel_statistics(self, channel: str) -> dict[str, Any]:
+        """See `ChannelLayer.channel_statistics`."""
+        reader = names.split(channel)[0]
+        counts, now, pending, oldest = self._run_all(self._plan.ring.host_of(reader), self._plan.statistics(reader))
+        waiting = {"messages_pending": pending, "messages_max_age": self._plan.age(oldest, now)}
+        return self._plan.counts(counts, now) | waiting
+
+    def check(self) -> None:
+        """See `ChannelLayer.check`."""
+        for shard in self._plan.shards:
+            self._run_all(shard, [plain("PING")])
+
+    def close(self) -> None:
+        """See `ChannelLayer.close`."""
+        self._sync.close()
+
+    async def aclose(self) -> None:
+        """See `ChannelLayer.aclose`."""
+        await self._async.close()
+
+    def describe(self) -> str:
+        """See `ChannelLayer.describe`."""
+        return ", ".join(host.name for host in self._hosts)
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _run_all(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+        replies = self._sync.run(shard, calls)
+        raise_replies(replies, self._hosts[shard].name)
+        return replies
+
+    async def _arun_all(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+        replies = await self._async.run(shard, calls)
+        raise_replies(replies, self._hosts[shard].name)
+        return replies
+
+    def _settle(self, outcome: tuple[list[Outgoing], int]) -> list[Outgoing]:
+        refused, group_full = outcome
+        self.counters.group_full += group_full
+        return refused
+
+    @contextmanager
+    def _counting_losses(self, messages: int) -> Iterator[None]:
+        try:
+            yield
+        except LayerUnavailable as error:
+            if error.uncertain:
+                self.counters.possible_losses += messages
+            raise
+
+    @contextmanager
+    def _receiving(self, channels: list[str]) -> Iterator[None]:
+        try:
+            yield
+        except LayerUnavailable as error:
+            self._presence.reconnect(channels)
+            if error.uncertain:
+                self.counters.possible_losses += 1
+            raise
+
+
+def _block_until(deadline: float) -> float:
+    """How long to block in Redis: not longer than a pop may take, and 0 for not at all."""
+    return max(0.0, min(BLOCK_SECONDS, deadline - time.monotonic()))

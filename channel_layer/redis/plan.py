@@ -1,0 +1,250 @@
+"""What to ask Redis for, and what its answers mean. No I/O, no clock.
+
+Key schema, behind the layer's prefix::
+
+    c:<reader>           list    queue; a reader is a channel, or a name up to and including "!"
+    g:<group>            zset    readers with members in the group → time they expire
+    m:<group>:<reader>   zset    local parts in the group → time they expire
+    p:<reader>           string  presence: capacity of the reader; expires when its process is gone
+    s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
+
+With several servers everything about a reader lies on the reader's server, its memberships too; a
+group is on every server that has readers in it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .. import codec, names
+from ..capacity import CapacityRules
+from ..delivery import Outgoing
+from . import scripts
+from .ring import HashRing
+from .scripts import Call, plain
+
+PRESENCE_MS = 30_000
+"""How long a process counts as alive after it last received."""
+
+STATISTICS_MS = 86_400_000
+
+_expiry_of = struct.Struct(">d").unpack_from
+
+
+class SendPlan:
+    """The calls for one batch of sends, and how to read the answers."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, list[Call]] = {}
+        self._pushed: dict[int, list[list[list[Outgoing]] | None]] = {}
+
+    def add_push(self, shard: int, call: Call, items: list[list[Outgoing]]) -> None:
+        """A call of ``push.lua`` and its items by queue."""
+        self.calls.setdefault(shard, []).append(call)
+        self._pushed.setdefault(shard, []).append(items)
+
+    def add_group(self, shard: int, call: Call) -> None:
+        """A call of ``group_send.lua``."""
+        self.calls.setdefault(shard, []).append(call)
+        self._pushed.setdefault(shard, []).append(None)
+
+    def finish(self, shard: int, replies: Sequence[Any]) -> tuple[list[Outgoing], int]:
+        """The refused items and the number of group readers that were full, from a server's replies."""
+        refused: list[Outgoing] = []
+        group_full = 0
+        for reply, queues in zip(replies, self._pushed[shard], strict=True):
+            if queues is None:
+                group_full += int(reply)
+            elif reply:
+                for count, items in zip(reply, queues, strict=True):
+                    if count:
+                        refused += items[-count:]
+        return refused, group_full
+
+
+class Planner:
+    """Builds calls for one layer.
+
+    Args:
+        hosts: identities of the servers.
+        prefix: put in front of every key.
+        expiry, group_expiry: seconds.
+        capacity: how much each channel holds.
+    """
+
+    def __init__(
+        self, hosts: list[str], prefix: str, expiry: float, group_expiry: float, capacity: CapacityRules
+    ) -> None:
+        self.ring = HashRing(hosts)
+        self.shards = range(len(hosts))
+        self.prefix = prefix
+        self.queue_prefix = f"{prefix}c:"
+        self.presence_prefix = f"{prefix}p:"
+        self.all_statistics = f"{prefix}s:"
+        self._expiry_ms = int(expiry * 1000)
+        self._group_expiry_ms = int(group_expiry * 1000)
+        self._capacity = capacity
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def send(self, items: Iterable[Outgoing]) -> SendPlan:
+        """Plan a batch. Runs of messages to channels share one script call per server; order is kept."""
+        plan = SendPlan()
+        run: dict[str, list[tuple[str, Outgoing]]] = {}
+        for item in items:
+            if item.group:
+                self._push_run(plan, run)
+                run = {}
+                self._group_send(plan, item)
+            else:
+                reader, local = names.split(item.target)
+                run.setdefault(reader, []).append((local, item))
+        self._push_run(plan, run)
+        return plan
+
+    def _push_run(self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]]) -> None:
+        by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
+        for reader, pairs in run.items():
+            shard = self.ring.host_of(reader)
+            keys, args, queues = by_shard.setdefault(
+                shard, ([self.all_statistics], [self._expiry_ms, STATISTICS_MS], [])
+            )
+            keys += (self.queue_prefix + reader, self._statistics(reader))
+            args += (self._capacity.of_reader(reader), len(pairs))
+            args += [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
+            queues.append([item for _, item in pairs])
+        for shard, (keys, args, queues) in by_shard.items():
+            plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
+
+    def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
+        args = [
+            self._expiry_ms,
+            self.queue_prefix,
+            self.presence_prefix,
+            self._members(item.target, ""),
+            codec.frame(codec.GROUP, item.target, item.body, item.headers),
+            codec.frame(codec.DIRECT, "", item.body, item.headers),
+        ]
+        for shard in self.shards:
+            plan.add_group(shard, Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args))
+
+    def put_front(self, channel: str, items: Sequence[Outgoing]) -> tuple[int, Call]:
+        """Plan to put messages back to the front of a channel."""
+        reader, local = names.split(channel)
+        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in reversed(items)]
+        call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self._expiry_ms, *frames])
+        return self.ring.host_of(reader), call
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def by_shard(self, channels: Iterable[str]) -> dict[int, list[str]]:
+        """Channels by the server they live on."""
+        shards: dict[int, list[str]] = {}
+        for name in channels:
+            shards.setdefault(self.ring.host_of(name), []).append(name)
+        return shards
+
+    def pop(self, channels: Sequence[str], limit: int, block: float) -> list[Call]:
+        """Take up to ``limit`` frames from the first of the channels that has any, and the time."""
+        keys = [self.queue_prefix + name for name in channels]
+        head: tuple[Any, ...] = ("BLMPOP", block) if block else ("LMPOP",)
+        return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
+
+    def popped(self, reply: Any, now: Any) -> tuple[str, list[bytes], int]:
+        """Reader, frames still alive, and how many had expired; ``("", [], 0)`` if there was nothing."""
+        if not reply:
+            return "", [], 0
+        reader = reply[0].decode()[len(self.queue_prefix) :]
+        ms = int(now[0]) * 1000 + int(now[1]) / 1000
+        frames = [data[8:] for data in reply[1] if len(data) > 8 and _expiry_of(data)[0] > ms]
+        return reader, frames, len(reply[1]) - len(frames)
+
+    def renew_presence(self, reader: str) -> Call:
+        """Say that the process is alive; the answer is nothing if Redis did not know about it."""
+        return plain(
+            "SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", PRESENCE_MS
+        )
+
+    def set_presence(self, reader: str) -> Call:
+        """Say so for the first time, or again after Redis lost its data."""
+        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "PX", PRESENCE_MS)
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    def join(self, group: str, reader: str, local: str, seconds: float | None = None, tell: bool = True) -> Call:
+        """Add a member; ``tell`` its process unless it is the process that says so."""
+        ms = self._group_expiry_ms if seconds is None else int(seconds * 1000)
+        frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000)) if local and tell else b""
+        return Call(
+            scripts.GROUP_JOIN,
+            [self._group(group), self._members(group, reader), self.presence_prefix + reader, self.queue_prefix + reader],
+            [
+                reader,
+                local,
+                ms,
+                self._capacity.of_reader(reader),
+                PRESENCE_MS if local else ms,
+                self._expiry_ms,
+                frame,
+            ],
+        )
+
+    def leave(self, group: str, reader: str, local: str, tell: bool = True) -> Call:
+        """Remove a member; ``tell`` as in `join`."""
+        frame = codec.membership_frame(codec.LEAVE, group, local, None) if local and tell else b""
+        return Call(
+            scripts.GROUP_LEAVE,
+            [self._group(group), self._members(group, reader), self.queue_prefix + reader],
+            [reader, local, self._expiry_ms, frame],
+        )
+
+    def group_channels(self, group: str) -> Call:
+        """Ask for the members on one server."""
+        return Call(
+            scripts.GROUP_CHANNELS, [self._group(group)], [self.presence_prefix, self._members(group, "")]
+        )
+
+    # -- statistics ------------------------------------------------------------------------------
+
+    def statistics(self, reader: str | None) -> list[Call]:
+        """Ask for the statistics of one reader, or of the layer's part on a server."""
+        counts = plain("HMGET", self._statistics(reader) if reader else self.all_statistics, "sent", "full", "since")
+        if not reader:
+            return [counts, plain("TIME")]
+        queue = self.queue_prefix + reader
+        return [counts, plain("TIME"), plain("LLEN", queue), plain("LINDEX", queue, 0)]
+
+    def counts(self, counts: Sequence[bytes | None], now: Any) -> dict[str, Any]:
+        """The statistics that a hash holds."""
+        sent, full, since = (int(value or 0) for value in counts)
+        elapsed = max(1, int(now[0]) - since) if since else 1
+        return {
+            "messages_count": sent,
+            "messages_count_per_second": sent / elapsed,
+            "channel_full_count": full,
+        }
+
+    def scan(self, cursor: bytes) -> Call:
+        """Ask for some of the layer's keys."""
+        pattern = "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + "*"
+        return plain("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+
+    def age(self, oldest: bytes | None, now: Any) -> float:
+        """Seconds the oldest element of a queue has been waiting."""
+        if not oldest:
+            return 0.0
+        ms = int(now[0]) * 1000 + int(now[1]) / 1000
+        return max(0.0, (ms + self._expiry_ms - _expiry_of(oldest)[0]) / 1000)
+
+    def _group(self, group: str) -> str:
+        return f"{self.prefix}g:{group}"
+
+    def _members(self, group: str, reader: str) -> str:
+        return f"{self.prefix}m:{group}:{reader}"
+
+    def _statistics(self, reader: str) -> str:
+        # Names with a random part would leave one hash each behind, so their mark stands for all of them.
+        head, mark, _ = reader.partition("?")
+        return f"{self.prefix}s:{head}{mark}"

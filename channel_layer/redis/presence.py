@@ -1,0 +1,71 @@
+"""That a process is alive, and what to tell Redis again after it lost its data. No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..members import MembershipIndex
+from .plan import Planner
+from .scripts import Call
+
+RENEW_SECONDS = 2.0
+"""How often a process that receives on its own channels says that it is alive."""
+
+RESTORE_BATCH = 500
+"""Memberships put back in one pipeline."""
+
+
+class Presence:
+    """Says for each process-specific reader that its process is alive.
+
+    The renewals ride with the pops. A renewal that Redis answers with nothing means that the data was
+    lost, or the process was away too long; then this process, which knows its members, puts the
+    memberships back.
+    """
+
+    def __init__(self, plan: Planner, index: MembershipIndex) -> None:
+        self._plan = plan
+        self._index = index
+        self._renewed: dict[str, float] = {}
+
+    def due(self, channels: Sequence[str]) -> list[Call]:
+        """Calls to put in front of a pop."""
+        calls = []
+        for reader in channels:
+            if reader.endswith("!"):
+                before = self._renewed.get(reader)
+                now = time.monotonic()
+                if before is None or now - before >= RENEW_SECONDS:
+                    self._renewed[reader] = now
+                    calls.append(
+                        self._plan.set_presence(reader) if before is None else self._plan.renew_presence(reader)
+                    )
+        return calls
+
+    def lost(self, channels: Sequence[str], replies: Sequence[Any]) -> list[str]:
+        """Readers to restore, going by the replies to the calls from `due`."""
+        if all(replies):
+            return []
+        return [reader for reader in channels if reader.endswith("!")]
+
+    def restore(self, reader: str) -> Iterator[list[Call]]:
+        """Pipelines that put the presence and the memberships of a reader back."""
+        batch = [self._plan.set_presence(reader)]
+        for group, local, seconds in self._index.memberships(reader):
+            batch.append(self._plan.join(group, reader, local, seconds, tell=False))
+            if len(batch) == RESTORE_BATCH:
+                yield batch
+                batch = []
+        yield batch
+
+    def reconnect(self, channels: Sequence[str]) -> None:
+        """Renew with the next pop: the connection was lost, and perhaps the data with it."""
+        for reader in channels:
+            if reader in self._renewed:
+                self._renewed[reader] = -RENEW_SECONDS
+
+    def clear(self) -> None:
+        """Start anew."""
+        self._renewed.clear()

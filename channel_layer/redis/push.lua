@@ -1,0 +1,47 @@
+-- Push frames onto queues, as many as their capacity allows.
+--
+-- KEYS[1]        hash  statistics of the whole layer: sent, full
+-- KEYS[2i]       list  queue of a reader; its elements are 8 bytes of expiry time, then the frame
+-- KEYS[2i+1]     hash  statistics of that reader: sent, full
+-- ARGV[1]        milliseconds a message lives
+-- ARGV[2]        milliseconds statistics live without a change
+-- then per queue: its capacity, the number of frames for it, the frames
+--
+-- Returns false if everything was stored, else for each queue how many of its frames were refused.
+-- The expiry time is the server's: clocks of senders and receivers do not matter.
+
+local now = redis.call('TIME')
+local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[1])
+local key_ttl = ARGV[1] + 10000
+local refused = {}
+local sent, full = 0, 0
+local at = 3
+for i = 2, #KEYS, 2 do
+    local capacity, count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+    local take = math.min(count, math.max(0, capacity - redis.call('LLEN', KEYS[i])))
+    for n = 1, take do
+        redis.call('RPUSH', KEYS[i], stamp .. ARGV[at + 1 + n])
+    end
+    if take > 0 then
+        redis.call('PEXPIRE', KEYS[i], key_ttl)
+        if redis.call('HINCRBY', KEYS[i + 1], 'sent', take) == take then
+            redis.call('HSETNX', KEYS[i + 1], 'since', now[1])
+            redis.call('PEXPIRE', KEYS[i + 1], ARGV[2])
+        end
+    end
+    if take < count then
+        redis.call('HINCRBY', KEYS[i + 1], 'full', count - take)
+        redis.call('PEXPIRE', KEYS[i + 1], ARGV[2])
+    end
+    refused[#refused + 1] = count - take
+    sent, full = sent + take, full + count - take
+    at = at + 2 + count
+end
+if redis.call('HINCRBY', KEYS[1], 'sent', sent) == sent then
+    redis.call('HSETNX', KEYS[1], 'since', now[1])
+end
+if full == 0 then
+    return false
+end
+redis.call('HINCRBY', KEYS[1], 'full', full)
+return refused

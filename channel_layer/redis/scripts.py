@@ -1,0 +1,54 @@
+"""The Lua scripts, read from the files beside this one."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any, Final
+
+
+class Script:
+    """One script: its text and the digest that Redis knows it by."""
+
+    __slots__ = ("digest", "text")
+
+    def __init__(self, name: str) -> None:
+        self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()
+        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+
+PUSH: Final = Script("push")
+PUSH_FRONT: Final = Script("push_front")
+GROUP_SEND: Final = Script("group_send")
+GROUP_JOIN: Final = Script("group_join")
+GROUP_LEAVE: Final = Script("group_leave")
+GROUP_CHANNELS: Final = Script("group_channels")
+
+ALL: Final = (PUSH, PUSH_FRONT, GROUP_SEND, GROUP_JOIN, GROUP_LEAVE, GROUP_CHANNELS)
+
+
+class Call:
+    """One script with its keys and arguments, or a plain command if ``script`` is ``None``."""
+
+    __slots__ = ("args", "keys", "script")
+
+    def __init__(self, script: Script | None, keys: list[str], args: list[Any]) -> None:
+        self.script = script
+        self.keys = keys
+        self.args = args
+
+    def command(self) -> tuple[Any, ...]:
+        """The Redis command, with the script by its digest."""
+        if self.script is None:
+            return (*self.args,)
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.args)
+
+    def command_with_text(self) -> tuple[Any, ...]:
+        """The same with the script's text, for a server that does not know the digest."""
+        assert self.script is not None
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
+
+
+def plain(*args: Any) -> Call:
+    """A command that is no script."""
+    return Call(None, [], list(args))
