@@ -28,9 +28,10 @@ class CapacityRules:
 
     def __init__(self, default: int, rules: Mapping[str | re.Pattern[str], int] | None = None) -> None:
         self.default = _positive("capacity", default)
+        every: dict[Any, int] = {**(rules or {}), **_BUILT_IN}
         self._rules = [
             (self._compile(pattern), _positive(f"channel_capacity[{pattern!r}]", capacity))
-            for pattern, capacity in {**(rules or {}), **_BUILT_IN}.items()
+            for pattern, capacity in every.items()
         ]
         self.of_reader = lru_cache(maxsize=4096)(self._of_reader)
 

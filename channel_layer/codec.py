@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from .exceptions import InvalidMessage
 
@@ -35,6 +35,7 @@ MAX_DEPTH: Final = 64
 _packer_options: dict[str, Any] = {"use_bin_type": True}
 _NIL = msgpack.packb(None)
 _ARRAY_OF_4 = b"\x94"
+_BOXES = frozenset({dict, list})
 _SCALARS = frozenset({str, bytes, int, float, bool, type(None)})
 
 
@@ -85,18 +86,34 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     kind, address, content, headers = value
     if type(address) is not str:
         raise BadFrame("the address is no text")
-    if kind == DIRECT or kind == GROUP:
+    if kind in (DIRECT, GROUP):
         if type(content) is not dict or not (headers is None or type(headers) is dict):
             raise BadFrame("message or headers are no dict")
-        for key in content:
-            if type(key) is not str:
-                raise BadFrame("a key is no text")
-    elif kind == JOIN or kind == LEAVE:
+        _check_content(content)
+    elif kind in (JOIN, LEAVE):
         if type(content) is not str:
             raise BadFrame("the member is no text")
     else:
         raise BadFrame(f"unknown kind {kind!r}")
     return value
+
+
+def _check_content(content: dict[Any, Any]) -> None:
+    """Hold received content to what `_check` lets through, level by level and without recursion."""
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH + 1):
+        inner = []
+        for box in level:
+            if type(box) is dict:
+                for key in box:
+                    if type(key) is not str:
+                        raise BadFrame("a key is no text")
+                box = box.values()
+            inner += [item for item in box if type(item) in _BOXES]
+        if not inner:
+            return
+        level = inner
+    raise BadFrame(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:
@@ -107,6 +124,8 @@ def _check(value: Any, target: str | None, path: str, depth: int) -> None:
     """Refuse what msgpack would take and a reader could not: keys that are no text, endless depth."""
     if depth > MAX_DEPTH:
         raise InvalidMessage(target, f"{path!r} is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, (msgpack.ExtType, msgpack.Timestamp)):
+        raise InvalidMessage(target, f"{path!r} is msgpack.{type(value).__name__}, which readers refuse")
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
@@ -123,7 +142,9 @@ def _locate(value: Any, target: str | None, path: str) -> None:
     """Find the value msgpack could not encode and say where it is."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _locate(item, target, f"{path}.{key}" if path else str(key))
+            here = f"{path}.{key}" if path else str(key)
+            _locate(key, target, here)
+            _locate(item, target, here)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             _locate(item, target, f"{path}[{index}]")
@@ -137,6 +158,6 @@ def _locate(value: Any, target: str | None, path: str) -> None:
         except (TypeError, ValueError):
             raise InvalidMessage(
                 target,
-                f"{path!r} is {type(value).__module__}.{type(value).__qualname__}, which a channel layer does not carry. "
-                "Convert it to text, bytes, numbers, lists or dicts first.",
+                f"{path!r} is {type(value).__module__}.{type(value).__qualname__}, which a channel layer "
+                "does not carry. Convert it to text, bytes, numbers, lists or dicts first.",
             ) from None

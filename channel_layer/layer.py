@@ -125,19 +125,20 @@ class ChannelLayer(ABC):
             (full channel name, message), or (None, None) if there is none. With ``block`` it waits
             up to `BLOCK_SECONDS` first.
         """
+        names.check_receivers(channels)
         ready = self._take_expanded(channels)
         if ready is None:
-            deliveries = self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0)
-            ready = self._expand(deliveries, channels)
+            ready = self._expand(self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
         return ready if ready is not None else (None, None)
 
     async def areceive(
         self, channels: Sequence[str], timeout: float = BLOCK_SECONDS
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Async form of `receive`; waits up to ``timeout`` seconds."""
+        names.check_receivers(channels)
         ready = self._take_expanded(channels)
         if ready is None:
-            ready = self._expand(await self.areceive_many(channels, limit=1, timeout=timeout), channels)
+            ready = self._expand(await self.areceive_many(channels, limit=1, timeout=timeout))
         return ready if ready is not None else (None, None)
 
     def new_channel(self, pattern: str) -> str:
@@ -202,7 +203,7 @@ class ChannelLayer(ABC):
     async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """Async form of `receive_many`."""
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> None:  # noqa: B027 - a backend need not have it
         """Make `receive_many` calls that wait in other threads return soon, losing nothing.
 
         Calls that start afterwards are not affected. A backend without this waits for the timeout.
@@ -265,7 +266,7 @@ class ChannelLayer(ABC):
     def channel_statistics(self, channel: str) -> dict[str, Any]:
         """The same for one channel, and ``messages_pending``, ``messages_max_age`` (seconds)."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - a backend need not have it
         """Reach for the broker once. Blocks for at most the connect timeout.
 
         Raises:
@@ -273,10 +274,10 @@ class ChannelLayer(ABC):
             LayerConfigurationError: it was reached and cannot be used, for example its version.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a backend need not have it
         """Release what the sync side holds. The layer can be used again afterwards."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - a backend need not have it
         """Release what the async side holds in this event loop."""
 
     def describe(self) -> str:
@@ -292,6 +293,8 @@ class ChannelLayer(ABC):
         for data in frames:
             try:
                 kind, address, content, rest = codec.unpack_frame(data, limit)
+                if (kind == codec.DIRECT and not address) == reader.endswith("!"):
+                    raise codec.BadFrame("its address does not fit the channel it lies on")
             except codec.BadFrame:
                 self.counters.bad_frames += 1
                 continue
@@ -302,7 +305,7 @@ class ChannelLayer(ABC):
                 if members:
                     deliveries.append(Delivery(reader, content, rest, members))
             elif kind == codec.JOIN:
-                self.index.join(reader, address, content, rest if isinstance(rest, int) else self.group_expiry)
+                self.index.join(reader, address, content, rest if isinstance(rest, (int, float)) else self.group_expiry)
             else:
                 self.index.leave(reader, address, content)
         return deliveries
@@ -319,22 +322,21 @@ class ChannelLayer(ABC):
                         return first
         return None
 
-    def _expand(
-        self, deliveries: Sequence[Delivery], channels: Sequence[str]
-    ) -> tuple[str, dict[str, Any]] | None:
-        with self._expanded_lock:
-            for delivery in deliveries:
-                if delivery.members is None:
-                    pairs = [(delivery.channel, delivery.message)]
-                    reader = names.split(delivery.channel)[0]
-                else:
-                    reader = delivery.channel
-                    pairs = [(reader + local, copy.deepcopy(delivery.message)) for local in delivery.members]
-                self._expanded.setdefault(reader, deque()).extend(pairs)
-        return self._take_expanded(channels)
+    def _expand(self, deliveries: Sequence[Delivery]) -> tuple[str, dict[str, Any]] | None:
+        """The only delivery of a batch of one; if it has several members, the others' copies are kept."""
+        if not deliveries:
+            return None
+        [delivery] = deliveries
+        if delivery.members is None:
+            return delivery.channel, delivery.message
+        first, *others = [(delivery.channel + local, copy.deepcopy(delivery.message)) for local in delivery.members]
+        if others:
+            with self._expanded_lock:
+                self._expanded.setdefault(delivery.channel, deque()).extend(others)
+        return first
 
 
 def _seconds(name: str, value: Any) -> Any:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
         raise LayerConfigurationError(f"{name} must be a number above 0, not {value!r}")
     return value

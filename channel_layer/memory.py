@@ -7,6 +7,7 @@ and writes the same frames and the same in-band memberships as the other backend
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -17,6 +18,58 @@ from typing import Any, ClassVar
 from . import codec, names
 from .delivery import Delivery, Outgoing
 from .layer import ChannelLayer
+from .members import MembershipIndex
+
+
+class _Queue:
+    """What lies on one channel: messages, and between them frames that tell of memberships.
+
+    Those frames count as no messages: they take no capacity and show in no statistics.
+    """
+
+    __slots__ = ("_frames", "messages")
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[float, bytes, bool]] = deque()
+        self.messages = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, expires: float, frame: bytes) -> None:
+        self._frames.append((expires, frame, True))
+        self.messages += 1
+
+    def put_front(self, expires: float, frame: bytes) -> None:
+        self._frames.appendleft((expires, frame, True))
+        self.messages += 1
+
+    def put_control(self, expires: float, frame: bytes) -> None:
+        self._frames.append((expires, frame, False))
+
+    def take(self, limit: int, now: float) -> tuple[list[bytes], int]:
+        """Up to ``limit`` frames, and how many messages had expired before them."""
+        frames: list[bytes] = []
+        expired = 0
+        while self._frames and len(frames) < limit:
+            expires, frame, is_message = self._frames.popleft()
+            self.messages -= is_message
+            if expires > now:
+                frames.append(frame)
+            else:
+                expired += is_message
+        return frames, expired
+
+    def drop_expired(self, now: float) -> int:
+        """Remove what has expired, wherever it lies, and return how many messages that were."""
+        before = self.messages
+        self._frames = deque(entry for entry in self._frames if entry[0] > now)
+        self.messages = sum(is_message for _, _, is_message in self._frames)
+        return before - self.messages
+
+    def oldest(self, default: float) -> float:
+        """The earliest time at which a message expires."""
+        return min((expires for expires, _, is_message in self._frames if is_message), default=default)
 
 
 class MemoryChannelLayer(ChannelLayer):
@@ -31,15 +84,16 @@ class MemoryChannelLayer(ChannelLayer):
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)
+        self.index = MembershipIndex(clock)
         self._clock = clock
         self._lock = threading.RLock()
         self._arrived = threading.Condition(self._lock)
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._interrupts = 0
-        self._queues: dict[str, deque[tuple[float, bytes]]] = {}
+        self._queues: dict[str, _Queue] = {}
         self._groups: dict[str, dict[str, float]] = {}
-        self._sent: Counter[str] = Counter()
-        self._full: Counter[str] = Counter()
+        self._sent: Counter[str | None] = Counter()
+        self._full: Counter[str | None] = Counter()
         self._since = clock()
 
     # -- messages --------------------------------------------------------------------------------
@@ -67,8 +121,7 @@ class MemoryChannelLayer(ChannelLayer):
 
     def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_many`."""
-        for name in channels:
-            names.check_receive(name)
+        names.check_receivers(channels)
         deadline = time.monotonic() + timeout
         with self._lock:
             interrupts = self._interrupts
@@ -81,8 +134,7 @@ class MemoryChannelLayer(ChannelLayer):
 
     async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_many`."""
-        for name in channels:
-            names.check_receive(name)
+        names.check_receivers(channels)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         arrived = asyncio.Event()
@@ -115,9 +167,9 @@ class MemoryChannelLayer(ChannelLayer):
         reader, local = names.split(channel)
         expires = self._clock() + self.expiry
         with self._lock:
-            self._queues.setdefault(reader, deque()).extendleft(
-                (expires, codec.frame(codec.DIRECT, local, item.body, item.headers)) for item in reversed(items)
-            )
+            queue = self._queues.setdefault(reader, _Queue())
+            for item in reversed(items):
+                queue.put_front(expires, codec.frame(codec.DIRECT, local, item.body, item.headers))
             self._wake()
 
     # -- groups ----------------------------------------------------------------------------------
@@ -129,7 +181,7 @@ class MemoryChannelLayer(ChannelLayer):
         with self._lock:
             self._groups.setdefault(group, {})[channel] = self._clock() + self.group_expiry
             if local:
-                self._control(reader, codec.membership_frame(codec.JOIN, group, local, int(self.group_expiry)))
+                self._control(reader, codec.membership_frame(codec.JOIN, group, local, math.ceil(self.group_expiry)))
 
     async def agroup_add(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_add`."""
@@ -157,9 +209,12 @@ class MemoryChannelLayer(ChannelLayer):
         """See `ChannelLayer.aforget`."""
         with self._lock:
             for channel in channels:
-                reader, local = names.split(channel)
-                for group in self.index.forget(reader, local):
+                reader, local = names.split(names.check_channel(channel))
+                self.index.forget(reader, local)
+                for group in [group for group, present in self._groups.items() if channel in present]:
                     self._drop(group, channel)
+                    # The frame that told of it may still be waiting and would bring it back.
+                    self._control(reader, codec.membership_frame(codec.LEAVE, group, local, None))
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -177,16 +232,17 @@ class MemoryChannelLayer(ChannelLayer):
     def global_statistics(self) -> dict[str, Any]:
         """See `ChannelLayer.global_statistics`."""
         with self._lock:
-            return self._statistics(self._sent.total(), self._full.total())
+            return self._statistics(None)
 
     def channel_statistics(self, channel: str) -> dict[str, Any]:
         """See `ChannelLayer.channel_statistics`."""
-        reader = names.split(channel)[0]
+        reader = names.split(names.check_channel(channel))[0]
         with self._lock:
-            queue = self._queues.get(reader, ())
-            oldest = min((expires for expires, _ in queue), default=self._clock() + self.expiry)
-            return self._statistics(self._sent[reader], self._full[reader]) | {
-                "messages_pending": len(queue),
+            queue = self._queues.get(reader, _Queue())
+            self.counters.expired += queue.drop_expired(self._clock())
+            oldest = queue.oldest(default=self._clock() + self.expiry)
+            return self._statistics(names.family(reader)) | {
+                "messages_pending": queue.messages,
                 "messages_max_age": max(0.0, self._clock() + self.expiry - oldest),
             }
 
@@ -197,31 +253,25 @@ class MemoryChannelLayer(ChannelLayer):
         for name in random.sample(channels, len(channels)):
             queue = self._queues.get(name)
             while queue:
-                frames = []
-                while queue and len(frames) < limit:
-                    expires, frame = queue.popleft()
-                    if expires > now:
-                        frames.append(frame)
-                    else:
-                        self.counters.expired += 1
+                frames, expired = queue.take(max(limit, 1), now)
+                self.counters.expired += expired
                 deliveries = self.open_frames(name, frames)
+                if not queue:
+                    del self._queues[name]
                 if deliveries:
                     return deliveries
-            self._queues.pop(name, None)
         return []
 
     def _put(self, reader: str, frame: bytes) -> bool:
-        queue = self._queues.setdefault(reader, deque())
+        queue = self._queues.setdefault(reader, _Queue())
         now = self._clock()
-        while queue and queue[0][0] <= now:
-            queue.popleft()
-            self.counters.expired += 1
-        if len(queue) >= self.capacity.of_reader(reader):
-            self._full[reader] += 1
-            return False
-        queue.append((now + self.expiry, frame))
-        self._sent[reader] += 1
-        return True
+        if queue.messages >= self.capacity.of_reader(reader):
+            self.counters.expired += queue.drop_expired(now)
+        has_room = queue.messages < self.capacity.of_reader(reader)
+        if has_room:
+            queue.put(now + self.expiry, frame)
+        self._count(self._sent if has_room else self._full, reader)
+        return has_room
 
     def _send_to_group(self, item: Outgoing) -> None:
         for reader in {names.split(channel)[0] for channel in self._present(item.target)}:
@@ -230,7 +280,7 @@ class MemoryChannelLayer(ChannelLayer):
                 self.counters.group_full += 1
 
     def _control(self, reader: str, frame: bytes) -> None:
-        self._queues.setdefault(reader, deque()).append((self._clock() + self.group_expiry, frame))
+        self._queues.setdefault(reader, _Queue()).put_control(self._clock() + self.group_expiry, frame)
         self._wake()
 
     def _present(self, group: str) -> dict[str, float]:
@@ -245,12 +295,16 @@ class MemoryChannelLayer(ChannelLayer):
         if present is not None and present.pop(channel, None) is not None and not present:
             del self._groups[group]
 
-    def _statistics(self, sent: int, full: int) -> dict[str, Any]:
+    def _count(self, counter: Counter[str | None], reader: str) -> None:
+        counter[None] += 1
+        counter[names.family(reader)] += 1
+
+    def _statistics(self, of: str | None) -> dict[str, Any]:
         elapsed = max(self._clock() - self._since, 1.0)
         return {
-            "messages_count": sent,
-            "messages_count_per_second": sent / elapsed,
-            "channel_full_count": full,
+            "messages_count": self._sent[of],
+            "messages_count_per_second": self._sent[of] / elapsed,
+            "channel_full_count": self._full[of],
         }
 
     def _wake(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 
 from .exceptions import InvalidName
 
@@ -35,8 +36,17 @@ def check_receive(name: object) -> str:
     if type(name) is str and len(name) <= MAX_NAME_LENGTH and _RECEIVE(name):
         return name
     if type(name) is str and "!" in name and not name.endswith("!"):
-        raise InvalidName("channel", name, "receive on a process-specific channel takes the name up to and including '!'")
+        reason = "receive on a process-specific channel takes the name up to and including '!'"
+        raise InvalidName("channel", name, reason)
     raise _complaint("channel", name, f"use {_ALPHABET}")
+
+
+def check_receivers(names: object) -> None:
+    """Check the list of names given to a receive; one name alone is a mistake that would pass as letters."""
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise InvalidName("channel", names, "receive takes a list of channel names")
+    for name in names:
+        check_receive(name)
 
 
 def check_group(name: object) -> str:
@@ -66,6 +76,18 @@ def split(channel: str) -> tuple[str, str]:
     """
     head, mark, local = channel.partition("!")
     return (head + mark, local) if mark else (channel, "")
+
+
+def family(reader: str) -> str:
+    """The name under which a channel is counted: single-reader channels up to their ``?``.
+
+    Their random parts are used once, so that counting each would fill the memory.
+
+    >>> family("http.request.body?abc")
+    'http.request.body?'
+    """
+    head, mark, _ = reader.partition("?")
+    return head + mark
 
 
 def _complaint(kind: str, name: object, rule: str) -> InvalidName:

@@ -31,8 +31,8 @@ class LayerRegistry:
             if alias not in self._layers:
                 if self.factory is None:
                     raise LayerConfigurationError(
-                        f"no channel layer {alias!r}: nothing is configured. Set one with "
-                        "channel_layer.registry.channel_layers.set(alias, layer), or configure CHANNEL_LAYERS in Django."
+                        f"no channel layer {alias!r}: nothing is configured. Configure CHANNEL_LAYERS in Django, "
+                        "or set one with channel_layer.registry.channel_layers.set(alias, layer)."
                     )
                 self._layers[alias] = self.factory(alias)
             return self._layers[alias]
