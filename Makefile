@@ -1,0 +1,51 @@
+# Everything a developer does with this repository. `make help` lists it.
+
+PYTHON ?= $(shell scripts/find-python)
+PORT ?= 8000
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.13 chooses an interpreter, PORT=9000 the demo's port, ARGS=\"-k chat\" is handed to pytest."
+
+demo: $(VENV)/.demo ## Run the chat on http://localhost:8000/ (Ctrl-C stops it)
+	@$(BIN)/python scripts/run_demo.py $(PORT)
+
+test: $(VENV)/.dev ## Run every test, after installing what they need
+	@scripts/test-needs $(BIN)/python
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Put the code into the house's form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and what the tools left behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@scripts/new-environment "$(PYTHON)" $(VENV)
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing Millrace and what the demo needs ..."
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing Millrace and what the tests and checks need ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo

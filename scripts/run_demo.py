@@ -1,0 +1,137 @@
+"""Run the demo: ``run_demo.py [PORT]``. What ``make demo`` calls once everything is installed.
+
+Brings the database up to date, starts the processes of the Procfile with honcho, says where to look as soon as
+a page is served, and ends with status 0 on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60
+
+
+def main() -> int:
+    """Run until somebody stops it; the result is the exit status."""
+    port = read_port(sys.argv[1] if len(sys.argv) > 1 else "8000")
+    check_free(port)
+    environment = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    if subprocess.run(migrate, cwd=ROOT, env=environment).returncode:
+        return 1
+    with own_terminal():
+        return run(port, environment)
+
+
+def run(port: int, environment: dict[str, str]) -> int:
+    """Start the Procfile's processes and wait for them, or for a signal."""
+    asked_to_stop = threading.Event()
+
+    def stop(signum: int, frame: object) -> None:
+        asked_to_stop.set()
+        if signum == signal.SIGTERM:
+            honcho.terminate()
+
+    honcho = subprocess.Popen([sys.executable, "-m", "honcho", "start"], cwd=ROOT, env=environment)
+    # A terminal's Ctrl-C reaches honcho as well, so there is nothing to pass on.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=announce, args=(port, honcho), daemon=True).start()
+    status = honcho.wait()
+    if asked_to_stop.is_set():
+        print("\nStopped.")
+        return 0
+    print("\nThe demo ended by itself; the lines above say why.", file=sys.stderr)
+    return status or 1
+
+
+def read_port(text: str) -> int:
+    """The port as a number, or an end with a sentence."""
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    sys.exit(f"PORT={text} is no port: give a number from 1 to 65535, for example make demo PORT=9000.")
+
+
+def check_free(port: int) -> None:
+    """End with a sentence if the port cannot be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                sys.exit(
+                    f"Port {port} is in use: stop what listens there, or choose another: make demo PORT={port + 1}"
+                )
+            sys.exit(f"Port {port} cannot be used here ({error.strerror}): choose another: make demo PORT=8000")
+
+
+def announce(port: int, honcho: subprocess.Popen[bytes]) -> None:
+    """Say where the demo is once it serves its start page."""
+    address = f"http://localhost:{port}/"
+    for _ in range(READY_SECONDS * 5):
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                break
+        except (urllib.error.URLError, OSError):
+            try:
+                honcho.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+    else:
+        return
+    lines = ["The demo is here:", "", f"    {address}", "", "Ctrl-C stops it."]
+    width = max(map(len, lines)) + 4
+    box = [f"│  {line:<{width - 2}}│" for line in lines]
+    print("\n".join(["", "╭" + "─" * width + "╮", *box, "╰" + "─" * width + "╯", ""]), flush=True)
+
+
+@contextmanager
+def own_terminal() -> Iterator[None]:
+    """Let Ctrl-C come to this process and its children alone.
+
+    `make` treats an interrupt as a failure of its own. In a process group of their own, in the terminal's
+    foreground, the demo's processes get the signal, `make` does not, and sees a command that ended well.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        yield
+        return
+    try:
+        before = os.tcgetpgrp(terminal)
+        if before != os.getpgrp():  # running in the background
+            yield
+            return
+        # Stopping with Ctrl-Z would leave the shell waiting for `make`, which is not stopped.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.setpgid(0, 0)
+        os.tcsetpgrp(terminal, os.getpgrp())
+        try:
+            yield
+        finally:
+            os.tcsetpgrp(terminal, before)
+    finally:
+        os.close(terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
