@@ -163,9 +163,7 @@ class Planner:
 
     def renew_presence(self, reader: str) -> Call:
         """Say that the process is alive; the answer is nothing if Redis did not know about it."""
-        return plain(
-            "SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", PRESENCE_MS
-        )
+        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", PRESENCE_MS)
 
     def set_presence(self, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""
@@ -179,7 +177,12 @@ class Planner:
         frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000)) if local and tell else b""
         return Call(
             scripts.GROUP_JOIN,
-            [self._group(group), self._members(group, reader), self.presence_prefix + reader, self.queue_prefix + reader],
+            [
+                self._group(group),
+                self._members(group, reader),
+                self.presence_prefix + reader,
+                self.queue_prefix + reader,
+            ],
             [
                 reader,
                 local,
@@ -202,9 +205,7 @@ class Planner:
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""
-        return Call(
-            scripts.GROUP_CHANNELS, [self._group(group)], [self.presence_prefix, self._members(group, "")]
-        )
+        return Call(scripts.GROUP_CHANNELS, [self._group(group)], [self.presence_prefix, self._members(group, "")])
 
     # -- statistics ------------------------------------------------------------------------------
 

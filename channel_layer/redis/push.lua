@@ -11,14 +11,25 @@
 -- The expiry time is the server's: clocks of senders and receivers do not matter.
 
 local now = redis.call('TIME')
-local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[1])
+local ms = now[1] * 1000 + now[2] / 1000
+local stamp = struct.pack('>d', ms + ARGV[1])
 local key_ttl = ARGV[1] + 10000
 local refused = {}
 local sent, full = 0, 0
 local at = 3
 for i = 2, #KEYS, 2 do
     local capacity, count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-    local take = math.min(count, math.max(0, capacity - redis.call('LLEN', KEYS[i])))
+    local room = capacity - redis.call('LLEN', KEYS[i])
+    while room < count do
+        -- What has expired takes no room; the oldest stand in front.
+        local oldest = redis.call('LINDEX', KEYS[i], 0)
+        if not oldest or struct.unpack('>d', oldest) > ms then
+            break
+        end
+        redis.call('LPOP', KEYS[i])
+        room = room + 1
+    end
+    local take = math.min(count, math.max(0, room))
     for n = 1, take do
         redis.call('RPUSH', KEYS[i], stamp .. ARGV[at + 1 + n])
     end
