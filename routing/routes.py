@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .signature import describe
+
 
 class Route:
     """Messages of one channel that pass the filters go to a consumer.
@@ -25,7 +27,8 @@ class Route:
         self.filters = filters
 
     def __repr__(self) -> str:
-        return f"route({_call(repr(self.channel), self.consumer, self.filters)})"
+        what = f"{self.channel!r}, {_shown(self.consumer)}"
+        return f"route({_call(what, self.filters)})"
 
 
 class RouteClass:
@@ -41,7 +44,7 @@ class RouteClass:
         self.filters = filters
 
     def __repr__(self) -> str:
-        return f"route_class({_call(None, self.consumer, self.filters)})"
+        return f"route_class({_call(_shown(self.consumer), self.filters)})"
 
 
 class Include:
@@ -60,14 +63,16 @@ class Include:
         self.filters = filters
 
     def __repr__(self) -> str:
-        what = self.routing if isinstance(self.routing, str) else f"<{type(self.routing).__name__}>"
-        return f"include({_call(None, what, self.filters)})"
+        what = repr(self.routing) if isinstance(self.routing, str) else f"<{type(self.routing).__name__}>"
+        return f"include({_call(what, self.filters)})"
 
 
-def _call(channel: str | None, what: Any, filters: dict[str, Any]) -> str:
-    name = getattr(what, "__qualname__", None)
-    shown = f"{what.__module__}.{name}" if name else what if str(what).startswith("<") else repr(what)
-    return ", ".join([*([channel] if channel else []), shown, *(f"{key}={value!r}" for key, value in filters.items())])
+def _shown(consumer: Any) -> str:
+    return repr(consumer) if isinstance(consumer, str) else describe(consumer)
+
+
+def _call(what: str, filters: dict[str, Any]) -> str:
+    return ", ".join([what, *(f"{key}={value!r}" for key, value in filters.items())])
 
 
 route = Route

@@ -1,0 +1,107 @@
+"""Users for consumers: ``message.user``, loaded from the database when it is first looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib import auth
+from django.utils.functional import SimpleLazyObject
+
+from .decorating import Consumer, consumer_decorator
+from .sessions import with_both_sessions, with_channel_session, with_http_session
+
+__all__ = [
+    "channel_and_http_session_user_from_http",
+    "channel_session_user",
+    "channel_session_user_from_http",
+    "http_session_user",
+    "transfer_user",
+]
+
+_KEYS = (auth.BACKEND_SESSION_KEY, auth.SESSION_KEY, auth.HASH_SESSION_KEY)
+
+
+class _SessionHolder:
+    """What `django.contrib.auth.get_user` wants of a request."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+
+def transfer_user(from_session: Any, to_session: Any) -> None:
+    """Copy who is logged in from one session to another; nothing if nobody is."""
+    if all(key in from_session for key in _KEYS):
+        for key in _KEYS:
+            to_session[key] = from_session[key]
+
+
+@contextmanager
+def _channel_user(message: Any) -> Iterator[None]:
+    with with_channel_session(message):
+        message.user = _user_of(message.channel_session)
+        yield
+
+
+@contextmanager
+def _http_user(message: Any) -> Iterator[None]:
+    with with_http_session(message):
+        message.user = _user_of(message.http_session)
+        yield
+
+
+@contextmanager
+def _http_user_remembered(message: Any) -> Iterator[None]:
+    with with_http_session(message), with_channel_session(message):
+        _transfer(message)
+        message.user = _user_of(message.http_session)
+        yield
+
+
+@contextmanager
+def _http_user_remembered_with_session(message: Any) -> Iterator[None]:
+    with with_both_sessions(message):
+        _transfer(message)
+        message.user = _user_of(message.http_session)
+        yield
+
+
+def channel_session_user(func: Consumer) -> Consumer:
+    """Give a consumer ``message.user`` from the channel session, and the channel session."""
+    return consumer_decorator(_channel_user, "channel_session_user")(func)
+
+
+def http_session_user(func: Consumer) -> Consumer:
+    """Give a consumer ``message.user`` from the browser's session, and that session.
+
+    The user is anonymous if the message brings no session.
+    """
+    return consumer_decorator(_http_user, "http_session_user")(func)
+
+
+def channel_session_user_from_http(func: Consumer) -> Consumer:
+    """Give a ``websocket.connect`` consumer the browser's user, and remember it in the channel session.
+
+    Later messages of the connection get the user through `channel_session_user`.
+    """
+    return consumer_decorator(_http_user_remembered, "channel_session_user_from_http")(func)
+
+
+def channel_and_http_session_user_from_http(func: Consumer) -> Consumer:
+    """Give a consumer both sessions and the browser's user, on every message of the connection."""
+    return consumer_decorator(_http_user_remembered_with_session, "channel_and_http_session_user_from_http")(func)
+
+
+def _transfer(message: Any) -> None:
+    if message.http_session is not None:
+        transfer_user(message.http_session, message.channel_session)
+
+
+def _user_of(session: Any) -> Any:
+    def load() -> Any:
+        from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
+
+        return AnonymousUser() if session is None else auth.get_user(_SessionHolder(session))  # type: ignore[arg-type]
+
+    return SimpleLazyObject(load)

@@ -1,0 +1,114 @@
+"""From an entry of CHANNEL_LAYERS to a layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from channel_layer.exceptions import LayerConfigurationError
+
+REDIS = "channel_layer.redis.RedisChannelLayer"
+MEMORY = "channel_layer.memory.MemoryChannelLayer"
+SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
+
+ALIASES = {
+    "asgi_redis.RedisChannelLayer": REDIS,
+    "asgi_redis.core.RedisChannelLayer": REDIS,
+    "asgi_redis.RedisLocalChannelLayer": REDIS,
+    "asgi_redis.local.RedisLocalChannelLayer": REDIS,
+    "asgiref.inmemory.ChannelLayer": MEMORY,
+    "asgi_ipc.IPCChannelLayer": SQLITE,
+    "asgi_ipc.core.IPCChannelLayer": SQLITE,
+}
+"""Backends of Channels 1 → those that take their place."""
+
+_NO_SENTINEL = f"Redis Sentinel is not supported yet; use {REDIS!r} with its hosts"
+_NO_RABBITMQ = f"RabbitMQ is not supported yet; use {REDIS!r}"
+_LATER = "that is a layer for Channels 2 and later; use "
+
+UNAVAILABLE = {
+    "asgi_redis.RedisSentinelChannelLayer": _NO_SENTINEL,
+    "asgi_redis.sentinel.RedisSentinelChannelLayer": _NO_SENTINEL,
+    "asgi_rabbitmq.RabbitmqChannelLayer": _NO_RABBITMQ,
+    "asgi_rabbitmq.RabbitmqLocalChannelLayer": _NO_RABBITMQ,
+    "channels_redis.core.RedisChannelLayer": f"{_LATER}{REDIS!r}",
+    "channels_redis.pubsub.RedisPubSubChannelLayer": f"{_LATER}{REDIS!r}",
+    "channels.layers.InMemoryChannelLayer": f"{_LATER}{MEMORY!r}",
+}
+"""Backends that cannot be used, and why."""
+
+IGNORED_OPTIONS = {
+    "asgi_ipc.IPCChannelLayer": {"prefix", "channel_memory", "group_memory"},
+    "asgi_ipc.core.IPCChannelLayer": {"prefix", "channel_memory", "group_memory"},
+}
+"""Options of an old backend that mean nothing to the one in its place."""
+
+
+class InvalidChannelLayerError(LayerConfigurationError, ValueError):
+    """An entry of CHANNEL_LAYERS that cannot work.
+
+    Args:
+        alias: the entry, or ``None`` when it is about the setting as a whole.
+        reason: what is wrong and what to do.
+    """
+
+    def __init__(self, alias: str | None, reason: str) -> None:
+        self.alias = alias
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason if self.alias is None else f"CHANNEL_LAYERS[{self.alias!r}]: {self.reason}"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.alias, self.reason)
+
+
+def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
+    """The class that an entry's BACKEND names; raises `InvalidChannelLayerError`."""
+    path = config.get("BACKEND")
+    if not path or not isinstance(path, str):
+        raise InvalidChannelLayerError(alias, f"BACKEND is missing; set it to a dotted path, for example {REDIS!r}")
+    if path in UNAVAILABLE:
+        raise InvalidChannelLayerError(alias, f"BACKEND {path!r} cannot be used: {UNAVAILABLE[path]}")
+    target = ALIASES.get(path, path)
+    try:
+        return import_string(target)
+    except ImportError as error:
+        shown = repr(path) if path == target else f"{path!r} (now {target!r})"
+        raise InvalidChannelLayerError(alias, f"BACKEND {shown} cannot be imported: {error}") from error
+
+
+def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
+    """Make the layer of an entry with the options of its CONFIG; raises `InvalidChannelLayerError`."""
+    backend = backend_class(alias, config)
+    given = dict(options or {})
+    for name in IGNORED_OPTIONS.get(config["BACKEND"], ()):
+        given.pop(name, None)
+    known = _options(backend)
+    unknown = sorted(set(given) - known) if known else []
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise InvalidChannelLayerError(
+            alias, f"CONFIG has no option {names}; {backend.__name__} takes {', '.join(sorted(known))}"
+        )
+    try:
+        return backend(**given)
+    except (LayerConfigurationError, TypeError, ValueError) as error:
+        raise InvalidChannelLayerError(alias, f"CONFIG does not work: {error}") from error
+
+
+def _options(backend: Any) -> set[str]:
+    """Names of the keyword arguments a backend takes; empty if they cannot be known."""
+    names: set[str] = set()
+    for cls in inspect.getmro(backend) if inspect.isclass(backend) else ():
+        init = cls.__dict__.get("__init__")
+        if init is None or cls is object:
+            continue
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return set()

@@ -1,0 +1,118 @@
+"""The body of a request, fetched when somebody reads it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+from .exceptions import RequestAborted, RequestTimeout
+
+CHUNKS_PER_RECEIVE = 16
+WAIT_SECONDS = 5.0
+
+
+class LazyBody(io.IOBase):
+    """A seekable file with the body of an ``http.request``, the part on its body channel included.
+
+    Nothing is fetched before the first read. That read blocks until the whole body is here: it takes
+    the chunks off the channel as fast as they come, because they expire there.
+
+    Args:
+        first: what the message itself holds.
+        layer: the layer to receive from.
+        channel: the body channel.
+        timeout: longest wait for a next chunk, in seconds.
+        memory: above so many bytes it is kept in a temporary file.
+    """
+
+    def __init__(self, first: bytes, layer: Any, channel: str, timeout: float, memory: int) -> None:
+        self._first = first
+        self._layer = layer
+        self._channel = channel
+        self._timeout = timeout
+        self._memory = memory
+        self._file: IO[bytes] | None = None
+        self.failure: RequestTimeout | RequestAborted | None = None
+
+    def size(self) -> int:
+        """Length of the body; fetches it."""
+        file = self._fetched()
+        here = file.tell()
+        length = file.seek(0, io.SEEK_END)
+        file.seek(here)
+        return length
+
+    def read(self, size: int = -1) -> bytes:
+        """Read like a file.
+
+        Raises:
+            RequestTimeout: no next chunk came in time.
+            RequestAborted: the client went away.
+        """
+        return self._fetched().read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line like a file."""
+        return self._fetched().readline(-1 if size is None else size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._fetched())
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move like in a file."""
+        return self._fetched().seek(offset, whence)
+
+    def tell(self) -> int:
+        """Position like in a file."""
+        return self._file.tell() if self._file is not None else 0
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+    def _fetched(self) -> IO[bytes]:
+        if self.failure is not None:
+            raise self.failure
+        if self._file is None:
+            file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=self._memory)  # noqa: SIM115
+            try:
+                self._fetch(file)
+            except (RequestTimeout, RequestAborted) as failure:
+                self.failure = failure
+                file.close()
+                raise
+            file.seek(0)
+            self._file, self._first = file, b""
+        return self._file
+
+    def _fetch(self, file: IO[bytes]) -> None:
+        file.write(self._first)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise RequestTimeout(f"no more of the request's body came within {self._timeout:g} seconds")
+            # Comes back early when the worker is asked to stop; what it has begun it finishes.
+            deliveries = self._layer.receive_many([self._channel], CHUNKS_PER_RECEIVE, min(remaining, WAIT_SECONDS))
+            for delivery in deliveries:
+                chunk = delivery.message
+                if chunk.get("closed"):
+                    raise RequestAborted("the client went away before its request was complete")
+                file.write(chunk.get("content") or b"")
+                if not chunk.get("more_content"):
+                    return
+            if deliveries:
+                deadline = time.monotonic() + self._timeout

@@ -1,0 +1,137 @@
+"""System checks: what is wrong with an installation or its settings, before anything runs."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from .backends import ALIASES, REDIS, InvalidChannelLayerError
+from .layers import channel_layers
+
+TAG = "channels"
+
+
+@register(TAG)
+def check_layers(**kwargs: Any) -> list[CheckMessage]:
+    """CHANNEL_LAYERS: each entry can be made; Redis asks for a password where others can reach it."""
+    found: list[CheckMessage] = []
+    try:
+        configs = channel_layers.configs
+    except InvalidChannelLayerError as error:
+        return [Error(str(error), id="channels.E001")]
+    for alias, config in configs.items():
+        try:
+            layer = channel_layers.make_backend(alias)
+        except InvalidChannelLayerError as error:
+            found.append(Error(str(error), id="channels.E001"))
+            continue
+        layer.close()
+        if _is_redis(config):
+            found.extend(_open_redis(alias, (config.get("CONFIG") or {}).get("hosts") or ()))
+    return found
+
+
+@register(TAG)
+def check_routings(**kwargs: Any) -> list[CheckMessage]:
+    """ROUTING: every route can work."""
+    from routing import Router, RoutingError
+
+    found: list[CheckMessage] = []
+    for alias, config in _entries():
+        if "ROUTING" not in config:
+            continue
+        try:
+            Router(config["ROUTING"])
+        except RoutingError as error:
+            found.append(Error(f"CHANNEL_LAYERS[{alias!r}]: ROUTING does not work. {error}", id="channels.E002"))
+    return found
+
+
+@register(TAG)
+def check_session_store(**kwargs: Any) -> list[CheckMessage]:
+    """CHANNEL_SESSION_STORE has a value that exists."""
+    from django.core.exceptions import ImproperlyConfigured
+
+    from .session_stores import uses_connections
+
+    try:
+        uses_connections()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="channels.E003")]
+    return []
+
+
+@register(TAG)
+def check_beside(**kwargs: Any) -> list[CheckMessage]:
+    """The distributions whose import names this one provides are not installed too."""
+    found: list[CheckMessage] = []
+    for name in ("channels", "daphne"):
+        try:
+            version = distribution(name).version
+        except PackageNotFoundError:
+            continue
+        found.append(
+            Warning(
+                f"the distribution {name} {version} is installed beside this one, which provides the same import name; "
+                "which of the two is imported is a matter of luck.",
+                hint=f"pip uninstall {name}, then install millrace again.",
+                id="channels.W002",
+            )
+        )
+    return found
+
+
+def _entries() -> Iterable[tuple[str, Any]]:
+    try:
+        return [(alias, config) for alias, config in channel_layers.configs.items() if isinstance(config, dict)]
+    except InvalidChannelLayerError:
+        return []
+
+
+def _is_redis(config: Any) -> bool:
+    path = config.get("BACKEND")
+    return bool(ALIASES.get(path, path) == REDIS)
+
+
+def _open_redis(alias: str, hosts: Sequence[Any]) -> Iterable[CheckMessage]:
+    for host in [hosts] if isinstance(hosts, str) else hosts:
+        name, has_password = _host_of(host)
+        if not has_password and not _is_local(name):
+            yield Warning(
+                f"CHANNEL_LAYERS[{alias!r}]: Redis at {name} is used without a password; whoever reaches it can read "
+                "and send every message.",
+                hint="Set a password (redis://:password@host:6379/0), and keep the port off public networks.",
+                id="channels.W001",
+            )
+
+
+def _host_of(host: Any) -> tuple[str, bool]:
+    """Host name of an entry of ``hosts``, and whether it comes with a password."""
+    if isinstance(host, dict):
+        if host.get("unix_socket_path") or host.get("path"):
+            return "localhost", True
+        address = host.get("address") or host.get("url")
+        if isinstance(address, str) and "://" in address:
+            name, has_password = _host_of(address)
+            return name, has_password or bool(host.get("password"))
+        return str(host.get("host") or "localhost"), bool(host.get("password"))
+    if isinstance(host, (tuple, list)) and host:
+        return str(host[0]), False
+    parts = urlsplit(str(host))
+    if parts.scheme == "unix":
+        return "localhost", True
+    return parts.hostname or "localhost", bool(parts.password) or "password=" in parts.query
+
+
+def _is_local(name: str) -> bool:
+    if name in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,85 @@
+"""From Django's response to ``http.response`` messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import FileResponse
+
+Reply = dict[str, Any]
+
+BODILESS = frozenset({204, 304})
+"""Statuses whose responses have no content (RFC 9110, 6.4.1)."""
+
+
+def encode_headers(response: Any) -> list[list[bytes]]:
+    """Headers and cookies of a response as pairs of byte strings."""
+    headers = [[name.encode("ascii"), value.encode("latin-1")] for name, value in response.items()]
+    for cookie in response.cookies.values():
+        headers.append([b"Set-Cookie", cookie.output(header="").encode("ascii").strip()])
+    return headers
+
+
+def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+    """Cut bytes into chunks, each with whether it is the last. At least one, which may be empty."""
+    if len(data) <= size:
+        yield data, True
+        return
+    last = len(data) - size
+    for start in range(0, len(data), size):
+        yield data[start : start + size], start >= last
+
+
+def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterator[Reply]:
+    """The messages of a response: one, or one and its further chunks.
+
+    A streaming response is read as it is encoded; each of its parts goes out when it is there.
+
+    Args:
+        response: any response of Django's.
+        chunk_size: most bytes of content in a message.
+        with_content: whether the client wants the content; it does not for HEAD.
+    """
+    first: Reply = {"status": response.status_code, "headers": encode_headers(response)}
+    if not with_content or response.status_code in BODILESS:
+        yield {**first, "content": b"", "more_content": False}
+        return
+    if not response.streaming:
+        for chunk, is_last in split(response.content, chunk_size):
+            yield {**first, "content": chunk, "more_content": not is_last}
+            first = {}
+        return
+    if isinstance(response, FileResponse):
+        response.block_size = chunk_size
+    for part in _parts(response):
+        for chunk, _ in split(part, chunk_size):
+            if chunk:
+                yield {**first, "content": chunk, "more_content": True}
+                first = {}
+    yield {**first, "content": b"", "more_content": False}
+
+
+def _parts(response: Any) -> Iterator[bytes]:
+    if not response.is_async:
+        yield from response
+        return
+    # One event loop for the whole iteration: what the generator holds (locks, connections) belongs to it.
+    # Django's own way from here would be to collect the whole stream first, which may have no end.
+    with asyncio.Runner() as runner:
+        iterator = response.streaming_content
+        try:
+            while True:
+                try:
+                    part = runner.run(_next(iterator))
+                except StopAsyncIteration:
+                    return
+                yield part
+        finally:
+            runner.run(iterator.aclose())
+
+
+async def _next(iterator: Any) -> bytes:
+    part: bytes = await anext(iterator)
+    return part

@@ -1,0 +1,115 @@
+"""What consumers and views raise, and what they are raised.
+
+::
+
+    ChannelsException
+    ├── ConsumeLater                        deliver this message again, behind the others
+    ├── ChannelSocketException              do something instead of failing: ``run(message)``
+    │   ├── DenyConnection                  reject the WebSocket that wants to connect
+    │   └── WebsocketCloseException         close the WebSocket with a code
+    ├── ResponseLater                       somebody else answers this request
+    ├── RequestTimeout                      the rest of a request's body did not come in time
+    ├── RequestAborted                      the client went away before its request was complete
+    ├── SessionTooLarge (ValueError)        a channel session that its connection cannot carry
+    └── SendNotAvailableOnDemultiplexer     send through a multiplexer instead
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import workers.exceptions
+
+MIN_APPLICATION_CODE, MAX_APPLICATION_CODE = 3000, 4999
+"""Close codes that applications may choose (RFC 6455, 7.4.2), besides 1000."""
+
+
+class ChannelsException(Exception):
+    """Base class of everything here."""
+
+
+class ConsumeLater(ChannelsException, workers.exceptions.ConsumeLater):
+    """The message cannot be dealt with yet: it goes to the back of its channel, ten times at most.
+
+    What the consumer had queued to send is dropped.
+    """
+
+
+class ChannelSocketException(ChannelsException, workers.exceptions.ChannelSocketException):
+    """Ends the consumer without an error; the worker calls `run`."""
+
+
+class DenyConnection(ChannelSocketException):
+    """Rejects the WebSocket of a ``websocket.connect``: its client gets HTTP 403.
+
+    What the consumer had queued to send is dropped, because text sent to a socket that has not been
+    accepted would accept it.
+    """
+
+    keeps_sends: ClassVar[bool] = False
+
+    def run(self, message: Any) -> None:
+        """Send the rejection; raises `ValueError` for a message that is no ``websocket.connect``."""
+        if message.channel.name != "websocket.connect":
+            raise ValueError(
+                f"DenyConnection was raised for a message on {message.channel.name!r}; it can only reject a "
+                "'websocket.connect'. Raise WebsocketCloseException to close a socket that is open."
+            )
+        message.reply_channel.send({"accept": False})
+
+
+class WebsocketCloseException(ChannelSocketException):
+    """Closes the WebSocket that the message came from, behind what was sent to it before.
+
+    Args:
+        code: 1000, or 3000 to 4999.
+
+    Raises:
+        ValueError: an application may not send that code (RFC 6455, 7.4).
+    """
+
+    def __init__(self, code: int | None = None) -> None:
+        code = 1000 if code is None else code
+        if type(code) is not int or not (code == 1000 or MIN_APPLICATION_CODE <= code <= MAX_APPLICATION_CODE):
+            raise ValueError(f"a WebSocket is closed with code 1000 or 3000 to 4999, not {code!r}")
+        self.code = code
+        super().__init__(code)
+
+    def run(self, message: Any) -> None:
+        """Send the close."""
+        message.reply_channel.send({"close": self.code})
+
+
+class ResponseLater(ChannelsException):
+    """Raised by a view: no response now, somebody will send one to ``request.reply_channel``."""
+
+
+class RequestTimeout(ChannelsException):
+    """The rest of a request's body did not arrive in time; the client gets 408."""
+
+
+class RequestAborted(ChannelsException):
+    """The client went away before its request was complete; nobody is there for a response."""
+
+
+class SessionTooLarge(ChannelsException, ValueError):
+    """A channel session has grown beyond what its connection carries.
+
+    Args:
+        size: bytes of the encoded session.
+        limit: bytes allowed.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(size, limit)
+
+    def __str__(self) -> str:
+        return (
+            f"the channel session has {self.size} bytes, its connection carries {self.limit}. Keep large data in the "
+            "database and its key in the session, or set CHANNEL_SESSION_STORE = 'database'."
+        )
+
+
+class SendNotAvailableOnDemultiplexer(ChannelsException):
+    """A demultiplexer's own ``send`` was used; its streams have multiplexers to send through."""

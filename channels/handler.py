@@ -1,0 +1,140 @@
+"""Django's views as the consumer of ``http.request``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core import signals
+from django.core.handlers.base import BaseHandler
+from django.http import HttpResponse
+from django.urls import set_script_prefix
+
+from . import encoding
+from .body import LazyBody
+from .exceptions import RequestAborted, RequestTimeout, ResponseLater
+from .flow import ClientGone, PacedSender
+from .request import AsgiRequest
+
+__all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
+
+logger = logging.getLogger("django.request")
+stream_logger = logging.getLogger("channels.handler")
+
+
+class NoResponse(HttpResponse):
+    """What passes through the middleware when no response is to go out."""
+
+    _has_been_logged = True
+
+
+class AsgiHandler(BaseHandler):
+    """Turns an ``http.request`` message into ``http.response`` messages, through middleware and view.
+
+    Thread-safe once made. Making one loads the middleware.
+    """
+
+    request_class: ClassVar[type[AsgiRequest]] = AsgiRequest
+
+    chunk_size: ClassVar[int] = 512 * 1024
+    """Most bytes of content in one message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_middleware()
+
+    def __call__(self, message: Any) -> Generator[dict[str, Any], None, None]:
+        """Yield the messages of the response, none if there is to be none.
+
+        The response is closed, and ``request_finished`` sent, when the iterator is exhausted or closed.
+        """
+        signals.request_started.send(sender=self.__class__, message=message)
+        request = self.request_class(message)
+        set_script_prefix(request.script_name + "/")
+        response = self._answer(request)
+        response._handler_class = self.__class__
+        try:
+            if not isinstance(response, NoResponse):
+                yield from self.encode_response(response, with_content=request.method != "HEAD")
+        finally:
+            response.close()
+
+    @classmethod
+    def encode_response(cls, response: Any, with_content: bool = True) -> Iterator[dict[str, Any]]:
+        """Yield the messages of a response; see `channels.encoding.encode`."""
+        return encoding.encode(response, cls.chunk_size, with_content)
+
+    @classmethod
+    def chunk_bytes(cls, data: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Yield (chunk, whether it is the last) for bytes of any length."""
+        return encoding.split(data, cls.chunk_size)
+
+    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
+        """Let middleware look at an exception of a view, unless it is no error."""
+        if isinstance(exception, (ResponseLater, RequestAborted, RequestTimeout)):
+            raise exception
+        return super().process_exception_by_middleware(exception, request)
+
+    def _answer(self, request: AsgiRequest) -> Any:
+        response = self.get_response(request)
+        # Middleware that read the body around the view has made an error page of its failure.
+        failure = request._stream.failure if isinstance(request._stream, LazyBody) else None
+        if failure is None or getattr(response, "answers_failure", False):
+            return response
+        replacement: Any = _response_to(failure)
+        replacement._resource_closers.append(response.close)
+        return replacement
+
+    def _get_response(self, request: Any) -> Any:
+        try:
+            return super()._get_response(request)  # type: ignore[misc]
+        except (ResponseLater, RequestAborted, RequestTimeout) as outcome:
+            return _response_to(outcome)
+
+
+class ViewConsumer:
+    """The consumer that answers ``http.request`` with Django's views.
+
+    A response of one message is sent when the consumer ends, with everything else it sends. A longer
+    one is sent as it is produced, at the pace of the client.
+    """
+
+    handler_class: ClassVar[type[AsgiHandler]] = AsgiHandler
+
+    def __init__(self) -> None:
+        self.handler = self.handler_class()
+
+    def __call__(self, message: Any, **kwargs: Any) -> None:
+        """Answer one message."""
+        with closing(self.handler(message)) as replies:
+            first = next(replies, None)
+            if first is None:
+                return
+            if not first["more_content"]:
+                message.reply_channel.send(first)
+                return
+            self._stream(message, first, replies)
+
+    def _stream(self, message: Any, first: dict[str, Any], replies: Iterator[dict[str, Any]]) -> None:
+        sender = PacedSender(message)
+        try:
+            sender.send(first)
+            for reply in replies:
+                sender.send(reply)
+        except ClientGone as gone:
+            path = message.get("path", "")
+            stream_logger.info("%s %r: the response was given up: %s", message.get("method"), path, gone)
+
+
+def _response_to(outcome: Exception) -> HttpResponse:
+    response: HttpResponse
+    if isinstance(outcome, RequestTimeout):
+        response = HttpResponse("408 Request Timeout: the request's body did not arrive in time.", status=408)
+        response["Content-Type"] = f"text/plain; charset={settings.DEFAULT_CHARSET}"
+    else:
+        response = NoResponse()
+    response.answers_failure = True  # type: ignore[attr-defined]
+    return response

@@ -1,0 +1,29 @@
+"""What Django does around the life of a worker and around each consumer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers.hooks import Hook
+
+from . import signals
+
+
+class DjangoHook(Hook):
+    """Sends the signals of `channels.signals`, which also look after the database connections."""
+
+    def worker_process_ready(self, worker: Any) -> None:
+        """The project is loaded."""
+        signals.worker_process_ready.send(sender=worker)
+
+    def worker_ready(self, worker: Any) -> None:
+        """Messages are taken from now on."""
+        signals.worker_ready.send(sender=worker)
+
+    def before(self, message: Any) -> None:
+        """A consumer is about to run."""
+        signals.consumer_started.send(sender=DjangoHook, message=message, environ={})
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        """A consumer has ended."""
+        signals.consumer_finished.send(sender=DjangoHook, message=message)

@@ -1,0 +1,120 @@
+"""``manage.py runworker``: take messages off a channel layer and run their consumers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.autoreload import get_child_arguments
+
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER
+from channels import log
+from channels.hooks import DjangoHook
+from channels.management.working import log_message, open_layer, reach, route_with
+from channels.staticfiles import http_consumer
+from workers import Supervisor, Worker
+from workers.supervisor import exit_with_parent
+
+logger = logging.getLogger("channels.runworker")
+
+DEFAULT_THREADS = 4
+
+
+class Command(BaseCommand):
+    """The command."""
+
+    help = "Runs consumers: takes messages off a channel layer until it is told to stop (SIGTERM or Ctrl-C)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--layer",
+            default=DEFAULT_CHANNEL_LAYER,
+            metavar="ALIAS",
+            help="which entry of CHANNEL_LAYERS to work for (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--only-channels",
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help="listen only on routed channels that match, for example 'websocket.*'; may be repeated",
+        )
+        parser.add_argument(
+            "--exclude-channels",
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help="do not listen on channels that match; may be repeated",
+        )
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=DEFAULT_THREADS,
+            metavar="N",
+            help="consumers that run at the same time in one process (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="worker processes to start and keep running (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until stopped."""
+        for name in ("threads", "processes"):
+            if options[name] < 1:
+                raise CommandError(f"--{name} must be 1 or more, not {options[name]}")
+        log.set_up(options["verbosity"])
+        layer = open_layer(options["layer"])
+        if layer.local_only:
+            raise CommandError(
+                f"channel layer {layer.alias!r} ({layer.describe()}) reaches no further than one process, so a worker "
+                "of its own would never get a message. Use the sqlite or redis layer, or manage.py runserver."
+            )
+        router = route_with(layer, http_consumer())
+        reach(layer)
+        if options["processes"] > 1:
+            # Connections made so far are the children's own business to make anew.
+            layer.close()
+            sys.exit(Supervisor(child_command(options), options["processes"]).run())
+        self._work(layer, router, options)
+
+    def _work(self, layer: Any, router: Any, options: dict[str, Any]) -> None:
+        try:
+            worker = Worker(
+                layer,
+                router,
+                threads=options["threads"],
+                only_channels=options["only_channels"],
+                exclude_channels=options["exclude_channels"],
+                hooks=[DjangoHook()],
+                on_message=log_message if options["verbosity"] > 1 else None,
+            )
+        except ValueError as error:  # the globs leave nothing to listen on
+            raise CommandError(str(error)) from error
+        logger.info("Worker on channel layer %r: %s", layer.alias, layer.describe())
+        exit_with_parent(worker.stop)
+        if not worker.run():
+            sys.exit(1)
+
+
+def child_command(options: dict[str, Any]) -> list[str]:
+    """The command line of one worker process."""
+    own = get_child_arguments()
+    command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
+    command += ["--layer", options["layer"], "--threads", str(options["threads"])]
+    for name in ("only_channels", "exclude_channels"):
+        for glob in options[name]:
+            command.append(f"--{name.replace('_', '-')}={glob}")
+    for name in ("settings", "pythonpath"):
+        if options.get(name):
+            command.append(f"--{name}={options[name]}")
+    command += ["--verbosity", str(options["verbosity"])]
+    command += [f"--{name.replace('_', '-')}" for name in ("no_color", "force_color", "traceback") if options.get(name)]
+    return command

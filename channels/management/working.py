@@ -1,0 +1,45 @@
+"""What the commands that run consumers have in common."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from channel_layer.exceptions import ChannelLayerError
+from channels.backends import InvalidChannelLayerError
+from channels.layers import channel_layers
+from channels.log import message_line
+from routing import RoutingError
+
+message_logger = logging.getLogger("channels.messages")
+
+
+def open_layer(alias: str) -> Any:
+    """The wrapped layer of an alias; raises `CommandError` with one sentence if it cannot be used."""
+    try:
+        return channel_layers[alias]
+    except InvalidChannelLayerError as error:
+        raise CommandError(str(error)) from error
+
+
+def route_with(layer: Any, http_consumer: Any) -> Any:
+    """The layer's router; raises `CommandError` that names the route that cannot work."""
+    try:
+        return layer.serve_http_with(http_consumer)
+    except RoutingError as error:
+        raise CommandError(f"the ROUTING of channel layer {layer.alias!r} does not work. {error}") from error
+
+
+def reach(layer: Any) -> None:
+    """Reach for the layer's broker once; raises `CommandError` if it is away or unfit."""
+    try:
+        layer.check()
+    except ChannelLayerError as error:
+        raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
+
+
+def log_message(message: Any, seconds: float, outcome: Any) -> None:
+    """Log one message that was dealt with, as ``-v 2`` shows it."""
+    message_logger.debug("%s", message_line(message.channel.name, message.get("path", ""), seconds, outcome))

@@ -1,0 +1,164 @@
+"""`AsgiRequest`: an ``http.request`` message as Django's request."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, QueryDict, parse_cookie
+from django.utils.functional import cached_property
+
+from . import exceptions
+from .body import LazyBody
+
+_SPECIAL = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+
+
+class AsgiRequest(HttpRequest):
+    """Django's request made from a message.
+
+    Making one does no I/O. A body that comes in parts is fetched when it is first read; reading it
+    raises `RequestTimeout` or `RequestAborted` when the rest does not come.
+
+    Attributes:
+        message: the message.
+        reply_channel: the channel on which the response goes out.
+    """
+
+    ResponseLater = exceptions.ResponseLater
+    RequestTimeout = exceptions.RequestTimeout
+    RequestAborted = exceptions.RequestAborted
+
+    body_receive_timeout = 60
+    """Seconds to wait for each next part of a body."""
+
+    def __init__(self, message: Any) -> None:
+        # HttpRequest.__init__ would make GET, POST and COOKIES, which are made on demand here.
+        self.message = message
+        self.reply_channel = message.reply_channel
+        content = message.content
+        self._content_length = 0
+        self._post_parse_error = False
+        self._read_started = False
+        self.resolver_match = None
+        self.script_name, self.path, self.path_info = _paths(content)
+        self.method = (content.get("method") or "GET").upper()
+        self.META = self._meta(content)
+        if "CONTENT_TYPE" in self.META:
+            self._set_content_type_params(self.META)  # type: ignore[attr-defined]
+        else:
+            self.content_type, self.content_params = "", {}
+        self._stream = self._open_body(content)
+
+    @cached_property
+    def GET(self) -> QueryDict:  # type: ignore[override]
+        """Parameters of the query string."""
+        return QueryDict(self.META["QUERY_STRING"], encoding=self.encoding)
+
+    @cached_property
+    def COOKIES(self) -> dict[str, str]:  # type: ignore[override]
+        """Cookies by name."""
+        return parse_cookie(self.META.get("HTTP_COOKIE", ""))
+
+    def _get_post(self) -> QueryDict:
+        if not hasattr(self, "_post"):
+            self._load_post_and_files()
+        return self._post
+
+    def _set_post(self, post: QueryDict) -> None:
+        self._post = post
+
+    def _get_files(self) -> Any:
+        if not hasattr(self, "_files"):
+            self._load_post_and_files()
+        return self._files  # type: ignore[attr-defined]
+
+    POST = property(_get_post, _set_post)
+    FILES = property(_get_files)
+
+    @property
+    def body(self) -> bytes:
+        """The whole body; see `HttpRequest.body`."""
+        self._settle_length()
+        return super().body
+
+    def close(self) -> None:
+        """Give up uploaded files and the body."""
+        super().close()
+        self._stream.close()
+
+    def _get_scheme(self) -> str:
+        return self.message.content.get("scheme") or "http"
+
+    def _load_post_and_files(self) -> None:
+        self._settle_length()
+        super()._load_post_and_files()
+
+    def _settle_length(self) -> None:
+        """Give a body that came without a length one: Django checks it and parses no forms without."""
+        if "CONTENT_LENGTH" not in self.META and isinstance(self._stream, LazyBody) and not self._stream.closed:
+            self.META["CONTENT_LENGTH"] = str(self._stream.size())
+
+    def _open_body(self, content: dict[str, Any]) -> Any:
+        first = content.get("body") or b""
+        channel = content.get("body_channel")
+        if channel is None:
+            if first and "CONTENT_LENGTH" not in self.META:
+                self.META["CONTENT_LENGTH"] = str(len(first))
+            return BytesIO(first)
+        layer = self.message.channel_layer
+        return LazyBody(first, layer, channel, self.body_receive_timeout, settings.FILE_UPLOAD_MAX_MEMORY_SIZE)
+
+    def _meta(self, content: dict[str, Any]) -> dict[str, Any]:
+        query = content.get("query_string") or b""
+        client, server = content.get("client"), content.get("server")
+        meta: dict[str, Any] = {
+            "REQUEST_METHOD": self.method,
+            "QUERY_STRING": query.decode("utf-8", "replace") if isinstance(query, bytes) else query,
+            "SCRIPT_NAME": self.script_name,
+            "PATH_INFO": self.path_info,
+            "SERVER_PROTOCOL": f"HTTP/{content.get('http_version') or '1.1'}",
+            # Libraries written for WSGI look for these.
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+        }
+        if client:
+            meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
+            meta["REMOTE_PORT"] = client[1]
+        if server and server[1]:
+            meta["SERVER_NAME"], meta["SERVER_PORT"] = server[0], str(server[1])
+        else:  # a Unix socket has no port
+            meta["SERVER_NAME"] = "unknown"
+            meta["SERVER_PORT"] = "443" if content.get("scheme") == "https" else "80"
+        for name, value in content.get("headers") or ():
+            key = _meta_key(name)
+            if key is None:
+                continue
+            text = value.decode("latin-1")
+            if key in meta:
+                # HTTP/2 splits the Cookie field, whose parts are joined with its own separator (RFC 9113, 8.2.3).
+                text = f"{meta[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+            meta[key] = text
+        return meta
+
+
+@lru_cache(maxsize=512)
+def _meta_key(name: bytes) -> str | None:
+    """A header's key in META; ``None`` for names with an underscore, which could pass for another header."""
+    lowered = name.lower()
+    if b"_" in lowered:
+        return None
+    return _SPECIAL.get(lowered) or "HTTP_" + lowered.decode("latin-1").upper().replace("-", "_")
+
+
+def _paths(content: dict[str, Any]) -> tuple[str, str, str]:
+    """Script name, path and path info of a request, whether or not a proxy has cut off the mount point."""
+    path = content.get("path") or "/"
+    script = (settings.FORCE_SCRIPT_NAME or content.get("root_path") or "").rstrip("/")
+    if not script:
+        return "", path, path
+    if path == script or path.startswith(script + "/"):
+        return script, path, path[len(script) :] or "/"
+    return script, script + path, path

@@ -1,0 +1,106 @@
+"""Where sessions of channels and of browsers are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import CreateError
+from django.core.exceptions import ImproperlyConfigured
+from django.http import parse_cookie
+
+from .connection_session import ConnectionSession
+from .exceptions import ConsumeLater
+
+STORES = ("connection", "database")
+"""Values of the setting CHANNEL_SESSION_STORE; the first is the default."""
+
+
+def uses_connections() -> bool:
+    """Whether channel sessions ride with connections that can carry them (CHANNEL_SESSION_STORE)."""
+    store = getattr(settings, "CHANNEL_SESSION_STORE", STORES[0])
+    if store not in STORES:
+        raise ImproperlyConfigured(f"CHANNEL_SESSION_STORE must be 'connection' or 'database', not {store!r}")
+    return bool(store == STORES[0])
+
+
+def session_key_for(reply_channel: str) -> str:
+    """The key of a reply channel's session, at most 32 characters long as Django's table wants it."""
+    return "chn" + hashlib.sha1(reply_channel.encode(), usedforsecurity=False).hexdigest()[:29]
+
+
+def session_for_reply_channel(reply_channel: str) -> Any:
+    """The Django session of a reply channel, loaded, whether or not it exists yet.
+
+    It is kept by ``CHANNEL_SESSION_ENGINE``, or by ``SESSION_ENGINE``.
+
+    Raises:
+        ValueError: that engine keeps sessions in cookies, which a channel does not have.
+    """
+    engine = getattr(settings, "CHANNEL_SESSION_ENGINE", settings.SESSION_ENGINE)
+    if engine == "django.contrib.sessions.backends.signed_cookies":
+        raise ValueError(
+            "channel sessions cannot be kept in signed cookies; set CHANNEL_SESSION_ENGINE to another session "
+            "engine, for example 'django.contrib.sessions.backends.db'"
+        )
+    key = session_key_for(reply_channel)
+    session = import_module(engine).SessionStore(session_key=key)
+    session.keys()  # loads it, which takes the key away from a session that does not exist
+    session._session_key = key
+    return session
+
+
+def open_channel_session(message: Any) -> Any:
+    """The channel session of a message, created if need be.
+
+    Raises:
+        ConsumeLater: another consumer of this channel creates it at the same moment.
+        ValueError: the message has no reply channel.
+    """
+    if not message.reply_channel:
+        raise ValueError(
+            f"the message on {message.channel.name!r} has no reply_channel; a channel session belongs to one"
+        )
+    name = message.reply_channel.name
+    if message.carries_state and uses_connections():
+        return ConnectionSession(message, session_key_for(name))
+    session = session_for_reply_channel(name)
+    if not session.exists(session.session_key):
+        try:
+            session.save(must_create=True)
+        except CreateError:
+            raise ConsumeLater from None
+    return session
+
+
+def open_http_session(key: str | None) -> Any | None:
+    """The browser's session of a key, loaded on first use; ``None`` without a key."""
+    return import_module(settings.SESSION_ENGINE).SessionStore(session_key=key) if key else None
+
+
+def http_session_key(message: Any) -> str | None:
+    """The session key that an HTTP request or a WebSocket handshake presents: ``?session_key=``, or its cookie.
+
+    Raises:
+        ValueError: the message is of neither kind.
+    """
+    content = message.content
+    if "path" not in content:
+        raise ValueError(
+            f"the message on {message.channel.name!r} has no path; an HTTP session belongs to a request or a WebSocket"
+        )
+    query = content.get("query_string") or b""
+    if query:
+        text = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
+        given: list[str] | None = parse_qs(text, keep_blank_values=True).get("session_key")
+        if given:
+            return given[-1]
+    for name, value in content.get("headers") or ():
+        if name.lower() == b"cookie":
+            key = parse_cookie(value.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
+            if key is not None:
+                return str(key)
+    return None

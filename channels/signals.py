@@ -1,0 +1,20 @@
+"""Signals around workers and consumers.
+
+* `consumer_started`, `consumer_finished`: around every consumer, in the thread that runs it, with the
+  keyword argument ``message``. The database connections of that thread are looked after on both.
+* `worker_ready`: a worker has started to take messages.
+* `worker_process_ready`: a worker process has loaded the project and is about to start its worker.
+"""
+
+from __future__ import annotations
+
+from django.db import close_old_connections
+from django.dispatch import Signal
+
+consumer_started = Signal()
+consumer_finished = Signal()
+worker_ready = Signal()
+worker_process_ready = Signal()
+
+consumer_started.connect(close_old_connections, dispatch_uid="channels.close_old_connections")
+consumer_finished.connect(close_old_connections, dispatch_uid="channels.close_old_connections")

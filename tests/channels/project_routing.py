@@ -1,0 +1,3 @@
+"""Routing of the test project."""
+
+channel_routing: list[object] = []
