@@ -1,0 +1,1 @@
+"""Real processes, real brokers, a real browser."""

@@ -1,0 +1,89 @@
+"""Fixtures of the end-to-end tests: brokers, the demo being served, a browser."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from tests.end_to_end.processes import Project
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+WAIT_MILLISECONDS = 20_000
+
+redis_databases = itertools.count(1)
+
+
+@pytest.fixture(scope="module", params=["redis", "sqlite"])
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment that gives a project its channel layer: one with a Redis server, one without."""
+    if request.param == "redis":
+        # A database of their own for each module's processes.
+        server = request.getfixturevalue("redis_url").rpartition("/")[0]
+        return {"REDIS_URL": f"{server}/{next(redis_databases)}"}
+    return {"REDIS_URL": "", "CHANNEL_FILE": str(tmp_path_factory.mktemp("layer") / "layer.sqlite3")}
+
+
+@pytest.fixture(scope="module")
+def demo(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The demo, served by a ``daphne`` and two workers."""
+    with Project("demo", tmp_path_factory.mktemp("demo"), broker) as project:
+        yield project
+
+
+@pytest.fixture(autouse=True)
+def logs_on_failure(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Put the processes' logs into the report of a test that fails."""
+    failed_before = request.session.testsfailed
+    yield
+    project = next((request.getfixturevalue(name) for name in ("demo", "files") if name in request.fixturenames), None)
+    if project is not None and request.session.testsfailed > failed_before:
+        print(project.logs())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium.
+
+    It lives as long as a module and not longer: Playwright keeps an event loop in the main thread, which other
+    modules' tests could not bear.
+    """
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=BROWSER_OPTIONS)
+        except Error as error:
+            message = f"these tests need Chromium (for example: sudo apt install chromium): {error}"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, demo: Project) -> Iterator[Any]:
+    """``open_page(path)``: a page of the demo in a window of somebody of their own; no script error is let pass."""
+    contexts = []
+    errors: list[str] = []
+
+    def open_page(path: str, name: str = "Ada") -> Page:
+        context = browser.new_context()
+        context.set_default_timeout(WAIT_MILLISECONDS)
+        context.add_init_script(f"localStorage.setItem('chat-name', JSON.stringify('{name}'))")
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(demo.url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []

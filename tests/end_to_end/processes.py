@@ -1,0 +1,188 @@
+"""A project's web server and workers as real processes, on a port of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.conftest import free_port, wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STOP_SECONDS = 40
+
+
+class Service:
+    """One program with its log in a file.
+
+    As a context manager it is killed at the end, if it is still there.
+
+    Args:
+        name: what reports call it.
+        command: program and arguments.
+        environment: added to this process's own.
+        directory: where the log goes.
+    """
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], directory: Path) -> None:
+        self.name = name
+        self.command = command
+        self.environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"} | environment
+        self.log = directory / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; what it prints goes to the end of the log."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, cwd=ROOT, env=self.environment, stdout=output, stderr=output, start_new_session=True
+            )
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        """Its process; the test fails if it has ended by itself."""
+        assert self.process is not None, f"{self.name} was not started"
+        if self.process.poll() is not None:
+            pytest.fail(f"{self.name} ended with status {self.process.returncode}\n{self.text()}")
+        return self.process
+
+    def stop(self) -> None:
+        """Ask it to stop, as a process manager does, and see it end with status 0."""
+        process = self.running
+        process.terminate()
+        try:
+            status = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.name} had not ended {STOP_SECONDS} s after SIGTERM\n{self.text()}")
+        assert status == 0, f"{self.name} ended with status {status} after SIGTERM\n{self.text()}"
+        self.process = None
+
+    def kill(self) -> None:
+        """End it and what it started at once, whatever state it is in."""
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self.process = None
+
+    def text(self) -> str:
+        """The log so far."""
+        return f"--- log of {self.name}:\n{self.log.read_text(errors='replace')}" if self.log.exists() else ""
+
+    def memory(self, field: str) -> int:
+        """A figure of ``/proc/<pid>/status`` in bytes, such as ``VmRSS`` (now) or ``VmHWM`` (at its highest)."""
+        for line in Path(f"/proc/{self.running.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+        raise LookupError(field)
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
+class Project:
+    """A Django project being served: one ``daphne`` and any number of ``runworker`` processes.
+
+    Args:
+        package: the project's package; it has ``settings`` and ``asgi``.
+        directory: an empty directory for logs, the database and the layer's file.
+        environment: what tells the project its channel layer.
+        workers: how many worker processes.
+    """
+
+    def __init__(self, package: str, directory: Path, environment: dict[str, str], workers: int = 2) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = environment | {
+            "DJANGO_SETTINGS_MODULE": f"{package}.settings",
+            "DATABASE_PATH": str(directory / "database.sqlite3"),
+        }
+        manage = [sys.executable, "manage.py"]
+        self.manage = manage
+        self.web = Service(
+            "web", [daphne(), f"{package}.asgi:channel_layer", "-p", str(self.port)], self.environment, directory
+        )
+        self.workers = [
+            Service(f"worker-{number}", [*manage, "runworker"], self.environment, directory)
+            for number in range(1, workers + 1)
+        ]
+
+    def __enter__(self) -> Project:
+        subprocess.run(
+            [*self.manage, "migrate", "-v0"], cwd=ROOT, env=os.environ | self.environment, check=True, timeout=60
+        )
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start everything and wait until a page comes all the way from a worker."""
+        self.web.start()
+        self.start_workers()
+        self.wait_for_page()
+
+    def start_workers(self) -> None:
+        """Start all workers."""
+        for worker in self.workers:
+            worker.start()
+
+    def stop_workers(self) -> None:
+        """Stop all workers, each with status 0."""
+        for worker in self.workers:
+            worker.running.terminate()
+        for worker in self.workers:
+            worker.stop()
+
+    def wait_for_page(self, path: str = "/") -> None:
+        """Wait until the page answers with 200."""
+        wait_until(lambda: self._answers(path), f"{self.url}{path} answering\n{self.logs()}", within=30)
+
+    def _answers(self, path: str) -> bool:
+        for service in (self.web, *self.workers):
+            assert service.running
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def logs(self) -> str:
+        """All logs so far."""
+        return "\n".join(service.text() for service in (self.web, *self.workers))
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for service in (self.web, *self.workers):
+            service.kill()
+
+
+def daphne() -> str:
+    """Path of the installed command."""
+    path = shutil.which("daphne", path=str(Path(sys.executable).parent)) or shutil.which("daphne")
+    if path is None:
+        pytest.fail("the command daphne is not installed: pip install --editable '.[test]'")
+    return path
