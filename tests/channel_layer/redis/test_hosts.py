@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_version, parse_hosts, redact
+
+
+@pytest.mark.parametrize(
+    ("spec", "host", "port"),
+    [
+        ("redis://example.test:7000/2", "example.test", 7000),
+        (("example.test", 7000), "example.test", 7000),
+        (["example.test", 7000], "example.test", 7000),
+        ({"host": "example.test", "port": 7000, "db": 2}, "example.test", 7000),
+        ({"address": "redis://example.test:7000/2"}, "example.test", 7000),
+        ({"address": ("example.test", 7000)}, "example.test", 7000),
+    ],
+)
+def test_a_server_is_written_in_any_of_the_usual_ways(spec: object, host: str, port: int) -> None:
+    for connection in (Host(spec).connect_sync(), Host(spec).connect_async()):
+        assert (connection.host, connection.port) == (host, port)
+
+
+def test_connections_have_our_timeouts_and_never_try_again() -> None:
+    for connection in (Host("redis://x").connect_sync(), Host("redis://x").connect_async()):
+        assert connection.socket_timeout == OPERATION_SECONDS
+        assert connection.socket_connect_timeout == CONNECT_SECONDS
+        assert connection.retry.get_retries() == 0
+
+
+def test_connection_kwargs_reach_the_connection() -> None:
+    connection = Host("redis://x", {"socket_timeout": 9, "username": "worker"}).connect_sync()
+    assert (connection.socket_timeout, connection.username) == (9, "worker")
+
+
+def test_tls_is_a_matter_of_the_url() -> None:
+    assert type(Host("rediss://x").connect_sync()).__name__ == "SSLConnection"
+
+
+def test_without_hosts_it_is_the_one_on_this_machine() -> None:
+    assert [host.name for host in parse_hosts(None, None)] == ["redis://localhost:6379/0"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ("redis://x", "'hosts' must be a list of servers, not str"),
+        ({"host": "x"}, "'hosts' must be a list of servers, not dict"),
+        (["localhost"], "'localhost' is no URL. Write it as redis://host:port/0"),
+        ([3], "3 is none of: a URL, a (host, port) pair, a dict of redis-py arguments"),
+        ([{"host": "x", "prot": 1}], "cannot be used"),
+        (["http://x"], "cannot be used"),
+    ],
+)
+def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
+    with pytest.raises(LayerConfigurationError) as caught:
+        parse_hosts(hosts, None)
+    assert said in str(caught.value)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert redact("rediss://user:secret@example.test:7000/1?password=secret") == "rediss://example.test:7000/1"
+    assert redact("unix://user:secret@/run/redis.sock?db=1") == "unix:///run/redis.sock"
+
+
+@pytest.mark.parametrize("version", [b"7.0.0", b"7.0.15", b"7.2.4", b"8.0.1", b"10.1.0"])
+def test_new_enough_servers_are_welcome(version: bytes) -> None:
+    check_version(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n", "redis://x")
+
+
+def test_an_old_server_is_told_from_the_version_it_needs() -> None:
+    with pytest.raises(LayerConfigurationError) as caught:
+        check_version(b"# Server\r\nredis_version:6.2.14\r\n", "redis://x")
+    assert str(caught.value) == (
+        "Redis at redis://x is version 6.2.14; Redis 7.0 or later is needed, or Valkey. Upgrade the server."
+    )
+
+
+def test_a_server_that_keeps_its_version_to_itself_is_taken_as_it_is() -> None:
+    check_version(PermissionError("NOPERM"), "redis://x")
+    check_version(b"", "redis://x")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import struct
+
+from channel_layer import codec
+from channel_layer.capacity import CapacityRules
+from channel_layer.delivery import Outgoing
+from channel_layer.redis import scripts
+from channel_layer.redis.plan import Planner
+
+
+def planner(hosts: int = 1) -> Planner:
+    return Planner([f"redis://{n}" for n in range(hosts)], "p:", 60, 86_400, CapacityRules(7, {"small": 2}))
+
+
+def item(target: str, group: bool = False) -> Outgoing:
+    return Outgoing(target, codec.pack_body({"to": target}), None, group)
+
+
+def test_a_run_of_messages_is_one_script_call_with_the_frames_of_each_queue_together() -> None:
+    items = [item("small"), item("d!1"), item("small"), item("d!2")]
+    [call] = planner().send(items).calls[0]
+    assert call.script is scripts.PUSH
+    assert call.keys == ["p:s:", "p:c:small", "p:s:small", "p:c:d!", "p:s:d!"]
+    assert call.args[:4] == [60_000, 86_400_000, 2, 2]
+    assert [codec.unpack_frame(data, 1000)[1] for data in call.args[8:]] == ["1", "2"]
+
+
+def test_a_message_to_a_group_keeps_its_place_between_the_others() -> None:
+    calls = planner().send([item("d!1"), item("everyone", group=True), item("d!1")]).calls[0]
+    assert [call.script for call in calls] == [scripts.PUSH, scripts.GROUP_SEND, scripts.PUSH]
+
+
+def test_a_group_is_sent_to_on_every_server() -> None:
+    calls = planner(3).send([item("everyone", group=True)]).calls
+    assert sorted(calls) == [0, 1, 2]
+
+
+def test_refusals_are_the_last_of_each_queue() -> None:
+    items = [item("small"), item("d!1"), item("small"), item("small")]
+    plan = planner().send(items)
+    assert plan.finish(0, [[2, 0]]) == (items[2:], 0)
+    assert plan.finish(0, [None]) == ([], 0)
+
+
+def test_full_group_readers_are_counted() -> None:
+    assert planner().send([item("everyone", group=True)]).finish(0, [3]) == ([], 3)
+
+
+def test_expired_elements_are_left_out_by_the_servers_clock() -> None:
+    stamp = struct.Struct(">d").pack
+    reply = [b"p:c:x", [stamp(1_000_500.0) + b"live", stamp(999_999.0) + b"dead", b"short"]]
+    assert planner().popped(reply, [b"1000", b"200"]) == ("x", [b"live"], 2)
+    assert planner().popped(None, [b"1000", b"200"]) == ("", [], 0)
+
+
+def test_single_reader_channels_share_one_record_of_statistics() -> None:
+    [call] = planner().send([item("http.request.body?abc")]).calls[0]
+    assert call.keys[2] == "p:s:http.request.body?"
+
+
+def test_a_prefix_with_glob_characters_is_taken_literally() -> None:
+    plan = Planner(["redis://x"], "a*[b]?", 60, 60, CapacityRules(7))
+    assert plan.scan(b"0").args[3] == "a\\*\\[b\\]\\?*"
+
+
+def test_the_age_of_the_oldest_element_is_counted_from_when_it_was_sent() -> None:
+    expires = struct.Struct(">d").pack(1_060_000.0)
+    assert planner().age(expires, [b"1005", b"0"]) == 5.0
+    assert planner().age(None, [b"1005", b"0"]) == 0.0

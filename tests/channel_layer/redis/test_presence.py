@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from channel_layer.capacity import CapacityRules
+from channel_layer.members import MembershipIndex
+from channel_layer.redis import presence as module
+from channel_layer.redis.plan import Planner
+from channel_layer.redis.presence import Presence
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    fake = Time()
+    monkeypatch.setattr(module, "time", fake)
+    return fake
+
+
+@pytest.fixture
+def index() -> MembershipIndex:
+    return MembershipIndex()
+
+
+@pytest.fixture
+def presence(index: MembershipIndex, time: Time) -> Presence:
+    return Presence(Planner(["redis://x"], "p:", 60, 60, CapacityRules(7)), index)
+
+
+def test_presence_is_set_at_first_and_then_renewed_every_two_seconds(presence: Presence, time: Time) -> None:
+    [first] = presence.due(["d!"])
+    assert first.args[:3] == ["SET", "p:p:d!", 7]
+    assert "XX" not in first.args
+    assert presence.due(["d!"]) == []
+    time.now += 2
+    [renewal] = presence.due(["d!"])
+    assert "XX" in renewal.args
+
+
+def test_ordinary_channels_have_no_presence(presence: Presence) -> None:
+    assert presence.due(["http.request"]) == []
+
+
+def test_a_renewal_without_an_answer_means_that_the_data_is_gone(presence: Presence) -> None:
+    assert presence.lost(["d!", "http.request"], [None]) == ["d!"]
+    assert presence.lost(["d!"], [b"OK"]) == []
+    assert presence.lost(["d!"], []) == []
+
+
+def test_after_a_lost_connection_the_next_pop_renews_at_once(presence: Presence) -> None:
+    presence.due(["d!"])
+    presence.reconnect(["d!"])
+    [renewal] = presence.due(["d!"])
+    assert "XX" in renewal.args
+
+
+def test_all_memberships_are_put_back_in_batches(
+    presence: Presence, index: MembershipIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESTORE_BATCH", 2)
+    for number in range(3):
+        index.join("d!", "g", f"c{number}", 50)
+    batches = list(presence.restore("d!"))
+    joins = [call for batch in batches for call in batch if call.script is not None]
+    assert len(batches) > 1
+    assert sorted(call.args[1] for call in joins) == ["c0", "c1", "c2"]
+    assert all(0 < call.args[2] <= 50_000 for call in joins)
+    assert all(call.args[6] == b"" for call in joins), "the process knows of them already"
