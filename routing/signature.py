@@ -34,12 +34,17 @@ def complaint(consumer: Callable[..., Any], names: Iterable[str]) -> str | None:
             signature.bind(None, **arguments)
         except TypeError as error:
             call = ", ".join(["message", *(f"{name}=…" for name in arguments)])
-            return f"the consumer {describe(consumer)} takes {signature} and will be called with ({call}): {error}"
+            return f"the consumer {describe(consumer)} takes {_bare(signature)} and will be called with ({call}): {error}"
         layer = getattr(layer, "__wrapped__", None) if getattr(layer, _MARK, False) else None
     return None
 
 
 def describe(consumer: Any) -> str:
     """A consumer's dotted path, as far as it has one."""
-    name = getattr(consumer, "__qualname__", None)
-    return f"{consumer.__module__}.{name}" if name else repr(consumer)
+    module, name = getattr(consumer, "__module__", None), getattr(consumer, "__qualname__", None)
+    return f"{module}.{name}" if module and name else repr(consumer)
+
+
+def _bare(signature: inspect.Signature) -> inspect.Signature:
+    parameters = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)

@@ -1,0 +1,157 @@
+"""Routings that cannot work: refused when the router is built, with the route's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from routing import Router, RoutingError, include, route, route_class
+
+from .consumers import ByChannel, in_room, plain
+
+HERE = "tests.routing.consumers"
+
+
+def error_of(routing: Any) -> str:
+    with pytest.raises(RoutingError) as caught:
+        Router(routing)
+    return str(caught.value)
+
+
+def test_the_error_is_a_value_error() -> None:
+    assert issubclass(RoutingError, ValueError)
+
+
+def test_a_path_to_a_missing_attribute_is_named_with_its_route() -> None:
+    assert error_of([route("a", f"{HERE}.nobody", path="^/x")]) == (
+        f"route('a', '{HERE}.nobody', path='^/x') in the routing: "
+        f"'{HERE}.nobody' does not exist: '{HERE}' has no attribute 'nobody'"
+    )
+
+
+def test_a_path_to_a_missing_module_says_so() -> None:
+    assert "'nowhere.at.all' cannot be imported: there is no module 'nowhere'" in error_of(
+        [route("a", "nowhere.at.all")]
+    )
+
+
+def test_a_path_below_a_module_that_exists_says_what_is_missing() -> None:
+    assert "'tests.routing' has no attribute 'missing'" in error_of([route("a", "tests.routing.missing.consumer")])
+
+
+def test_an_import_that_fails_inside_the_module_is_not_hidden() -> None:
+    text = error_of([route("a", "tests.routing.broken.consumer")])
+    assert "importing 'tests.routing.broken'" in text
+    assert "a_module_that_does_not_exist" in text
+
+
+@pytest.mark.parametrize("path", ["plain", "a b.c", "", ".x"])
+def test_text_that_is_no_dotted_path_is_refused(path: str) -> None:
+    assert "is no dotted path" in error_of([route("a", path)])
+
+
+def test_a_consumer_that_cannot_be_called_is_refused() -> None:
+    assert "must be callable, 5 (int) is not" in error_of([route("a", f"{HERE}.not_callable")])
+
+
+def test_a_bad_regular_expression_names_its_filter() -> None:
+    text = error_of([route("a", plain, path="(?P<room")])
+    assert text.startswith(f"route('a', {HERE}.plain, path='(?P<room') in the routing: ")
+    assert "the filter path='(?P<room' is no regular expression" in text
+
+
+def test_a_filter_of_another_type_is_refused() -> None:
+    assert "the filter order is a regular expression as text, not int" in error_of([route("a", plain, order=0)])
+
+
+@pytest.mark.parametrize("entry", ["text", ("a", plain), plain, None, 3])
+def test_a_wrong_object_in_the_list_is_refused(entry: Any) -> None:
+    text = error_of([entry])
+    assert "is no route; use route(), route_class() or include()" in text
+    assert type(entry).__name__ in text
+
+
+@pytest.mark.parametrize("routing", [5, None, b"bytes"])
+def test_a_routing_of_another_type_is_refused(routing: Any) -> None:
+    assert "a routing is a list of routes, a dict or a dotted path to either" in error_of(routing)
+
+
+def test_a_routing_path_to_text_is_refused() -> None:
+    assert f"'{HERE}.as_text' is text" in error_of(f"{HERE}.as_text")
+
+
+def test_a_routing_that_includes_itself_is_refused() -> None:
+    assert f"the routing '{HERE}.circle' includes itself" in error_of(f"{HERE}.circle")
+
+
+@pytest.mark.parametrize("channel", [None, 5, "", b"a"])
+def test_a_channel_that_is_no_name_is_refused(channel: Any) -> None:
+    assert "the channel is a name, not" in error_of([route(channel, plain)])
+
+
+def test_a_dict_is_checked_like_a_list() -> None:
+    assert f"'{HERE}.nobody' does not exist" in error_of({"a": f"{HERE}.nobody"})
+
+
+def test_errors_in_included_routes_name_where_they_are() -> None:
+    text = error_of([include([route("a", f"{HERE}.nobody")], path="^/chat")])
+    assert text.startswith(f"route('a', '{HERE}.nobody') in include(<list>, path='^/chat') in the routing: ")
+
+
+class TestClasses:
+    def test_a_function_is_no_class_consumer(self) -> None:
+        assert "has no method channel_names(); use route()" in error_of([route_class(plain)])
+
+    def test_a_path_to_a_class_works(self) -> None:
+        assert Router([route_class(f"{HERE}.ByChannel")]).channels == set(ByChannel.channel_names())
+
+
+class TestSignatures:
+    def test_a_consumer_that_takes_no_such_argument_is_refused(self) -> None:
+        text = error_of([route("a", plain, path="/(?P<room>.)")])
+        assert f"the consumer {HERE}.plain takes (message) and" in text
+        assert "will be called with (message, room=…)" in text
+
+    def test_a_consumer_that_misses_an_argument_is_refused(self) -> None:
+        assert "missing a required argument: 'room'" in error_of([route("a", in_room)])
+
+    def test_a_consumer_without_a_message_is_refused(self) -> None:
+        def nothing() -> None: ...
+
+        assert "too many positional arguments" in error_of([route("a", nothing)])
+
+    def test_groups_of_an_include_count(self) -> None:
+        Router([include([route("a", in_room)], path="/(?P<room>.)")])
+        assert "unexpected keyword argument 'room'" in error_of([include([route("a", plain)], path="/(?P<room>.)")])
+
+    def test_what_a_decorator_wraps_is_not_held_against_it(self) -> None:
+        from functools import wraps
+
+        @wraps(in_room)
+        def adds_the_room(message: Any, **kwargs: Any) -> None:
+            in_room(message, room="lobby")
+
+        Router([route("a", adds_the_room)])
+
+    def test_a_decorator_that_says_it_passes_arguments_on_is_looked_through(self) -> None:
+        from functools import wraps
+
+        from routing import passes_arguments
+
+        @passes_arguments
+        @wraps(in_room)
+        def inner(*args: Any, **kwargs: Any) -> None:
+            in_room(*args, **kwargs)
+
+        assert "missing a required argument: 'room'" in error_of([route("a", inner)])
+
+    def test_objects_with_a_call_method_are_checked_by_it(self) -> None:
+        class Consumer:
+            def __call__(self, message: Any, room: str) -> None: ...
+
+        Router([route("a", Consumer(), path="(?P<room>.)")])
+        assert "missing a required argument" in error_of([route("a", Consumer())])
+
+    def test_callables_written_in_c_are_taken_at_their_word(self) -> None:
+        Router([route("a", print), route("b", dict.update)])
