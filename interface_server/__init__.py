@@ -1,0 +1,1 @@
+"""Sockets to messages and back: HTTP and WebSocket connections over a channel layer."""

@@ -1,0 +1,69 @@
+"""Whether the rooms of this distribution are the ones that get imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .exceptions import LayerConfigurationError
+
+ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels")
+"""The import packages of this distribution; their names are general enough for a project to own one."""
+
+FOREIGN = ("channels", "daphne")
+"""Distributions that install an import package or a command of the same name as ours."""
+
+
+def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FOREIGN) -> None:
+    """Find out whether something else answers to the names of the rooms. Imports nothing; takes a millisecond.
+
+    For commands to call when they start, after they have put the project on ``sys.path``.
+
+    Raises:
+        LayerConfigurationError: a file hides a room, or a foreign distribution lies beside this one; the
+            text is one sentence that names it and says what to do.
+    """
+    house = Path(__file__).resolve().parent.parent
+    for room in rooms:
+        found = _where(room)
+        if found is None:
+            raise LayerConfigurationError(
+                f"the package {room!r} of millrace is missing from {house}; install millrace again "
+                "(pip install --force-reinstall millrace)"
+            )
+        if found != house / room:
+            raise LayerConfigurationError(
+                f"{found} hides the package {room!r} of millrace, which lies in {house / room}; "
+                f"rename it, for example to {'my_' + found.name!r}, and change the imports of it"
+            )
+    for name in foreign:
+        if _is_installed(name):
+            raise LayerConfigurationError(
+                f"the distribution {name!r} is installed beside millrace, which provides the same names; "
+                f"remove it and install millrace again (pip uninstall {name}; pip install --force-reinstall millrace)"
+            )
+
+
+def _where(room: str) -> Path | None:
+    """Directory of a package, or file of a module, as an import would find it."""
+    module = sys.modules.get(room)
+    spec = getattr(module, "__spec__", None) if module is not None else None
+    if spec is None:
+        spec = importlib.util.find_spec(room)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).resolve()
+    return Path(os.fspath(spec.origin)).resolve() if spec.origin else None
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""The ASGI 3 application that turns connections into messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .asgi_http import serve_http
+from .asgi_outbox import Receive, Send
+from .asgi_websocket import serve_websocket
+from .gateway import Gateway
+from .messages import Scope, clean_headers
+from .options import Options
+
+
+class Application:
+    """Carries HTTP and WebSocket connections over a channel layer.
+
+    It can be hosted by any ASGI 3 server. ``daphne`` hosts it on protocol classes of its own, which hand
+    their connections to the gateway directly; both ways keep the same rules.
+
+    One object serves one event loop at a time. It begins with the lifespan events, or with the first
+    connection on a server that does not send them.
+
+    Args:
+        channel_layer: any channel layer.
+        options: limits and times; the defaults if left out.
+    """
+
+    def __init__(self, channel_layer: Any, options: Options | None = None) -> None:
+        self.channel_layer = channel_layer
+        self.options = options if options is not None else Options()
+        self._gateway: Gateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3 entry point."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+        elif kind == "http":
+            await serve_http(self.gateway, _cleaned(scope), receive, send)
+        elif kind == "websocket":
+            await serve_websocket(self.gateway, _cleaned(scope), receive, send)
+        else:
+            raise ValueError(f"no ASGI connection of type {kind!r} is served here; http, websocket and lifespan are")
+
+    @property
+    def gateway(self) -> Gateway:
+        """What the connections of the running event loop share; begins to work when first asked for."""
+        if self._gateway is None:
+            self._gateway = Gateway(self.channel_layer, self.options)
+        if not self._gateway.started:
+            self._gateway.start()
+        return self._gateway
+
+    async def startup(self) -> None:
+        """Begin to carry messages."""
+        _ = self.gateway
+
+    async def shutdown(self, seconds: float | None = None) -> None:
+        """Close every WebSocket with 1012, let requests finish, send what is left; see `Gateway.drain`."""
+        gateway = self._gateway
+        if gateway is None:
+            return
+        try:
+            await gateway.drain(self.options.graceful_timeout if seconds is None else seconds)
+        finally:
+            self._gateway = None
+            await gateway.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                await self.startup()
+                await send({"type": "lifespan.startup.complete"})
+            elif event["type"] == "lifespan.shutdown":
+                await asyncio.shield(self.shutdown())
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _cleaned(scope: Scope) -> Scope:
+    cleaned = dict(scope)
+    cleaned["headers"] = clean_headers(scope["headers"])
+    return cleaned

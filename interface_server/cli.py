@@ -1,0 +1,214 @@
+"""The ``daphne`` command."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+import click
+
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.installation import check_installation
+
+from .application import Application
+from .endpoints import Endpoint, EndpointError
+from .options import Options, OptionsError
+from .server import build_server
+
+logger = logging.getLogger("interface_server")
+
+SPARE_DESCRIPTORS = 200
+_DEFAULTS = Options()
+
+
+def _limit(name: str, help_text: str, *declarations: str) -> Any:
+    """A click option for a field of `Options`, with its type and default."""
+    default = getattr(_DEFAULTS, name)
+    flags = declarations or (f"--{name.replace('_', '-')}",)
+    return click.option(*flags, name, type=type(default), default=default, show_default=True, help=help_text)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("channel_layer", metavar="MODULE:CHANNEL_LAYER")
+@click.option("-p", "--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: 8000]")
+@click.option("-b", "--bind", "host", help="Host or address to listen on.  [default: 127.0.0.1]")
+@click.option("-u", "--unix-socket", help="Listen on this Unix socket instead of a host and port.")
+@click.option("--fd", type=int, help="Listen on an open socket with this file descriptor.")
+@click.option("-e", "--endpoint", "endpoint", multiple=True, help="Listen here too: tcp:, ssl:, unix: or fd: string.")
+@click.option("--ssl-keyfile", help="Private key file; serves TLS.")
+@click.option("--ssl-certfile", help="Certificate file; serves TLS.")
+@click.option("-v", "--verbosity", type=click.IntRange(0, 3), default=1, show_default=True,
+              help="0 warnings only, 1 requests too, 2 each message.")  # fmt: skip
+@click.option("--access-log", help="File of the access log, - for standard output.  [default: - unless -v 0]")
+@click.option("--root-path", default="", help="Where the application is mounted (SCRIPT_NAME).")
+@click.option("--proxy-headers", is_flag=True, help="Take the client from X-Forwarded-For of trusted proxies.")
+@click.option("--trusted-proxy", "trusted_proxies", multiple=True, help="Address or network of a proxy, or *; "
+              "may be repeated.  [default: 127.0.0.1, ::1]")  # fmt: skip
+@click.option("--ws-protocol", "subprotocols", multiple=True, help="A WebSocket subprotocol spoken; may be repeated.")
+@click.option("--unordered", is_flag=True, help="Do not wait for a consumer before sending a socket's next message.")
+@click.option("--permessage-deflate", is_flag=True, help="Offer compression of WebSocket messages.")
+@click.option("--force-sync", is_flag=True, hidden=True, help="No effect.")
+@_limit("http_timeout", "Seconds a request waits for its answer (504).", "-t", "--http-timeout")
+@_limit("ping_interval", "Seconds between WebSocket pings; 0 sends none.")
+@_limit("ping_timeout", "Seconds a pong may take; 0 waits for ever.")
+@_limit("websocket_life", "Longest life of a WebSocket in seconds; 0 is no limit.",
+        "--websocket_timeout", "--websocket-timeout")  # fmt: skip
+@_limit("accept_timeout", "Seconds a handshake waits for a consumer (503).",
+        "--websocket_connect_timeout", "--websocket-connect-timeout")  # fmt: skip
+@_limit("turn_timeout", "Seconds a socket waits for a consumer before its next message.")
+@_limit("send_timeout", "Seconds a frame waits for room on its channel (1013).")
+@_limit("websocket_max_message", "Bytes of a WebSocket message (1009).")
+@_limit("websocket_max_fragments", "Fragments of a WebSocket message (1009).")
+@_limit("header_max_bytes", "Bytes of all header fields (431).")
+@_limit("header_max_fields", "Number of header fields (431).")
+@_limit("request_line_max", "Bytes of the request line (414).")
+@_limit("header_timeout", "Seconds to send the headers (408).")
+@_limit("body_inline", "Bytes of a body that travel in the request message.")
+@_limit("body_chunk", "Bytes of a chunk of the rest.")
+@_limit("body_max", "Bytes of a request body (413).")
+@_limit("body_timeout", "Longest pause of a client that sends a body (408).")
+@_limit("keep_alive", "Seconds an idle HTTP connection stays open.")
+@_limit("max_connections", "HTTP and WebSocket connections (503).")
+@_limit("retry_after", "Seconds that a 503 asks clients to wait.")
+@_limit("outbox_bytes", "Bytes that wait for one WebSocket client (1013).")
+@_limit("outbox_timeout", "Seconds in which a WebSocket client must take something (1013).")
+@_limit("close_timeout", "Seconds a client may take to answer a close.")
+@_limit("response_buffer", "Bytes of a response that wait for one client.")
+@_limit("uplink_bytes", "Bytes that wait for the channel layer in all (503).")
+@_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
+@_limit("graceful_timeout", "Longest stop of the server in seconds.")
+def main(channel_layer: str, **values: Any) -> None:
+    """Serve HTTP and WebSockets over a channel layer, for example: daphne project.asgi:channel_layer"""
+    try:
+        serve(channel_layer, values)
+    except (OptionsError, EndpointError, LayerConfigurationError, LayerPathError) as error:
+        raise click.ClickException(_sentence(str(error))) from None
+
+
+class LayerPathError(Exception):
+    """What the command was given is no path of a channel layer; the text is one sentence."""
+
+
+def serve(path: str, values: dict[str, Any]) -> None:
+    """Do what the command line says, until a signal ends it."""
+    sys.path.insert(0, os.getcwd())
+    _configure_logging(values["verbosity"])
+    check_installation()
+    endpoints = endpoints_of(values)
+    options = options_of(values)
+    contexts_checked = [endpoint.context() for endpoint in endpoints]
+    layer = load_layer(path)
+    _allow_descriptors(options.max_connections)
+    try:
+        layer.check()
+    except LayerUnavailable as error:
+        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+    try:
+        application = Application(layer, options)
+        server = build_server(application, endpoints=endpoints)
+        server.run()
+    except OSError as error:
+        if options.access_log and error.filename == options.access_log:
+            raise OptionsError(f"cannot write the access log {options.access_log}: {error.strerror}") from None
+        raise
+    logger.debug("served on %d endpoints", len(contexts_checked))
+
+
+def load_layer(path: str) -> Any:
+    """Import ``module:attribute`` and make sure that it is a channel layer.
+
+    Raises:
+        LayerPathError: it is not there or something else. Errors inside the module come through as they are,
+            since they are the user's own code.
+    """
+    module_name, mark, attribute = path.partition(":")
+    if not mark or not module_name or not attribute:
+        raise LayerPathError(f"{path!r} is no path of a channel layer; write module:attribute, as project.asgi:channel_layer")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise
+        raise LayerPathError(
+            f"there is no module {error.name!r} to import {path!r} from; run daphne in the project's directory"
+        ) from None
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise LayerPathError(f"the module {module_name!r} has no {attribute!r}; name the channel layer in it")
+        found = getattr(found, name)
+    problem = _why_no_layer(found)
+    if problem:
+        raise LayerPathError(f"{path!r} is {problem}, not a channel layer; give it a layer, "
+                             "for example channels.asgi.get_channel_layer()")  # fmt: skip
+    return found
+
+
+def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
+    """Where the command line says to listen; the default only if it says nothing."""
+    tls = {"key_file": values["ssl_keyfile"], "cert_file": values["ssl_certfile"]}
+    endpoints = [Endpoint.parse(text) for text in values["endpoint"]]
+    if values["unix_socket"]:
+        endpoints.append(Endpoint(path=values["unix_socket"], **tls))
+    if values["fd"] is not None:
+        endpoints.append(Endpoint(fd=values["fd"], **tls))
+    if values["port"] is not None or values["host"] is not None or not endpoints:
+        port = 8000 if values["port"] is None else values["port"]
+        endpoints.append(Endpoint(host=values["host"] or "127.0.0.1", port=port, **tls))
+    return endpoints
+
+
+def options_of(values: dict[str, Any]) -> Options:
+    """The server's options as the command line gives them; raises `OptionsError`."""
+    known = {name: values[name] for name in values if hasattr(_DEFAULTS, name)}
+    if known["access_log"] is None:
+        known["access_log"] = "-" if known["verbosity"] else ""
+    if not known["trusted_proxies"]:
+        known["trusted_proxies"] = _DEFAULTS.trusted_proxies
+    known["root_path"] = known["root_path"].rstrip("/")
+    return Options(**known)
+
+
+def _why_no_layer(found: Any) -> str | None:
+    if inspect.isclass(found):
+        return f"the class {found.__name__}"
+    if all(callable(getattr(found, name, None)) for name in ("prepare", "asend_many", "areceive_many")):
+        return None
+    if callable(found):
+        return "callable (an ASGI or WSGI application?)"
+    return f"of type {type(found).__name__}"
+
+
+def _configure_logging(verbosity: int) -> None:
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(handler)
+    logging.getLogger("interface_server").setLevel(level)
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Raise the soft limit of open files as far as the connections need it and the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logger.warning("the system allows %d open files, too few for %d connections; see ulimit -n", allowed, connections)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+if __name__ == "__main__":
+    main()

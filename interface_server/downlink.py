@@ -1,0 +1,120 @@
+"""From the layer to connections: one reader per process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from channel_layer.delivery import Delivery
+from channel_layer.exceptions import LayerUnavailable
+
+from .replies import BadReply, Reply
+from .uplink import Uplink
+
+logger = logging.getLogger("interface_server.downlink")
+
+BATCH = 512
+WAIT_SECONDS = 2.0
+MEMBERS_AT_A_TIME = 500
+FIRST_RETRY = 0.05
+LAST_RETRY = 1.0
+LEAST_DOWN = 0.2
+
+
+class Receiver(Protocol):
+    """A connection that messages are for. Calls must not block."""
+
+    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        """Take a message to this connection alone."""
+
+    def apply(self, reply: Reply) -> None:
+        """Take a reply that went to a group; it is shared with other members."""
+
+
+class Downlink:
+    """Receives for one reply name and hands messages to connections by their local part.
+
+    Args:
+        layer: any channel layer.
+        name: the reply name, ending with ``!``.
+        receivers: local part → connection.
+        uplink: is told when the layer goes away and when it is back.
+        forget: called with the full names of group members that are no connection any more.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        name: str,
+        receivers: Mapping[str, Receiver],
+        uplink: Uplink,
+        forget: Callable[[list[str]], None],
+    ) -> None:
+        self._layer = layer
+        self._name = name
+        self._receivers = receivers
+        self._uplink = uplink
+        self._forget = forget
+
+    async def run(self) -> None:
+        """Receive until cancelled; outlives every outage of the layer."""
+        retry = FIRST_RETRY
+        wait = WAIT_SECONDS
+        while True:
+            try:
+                deliveries = await self._layer.areceive_many([self._name], limit=BATCH, timeout=wait)
+            except Exception as error:
+                if not isinstance(error, LayerUnavailable):
+                    logger.exception("receiving failed")
+                    error = LayerUnavailable(self._layer.describe(), repr(error))
+                self._uplink.mark_down(error)
+                await asyncio.sleep(retry * random.uniform(0.75, 1.25))
+                retry = min(LAST_RETRY, retry * 2)
+                wait = 0  # the next call only finds out whether the layer is back
+                continue
+            retry = FIRST_RETRY
+            await self._dispatch(deliveries)
+            if self._uplink.down is not None:
+                if wait:
+                    await asyncio.sleep(LEAST_DOWN)
+                self._uplink.mark_up()
+                logger.warning("the channel layer answers again")
+            wait = WAIT_SECONDS
+
+    async def _dispatch(self, deliveries: list[Delivery]) -> None:
+        start = len(self._name)
+        receivers = self._receivers
+        for delivery in deliveries:
+            if delivery.members is not None:
+                await self._to_group(delivery)
+                continue
+            receiver = receivers.get(delivery.channel[start:])
+            if receiver is not None:
+                try:
+                    receiver.deliver(delivery.message, delivery.headers)
+                except Exception:
+                    logger.exception("a message for %s could not be handled", delivery.channel)
+
+    async def _to_group(self, delivery: Delivery) -> None:
+        try:
+            reply = Reply(delivery.message)
+        except BadReply as error:
+            logger.error("a message to a group was ignored: %s", error)
+            return
+        gone = []
+        for count, local in enumerate(delivery.members or (), 1):
+            receiver = self._receivers.get(local)
+            if receiver is None:
+                gone.append(self._name + local)
+                continue
+            try:
+                receiver.apply(reply)
+            except Exception:
+                logger.exception("a message for a member of a group could not be handled")
+            if count % MEMBERS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        if gone:
+            self._forget(gone)

@@ -1,0 +1,166 @@
+"""Where a server listens: host and port, Unix socket, file descriptor, or a Twisted endpoint string."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import ssl
+import stat
+from dataclasses import dataclass
+
+BACKLOG = 2_048
+
+
+class EndpointError(Exception):
+    """A place where the server cannot listen; the text is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One place to listen.
+
+    Attributes:
+        host: address or name; empty for all addresses.
+        port: TCP port; 0 takes a free one.
+        path: of a Unix socket, instead of host and port.
+        fd: of a socket that is open already, instead of the others.
+        key_file: private key for TLS.
+        cert_file: certificate for TLS.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    path: str | None = None
+    fd: int | None = None
+    key_file: str | None = None
+    cert_file: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read ``tcp:``, ``unix:``, ``ssl:`` and ``fd:`` strings as Twisted writes them.
+
+        >>> Endpoint.parse("tcp:port=8080:interface=0.0.0.0").port
+        8080
+
+        Raises:
+            EndpointError: the string is none of these.
+        """
+        kind, *rest = [part.replace("\\\\", "\\").replace("\\:", ":") for part in re.split(r"(?<!\\):", text)]
+        plain = [part for part in rest if "=" not in part]
+        named = dict(part.split("=", 1) for part in rest if "=" in part)
+        first = plain[0] if plain else None
+        if kind == "unix":
+            path = named.get("address", first)
+            if not path:
+                raise EndpointError(f"endpoint {text!r} names no path; write unix:/path/to/socket")
+            return cls(path=path)
+        if kind == "fd":
+            return cls(fd=_number(text, "fileno", named.get("fileno", first)))
+        if kind not in ("tcp", "ssl"):
+            raise EndpointError(f"endpoint {text!r} is of no known kind; tcp:, ssl:, unix: and fd: are")
+        port = _number(text, "port", named.get("port", first))
+        host = named.get("interface", "")
+        if kind == "tcp":
+            return cls(host=host, port=port)
+        key = named.get("privateKey", "server.pem")
+        return cls(host=host, port=port, key_file=key, cert_file=named.get("certKey", key))
+
+    def bind(self) -> socket.socket:
+        """Open the listening socket.
+
+        Raises:
+            EndpointError: the address cannot be used.
+        """
+        try:
+            if self.fd is not None:
+                return socket.socket(fileno=self.fd)
+            if self.path is not None:
+                return _bind_path(self.path)
+            return _bind_address(self.host, self.port)
+        except OSError as error:
+            raise EndpointError(self._explain(error)) from None
+
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS settings, ``None`` for plain connections.
+
+        Raises:
+            EndpointError: key or certificate cannot be loaded.
+        """
+        if self.cert_file is None:
+            if self.key_file is not None:
+                raise EndpointError(f"a private key ({self.key_file}) needs a certificate; give --ssl-certfile too")
+            return None
+        for path in filter(None, (self.cert_file, self.key_file)):
+            if not os.path.isfile(path):
+                raise EndpointError(f"cannot serve TLS: there is no file {path}")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        except (ssl.SSLError, OSError) as error:
+            raise EndpointError(f"cannot serve TLS with {self.cert_file}: {error}") from None
+        return context
+
+    def _explain(self, error: OSError) -> str:
+        where = self.path or (f"file descriptor {self.fd}" if self.fd is not None else f"{self.host or '*'}:{self.port}")
+        if error.errno == errno.EADDRINUSE:
+            return f"cannot listen on {where}: it is in use already; stop the other program or choose another one"
+        if error.errno == errno.EACCES:
+            return f"cannot listen on {where}: permission denied (ports below 1024 belong to the system)"
+        return f"cannot listen on {where}: {error.strerror or error}"
+
+
+def address_of(listener: socket.socket, tls: bool) -> str:
+    """What a person types to get there."""
+    name = listener.getsockname()
+    if isinstance(name, tuple):
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return f"{'https' if tls else 'http'}://{host}:{name[1]}"
+    return f"unix:{name.decode() if isinstance(name, bytes) else name}"
+
+
+def _bind_address(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65_535:
+        raise EndpointError(f"{port} is no port; ports go from 0 to 65535")
+    family, kind, number, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, number)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind_path(path: str) -> socket.socket:
+    """Bind a Unix socket, over one that a server which is gone has left behind."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_served(path):
+                os.unlink(path)
+        listener.bind(path)
+        os.chmod(path, 0o666)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _number(text: str, name: str, value: str | None) -> int:
+    if value is None or not value.isdigit():
+        raise EndpointError(f"endpoint {text!r} has no {name} number; write for example tcp:8000 or fd:3")
+    return int(value)

@@ -1,0 +1,154 @@
+"""What all connections of a process share: one uplink, one downlink, one reply name, one clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Any, Protocol
+
+from channel_layer.exceptions import LayerUnavailable
+
+from .access_log import AccessLog
+from .downlink import Downlink
+from .http_exchange import HttpExchange, ResponseWriter
+from .messages import MessageFactory, Scope
+from .options import Options
+from .uplink import Uplink
+from .websocket_connection import Socket, WebSocketConnection
+
+logger = logging.getLogger("interface_server")
+
+TICK_SECONDS = 0.5
+_STALL_SECONDS = 5.0
+
+
+class Ticking(Protocol):
+    """Something with deadlines."""
+
+    def tick(self, now: float) -> None:
+        """Check them; ``now`` is the event loop's time."""
+
+
+class Gateway:
+    """Between the sockets of one process and a channel layer. Belongs to one event loop.
+
+    Args:
+        layer: any channel layer.
+        options: limits and times.
+
+    Attributes:
+        name: the reply name of this process.
+        now: the event loop's time, at most `TICK_SECONDS` old. Deadlines compare with it, so that
+            a message costs no timer.
+        connections: local part → HTTP exchange or WebSocket connection.
+        tickers: further objects whose deadlines are checked.
+        stopping: whether the process is about to end.
+    """
+
+    def __init__(self, layer: Any, options: Options) -> None:
+        self.layer = layer
+        self.options = options
+        self.messages = MessageFactory(options)
+        self.access_log = AccessLog.open(options.access_log)
+        self.trace = options.verbosity >= 2
+        self.name = f"daphne.{secrets.token_urlsafe(12)}!"
+        self.now = 0.0
+        self.stopping = False
+        self.connections: dict[str, HttpExchange | WebSocketConnection] = {}
+        self.tickers: set[Ticking] = set()
+        self.uplink = Uplink(layer, options.uplink_bytes)
+        self.uplink.on_down = self._log_outage
+        self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
+        self._gone: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return bool(self._tasks)
+
+    def clock(self) -> float:
+        """The exact time, for measuring."""
+        return time.monotonic()
+
+    def start(self) -> None:
+        """Begin to carry messages; must be called in the event loop."""
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        for name, work in (("uplink", self.uplink.run()), ("downlink", self._downlink.run()), ("clock", self._clock())):
+            self._tasks.append(loop.create_task(work, name=f"interface_server {name}"))
+
+    def open_http(self, scope: Scope, writer: ResponseWriter) -> HttpExchange:
+        """A new request; the caller feeds it and calls `HttpExchange.begin`."""
+        return HttpExchange(self, secrets.token_urlsafe(12), scope, writer)
+
+    def open_websocket(self, scope: Scope, socket: Socket) -> WebSocketConnection:
+        """A new WebSocket whose handshake waits for a consumer; the caller calls `open`."""
+        return WebSocketConnection(self, secrets.token_urlsafe(12), scope, socket)
+
+    def forget(self, channels: list[str]) -> None:
+        """Have reply channels that are gone removed from every group, soon."""
+        self._gone.update(channels)
+
+    async def drain(self, seconds: float) -> None:
+        """End all WebSockets, let requests in flight finish, and send what is still to be sent.
+
+        Takes at most ``seconds``. Half of it is for consumers that are at work for a socket; then its
+        remaining messages are sent all the same.
+        """
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self.stopping = True
+        deadline = self.now + seconds
+        for connection in list(self.connections.values()):
+            connection.stop()
+        await self._until(lambda: not self.connections, deadline - seconds / 2)
+        for connection in list(self.connections.values()):
+            if isinstance(connection, WebSocketConnection):
+                connection.release()
+        await self._until(lambda: not self.connections and self.uplink.is_idle, deadline)
+        if not self.uplink.is_idle:
+            logger.error("stopping with messages that could not be sent; their channels are full or the layer is away")
+
+    async def close(self) -> None:
+        """Stop carrying messages and release the layer's async side."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._clean_up()
+        await self.layer.aclose()
+
+    async def _until(self, condition: Any, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while not condition() and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def _clock(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            before, self.now = self.now, loop.time()
+            if self.now - before > _STALL_SECONDS:
+                continue  # the process stood still: let what arrived meanwhile be read before judging anybody
+            for ticking in [*self.connections.values(), *self.tickers]:
+                try:
+                    ticking.tick(self.now)
+                except Exception:
+                    logger.exception("checking the deadlines of %r failed", ticking)
+            if self._gone and self.uplink.down is None:
+                await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        gone, self._gone = self._gone, set()
+        if not gone:
+            return
+        try:
+            await self.layer.aforget(gone)
+        except LayerUnavailable:
+            logger.warning("%d closed connections could not be removed from their groups; they expire there", len(gone))
+
+    def _log_outage(self, error: LayerUnavailable) -> None:
+        logger.warning("%s; trying again until it answers", error)

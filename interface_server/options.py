@@ -1,0 +1,140 @@
+"""Every setting of an interface server, with its default."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, fields
+from typing import Any
+
+ANY_PEER = "*"
+"""As a trusted proxy: whoever connects is one (a platform's router with no fixed address)."""
+
+_MAY_BE_ZERO = frozenset({"ping_interval", "ping_timeout", "verbosity", "keep_alive", "websocket_life"})
+
+
+class OptionsError(ValueError):
+    """A setting that cannot work; the text is one sentence that names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Limits, times and behaviour of an interface server.
+
+    Sizes are bytes, times are seconds.
+
+    Attributes:
+        websocket_max_message: largest WebSocket message taken from a client, else close 1009.
+        websocket_max_fragments: most fragments of one message, else close 1009.
+        permessage_deflate: offer compression of WebSocket messages. Costs a context per socket, and
+            a message to a group is then encoded for each member.
+        header_max_bytes: all header fields of a request together, else 431.
+        header_max_fields: number of header fields, else 431.
+        request_line_max: method, target and version, else 414.
+        header_timeout: from the first byte of a request, or the opening of a connection, to the end of
+            the headers, else 408.
+        body_inline: of a request's body, what travels in the ``http.request`` message.
+        body_chunk: size of the chunks that carry the rest.
+        body_max: largest request body, else 413.
+        body_timeout: longest pause of a client while it sends a body, else 408.
+        accept_timeout: how long a handshake waits for a consumer to accept or deny, else 503.
+        http_timeout: how long a request waits for the beginning of its answer, else 504; also
+            the longest a client may stop reading a response.
+        keep_alive: how long an idle HTTP connection stays open; 0 closes it after each response.
+        max_connections: HTTP and WebSocket connections together, else 503.
+        retry_after: what a 503 says in its ``Retry-After`` header.
+        ping_interval: pause between pings on a WebSocket; 0 sends none.
+        ping_timeout: how long a pong may take, else the socket is closed; 0 waits for ever.
+        outbox_bytes: what waits for one WebSocket client at most, else close 1013.
+        outbox_timeout: how long a WebSocket client may take nothing of what waits, else close 1013.
+        close_timeout: how long a client may take to answer a close frame.
+        response_buffer: what waits for one HTTP client at most; a worker that ignores flow reports
+            past it has the connection cut.
+        websocket_life: longest life of a WebSocket, else close 1001; 0 is no limit.
+        turn_timeout: how long a connection waits for a consumer before it sends the next message.
+        unordered: do not wait for a consumer before sending a socket's next message.
+        send_timeout: how long a frame waits for room on its channel or for the broker, else close 1013.
+        uplink_bytes: what may wait for the channel layer in all; past it requests get 503.
+        state_max: largest state a consumer may leave with its connection.
+        graceful_timeout: longest stop of the server.
+        subprotocols: WebSocket subprotocols spoken, in order of preference.
+        root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
+        proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
+        trusted_proxies: addresses or networks of those proxies; ``*`` trusts whoever connects.
+        access_log: path of a file, ``-`` for standard output, empty for none.
+        verbosity: 0 errors and warnings, 1 what happens to the server, 2 each message.
+
+    Raises:
+        OptionsError: for a value that cannot work.
+    """
+
+    websocket_max_message: int = 1_048_576
+    websocket_max_fragments: int = 1_024
+    permessage_deflate: bool = False
+    header_max_bytes: int = 65_536
+    header_max_fields: int = 100
+    request_line_max: int = 8_192
+    header_timeout: float = 10
+    body_inline: int = 262_144
+    body_chunk: int = 262_144
+    body_max: int = 104_857_600
+    body_timeout: float = 30
+    accept_timeout: float = 5
+    http_timeout: float = 60
+    keep_alive: float = 5
+    max_connections: int = 10_000
+    retry_after: int = 5
+    ping_interval: float = 20
+    ping_timeout: float = 20
+    outbox_bytes: int = 1_048_576
+    outbox_timeout: float = 10
+    close_timeout: float = 10
+    response_buffer: int = 16_777_216
+    websocket_life: float = 86_400
+    turn_timeout: float = 30
+    unordered: bool = False
+    send_timeout: float = 10
+    uplink_bytes: int = 67_108_864
+    state_max: int = 16_384
+    graceful_timeout: float = 30
+    subprotocols: tuple[str, ...] = ()
+    root_path: str = ""
+    proxy_headers: bool = False
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    access_log: str = ""
+    verbosity: int = 1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), type(field.default))
+        for proxy in self.trusted_proxies:
+            _check_proxy(proxy)
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise OptionsError(f"root_path must begin with '/' and not end with one, not {self.root_path!r}")
+
+
+def _check_type(name: str, value: Any, kind: type) -> None:
+    if kind in (int, float) and name in Options.__annotations__:
+        whole = Options.__annotations__[name] == "int"
+        wanted = "a whole number" if whole else "a number"
+        least = "0 or more" if name in _MAY_BE_ZERO else "above 0"
+        allowed: tuple[type, ...] = (int,) if whole else (int, float)
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise OptionsError(f"{name} must be {wanted}, not {value!r}")
+        if value < 0 or (value == 0 and name not in _MAY_BE_ZERO) or value != value:
+            raise OptionsError(f"{name} must be {least}, not {value!r}")
+    elif kind is tuple:
+        if not isinstance(value, tuple) or not all(isinstance(item, str) and item for item in value):
+            raise OptionsError(f"{name} must be a tuple of names, not {value!r}")
+    elif not isinstance(value, kind):
+        raise OptionsError(f"{name} must be {kind.__name__}, not {value!r}")
+
+
+def _check_proxy(proxy: str) -> None:
+    if proxy == ANY_PEER:
+        return
+    try:
+        ipaddress.ip_network(proxy, strict=False)
+    except ValueError:
+        raise OptionsError(
+            f"trusted_proxies holds {proxy!r}, which is no IP address, no network such as 10.0.0.0/8, and not '*'"
+        ) from None

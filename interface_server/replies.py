@@ -1,0 +1,91 @@
+"""What a consumer may answer on a WebSocket's reply channel (ASGI 1 draft, "WebSocket: Send/Close/Accept")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+
+NORMAL_CLOSURE = 1000
+
+_RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
+
+
+class BadReply(ValueError):
+    """A reply that cannot be carried out; the text says what is wrong with it."""
+
+
+class Payload:
+    """One message for WebSocket clients, encoded at most once however many clients get it."""
+
+    __slots__ = ("_frame", "data", "is_text")
+
+    def __init__(self, data: str | bytes) -> None:
+        self.data = data
+        self.is_text = isinstance(data, str)
+        self._frame: bytes | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The content as bytes, text in UTF-8."""
+        return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
+
+    @property
+    def frame(self) -> bytes:
+        """A whole unmasked WebSocket frame (RFC 6455, section 5.2)."""
+        if self._frame is None:
+            opcode = Opcode.TEXT if self.is_text else Opcode.BINARY
+            self._frame = Frame(opcode, self.raw).serialize(mask=False)
+        return self._frame
+
+
+class Reply:
+    """A checked reply.
+
+    Attributes:
+        accept: whether to accept the handshake; ``None`` if the reply does not say.
+        payload: what to send.
+        close: the code to close with.
+        subprotocol: the one to agree on with the client, if the reply accepts.
+    """
+
+    __slots__ = ("accept", "close", "payload", "subprotocol")
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        self.accept: bool | None = _typed(message, "accept", bool)
+        self.payload = _payload(message)
+        self.close = _close_code(message.get("close"))
+        self.subprotocol: str | None = _typed(message, "subprotocol", str)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.accept is None and self.payload is None and self.close is None
+
+
+def _payload(message: Mapping[str, Any]) -> Payload | None:
+    text, data = _typed(message, "text", str), _typed(message, "bytes", bytes)
+    if text and data:
+        raise BadReply("it holds both text and bytes; send two messages")
+    content = text or data
+    if not content:
+        content = text if text is not None else data
+    return None if content is None else Payload(content)
+
+
+def _close_code(value: Any) -> int | None:
+    if value is None or value is False or value == 0:
+        return None
+    if value is True:
+        return NORMAL_CLOSURE
+    if isinstance(value, int) and (1000 <= value <= 1014 or 3000 <= value <= 4999) and value not in _RESERVED_CODES:
+        return value
+    raise BadReply(f"{value!r} is no close code; use True, 1000 or 3000 to 4999")
+
+
+def _typed(message: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = message.get(key)
+    if value is None or isinstance(value, kind):
+        return value
+    raise BadReply(f"{key!r} is {type(value).__name__}, it must be {kind.__name__}")

@@ -1,0 +1,87 @@
+"""Checks of the HTTP response that a consumer sent, before anything of it goes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z").match
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_DIGITS = re.compile(rb"[0-9]{1,18}\Z").match
+
+OURS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
+"""Fields about the connection and its framing, which belong to the server (RFC 9110, section 7.6.1)."""
+
+
+class BadResponse(ValueError):
+    """A response that must not go out; the text says what is wrong with it."""
+
+
+class Head:
+    """Status and headers of a response.
+
+    Attributes:
+        status: a final status code.
+        headers: fields to send, without content length and without those in `OURS`.
+        length: the body's length as far as the consumer said it.
+        close: whether the consumer asked to close the connection.
+        has_date: whether there is a Date field.
+    """
+
+    __slots__ = ("close", "has_date", "headers", "length", "status")
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        self.status = _status(message.get("status"))
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.length: int | None = None
+        self.close = False
+        self.has_date = False
+        headers = message.get("headers") or ()
+        if not isinstance(headers, (list, tuple)):
+            raise BadResponse(f"'headers' is {type(headers).__name__}, it must be a list of [name, value]")
+        for item in headers:
+            self._add(*_pair(item))
+
+    def bodiless(self, method: str) -> bool:
+        """Whether no content follows this head (RFC 9110, section 6.4.1)."""
+        return method == "HEAD" or self.status in (204, 304)
+
+    def _add(self, name: bytes, value: bytes) -> None:
+        lowered = name.lower()
+        if lowered == b"content-length":
+            if not _DIGITS(value):
+                raise BadResponse(f"content length {value!r} is no number")
+            self.length = int(value)
+        elif lowered == b"connection":
+            self.close = self.close or b"close" in value.lower()
+        elif lowered not in OURS:
+            self.has_date = self.has_date or lowered == b"date"
+            self.headers.append((name, value))
+
+
+def content_of(message: Mapping[str, Any]) -> bytes:
+    """The body bytes of a response or of one of its chunks."""
+    content = message.get("content") or b""
+    if type(content) is not bytes:
+        raise BadResponse(f"'content' is {type(content).__name__}, it must be bytes")
+    return content
+
+
+def _status(value: Any) -> int:
+    if type(value) is not int or not 200 <= value <= 599:
+        raise BadResponse(f"status {value!r} is no HTTP status from 200 to 599")
+    return value
+
+
+def _pair(item: Any) -> tuple[bytes, bytes]:
+    if not isinstance(item, (list, tuple)) or len(item) != 2:
+        raise BadResponse(f"header {item!r} is no pair of name and value")
+    name, value = item
+    if type(name) is not bytes or type(value) is not bytes:
+        raise BadResponse(f"header {name!r} is not made of byte strings")
+    if not _NAME(name):
+        raise BadResponse(f"header name {name!r} is not allowed")
+    if _BAD_VALUE(value):
+        raise BadResponse(f"header {name!r} holds a control character in {value!r}")
+    return name, value

@@ -1,0 +1,147 @@
+"""The server that hosts an `Application` on this package's own protocol classes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import uvicorn
+
+from .application import Application
+from .endpoints import Endpoint, address_of
+from .http_protocol import HttpProtocol
+from .options import Options
+
+logger = logging.getLogger("interface_server.server")
+
+TLS_HANDSHAKE_SECONDS = 10.0
+DISCONNECT_SECONDS = 5.0
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server whose connections go to the application's gateway.
+
+    uvicorn brings the event loop, the signals and `run`; ``should_exit = True`` stops it from any
+    thread. It may run in a thread that is not the main one; then it installs no signal handlers.
+    """
+
+    def __init__(self, application: Application, endpoints: Sequence[Endpoint]) -> None:
+        config = uvicorn.Config(
+            application,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        super().__init__(config)
+        self.addresses: list[str] = []
+        self._application = application
+        self._endpoints = endpoints
+        self._open: set[Any] = set()
+
+    def bind(self) -> list[socket.socket]:
+        """Open the listening sockets; raises `EndpointError`."""
+        return [endpoint.bind() for endpoint in self._endpoints]
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped. Opens the endpoints unless it is given their sockets.
+
+        Raises:
+            EndpointError: an endpoint cannot be used.
+        """
+        super().run(self.bind() if sockets is None else sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen."""
+        contexts = [endpoint.context() for endpoint in self._endpoints]
+        contexts += [None] * (len(sockets or ()) - len(contexts))
+        await self._application.startup()
+        gateway = self._application.gateway
+        loop = asyncio.get_running_loop()
+        self.servers: list[asyncio.Server] = []
+        for listener, context in zip(sockets or (), contexts, strict=False):
+            listener.setblocking(False)
+            server = await loop.create_server(
+                lambda: HttpProtocol(gateway, self._open),
+                sock=listener,
+                ssl=context,
+                ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS if context else None,
+            )
+            self.servers.append(server)
+            self.addresses.append(address_of(listener, tls=context is not None))
+        self.started = True
+        logger.info("Listening on %s", ", ".join(self.addresses))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._application.options.graceful_timeout
+        logger.info("Stopping: accepting no more connections")
+        for server in self.servers:
+            server.close()
+        self._remove_paths()
+        logger.info("Stopping: closing %d connections", len(self._open))
+        self._application.gateway.stopping = True
+        for protocol in list(self._open):
+            protocol.shutdown()
+        await self._until_no_response_is_owed(deadline - DISCONNECT_SECONDS)
+        logger.info("Stopping: sending what is left")
+        await self._application.shutdown(max(0.1, deadline - loop.time()))
+        for protocol in list(self._open):
+            protocol.abort()
+        logger.info("Stopped")
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """SIGTERM and SIGINT stop the server; the process then ends with status 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    async def _until_no_response_is_owed(self, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while self._open and loop.time() < deadline and not self.force_exit:
+            await asyncio.sleep(0.02)
+
+    def _remove_paths(self) -> None:
+        for endpoint in self._endpoints:
+            if endpoint.path is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(endpoint.path)
+
+
+def build_server(
+    application: Application,
+    options: Options | None = None,
+    endpoints: Sequence[Endpoint] = (Endpoint(),),
+) -> Server:
+    """A server for an application, ready to `run`.
+
+    Args:
+        application: what to host.
+        options: if given, take the place of the application's.
+        endpoints: where to listen.
+
+    Returns:
+        A `uvicorn.Server`: ``run(sockets=None)`` serves, in any thread; ``should_exit = True`` stops it;
+        ``started`` and ``addresses`` tell when and where it listens.
+    """
+    if options is not None:
+        application.options = options
+    return Server(application, endpoints)

@@ -1,0 +1,202 @@
+"""From connections to the layer: everything queued in one turn of the event loop is one write."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+
+logger = logging.getLogger("interface_server.uplink")
+
+BATCH_MESSAGES = 1_000
+BATCH_BYTES = 4_194_304
+FIRST_RETRY = 0.05
+LAST_RETRY = 1.0
+_OVERHEAD = 512
+
+
+class Sender(Protocol):
+    """Who queued a message and wants to hear what became of it. Calls must not block or raise."""
+
+    def sent(self, item: Outgoing) -> None:
+        """The message was stored; only told to those who asked with ``report``."""
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """It was not stored (`ChannelFull`), or may not have been (`LayerUnavailable`)."""
+
+
+class Entry:
+    """One queued message.
+
+    Attributes:
+        sent: whether a layer has stored it.
+        cancelled: set it to withdraw a message that was not sent yet.
+    """
+
+    __slots__ = ("cancelled", "item", "patient", "report", "sender", "sent")
+
+    def __init__(self, item: Outgoing, sender: Sender | None, patient: bool, report: bool) -> None:
+        self.item = item
+        self.sender = sender
+        self.patient = patient
+        self.report = report
+        self.sent = False
+        self.cancelled = False
+
+
+class Uplink:
+    """Queue and writer of one process. Belongs to one event loop.
+
+    Writes never overlap, so the order of one channel's messages holds; while a write is under way the
+    next batch gathers. While the layer is known to be away nothing is tried: what is impatient is
+    refused at once, what is patient waits for `mark_up`.
+
+    Args:
+        layer: any channel layer.
+        max_bytes: what may wait here in all.
+    """
+
+    def __init__(self, layer: Any, max_bytes: int) -> None:
+        self._layer = layer
+        self._max_bytes = max_bytes
+        self._queue: deque[Entry] = deque()
+        self._full: deque[Entry] = deque()
+        self._bytes = 0
+        self._writing = False
+        self._wake: asyncio.Future[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_delay = FIRST_RETRY
+        self.down: LayerUnavailable | None = None
+        self.on_down: Callable[[LayerUnavailable], None] = lambda error: None
+
+    def put(
+        self, item: Outgoing, sender: Sender | None = None, *, patient: bool = False, report: bool = False
+    ) -> Entry | None:
+        """Queue a message; returns at once.
+
+        Args:
+            item: the prepared message.
+            sender: who hears of its fate.
+            patient: wait for room or for the broker instead of being refused. A message whose fate is
+                unknown is never sent again.
+            report: tell the sender when the message is stored.
+
+        Returns:
+            The entry, or ``None`` if the message is refused at once; then nobody is told.
+        """
+        size = len(item.body) + _OVERHEAD
+        if self._bytes + size > self._max_bytes or (self.down is not None and not patient):
+            return None
+        self._bytes += size
+        entry = Entry(item, sender, patient, report)
+        self._queue.append(entry)
+        wake = self._wake
+        if wake is not None and not wake.done():
+            wake.set_result(None)
+        return entry
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not (self._queue or self._full or self._writing)
+
+    def mark_down(self, error: LayerUnavailable) -> None:
+        """The layer is away: refuse what is impatient, hold the rest."""
+        first = self.down is None
+        self.down = error
+        if first:
+            self.on_down(error)
+        waiting, self._queue = self._queue, deque()
+        for entry in waiting:
+            if entry.patient:
+                self._queue.append(entry)
+            else:
+                self._refuse(entry, error)
+
+    def mark_up(self) -> None:
+        """The layer answers again."""
+        self.down = None
+        self._wake_up()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._queue or self.down is not None:
+                self._wake = loop.create_future()
+                await self._wake
+                continue
+            batch = self._take()
+            if batch:
+                self._writing = True
+                try:
+                    await self._write(batch)
+                finally:
+                    self._writing = False
+
+    async def _write(self, batch: list[Entry]) -> None:
+        try:
+            refused = await self._layer.asend_many([entry.item for entry in batch])
+        except Exception as error:
+            if not isinstance(error, LayerUnavailable):
+                logger.exception("sending %d messages failed", len(batch))
+                error = LayerUnavailable(self._layer.describe(), repr(error))
+            for entry in batch:
+                self._refuse(entry, error)
+            self.mark_down(error)
+            return
+        full = {id(item) for item in refused} if refused else ()
+        if not full and not self._full:
+            self._retry_delay = FIRST_RETRY
+        for entry in batch:
+            if full and id(entry.item) in full:
+                self._turn_away(entry)
+                continue
+            entry.sent = True
+            self._bytes -= len(entry.item.body) + _OVERHEAD
+            if entry.report and entry.sender is not None:
+                entry.sender.sent(entry.item)
+
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
+        size = 0
+        queue = self._queue
+        while queue and len(batch) < BATCH_MESSAGES and size < BATCH_BYTES:
+            entry = queue.popleft()
+            if entry.cancelled:
+                self._bytes -= len(entry.item.body) + _OVERHEAD
+                continue
+            size += len(entry.item.body)
+            batch.append(entry)
+        return batch
+
+    def _turn_away(self, entry: Entry) -> None:
+        if not entry.patient:
+            self._refuse(entry, ChannelFull(entry.item.target))
+            return
+        self._full.append(entry)
+        if self._retry is None:
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(self._retry_delay * random.uniform(0.75, 1.25), self._try_again)
+            self._retry_delay = min(LAST_RETRY, self._retry_delay * 2)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._queue.extendleft(reversed(self._full))
+        self._full.clear()
+        self._wake_up()
+
+    def _refuse(self, entry: Entry, error: ChannelLayerError) -> None:
+        self._bytes -= len(entry.item.body) + _OVERHEAD
+        if entry.sender is not None and not entry.cancelled:
+            entry.sender.refused(entry.item, error)
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)

@@ -1,0 +1,307 @@
+"""A WebSocket on a transport (RFC 6455): handshake, frames, pings, limits, the closing handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from websockets.datastructures import Headers
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from .http_framing import short_response
+from .messages import Scope
+from .replies import Payload
+from .websocket_connection import ABNORMAL, TOO_BIG, WebSocketConnection
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+logger = logging.getLogger("interface_server.websocket")
+
+SLICE = 16_384
+"""Bytes parsed at a time, so that a read full of tiny frames does not become as many objects at once."""
+
+_NEEDED = frozenset(
+    {b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"}
+)
+_INVALID_DATA = 1007
+_INTERNAL_ERROR = 1011
+_NO_STATUS = 1005
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """One WebSocket client, taken over from the HTTP protocol that read its request.
+
+    It is the `Socket` of a `WebSocketConnection`. What it sends goes to the transport at once; a message
+    for many clients is one byte string in all of their buffers.
+
+    Args:
+        gateway: what the process shares.
+        connections: every open connection of the server; this one enters and leaves it.
+        transport: the open transport.
+    """
+
+    def __init__(self, gateway: Gateway, connections: set[Any], transport: asyncio.Transport) -> None:
+        self._gateway = gateway
+        self._options = gateway.options
+        self._connections = connections
+        self._transport = transport
+        self._response: Response | None = None
+        self._frames: ServerProtocol | None = None
+        self._extensions: list[Any] = []
+        self._connection: WebSocketConnection | None = None
+        self._parts: list[bytes] = []
+        self._is_text = False
+        self._paused = False
+        self._backlog = b""
+        self._closing_at = 0.0
+        self._ping: bytes | None = None
+        self._pinged_at = gateway.now
+        self._written = 0
+        self._taken = 0
+        self._progress = gateway.now
+        connections.add(self)
+        gateway.tickers.add(self)
+
+    def begin(self, scope: Scope, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
+        """Check the handshake and ask the consumers."""
+        request = Request(
+            target.decode("ascii"),
+            Headers([(name.decode(), value.decode("latin-1")) for name, value in headers if name in _NEEDED]),
+        )
+        factory = ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
+        shaker = ServerProtocol(extensions=[factory] if self._options.permessage_deflate else None, logger=logger)
+        response = shaker.accept(request)
+        if response.status_code != 101:
+            response.headers["Connection"] = "close"
+            self._transport.write(response.serialize())
+            self._hang_up()
+            return
+        self._response = response
+        self._extensions = shaker.extensions
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+        scope["subprotocols"] = [
+            token.strip().decode("latin-1")
+            for name, value in headers
+            if name == b"sec-websocket-protocol"
+            for token in value.split(b",")
+        ]
+        self._connection = self._gateway.open_websocket(scope, self)
+        self._connection.open()
+
+    # -- Socket ----------------------------------------------------------------------------------
+
+    def accept(self, subprotocol: str | None) -> None:
+        """See `Socket.accept`."""
+        response, self._response = self._response, None
+        if response is None or self._transport.is_closing():
+            return
+        if subprotocol is not None:
+            response.headers["Sec-WebSocket-Protocol"] = subprotocol
+        self._frames = ServerProtocol(state=State.OPEN, max_size=self._options.websocket_max_message, logger=logger)
+        self._frames.extensions = self._extensions
+        self._pinged_at = self._progress = self._gateway.now
+        self._write(response.serialize())
+        if self._backlog:
+            backlog, self._backlog = self._backlog, b""
+            asyncio.get_running_loop().call_soon(self.data_received, backlog)
+
+    def reject(self, status: int) -> None:
+        """See `Socket.reject`."""
+        self._transport.write(short_response(status, self._options.retry_after if status == 503 else None))
+        self._hang_up()
+
+    def send(self, payload: Payload) -> bool:
+        """See `Socket.send`."""
+        if self._transport.is_closing() or self._closing_at:
+            return True
+        if self._extensions:
+            opcode = Opcode.TEXT if payload.is_text else Opcode.BINARY
+            frame = Frame(opcode, payload.raw).serialize(mask=False, extensions=self._extensions)
+        else:
+            frame = payload.frame
+        self._written += len(frame)
+        self._transport.write(frame)
+        return self._transport.get_write_buffer_size() <= self._options.outbox_bytes
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See `Socket.close`."""
+        if self._frames is None or self._closing_at or self._transport.is_closing():
+            return
+        self._frames.send_close(code, reason)
+        self._flush()
+        self._closing_at = self._gateway.now + self._options.close_timeout
+        self.resume()
+
+    def pause(self) -> None:
+        """See `Socket.pause`."""
+        if not self._paused and not self._closing_at:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `Socket.resume`."""
+        if self._paused:
+            self._paused = False
+            self._pinged_at = max(self._pinged_at, self._gateway.now - self._options.ping_interval)
+            self._transport.resume_reading()
+
+    # -- transport -------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        frames = self._frames
+        if frames is None:
+            self._backlog += data  # a client that does not wait for the end of the handshake
+            if len(self._backlog) > SLICE:
+                self._lose(ABNORMAL)
+                self._transport.abort()
+            return
+        for start in range(0, len(data), SLICE):
+            frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
+            for frame in frames.events_received():
+                self._take(frame)
+            if frames.parser_exc is not None or self._transport.is_closing():
+                break
+        self._flush()
+        if frames.parser_exc is not None:
+            code = frames.close_sent.code if frames.close_sent is not None else ABNORMAL
+            self._lose(int(code))
+            self._hang_up()
+        elif self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
+            self._connection.overflow()
+
+    def eof_received(self) -> bool:
+        """The client half-closed; there is no use in that for a WebSocket."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._connections.discard(self)
+        self._gateway.tickers.discard(self)
+        self._lose(ABNORMAL)
+
+    # -- the server ------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Send pings, miss pongs, notice a client that takes nothing, end a closing handshake."""
+        if self._closing_at:
+            if now >= self._closing_at:
+                self._transport.abort()
+            return
+        if self._frames is None:
+            return
+        self._check_progress(now)
+        options = self._options
+        if not options.ping_interval:
+            return
+        if self._ping is not None:
+            if options.ping_timeout and now - self._pinged_at >= options.ping_timeout and not self._paused:
+                self._fail(_INTERNAL_ERROR, "ping timeout")
+        elif now - self._pinged_at >= options.ping_interval:
+            self._ping = secrets.token_bytes(4)
+            self._pinged_at = now
+            self._frames.send_ping(self._ping)
+            self._flush()
+
+    def shutdown(self) -> None:
+        """Close because the server ends; see `WebSocketConnection.stop`."""
+        if self._connection is not None:
+            self._connection.stop()
+        else:
+            self._hang_up()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the closing handshake is still to come."""
+        return not self._transport.is_closing()
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def _take(self, frame: Any) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self._is_text = opcode is Opcode.TEXT
+            if frame.fin:
+                self._message(frame.data)
+            else:
+                self._parts = [frame.data]
+        elif opcode is Opcode.CONT:
+            self._parts.append(frame.data)
+            if len(self._parts) > self._options.websocket_max_fragments:
+                self._fail(TOO_BIG, "too many fragments")
+            elif frame.fin:
+                parts, self._parts = self._parts, []
+                self._message(b"".join(parts))
+        elif opcode is Opcode.PONG:
+            if frame.data == self._ping:
+                self._ping = None
+        elif opcode is Opcode.CLOSE:
+            self._client_closed()
+
+    def _message(self, data: bytes) -> None:
+        if self._connection is None or self._closing_at:
+            return
+        if not self._is_text:
+            self._connection.received(bytes(data))
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self._fail(_INVALID_DATA, "text is not UTF-8")
+        else:
+            self._connection.received(text)
+
+    def _client_closed(self) -> None:
+        frames = self._frames
+        received = frames.close_rcvd if frames is not None else None
+        self._flush()
+        self._lose(int(received.code) if received is not None else _NO_STATUS)
+        self._hang_up()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close at once because of what the client did or did not do (RFC 6455, section 7.1.7)."""
+        if self._frames is not None and not self._closing_at:
+            self._frames.fail(code, reason)
+            self._flush()
+        self._lose(code)
+        self._hang_up()
+
+    def _check_progress(self, now: float) -> None:
+        waiting = self._transport.get_write_buffer_size()
+        taken = self._written - waiting
+        if not waiting or taken != self._taken:
+            self._taken, self._progress = taken, now
+        elif now - self._progress >= self._options.outbox_timeout and self._connection is not None:
+            self._connection.overflow()
+
+    def _lose(self, code: int) -> None:
+        if self._connection is not None:
+            self._connection.lost(code)
+
+    def _flush(self) -> None:
+        if self._frames is not None:
+            for data in self._frames.data_to_send():
+                if data:
+                    self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _hang_up(self) -> None:
+        """Close the transport once it has sent what waits, or after the close timeout."""
+        self._closing_at = self._gateway.now + self._options.close_timeout
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
