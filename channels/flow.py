@@ -18,6 +18,9 @@ STALL_SECONDS = 90.0
 """No progress for so long ends the response: the connection, which has shorter limits, must be gone."""
 
 
+WAIT_SECONDS = 5.0
+
+
 class ClientGone(Exception):
     """Nobody reads this response any more."""
 
@@ -56,7 +59,7 @@ class PacedSender:
         deadline = time.monotonic() + STALL_SECONDS
         while self._sent and self._sent + size - self._written > MAX_IN_FLIGHT:
             before = self._written
-            self._look(timeout=5.0)
+            self._look(WAIT_SECONDS)
             now = time.monotonic()
             if self._written != before:
                 deadline = now + STALL_SECONDS

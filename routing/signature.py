@@ -34,7 +34,8 @@ def complaint(consumer: Callable[..., Any], names: Iterable[str]) -> str | None:
             signature.bind(None, **arguments)
         except TypeError as error:
             call = ", ".join(["message", *(f"{name}=…" for name in arguments)])
-            return f"the consumer {describe(consumer)} takes {_bare(signature)} and will be called with ({call}): {error}"
+            taken = _bare(signature)
+            return f"the consumer {describe(consumer)} takes {taken} and will be called with ({call}): {error}"
         layer = getattr(layer, "__wrapped__", None) if getattr(layer, _MARK, False) else None
     return None
 
