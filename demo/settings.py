@@ -1,7 +1,8 @@
 """Settings of the demonstration project.
 
 What differs between machines comes from the environment: ``REDIS_URL``, ``SECRET_KEY``, ``DEBUG``,
-``ALLOWED_HOSTS`` and ``DATABASE_PATH``. Without any of them it runs on a laptop, with nothing to install.
+``ALLOWED_HOSTS``, ``DATABASE_PATH`` and ``CHANNEL_FILE``. Without any of them it runs on a laptop, with nothing to
+install.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ else:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channel_layer.sqlite.SqliteChannelLayer",
+            "CONFIG": {"path": os.environ.get("CHANNEL_FILE")},
             "ROUTING": "demo.routing.channel_routing",
         },
     }

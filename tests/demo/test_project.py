@@ -1,0 +1,75 @@
+"""The demo as a Django project; its own tests are in ``demo/chat/tests.py``, as in any project."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_house import ROOT
+
+
+def manage(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {
+        "DJANGO_SETTINGS_MODULE": "demo.settings",
+        "DATABASE_PATH": str(directory / "database.sqlite3"),
+        "CHANNEL_FILE": str(directory / "layer.sqlite3"),
+        "REDIS_URL": "",
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "error", "manage.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | own | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_its_own_tests_pass(tmp_path: Path) -> None:
+    result = manage(tmp_path, "test", "demo")
+    assert result.returncode == 0, result.stderr
+    assert "\nOK" in result.stderr
+
+
+def test_its_migrations_are_complete(tmp_path: Path) -> None:
+    result = manage(tmp_path, "makemigrations", "--check", "--dry-run")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("redis", ["", "redis://localhost:6379/0"], ids=["sqlite", "redis"])
+def test_it_passes_djangos_checks(tmp_path: Path, redis: str) -> None:
+    result = manage(tmp_path, "check", "--fail-level", "WARNING", REDIS_URL=redis)
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_debug_it_asks_for_a_secret_key_in_a_sentence(tmp_path: Path) -> None:
+    result = manage(tmp_path, "check", DEBUG="0", SECRET_KEY="")
+    assert result.returncode != 0
+    assert "DEBUG is off and SECRET_KEY is not set" in result.stderr
+
+
+def test_static_files_are_collected(tmp_path: Path) -> None:
+    result = manage(tmp_path, "collectstatic", "--dry-run", "--no-input")
+    assert result.returncode == 0, result.stderr
+    assert "static file" in result.stdout
+
+
+def test_every_file_a_page_asks_for_is_there() -> None:
+    for script in (ROOT / "demo").rglob("static/**/*.js"):
+        folder = script.parent
+        for line in script.read_text().splitlines():
+            if line.startswith("import "):
+                name = line.split('"')[1]
+                beside = (folder / name).resolve()
+                of_project = ROOT / "demo" / "static" / name.removeprefix("../")
+                assert beside.exists() or of_project.exists(), f"{script.name}: {name}"
+
+
+def test_the_procfile_is_what_the_documentation_says() -> None:
+    assert (ROOT / "Procfile").read_text() == (
+        "web: daphne demo.asgi:channel_layer --port $PORT --bind 0.0.0.0 -v2\nworker: python manage.py runworker -v2\n"
+    )
