@@ -55,10 +55,11 @@ class AsyncDriver:
         connection = idle.pop() if idle else host.connect_async()
         uncertain = False
         try:
-            if not connection.is_connected:
-                await _connect(connection, host)
-            uncertain = True
-            yield connection
+            async with asyncio.timeout(host.timeout):
+                if not connection.is_connected:
+                    await _connect(connection, host)
+                uncertain = True
+                yield connection
         except DRIVER_ERRORS as error:
             await connection.disconnect(nowait=True)
             raise translate(error, host.name, uncertain) from error

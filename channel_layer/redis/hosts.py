@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,10 @@ OLDEST_REDIS = (7, 0)
 
 class Host:
     """One Redis server.
+
+    Attributes:
+        name: where it is, without secrets.
+        timeout: seconds a pipeline may take.
 
     Args:
         spec: a URL (``redis://``, ``rediss://``, ``unix://``), a ``(host, port)`` pair, or a dict of
@@ -49,13 +54,17 @@ class Host:
             "protocol": 2,
             **extra,
         }
+        self.timeout: float | None = options["socket_timeout"]
         try:
             # A send or pop whose answer is lost must not be tried again: it may have happened.
             sync_pool = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+            # The asyncio driver sets the time for a whole pipeline: redis-py's own timeout around each
+            # write makes a task every time, and can swallow a cancellation on Python 3.11.
+            options["socket_timeout"] = None
             async_retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
             async_pool = redis.asyncio.ConnectionPool.from_url(url, retry=async_retry, **options)
-            self._make_sync = lambda: sync_pool.connection_class(**sync_pool.connection_kwargs)
-            self._make_async = lambda: async_pool.connection_class(**async_pool.connection_kwargs)
+            self._make_sync: Callable[[], Any] = partial(sync_pool.connection_class, **sync_pool.connection_kwargs)
+            self._make_async: Callable[[], Any] = partial(async_pool.connection_class, **async_pool.connection_kwargs)
             self._make_sync()
         except (ValueError, TypeError, redis.RedisError) as error:
             raise LayerConfigurationError(f"Redis host {redact(url)} cannot be used: {error}") from error

@@ -18,9 +18,10 @@ from .async_driver import AsyncDriver
 from .errors import is_unblocked, raise_replies
 from .hosts import BLOCK_SECONDS, parse_hosts
 from .plan import Planner
+from .poller import Poller, Pollers
 from .presence import Presence
 from .scripts import Call, plain
-from .sync_driver import SyncConnection, SyncDriver
+from .sync_driver import SyncDriver
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ SHORTEST_BLOCK = 0.001
 
 ANSWER_SECONDS = 0.05
 """With several servers, how long a receive that does not block waits for their answers."""
-
-SHARD_PAUSE = 1.0
-"""Seconds for which a receiver leaves a server alone that it could not reach, if it has others."""
 
 
 class More(IntEnum):
@@ -81,7 +79,7 @@ class RedisChannelLayer(ChannelLayer):
         self._presence = Presence(self._plan, self.index)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
-        self._down: dict[int, float] = {}
+        self._pollers = Pollers(self._sync)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -165,57 +163,39 @@ class RedisChannelLayer(ChannelLayer):
         return self._received(shard, here, replies)
 
     def _pop_several(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
-        """Wait on several servers at once.
-
-        A pop that was begun on a server stays begun until its answer was read, by this call or a
-        later one for the same channels: it cannot be taken back without losing a message. Only an
-        interrupted call reads them all, and puts back what it cannot return.
-        """
+        """Wait on several servers at once; see `Poller`."""
         purpose = tuple(sorted(name for here in shards.values() for name in here))
-        waiting = self._start_pops(shards, purpose, limit, block)
-        give_up = time.monotonic() + (block or ANSWER_SECONDS)
-        more = More.LATER
-        while waiting:
-            ready = self._sync.wait(waiting, give_up - time.monotonic())
-            if not ready:
-                break
-            shard = waiting.pop(ready[0])
-            deliveries, more = self._finish_pop(shard, shards[shard], purpose)
-            if more is More.NEVER:
-                for other in waiting.values():
-                    self._return(self._finish_pop(other, shards[other], purpose)[0])
-            if deliveries or block or more is More.NEVER:
-                return deliveries, more
-        return [], more
+        poller = self._pollers.borrow(purpose)
+        try:
+            # Without blocking the answer of a pop that is begun now is awaited all the same.
+            poller.start(shards, lambda shard: self._receive_calls(shards[shard], limit, block or SHORTEST_BLOCK))
+            give_up = time.monotonic() + (block or ANSWER_SECONDS)
+            more = More.LATER
+            while poller.waiting:
+                shard = poller.wait(give_up - time.monotonic())
+                if shard is None:
+                    break
+                deliveries, more = self._finish_pop(poller, shard, shards[shard])
+                if deliveries or block or more is More.NEVER:
+                    return deliveries, more
+            return [], more
+        finally:
+            self._pollers.give_back(purpose, poller)
 
-    def _finish_pop(self, shard: int, channels: list[str], purpose: object) -> tuple[list[Delivery], More]:
+    def _finish_pop(self, poller: Poller, shard: int, channels: list[str]) -> tuple[list[Delivery], More]:
         with self._receiving(channels):
-            replies = self._sync.finish_blocking(shard, purpose)
+            replies = poller.finish(shard)
         return self._received(shard, channels, replies)
 
-    def _return(self, deliveries: list[Delivery]) -> None:
-        if deliveries:
-            self.put_back(deliveries[0].channel, deliveries)
-
-    def _start_pops(
-        self, shards: dict[int, list[str]], purpose: object, limit: int, block: float
-    ) -> dict[SyncConnection, int]:
-        waiting: dict[SyncConnection, int] = {}
-        failure: LayerUnavailable | None = None
-        for shard, here in shards.items():
-            if time.monotonic() < self._down.get(shard, 0):
-                continue
-            calls = self._receive_calls(here, limit, block or SHORTEST_BLOCK)
-            try:
-                with self._receiving(here):
-                    waiting[self._sync.start_blocking(shard, purpose, calls)] = shard
-            except LayerUnavailable as error:
-                self._down[shard] = time.monotonic() + SHARD_PAUSE
-                logger.warning("%s; going on with the other servers", error)
-                failure = error
-        if not waiting:
-            raise failure or LayerUnavailable(self.describe(), "none of the servers can be reached", uncertain=False)
-        return waiting
+    def _end_polls(self) -> None:
+        """End pops that wait for a receive which does not come, and put back what they took."""
+        self.interrupt()
+        for channels, poller in self._pollers.take_all():
+            shards = self._plan.by_shard(channels)
+            for shard in poller.waiting:
+                deliveries, _ = self._finish_pop(poller, shard, shards[shard])
+                if deliveries:
+                    self.put_back(deliveries[0].channel, deliveries)
 
     def _receive_calls(self, channels: list[str], limit: int, block: float) -> list[Call]:
         shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
@@ -315,6 +295,10 @@ class RedisChannelLayer(ChannelLayer):
 
     def close(self) -> None:
         """See `ChannelLayer.close`."""
+        try:
+            self._end_polls()
+        except LayerUnavailable as error:
+            logger.warning("messages may be lost at the end: %s", error)
         self._sync.close()
 
     async def aclose(self) -> None:

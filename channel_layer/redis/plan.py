@@ -237,7 +237,8 @@ class Planner:
         if not oldest:
             return 0.0
         ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        return max(0.0, (ms + self._expiry_ms - _expiry_of(oldest)[0]) / 1000)
+        expires: float = _expiry_of(oldest)[0]
+        return max(0.0, (ms + self._expiry_ms - expires) / 1000)
 
     def _group(self, group: str) -> str:
         return f"{self.prefix}g:{group}"

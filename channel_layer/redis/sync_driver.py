@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,12 +25,8 @@ class SyncConnection:
         self.client_id: int | None = None
         self._connection = host.connect_sync()
         self._pending: Sequence[Call] | None = None
-        self._deadline = 0.0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a pipeline was written and its answers were not read."""
-        return self._pending is not None
+        self.deadline = 0.0
+        """When the answers to a blocking pop must have come, by `time.monotonic`."""
 
     def connect(self) -> None:
         """Connect if needed, check the server's version and give it the scripts."""
@@ -48,7 +43,7 @@ class SyncConnection:
     def start(self, calls: Sequence[Call]) -> None:
         """Write a pipeline; `finish` reads its answers."""
         self._pending = calls
-        self._deadline = time.monotonic() + BLOCK_SECONDS + OPERATION_SECONDS
+        self.deadline = time.monotonic() + BLOCK_SECONDS + OPERATION_SECONDS
         self._write([call.command() for call in calls])
 
     def finish(self) -> list[Any]:
@@ -61,11 +56,6 @@ class SyncConnection:
                 self._write([calls[index].command_with_text()])
                 (replies[index],) = self._read(1)
         return replies
-
-    def check_overdue(self) -> None:
-        """Raise if the server should have answered long ago."""
-        if time.monotonic() > self._deadline:
-            raise redis.TimeoutError("no answer to a blocking pop")
 
     def fileno(self) -> int:
         """The socket's descriptor, for `select`."""
@@ -102,6 +92,7 @@ class SyncDriver:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: set[SyncConnection] = set()
+        self._idle: list[list[SyncConnection]] = [[] for _ in hosts]
         self._blocked: set[SyncConnection] = set()
 
     def run(self, shard: int, calls: Sequence[Call]) -> list[Any]:
@@ -124,33 +115,24 @@ class SyncDriver:
             finally:
                 self._blocked.discard(connection)
 
-    def start_blocking(self, shard: int, purpose: object, calls: Sequence[Call]) -> SyncConnection:
-        """Begin calls that wait in Redis on a connection of their own, unless some wait there already."""
-        with self.connection(shard, purpose) as connection:
-            if connection.waiting:
-                connection.check_overdue()
-            else:
-                connection.start(calls)
-                self._blocked.add(connection)
-            return connection
+    def start(self, shard: int, calls: Sequence[Call]) -> SyncConnection:
+        """Begin calls that wait in Redis, on an idle or new connection that is the caller's until `finish`."""
+        with self._lock:
+            connection = self._idle[shard].pop() if self._idle[shard] else SyncConnection(self.hosts[shard])
+            self._all.add(connection)
+        with self._translated(connection):
+            connection.start(calls)
+        self._blocked.add(connection)
+        return connection
 
-    def finish_blocking(self, shard: int, purpose: object) -> list[Any]:
-        """Read the answers of `start_blocking`, waiting for them."""
-        with self.connection(shard, purpose) as connection:
-            self._blocked.discard(connection)
-            return connection.finish()
-
-    @staticmethod
-    def wait(connections: Collection[SyncConnection], seconds: float) -> list[SyncConnection]:
-        """Those of the connections that have answers, after waiting for the first."""
-        ready = [connection for connection in connections if connection.has_answer()]
-        if ready:
-            return ready
-        poller = select.poll()
-        by_descriptor = {connection.fileno(): connection for connection in connections}
-        for descriptor in by_descriptor:
-            poller.register(descriptor, select.POLLIN)
-        return [by_descriptor[descriptor] for descriptor, _ in poller.poll(max(0.0, seconds) * 1000)]
+    def finish(self, connection: SyncConnection) -> list[Any]:
+        """Read the answers to `start`, waiting for them; any thread may."""
+        self._blocked.discard(connection)
+        with self._translated(connection):
+            replies = connection.finish()
+        with self._lock:
+            self._idle[self.hosts.index(connection.host)].append(connection)
+        return replies
 
     def unblock(self) -> None:
         """Have every call that waits in Redis return now, with what it has."""
@@ -160,14 +142,19 @@ class SyncDriver:
                 self.run(shard, [plain("CLIENT", "UNBLOCK", connection.client_id, "ERROR")])
 
     @contextmanager
-    def connection(self, shard: int, purpose: object = None) -> Iterator[SyncConnection]:
+    def connection(self, shard: int) -> Iterator[SyncConnection]:
         """This thread's connection to a server, connected. After an error it is closed."""
-        connection = self._mine(shard, purpose)
+        connection = self._mine(shard)
+        with self._translated(connection):
+            yield connection
+
+    @contextmanager
+    def _translated(self, connection: SyncConnection) -> Iterator[None]:
         uncertain = False
         try:
             connection.connect()
             uncertain = True
-            yield connection
+            yield
         except DRIVER_ERRORS as error:
             connection.close()
             raise translate(error, connection.host.name, uncertain) from error
@@ -180,17 +167,18 @@ class SyncDriver:
         """Close all connections of all threads."""
         with self._lock:
             connections, self._all = self._all, set()
+            self._idle = [[] for _ in self.hosts]
             self._local = threading.local()
         for connection in connections:
             connection.close()
 
-    def _mine(self, shard: int, purpose: object) -> SyncConnection:
+    def _mine(self, shard: int) -> SyncConnection:
         local = self._local
         if getattr(local, "pid", None) != os.getpid():
             local.pid, local.connections = os.getpid(), {}
-        connection = local.connections.get((shard, purpose))
+        connection = local.connections.get(shard)
         if connection is None:
-            connection = local.connections[shard, purpose] = SyncConnection(self.hosts[shard])
+            connection = local.connections[shard] = SyncConnection(self.hosts[shard])
             with self._lock:
                 self._all.add(connection)
         return connection  # type: ignore[no-any-return]

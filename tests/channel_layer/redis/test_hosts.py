@@ -23,8 +23,9 @@ def test_a_server_is_written_in_any_of_the_usual_ways(spec: object, host: str, p
 
 
 def test_connections_have_our_timeouts_and_never_try_again() -> None:
-    for connection in (Host("redis://x").connect_sync(), Host("redis://x").connect_async()):
-        assert connection.socket_timeout == OPERATION_SECONDS
+    host = Host("redis://x")
+    assert host.timeout == host.connect_sync().socket_timeout == OPERATION_SECONDS
+    for connection in (host.connect_sync(), host.connect_async()):
         assert connection.socket_connect_timeout == CONNECT_SECONDS
         assert connection.retry.get_retries() == 0
 

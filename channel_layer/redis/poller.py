@@ -1,0 +1,123 @@
+"""Waiting on several servers at once."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from ..exceptions import LayerUnavailable
+from .scripts import Call
+from .sync_driver import SyncConnection, SyncDriver
+
+logger = logging.getLogger(__name__)
+
+SERVER_PAUSE = 1.0
+"""Seconds for which a server is left alone that could not be reached, while others can."""
+
+
+class Poller:
+    """Pops for one set of channels, one waiting on each server.
+
+    A pop that was begun on a server stays begun until its answer is read, in this round or a later
+    one: it cannot be taken back without losing a message. Used by one thread at a time.
+    """
+
+    def __init__(self, driver: SyncDriver) -> None:
+        self._driver = driver
+        self._connections: dict[int, SyncConnection] = {}
+        self._down_until: dict[int, float] = {}
+
+    def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> None:
+        """Begin a pop on every server that has none waiting.
+
+        Servers that cannot be reached are skipped for a while.
+
+        Raises:
+            LayerUnavailable: none can be reached.
+        """
+        failure: LayerUnavailable | None = None
+        for shard in shards:
+            if shard not in self._connections and time.monotonic() >= self._down_until.get(shard, 0):
+                try:
+                    self._connections[shard] = self._driver.start(shard, calls_for(shard))
+                except LayerUnavailable as error:
+                    self._set_aside(shard, error)
+                    failure = error
+        if not self._connections:
+            raise failure or LayerUnavailable("all its servers", "they could not be reached just now", uncertain=False)
+
+    def wait(self, seconds: float) -> int | None:
+        """A server that has answered, after waiting for the first; ``None`` if none has."""
+        ready = [shard for shard, connection in self._connections.items() if connection.has_answer()]
+        if ready:
+            return ready[0]
+        poller = select.poll()
+        by_descriptor = {connection.fileno(): shard for shard, connection in self._connections.items()}
+        for descriptor in by_descriptor:
+            poller.register(descriptor, select.POLLIN)
+        answered = poller.poll(max(0.0, seconds) * 1000)
+        if answered:
+            return by_descriptor[answered[0][0]]
+        self._check_overdue()
+        return None
+
+    def finish(self, shard: int) -> list[Any]:
+        """Read a server's answers, waiting for them.
+
+        Raises:
+            LayerUnavailable: the connection was lost, and perhaps a message with it.
+        """
+        connection = self._connections.pop(shard)
+        try:
+            return self._driver.finish(connection)
+        except LayerUnavailable as error:
+            self._set_aside(shard, error)
+            raise
+
+    @property
+    def waiting(self) -> list[int]:
+        """Servers with a pop whose answer was not read."""
+        return list(self._connections)
+
+    def _check_overdue(self) -> None:
+        now = time.monotonic()
+        for shard, connection in list(self._connections.items()):
+            if now > connection.deadline:
+                del self._connections[shard]
+                connection.close()
+                raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
+
+    def _set_aside(self, shard: int, error: LayerUnavailable) -> None:
+        self._down_until[shard] = time.monotonic() + SERVER_PAUSE
+        logger.warning("%s; going on with the other servers", error)
+
+
+class Pollers:
+    """The pollers of a layer, by their channels; a receive borrows one and gives it back."""
+
+    def __init__(self, driver: SyncDriver) -> None:
+        self._driver = driver
+        self._lock = threading.Lock()
+        self._free: dict[tuple[str, ...], list[Poller]] = {}
+
+    def borrow(self, channels: tuple[str, ...]) -> Poller:
+        """A poller that waits for the channels already, or a new one."""
+        with self._lock:
+            free = self._free.get(channels)
+            return free.pop() if free else Poller(self._driver)
+
+    def give_back(self, channels: tuple[str, ...], poller: Poller) -> None:
+        """Keep a poller for the next receive on the same channels."""
+        with self._lock:
+            self._free.setdefault(channels, []).append(poller)
+
+    def take_all(self) -> list[tuple[tuple[str, ...], Poller]]:
+        """All that nobody uses now, no longer kept."""
+        with self._lock:
+            pollers = [(channels, poller) for channels, free in self._free.items() for poller in free]
+            self._free.clear()
+            return pollers

@@ -1,0 +1,117 @@
+"""A Redis of a test's own, and a proxy in front of one that cuts connections."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channel_layer.redis import RedisChannelLayer
+from tests.conftest import free_port, wait_until
+
+
+class OwnRedis:
+    """A server that a test may kill, freeze and start again on the same port, always empty."""
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        self._command = [program, *listen, "--save", "", "--dir", str(directory)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self._accepts, f"Redis on port {self.port}")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(5) == b"+PONG"
+        except OSError:
+            return False
+
+
+class CuttingProxy:
+    """Passes bytes to a server and back, but cuts some connections in place of an answer."""
+
+    def __init__(self, port: int, share: float) -> None:
+        self.cuts = 0
+        self._share = share
+        self._target = port
+        self._random = random.Random(7)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._pass, args=(client, server, 0.0), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, self._share), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, share: float) -> None:
+        answers = 0
+        try:
+            while data := source.recv(65536):
+                answers += 1
+                # Not the first answers: they belong to opening the connection.
+                if answers > 2 and self._random.random() < share:
+                    self.cuts += 1
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+
+@pytest.fixture
+def own_redis(redis_server: str, tmp_path: Path) -> Iterator[OwnRedis]:
+    server = OwnRedis(redis_server, tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+MakeRedisLayer = Callable[..., RedisChannelLayer]
+
+
+@pytest.fixture
+def make_redis_layer() -> Iterator[MakeRedisLayer]:
+    """Makes layers, by default all with one prefix of the test's own, and closes them afterwards."""
+    made: list[RedisChannelLayer] = []
+    prefix = f"test-{uuid.uuid4().hex}:"
+
+    def make(url: str, **options: Any) -> RedisChannelLayer:
+        made.append(RedisChannelLayer(hosts=[url], **{"prefix": prefix, **options}))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        layer.close()

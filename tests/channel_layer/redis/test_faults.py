@@ -1,0 +1,222 @@
+"""What the layer does when Redis is away, slow, empty, old, or cut off in the middle of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.redis import RedisChannelLayer, poller
+
+from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis
+
+Eventually = Callable[..., object]
+
+
+def test_answers_cut_off_cause_no_duplicates_and_every_possible_loss_is_counted(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer
+) -> None:
+    proxy = CuttingProxy(own_redis.port, share=0.01)
+    sender, reader = make_redis_layer(proxy.url), make_redis_layer(own_redis.url)
+    doubtful, unsent = set(), set()
+    for number in range(10_000):
+        try:
+            sender.send("numbers", {"n": number})
+        except LayerUnavailable as error:
+            (doubtful if error.uncertain else unsent).add(number)
+    proxy.close()
+    got: Counter[int] = Counter()
+    while deliveries := reader.receive_many(["numbers"], limit=500):
+        got.update(delivery.message["n"] for delivery in deliveries)
+    assert proxy.cuts > 20
+    assert max(got.values()) == 1
+    assert unsent <= set(range(10_000)) - set(got) <= doubtful | unsent
+    assert sender.counters.possible_losses == len(doubtful)
+
+
+def test_a_server_that_comes_back_empty_gets_the_memberships_again(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    process, worker = make_redis_layer(own_redis.url), make_redis_layer(own_redis.url)
+    worker.group_add("room", "process!a")
+    worker.group_add("room", "process!b")
+    assert process.receive_many(["process!"]) == []
+    own_redis.kill()
+    with pytest.raises(LayerUnavailable):
+        process.receive_many(["process!"])
+    own_redis.start()
+
+    def delivered() -> bool:
+        try:
+            process.receive_many(["process!"])
+            worker.send_group("room", {"n": 1})
+            return any(set(delivery.members or ()) == {"a", "b"} for delivery in process.receive_many(["process!"]))
+        except LayerUnavailable:
+            return False
+
+    assert eventually(delivered, "a message to the restored group")
+    assert sorted(worker.group_channels("room")) == ["process!a", "process!b"]
+
+
+def test_after_flushall_the_memberships_come_back_by_themselves(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    process, worker = make_redis_layer(own_redis.url), make_redis_layer(own_redis.url)
+
+    async def main() -> None:
+        await worker.agroup_add("room", "process!a")
+        await process.areceive_many(["process!"])
+        with socket.create_connection(("127.0.0.1", own_redis.port)) as redis:
+            redis.sendall(b"FLUSHALL\r\n")
+            assert redis.recv(5) == b"+OK\r\n"
+        assert worker.group_channels("room") == []
+        for _ in range(100):
+            await process.areceive_many(["process!"], timeout=0.1)
+            if worker.group_channels("room") == ["process!a"]:
+                break
+        assert worker.group_channels("room") == ["process!a"]
+        await process.aclose()
+        await worker.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_process_that_died_is_dropped_from_its_groups_by_the_next_send(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer
+) -> None:
+    worker = make_redis_layer(own_redis.url)
+    worker.group_add("room", "dead!a")
+    worker.group_add("room", "alive!b")
+    with socket.create_connection(("127.0.0.1", own_redis.port)) as redis:
+        redis.sendall(f"DEL {worker.prefix}p:dead!\r\n".encode())
+        assert redis.recv(10) == b":1\r\n"
+    worker.send_group("room", {"n": 1})
+    assert worker.group_channels("room") == ["alive!b"]
+    assert worker.channel_statistics("dead!x")["messages_pending"] == 1, "only the news of the membership"
+
+
+def test_a_frozen_server_ends_a_receive_with_an_error_and_recovers(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer
+) -> None:
+    layer = make_redis_layer(own_redis.url, connection_kwargs={"socket_timeout": 0.5, "socket_connect_timeout": 0.5})
+    layer.send("x", {"n": 1})
+    assert own_redis.process is not None
+    os.kill(own_redis.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(LayerUnavailable):
+            layer.receive_many(["y"], timeout=0.1)
+        with pytest.raises(LayerUnavailable):
+            layer.send("x", {"n": 2})
+    finally:
+        os.kill(own_redis.process.pid, signal.SIGCONT)
+    layer.send("x", {"n": 3})
+    numbers = [delivery.message["n"] for delivery in layer.receive_many(["x"], limit=10)]
+    assert numbers[0] == 1
+    assert numbers[-1] == 3
+    assert len(numbers) == len(set(numbers))
+
+
+def test_an_old_server_is_refused_with_the_version_it_needs(make_redis_layer: MakeRedisLayer) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def pretend() -> None:
+        client, _ = server.accept()
+        info = b"redis_version:6.0.16\r\n"
+        with client:
+            while data := client.recv(65536):
+                if b"SCRIPT" in data:
+                    client.sendall(b":1\r\n$%d\r\n%b\r\n" % (len(info), info) + b"$1\r\nx\r\n" * 6)
+                else:
+                    client.sendall(b"+OK\r\n" * data.count(b"SETINFO"))
+
+    thread = threading.Thread(target=pretend)
+    with server:
+        thread.start()
+        layer = make_redis_layer(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        needed = r"version 6\.0\.16; Redis 7\.0 or later is needed, or Valkey"
+        with pytest.raises(LayerConfigurationError, match=needed):
+            layer.check()
+        thread.join()
+
+
+def test_a_wrong_password_is_said_without_the_password(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
+    layer = make_redis_layer(redis_url.replace("redis://", "redis://nobody:secret@"))
+    with pytest.raises(LayerConfigurationError) as caught:
+        layer.check()
+    assert "Check user and password in 'hosts'" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_encryption_keys_are_refused_rather_than_ignored() -> None:
+    with pytest.raises(LayerConfigurationError, match="symmetric_encryption_keys is not supported yet"):
+        RedisChannelLayer(symmetric_encryption_keys=["k"])
+
+
+class TestSeveralServers:
+    @pytest.fixture
+    def layer(self, own_redis: OwnRedis) -> RedisChannelLayer:
+        hosts = [f"redis://127.0.0.1:{own_redis.port}/{database}" for database in range(3)]
+        return RedisChannelLayer(hosts=hosts, prefix="several:")
+
+    CHANNELS = tuple(f"channel-{number}" for number in range(12))
+
+    def test_one_receive_serves_channels_on_all_of_them(self, layer: RedisChannelLayer) -> None:
+        for name in self.CHANNELS:
+            layer.send(name, {"name": name})
+        got = [layer.receive(self.CHANNELS)[1] for _ in self.CHANNELS]
+        assert sorted(message["name"] for message in got if message) == sorted(self.CHANNELS)
+        assert layer.receive(self.CHANNELS) == (None, None)
+
+    def test_a_waiting_receive_wakes_for_each_of_them(self, layer: RedisChannelLayer) -> None:
+        for name in self.CHANNELS:
+            sender = threading.Thread(target=layer.send, args=(name, {"name": name}))
+            sender.start()
+            assert layer.receive(self.CHANNELS, block=True) == (name, {"name": name})
+            sender.join()
+
+    def test_an_interrupted_receive_loses_nothing(self, layer: RedisChannelLayer) -> None:
+        taken: list[str] = []
+        stop = threading.Event()
+
+        def read() -> None:
+            while not stop.is_set():
+                taken.extend(delivery.message["name"] for delivery in layer.receive_many(self.CHANNELS, timeout=5))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        for _ in range(10):
+            for name in self.CHANNELS:
+                layer.send(name, {"name": name})
+        stop.set()
+        while thread.is_alive():
+            layer.interrupt()
+            thread.join(0.01)
+        layer.close()
+        while (message := layer.receive(self.CHANNELS)[1]) is not None:
+            taken.append(message["name"])
+        assert Counter(taken) == dict.fromkeys(self.CHANNELS, 10)
+
+    def test_one_that_is_away_does_not_hold_up_the_others(
+        self, redis_url: str, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(poller, "SERVER_PAUSE", 0.2)
+        layer = RedisChannelLayer(hosts=[redis_url, own_redis.url], prefix="half:")
+        own_redis.kill()
+        sent = []
+        for name in self.CHANNELS:
+            try:
+                layer.send(name, {"name": name})
+                sent.append(name)
+            except LayerUnavailable:
+                continue
+        assert 0 < len(sent) < len(self.CHANNELS)
+        got = [layer.receive(self.CHANNELS, block=True)[0] for _ in sent]
+        assert sorted(str(name) for name in got) == sorted(sent)
+        layer.close()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.redis import poller as module
+from channel_layer.redis.hosts import Host
+from channel_layer.redis.poller import Poller, Pollers
+from channel_layer.redis.scripts import plain
+from channel_layer.redis.sync_driver import SyncDriver
+from tests.conftest import free_port
+
+
+@pytest.fixture
+def driver(redis_url: str) -> Iterator[SyncDriver]:
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    driver = SyncDriver([Host(redis_url), Host(redis_url.removesuffix("0") + "1"), Host(nobody)])
+    yield driver
+    driver.run(0, [plain("DEL", "poll:x")])
+    driver.run(1, [plain("DEL", "poll:x")])
+    driver.close()
+
+
+def test_the_server_that_answers_first_is_named(driver: SyncDriver) -> None:
+    poller = Poller(driver)
+    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:x", 2)])
+    assert poller.wait(0) is None
+    driver.run(1, [plain("RPUSH", "poll:x", "here")])
+    assert poller.wait(2) == 1
+    assert poller.finish(1) == [[b"poll:x", b"here"]]
+    assert poller.waiting == [0]
+    driver.run(0, [plain("RPUSH", "poll:x", "there")])
+    assert poller.wait(2) == 0
+    assert poller.finish(0) == [[b"poll:x", b"there"]]
+
+
+def test_a_pop_that_waits_is_not_begun_again(driver: SyncDriver) -> None:
+    poller = Poller(driver)
+    begun: list[int] = []
+    for _ in range(2):
+        poller.start([0], lambda shard: begun.append(shard) or [plain("BLPOP", "poll:x", 1)])  # type: ignore[func-returns-value]
+    assert begun == [0]
+    driver.run(0, [plain("RPUSH", "poll:x", "a")])
+    assert poller.finish(0) == [[b"poll:x", b"a"]]
+
+
+def test_a_server_that_is_away_is_left_alone_for_a_while(driver: SyncDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    poller = Poller(driver)
+    asked: list[int] = []
+
+    def calls(shard: int) -> list[module.Call]:
+        asked.append(shard)
+        return [plain("PING")]
+
+    poller.start([0, 2], calls)
+    poller.start([0, 2], calls)
+    assert asked == [0, 2]
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1e12)
+    poller.start([0, 2], calls)
+    assert asked == [0, 2, 2]
+    assert poller.finish(0) == [b"PONG"]
+
+
+def test_with_no_server_left_it_is_an_unavailable_layer(driver: SyncDriver) -> None:
+    poller = Poller(driver)
+    for _ in range(2):
+        with pytest.raises(LayerUnavailable):
+            poller.start([2], lambda shard: [plain("PING")])
+
+
+def test_a_poller_is_lent_to_one_receive_at_a_time(driver: SyncDriver) -> None:
+    pollers = Pollers(driver)
+    first, second = pollers.borrow(("a", "b")), pollers.borrow(("a", "b"))
+    assert first is not second
+    pollers.give_back(("a", "b"), first)
+    assert pollers.borrow(("c",)) is not first
+    assert pollers.borrow(("a", "b")) is first
+    pollers.give_back(("a", "b"), first)
+    assert pollers.take_all() == [(("a", "b"), first)]
+    assert pollers.take_all() == []
