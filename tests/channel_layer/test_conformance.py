@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from channel_layer.conformance import ConformanceSuite, MakeLayer
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.sqlite import SqliteChannelLayer
 
 
 class Clock:
@@ -38,3 +42,19 @@ class TestMemory(ConformanceSuite):
             return made[0]
 
         return make
+
+
+class TestSqlite(ConformanceSuite):
+    elsewhere = {"file": "elsewhere.sqlite3"}
+
+    @pytest.fixture
+    def make_layer(self, tmp_path: Path) -> Iterator[MakeLayer]:
+        made: list[SqliteChannelLayer] = []
+
+        def make(file: str = "here.sqlite3", **options: object) -> SqliteChannelLayer:
+            made.append(SqliteChannelLayer(tmp_path / file, **options))
+            return made[-1]
+
+        yield make
+        for layer in made:
+            layer.close()

@@ -1,0 +1,110 @@
+"""Statements on memberships, and on who reads for them. Each runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from .. import codec, names
+from .schema import clock
+
+BEAT_SECONDS = 5.0
+"""How often a process says that it still reads its channels."""
+
+SILENT_SECONDS = 20.0
+"""After so long without a sign of life a process's members are passed over."""
+
+GONE_SECONDS = 120.0
+"""After so long they are removed. A process that comes back puts its memberships back."""
+
+_READERS = """
+WITH RECURSIVE step (reader) AS (
+    SELECT min(reader) FROM members WHERE team = ?1
+    UNION ALL
+    SELECT (SELECT min(reader) FROM members WHERE team = ?1 AND members.reader > step.reader)
+    FROM step WHERE step.reader IS NOT NULL
+)
+SELECT reader FROM step WHERE reader IS NOT NULL
+AND EXISTS (SELECT 1 FROM members WHERE team = ?1 AND members.reader = step.reader AND expires > ?2)
+AND NOT EXISTS (SELECT 1 FROM readers WHERE readers.reader = step.reader AND seen < ?3)
+"""
+
+_CHANNELS = (
+    "SELECT channel FROM members WHERE team = ? AND expires > ?"
+    " AND NOT EXISTS (SELECT 1 FROM readers WHERE readers.reader = members.reader AND seen < ?)"
+)
+
+_ADD = (
+    "INSERT INTO members (team, reader, channel, expires) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (team, reader, channel) DO UPDATE SET expires = excluded.expires"
+)
+
+Frames = list[tuple[str, bytes]]
+"""Frames to put on the queues of the processes they concern, as (reader, frame)."""
+
+
+def readers(connection: sqlite3.Connection, group: str, now: float) -> list[str]:
+    """Who reads for the members of a group: process-specific names up to ``!``, others as they are."""
+    rows = connection.execute(_READERS, (group, now, now - SILENT_SECONDS))
+    return [reader for (reader,) in rows.fetchall()]
+
+
+def channels(connection: sqlite3.Connection, group: str) -> list[str]:
+    """Full names of the members."""
+    now = clock()
+    return [channel for (channel,) in connection.execute(_CHANNELS, (group, now, now - SILENT_SECONDS)).fetchall()]
+
+
+def add(connection: sqlite3.Connection, group: str, channel: str, seconds: int) -> Frames:
+    """Add a member or renew it."""
+    reader, local = names.split(channel)
+    connection.execute(_ADD, (group, reader, channel, clock() + seconds))
+    return [(reader, codec.membership_frame(codec.JOIN, group, local, seconds))] if local else []
+
+
+def discard(connection: sqlite3.Connection, group: str, channel: str) -> Frames:
+    """Remove a member."""
+    reader, local = names.split(channel)
+    connection.execute("DELETE FROM members WHERE team = ? AND reader = ? AND channel = ?", (group, reader, channel))
+    return [(reader, codec.membership_frame(codec.LEAVE, group, local, None))] if local else []
+
+
+def forget(connection: sqlite3.Connection, channel: str) -> Frames:
+    """Remove a channel from all groups. The frames undo what its process may still have to read."""
+    reader, local = names.split(channel)
+    rows = connection.execute("DELETE FROM members WHERE channel = ? RETURNING team", (channel,)).fetchall()
+    return [(reader, codec.membership_frame(codec.LEAVE, group, local, None)) for (group,) in rows if local]
+
+
+def dissolve(connection: sqlite3.Connection) -> Frames:
+    """Remove all members of all groups."""
+    rows = connection.execute("DELETE FROM members RETURNING team, reader, channel").fetchall()
+    parted = [(group, reader, names.split(channel)[1]) for group, reader, channel in rows]
+    return [
+        (reader, codec.membership_frame(codec.LEAVE, group, local, None)) for group, reader, local in parted if local
+    ]
+
+
+def beat(connection: sqlite3.Connection, reader: str) -> bool:
+    """Note that a process-specific channel is being read; returns whether it was known before."""
+    now = clock()
+    known = connection.execute("UPDATE readers SET seen = ? WHERE reader = ?", (now, reader)).rowcount > 0
+    if not known:
+        connection.execute("INSERT INTO readers (reader, seen) VALUES (?, ?)", (reader, now))
+    return known
+
+
+def restore(connection: sqlite3.Connection, reader: str, memberships: Iterable[tuple[str, str, float]]) -> None:
+    """Put back memberships, as (group, local part, seconds left), that the file has lost."""
+    now = clock()
+    rows = [(group, reader, reader + local, now + seconds) for group, local, seconds in memberships]
+    connection.executemany(_ADD, rows)
+
+
+def drop_gone(connection: sqlite3.Connection, now: float) -> None:
+    """Remove expired memberships, and processes that have been silent for long, with their members."""
+    connection.execute("DELETE FROM members WHERE expires <= ?", (now,))
+    connection.execute(
+        "DELETE FROM members WHERE reader IN (SELECT reader FROM readers WHERE seen < ?)", (now - GONE_SECONDS,)
+    )
+    connection.execute("DELETE FROM readers WHERE seen < ?", (now - GONE_SECONDS,))

@@ -1,0 +1,309 @@
+"""The sqlite layer: the contract of `ChannelLayer` on a file that several processes open."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import codec, names
+from ..delivery import Delivery, Outgoing
+from ..exceptions import LayerConfigurationError
+from ..layer import ChannelLayer
+from . import groups, queues
+from .engine import Engine
+from .location import default_path
+from .schema import clock
+from .sweep import sweep
+
+OLDEST_SQLITE = (3, 35)
+"""The first version with ``RETURNING``."""
+
+
+class SqliteChannelLayer(ChannelLayer):
+    """Channels and groups in a SQLite file, for the processes of one user on one machine.
+
+    All processes of a project have to find the same file. Without any option it is named after the
+    current working directory, so start them in the same one; else give them all the same ``name``, or
+    the same ``path``.
+
+    Args:
+        path: the file, on a local disk. Default: in shared memory where the system has it, else in the
+            temporary directory, there in a directory that is the current user's alone.
+        name: tells the default files of several projects apart.
+        options: those of `ChannelLayer`.
+
+    Raises:
+        LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise LayerConfigurationError(
+                f"the sqlite layer needs SQLite 3.35 or later; this Python was built with {sqlite3.sqlite_version}"
+            )
+        if path is not None and name is not None:
+            raise LayerConfigurationError("give the sqlite layer either path or name, not both")
+        self.path = default_path(name) if path is None else Path(os.path.abspath(path))
+        self._private_directory = path is None
+        self._engines = threading.Lock()
+        self._current = self._new_engine()
+        self._interrupts = 0
+        self._read: set[str] = set()
+        self._chores_due = 0.0
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_many`; one transaction. Blocks for at most 4 s."""
+        self._do_chores_if_due()
+        engine = self._engine
+
+        def put(connection: sqlite3.Connection) -> tuple[list[Outgoing], queues.Putting]:
+            putting = queues.Putting(connection, self.capacity, self.expiry)
+            return putting.put(items), putting
+
+        refused, putting = engine.database.write(put)
+        self.counters.expired += putting.expired
+        self.counters.group_full += putting.group_full
+        engine.watch.nudge()
+        return refused
+
+    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_many`."""
+        return await self._engine.in_thread(partial(self.send_many, items))
+
+    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_many`."""
+        names.check_receivers(channels)
+        interrupts = self._interrupts
+        deliveries = self._take(channels, limit)
+        if deliveries or timeout <= 0:
+            return deliveries
+        deadline = time.monotonic() + timeout
+        arrived = threading.Event()
+        with self._engine.watch.waiting(channels, arrived.set):
+            while True:
+                deliveries = self._take(channels, limit)
+                remaining = deadline - time.monotonic()
+                if deliveries or remaining <= 0 or self._interrupts != interrupts:
+                    return deliveries
+                arrived.wait(remaining)
+                arrived.clear()
+
+    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_many`. Waiting takes no thread."""
+        names.check_receivers(channels)
+        deliveries = await self._atake(channels, limit)
+        if deliveries or timeout <= 0:
+            return deliveries
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        arrived = asyncio.Event()
+        with self._engine.watch.waiting(channels, partial(_set_in_loop, loop, arrived)):
+            while True:
+                deliveries = await self._atake(channels, limit)
+                remaining = deadline - loop.time()
+                if deliveries or remaining <= 0:
+                    return deliveries
+                try:
+                    async with asyncio.timeout(remaining):
+                        await arrived.wait()
+                except TimeoutError:
+                    continue
+                arrived.clear()
+
+    def interrupt(self) -> None:
+        """See `ChannelLayer.interrupt`."""
+        self._interrupts += 1
+        self._engine.watch.wake_all()
+
+    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
+        reader, local = names.split(channel)
+        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in items]
+        engine = self._engine
+        engine.database.write(lambda connection: queues.put_front(connection, reader, frames, self.expiry))
+        engine.watch.nudge()
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    def group_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        names.check_group(group)
+        names.check_channel(channel)
+        self._regroup(lambda connection: groups.add(connection, group, channel, math.ceil(self.group_expiry)))
+
+    async def agroup_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        await self._engine.in_thread(partial(self.group_add, group, channel))
+
+    def group_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        names.check_group(group)
+        names.check_channel(channel)
+        self._regroup(lambda connection: groups.discard(connection, group, channel))
+
+    async def agroup_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        await self._engine.in_thread(partial(self.group_discard, group, channel))
+
+    def group_channels(self, group: str) -> list[str]:
+        """See `ChannelLayer.group_channels`."""
+        names.check_group(group)
+        return self._engine.database.read(lambda connection: groups.channels(connection, group))
+
+    async def aforget(self, channels: Iterable[str]) -> None:
+        """See `ChannelLayer.aforget`."""
+        gone = [names.check_channel(channel) for channel in channels]
+        for channel in gone:
+            self.index.forget(*names.split(channel))
+
+        def forget(connection: sqlite3.Connection) -> groups.Frames:
+            return [frame for channel in gone for frame in groups.forget(connection, channel)]
+
+        await self._engine.in_thread(partial(self._regroup, forget))
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """See `ChannelLayer.flush`."""
+
+        def clear(connection: sqlite3.Connection) -> groups.Frames:
+            connection.execute("DELETE FROM frames")
+            connection.execute("DELETE FROM counts")
+            connection.execute("UPDATE facts SET value = ? WHERE name = 'since'", (clock(),))
+            return groups.dissolve(connection)
+
+        self._regroup(clear)
+        self._expanded.clear()
+
+    def global_statistics(self) -> dict[str, Any]:
+        """See `ChannelLayer.global_statistics`."""
+        return self._engine.database.read(lambda connection: queues.statistics(connection, None))
+
+    def channel_statistics(self, channel: str) -> dict[str, Any]:
+        """See `ChannelLayer.channel_statistics`."""
+        reader = names.split(names.check_channel(channel))[0]
+
+        def look(connection: sqlite3.Connection) -> dict[str, Any]:
+            return queues.statistics(connection, reader) | queues.backlog(connection, reader, self.expiry)
+
+        return self._engine.database.read(look)
+
+    def check(self) -> None:
+        """See `ChannelLayer.check`; opens the file and writes to it."""
+        self._engine.database.write(lambda connection: None)
+
+    def close(self) -> None:
+        """See `ChannelLayer.close`; also ends the thread of the async calls."""
+        self._engine.close()
+
+    def describe(self) -> str:
+        """See `ChannelLayer.describe`."""
+        return f"sqlite file {self.path}"
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _engine(self) -> Engine:
+        if self._current.pid != os.getpid():
+            with self._engines:
+                if self._current.pid != os.getpid():
+                    self._current = self._new_engine()
+        return self._current
+
+    def _new_engine(self) -> Engine:
+        return Engine(self.path, self._private_directory, self._do_chores_if_due)
+
+    def _take(self, channels: Sequence[str], limit: int, abandoned: Callable[[], bool] = bool) -> list[Delivery]:
+        """What lies on the first of the channels that has something, without waiting."""
+        self._note_readers(channels)
+        self._do_chores_if_due()
+        database = self._engine.database
+        while True:
+            ready = database.read(lambda connection: queues.waiting(connection, channels))
+            if not ready:
+                return []
+            for reader in ready:
+                deliveries = self._take_from(reader, max(limit, 1), abandoned)
+                if deliveries:
+                    return deliveries
+            if abandoned():
+                return []
+
+    def _take_from(self, reader: str, limit: int, abandoned: Callable[[], bool]) -> list[Delivery]:
+        def take(connection: sqlite3.Connection) -> tuple[list[bytes], int]:
+            taken = queues.take(connection, reader, limit)
+            if abandoned():
+                raise _Abandoned
+            return taken
+
+        database = self._engine.database
+        # The lock keeps two threads from opening what they took in another order.
+        with database.lock:
+            try:
+                frames, expired = database.write(take)
+            except _Abandoned:
+                return []
+            self.counters.expired += expired
+            return self.open_frames(reader, frames)
+
+    async def _atake(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        """`_take` in the other thread. If it is cancelled, nothing is taken."""
+        abandoned = threading.Event()
+        try:
+            return await self._engine.in_thread(partial(self._take, channels, limit, abandoned.is_set))
+        except asyncio.CancelledError:
+            abandoned.set()
+            raise
+
+    def _regroup(self, change: Callable[[sqlite3.Connection], groups.Frames]) -> None:
+        """Change memberships and tell the processes concerned, in one transaction."""
+        self._engine.database.write(lambda connection: queues.put_control(connection, change(connection)))
+
+    def _note_readers(self, channels: Sequence[str]) -> None:
+        new = [name for name in channels if name[-1] == "!" and name not in self._read]
+        if new:
+            self._beat(new)
+            self._read.update(new)
+
+    def _beat(self, readers: Iterable[str]) -> None:
+        """Say that these channels are read here, and put back memberships that the file has lost."""
+
+        def beat(connection: sqlite3.Connection) -> None:
+            for reader in readers:
+                if not groups.beat(connection, reader):
+                    groups.restore(connection, reader, self.index.memberships(reader))
+
+        self._engine.database.write(beat)
+
+    def _do_chores_if_due(self) -> None:
+        now = clock()
+        if now < self._chores_due:
+            return
+        self._chores_due = now + groups.BEAT_SECONDS
+        engine = self._engine
+        engine.database.reopen_if_replaced()
+        engine.watch.reopen_if_replaced()
+        if self._read:
+            self._beat(tuple(self._read))
+        self.counters.expired += engine.database.write(sweep)
+
+
+class _Abandoned(Exception):
+    """Whoever asked for messages has gone; they stay where they were."""
+
+
+def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:  # the loop was closed while it waited here
+        return

@@ -1,0 +1,30 @@
+"""Removing what nobody will come for."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from . import groups, queues
+from .schema import clock
+
+SWEEP_SECONDS = 10.0
+"""How often the file is swept, by whichever process comes first."""
+
+SPARE_PAGES = 1024
+"""Free pages (4 KiB each) that are kept for what comes next; more are given back."""
+
+
+def sweep(connection: sqlite3.Connection) -> int:
+    """Remove what has expired, unless somebody did a moment ago; returns how many messages."""
+    now = clock()
+    turn = connection.execute(
+        "UPDATE facts SET value = ? WHERE name = 'swept' AND value <= ?", (now, now - SWEEP_SECONDS)
+    )
+    if turn.rowcount == 0:
+        return 0
+    expired = queues.drop_expired(connection, now)
+    groups.drop_gone(connection, now)
+    [(free,)] = connection.execute("PRAGMA freelist_count").fetchall()
+    if free > SPARE_PAGES:
+        connection.execute(f"PRAGMA incremental_vacuum({free - SPARE_PAGES})").fetchall()
+    return expired
