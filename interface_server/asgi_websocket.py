@@ -18,10 +18,8 @@ class AsgiSocket:
     """The `Socket` that speaks ASGI. Pings and limits of single frames are the server's business.
 
     Args:
-        limit: bytes that may wait for the client.
-        timeout: seconds for which it may take none of them.
+        gateway: for its clock and its options.
         can_answer: whether the server lets a handshake be answered with any status.
-        gateway: for its clock.
     """
 
     def __init__(self, gateway: Gateway, can_answer: bool) -> None:
@@ -110,11 +108,16 @@ async def _read(connection: WebSocketConnection, socket: AsgiSocket, receive: Re
         content = data if text is None else text
         if content is None:
             continue
-        size = len(content) if isinstance(content, bytes) else len(content.encode())
-        if size > options.websocket_max_message:
+        if _is_larger(content, options.websocket_max_message):
             connection.close(1009, "message too big")
         else:
             connection.received(content)
+
+
+def _is_larger(content: str | bytes, limit: int) -> bool:
+    if isinstance(content, bytes) or len(content) > limit or len(content) * 4 <= limit:
+        return len(content) > limit
+    return len(content.encode("utf-8", "replace")) > limit
 
 
 def _nothing() -> None:

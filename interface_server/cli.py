@@ -7,8 +7,8 @@ import inspect
 import logging
 import os
 import resource
-import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -24,14 +24,17 @@ from .server import build_server
 logger = logging.getLogger("interface_server")
 
 SPARE_DESCRIPTORS = 200
+Command = Callable[..., None]
+
 _DEFAULTS = Options()
 
 
-def _limit(name: str, help_text: str, *declarations: str) -> Any:
+def _limit(name: str, help_text: str, *declarations: str) -> Callable[[Command], Command]:
     """A click option for a field of `Options`, with its type and default."""
     default = getattr(_DEFAULTS, name)
+    kind = float if Options.__annotations__[name] == "float" else int
     flags = declarations or (f"--{name.replace('_', '-')}",)
-    return click.option(*flags, name, type=type(default), default=default, show_default=True, help=help_text)
+    return click.option(*flags, name, type=kind, default=default, show_default=str(default), help=help_text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,7 +63,7 @@ def _limit(name: str, help_text: str, *declarations: str) -> Any:
 @_limit("websocket_life", "Longest life of a WebSocket in seconds; 0 is no limit.",
         "--websocket_timeout", "--websocket-timeout")  # fmt: skip
 @_limit("accept_timeout", "Seconds a handshake waits for a consumer (503).",
-        "--websocket_connect_timeout", "--websocket-connect-timeout")  # fmt: skip
+        "--websocket_connect_timeout", "--websocket-connect-timeout", "--accept-timeout")  # fmt: skip
 @_limit("turn_timeout", "Seconds a socket waits for a consumer before its next message.")
 @_limit("send_timeout", "Seconds a frame waits for room on its channel (1013).")
 @_limit("websocket_max_message", "Bytes of a WebSocket message (1009).")
@@ -101,8 +104,9 @@ def serve(path: str, values: dict[str, Any]) -> None:
     _configure_logging(values["verbosity"])
     check_installation()
     endpoints = endpoints_of(values)
+    for endpoint in endpoints:
+        endpoint.context()  # a missing certificate is found before anything is opened
     options = options_of(values)
-    contexts_checked = [endpoint.context() for endpoint in endpoints]
     layer = load_layer(path)
     _allow_descriptors(options.max_connections)
     try:
@@ -117,7 +121,6 @@ def serve(path: str, values: dict[str, Any]) -> None:
         if options.access_log and error.filename == options.access_log:
             raise OptionsError(f"cannot write the access log {options.access_log}: {error.strerror}") from None
         raise
-    logger.debug("served on %d endpoints", len(contexts_checked))
 
 
 def load_layer(path: str) -> Any:
@@ -129,7 +132,9 @@ def load_layer(path: str) -> Any:
     """
     module_name, mark, attribute = path.partition(":")
     if not mark or not module_name or not attribute:
-        raise LayerPathError(f"{path!r} is no path of a channel layer; write module:attribute, as project.asgi:channel_layer")
+        raise LayerPathError(
+            f"{path!r} is no path of a channel layer; write module:attribute, as project.asgi:channel_layer"
+        )
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -203,11 +208,13 @@ def _allow_descriptors(connections: int) -> None:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < wanted:
-        logger.warning("the system allows %d open files, too few for %d connections; see ulimit -n", allowed, connections)
+        logger.warning(
+            "the system allows %d open files, too few for %d connections; see ulimit -n", allowed, connections
+        )
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 if __name__ == "__main__":

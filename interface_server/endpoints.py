@@ -105,7 +105,9 @@ class Endpoint:
         return context
 
     def _explain(self, error: OSError) -> str:
-        where = self.path or (f"file descriptor {self.fd}" if self.fd is not None else f"{self.host or '*'}:{self.port}")
+        where = self.path or (
+            f"file descriptor {self.fd}" if self.fd is not None else f"{self.host or '*'}:{self.port}"
+        )
         if error.errno == errno.EADDRINUSE:
             return f"cannot listen on {where}: it is in use already; stop the other program or choose another one"
         if error.errno == errno.EACCES:

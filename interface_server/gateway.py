@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from channel_layer.exceptions import LayerUnavailable
@@ -121,9 +122,9 @@ class Gateway:
         await self._clean_up()
         await self.layer.aclose()
 
-    async def _until(self, condition: Any, deadline: float) -> None:
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         loop = asyncio.get_running_loop()
-        while not condition() and loop.time() < deadline:
+        while not condition() and loop.time() < deadline:  # noqa: ASYNC110 - over many objects, at the end only
             await asyncio.sleep(0.02)
 
     async def _clock(self) -> None:

@@ -188,6 +188,8 @@ class HttpExchange:
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """The request or a chunk of its body was not stored, or nobody knows whether it was."""
         if self.phase is not Phase.DONE:
+            if item.target == HTTP_REQUEST:
+                self.phase = Phase.GATHERING  # no consumer knows of it
             if not isinstance(error, ChannelFull):
                 logger.warning("%s was refused: %s", self._describe(), error)
             self.fail(503)

@@ -28,7 +28,7 @@ class Framing:
         left: bytes still owed of a content length; ``None`` if there is none.
     """
 
-    __slots__ = ("bodiless", "field", "left", "until_close", "_chunked")
+    __slots__ = ("_chunked", "bodiless", "field", "left", "until_close")
 
     def __init__(self, head: Head, content: bytes, more: bool, head_only: bool, old: bool) -> None:
         self.bodiless = head_only or head.status in (204, 304)

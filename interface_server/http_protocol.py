@@ -134,12 +134,8 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(refusal.status)
 
     def eof_received(self) -> bool:
-        """The client will send nothing more; what it is owed it still gets."""
-        request = self._current
-        if request is None or not request.complete or self._secure:
-            return False
-        request.keep_alive = False
-        return True
+        """The client is gone: a FIN is all that tells of one that left while it waits for its answer."""
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""

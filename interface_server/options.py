@@ -113,12 +113,11 @@ class Options:
 
 
 def _check_type(name: str, value: Any, kind: type) -> None:
-    if kind in (int, float) and name in Options.__annotations__:
+    if kind is int or kind is float:
         whole = Options.__annotations__[name] == "int"
         wanted = "a whole number" if whole else "a number"
         least = "0 or more" if name in _MAY_BE_ZERO else "above 0"
-        allowed: tuple[type, ...] = (int,) if whole else (int, float)
-        if not isinstance(value, allowed) or isinstance(value, bool):
+        if not isinstance(value, int if whole else (int, float)) or isinstance(value, bool):
             raise OptionsError(f"{name} must be {wanted}, not {value!r}")
         if value < 0 or (value == 0 and name not in _MAY_BE_ZERO) or value != value:
             raise OptionsError(f"{name} must be {least}, not {value!r}")

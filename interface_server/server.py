@@ -96,7 +96,7 @@ class Server(uvicorn.Server):
             protocol.shutdown()
         await self._until_no_response_is_owed(deadline - DISCONNECT_SECONDS)
         logger.info("Stopping: sending what is left")
-        await self._application.shutdown(max(0.1, deadline - loop.time()))
+        await self._application.shutdown(0.1 if self.force_exit else max(0.1, deadline - loop.time()))
         for protocol in list(self._open):
             protocol.abort()
         logger.info("Stopped")
@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
 
     async def _until_no_response_is_owed(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
-        while self._open and loop.time() < deadline and not self.force_exit:
+        while self._open and loop.time() < deadline and not self.force_exit:  # noqa: ASYNC110 - leaves one by one
             await asyncio.sleep(0.02)
 
     def _remove_paths(self) -> None:

@@ -372,7 +372,7 @@ class WebSocketConnection:
         if not isinstance(state, bytes) or len(state) > limit:
             size = f"{len(state)} bytes" if isinstance(state, bytes) else type(state).__name__
             logger.error(
-                "the state of the WebSocket %s was not kept: it is %s, allowed are %d bytes", 
+                "the state of the WebSocket %s was not kept: it is %s, allowed are %d bytes",
                 printable(self._path), size, limit,
             )  # fmt: skip
             return

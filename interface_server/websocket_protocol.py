@@ -150,7 +150,8 @@ class WebSocketProtocol(asyncio.Protocol):
         """See `Socket.resume`."""
         if self._paused:
             self._paused = False
-            self._pinged_at = max(self._pinged_at, self._gateway.now - self._options.ping_interval)
+            if self._ping is not None:
+                self._pinged_at = self._gateway.now  # its pong may lie unread
             self._transport.resume_reading()
 
     # -- transport -------------------------------------------------------------------------------
@@ -205,6 +206,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._ping is not None:
             if options.ping_timeout and now - self._pinged_at >= options.ping_timeout and not self._paused:
                 self._fail(_INTERNAL_ERROR, "ping timeout")
+                if self._transport.get_write_buffer_size():
+                    self._transport.abort()
         elif now - self._pinged_at >= options.ping_interval:
             self._ping = secrets.token_bytes(4)
             self._pinged_at = now
