@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.management import get_commands
 
 
 class ChannelsConfig(AppConfig):
@@ -13,5 +14,11 @@ class ChannelsConfig(AppConfig):
     verbose_name = "Channels"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks and see to it that ``runserver`` is this application's."""
         from . import checks  # noqa: F401
+
+        commands = get_commands()
+        if commands.get("runserver") == "django.contrib.staticfiles":
+            # Of several applications with a command the first in INSTALLED_APPS wins, and most projects
+            # name staticfiles before channels. Our command does what that one does, and more.
+            commands["runserver"] = self.name

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from channel_layer.exceptions import ChannelLayerError
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channels.backends import InvalidChannelLayerError
 from channels.layers import channel_layers
 from channels.log import message_line
 from routing import RoutingError
 
+logger = logging.getLogger("channels.management")
 message_logger = logging.getLogger("channels.messages")
 
 
@@ -33,10 +34,15 @@ def route_with(layer: Any, http_consumer: Any) -> Any:
 
 
 def reach(layer: Any) -> None:
-    """Reach for the layer's broker once; raises `CommandError` if it is away or unfit."""
+    """Reach for the layer's broker once; raises `CommandError` if it is unfit.
+
+    One that is away is waited for: after a restart of the machine it may come up later than its users.
+    """
     try:
         layer.check()
-    except ChannelLayerError as error:
+    except LayerUnavailable as error:
+        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+    except LayerConfigurationError as error:
         raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
 
 

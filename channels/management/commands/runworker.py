@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
@@ -28,7 +27,7 @@ class Command(BaseCommand):
 
     help = "Runs consumers: takes messages off a channel layer until it is told to stop (SIGTERM or Ctrl-C)."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
             "--layer",

@@ -1,0 +1,170 @@
+"""``manage.py runserver``: an interface server and workers in one process, for development."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from datetime import datetime
+from typing import Any
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.contrib.staticfiles.management.commands.runserver import Command as StaticFilesCommand
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.commands.runserver import Command as PlainCommand
+from django.db import connections
+from django.utils import autoreload
+
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER
+from channels import log
+from channels.hooks import DjangoHook
+from channels.layers import channel_layers
+from channels.management.working import log_message, open_layer, reach, route_with
+from channels.staticfiles import http_consumer
+from interface_server.application import Application
+from interface_server.endpoints import Endpoint, EndpointError
+from interface_server.options import Options
+from interface_server.server import build_server
+from workers import Worker
+
+logger = logging.getLogger("channels.runserver")
+
+WORKER_THREADS = 4
+STOP_SECONDS = 2.0
+"""How long a stop may take: a developer waits for it at each change of the code."""
+
+
+class Command(StaticFilesCommand):
+    """The command. Without CHANNEL_LAYERS, or with ``--noasgi``, it is Django's own."""
+
+    help = "Starts an interface server and workers in one process, for development."
+
+    addr: str
+    port: str
+    _raw_ipv6: bool
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options, Django's among them."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--noworker",
+            action="store_false",
+            dest="run_worker",
+            help="Serve connections only; run the consumers with manage.py runworker.",
+        )
+        parser.add_argument(
+            "--noasgi", action="store_false", dest="use_asgi", help="Run Django's own server, without channels."
+        )
+        parser.add_argument(
+            "--http_timeout",
+            type=float,
+            default=Options().http_timeout,
+            metavar="SECONDS",
+            help="How long a request waits for its response (default: %(default)g)",
+        )
+        parser.add_argument(
+            "--websocket_handshake_timeout",
+            type=float,
+            default=Options().accept_timeout,
+            metavar="SECONDS",
+            help="How long a WebSocket waits to be accepted (default: %(default)g)",
+        )
+
+    def get_handler(self, *args: Any, **options: Any) -> Any:
+        """The WSGI application of Django's own server."""
+        if apps.is_installed("django.contrib.staticfiles"):
+            return super().get_handler(*args, **options)
+        return PlainCommand.get_handler(self, *args, **options)
+
+    def inner_run(self, *args: Any, **options: Any) -> None:
+        """Check the project and serve it; called anew after each change of the code."""
+        if not (options["use_asgi"] and channel_layers.configs):
+            super().inner_run(*args, **options)
+            return
+        autoreload.raise_last_exception()
+        if not options["skip_checks"]:
+            self.stdout.write("Performing system checks...\n\n")
+            self.check(display_num_errors=True)
+        self.check_migrations()
+        connections.close_all()
+        try:
+            self._serve(options)
+        except CommandError as error:
+            if not options["use_reloader"]:
+                raise
+            self.stderr.write(f"Error: {error}")
+            self.stderr.write("Waiting for the code to change.")
+
+    def _serve(self, options: dict[str, Any]) -> None:
+        log.set_up(options["verbosity"])
+        layer = open_layer(DEFAULT_CHANNEL_LAYER)
+        if layer.local_only and not options["run_worker"]:
+            raise CommandError(
+                f"channel layer {layer.alias!r} ({layer.describe()}) reaches no further than this process: with "
+                "--noworker nobody would answer. Leave the option away, or use the sqlite or redis layer."
+            )
+        reach(layer)
+        server_options = Options(
+            http_timeout=options["http_timeout"],
+            accept_timeout=options["websocket_handshake_timeout"],
+            graceful_timeout=STOP_SECONDS,
+            access_log="-",
+            verbosity=options["verbosity"],
+        )
+        endpoint = Endpoint(host="0.0.0.0" if self.addr == "0" else self.addr, port=int(self.port))
+        server = build_server(Application(layer.channel_layer, server_options), endpoints=[endpoint])
+        worker = self._worker(layer, options) if options["run_worker"] else None
+        try:
+            sockets = server.bind()
+        except EndpointError as error:
+            self.stderr.write(f"Error: {error}")
+            os._exit(1)  # a thread of the autoreloader's cannot end the process in another way
+        self._banner(layer, worker)
+        done = threading.Event()
+        # With the autoreloader this is a daemon thread: the process ends around it unless it is waited for.
+        atexit.register(_stop, server, worker, done)
+        try:
+            if worker is not None:
+                threading.Thread(target=worker.run, name="worker", daemon=True).start()
+            server.run(sockets)
+        finally:
+            done.set()
+            _stop(server, worker, done)
+            atexit.unregister(_stop)
+
+    def _worker(self, layer: Any, options: dict[str, Any]) -> Worker:
+        consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
+        return Worker(
+            layer,
+            route_with(layer, consumer),
+            threads=WORKER_THREADS if options["use_threading"] else 1,
+            hooks=[DjangoHook()],
+            grace=STOP_SECONDS,
+            signal_handlers=False,
+            on_message=log_message if options["verbosity"] > 1 else None,
+        )
+
+    def _banner(self, layer: Any, worker: Worker | None) -> None:
+        host = f"[{self.addr}]" if self._raw_ipv6 else "0.0.0.0" if self.addr == "0" else self.addr
+        workers = f"{worker.threads} worker threads" if worker is not None else "no workers in this process"
+        quit_command = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
+        self.stdout.write(
+            f"{datetime.now().strftime('%B %d, %Y - %X')}\n"
+            f"Django version {django.get_version()}, using settings {settings.SETTINGS_MODULE!r}\n"
+            f"Starting development server at http://{host}:{self.port}/\n"
+            f"Channel layer {layer.alias!r}: {layer.describe()}, {workers}\n"
+            f"Quit the server with {quit_command}.\n"
+        )
+        self.stdout.flush()
+
+
+def _stop(server: Any, worker: Worker | None, done: threading.Event) -> None:
+    """Stop what runs, and wait for it as long as a stop may take."""
+    server.should_exit = True
+    if worker is not None:
+        worker.stop()
+    done.wait(STOP_SECONDS)
