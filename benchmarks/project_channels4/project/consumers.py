@@ -1,0 +1,32 @@
+"""An echo, and a group of all sockets, as asynchronous consumers: the fastest kind there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+PAYLOAD = 100
+
+
+class EchoConsumer(AsyncWebsocketConsumer):
+    """Sends a frame back."""
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Send it back."""
+        await self.send(text_data=text_data)
+
+
+class GroupConsumer(AsyncWebsocketConsumer):
+    """Enters the group, then accepts."""
+
+    groups = ["all"]
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Send what came, filled up to the payload's size, to everybody in the group."""
+        text = (text_data or "").ljust(PAYLOAD, ".")
+        await self.channel_layer.group_send("all", {"type": "group.message", "text": text})
+
+    async def group_message(self, event: dict[str, Any]) -> None:
+        """Pass a message of the group on to this socket."""
+        await self.send(text_data=event["text"])

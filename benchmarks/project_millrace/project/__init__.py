@@ -1,0 +1,1 @@
+"""The measured project on Millrace."""

@@ -1,0 +1,174 @@
+"""A peer's processes and its Redis: started on free ports of the loopback interface, and stopped again."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from .cpu import cpu_seconds
+from .environments import HERE, redis_server
+from .peers import OURS, Peer
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+
+
+class StackError(Exception):
+    """A process did not start, or ended by itself; the text holds the end of its output."""
+
+
+class Stack:
+    """A running peer; a context manager. Whatever ends the block, the processes are stopped.
+
+    Attributes:
+        port: where its server listens.
+        processes: role → process, ``redis`` among them.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.port = 0
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._directory = tempfile.TemporaryDirectory(prefix="millrace-bench-")
+
+    def __enter__(self) -> Stack:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds that each role has used since it started."""
+        return {role: cpu_seconds(process.pid) for role, process in self.processes.items()}
+
+    def check(self) -> None:
+        """Raise `StackError` if a process has ended."""
+        for role, process in self.processes.items():
+            if process.poll() is not None:
+                raise StackError(f"{self.peer.title}: {role} ended with {process.returncode}: {self._said(role)}")
+
+    def settle(self, seconds: float = 20.0) -> None:
+        """Wait until the last load has been cleaned up: no process uses more than a few percent of a core."""
+        deadline = time.monotonic() + seconds
+        pause = 0.25
+        while time.monotonic() < deadline:
+            before = self.cpu()
+            time.sleep(pause)
+            if all(used - before[role] <= 0.08 * pause + 0.01 for role, used in self.cpu().items()):
+                return
+
+    def stop(self) -> None:
+        """Stop what runs, the server first, Redis last; by force after `STOP_SECONDS`."""
+        for role in sorted(self.processes, key=["server", "worker", "redis"].index):
+            _stop(self.processes.pop(role))
+        self._directory.cleanup()
+
+    def _start(self) -> None:
+        redis_port = free_port()
+        redis = [redis_server(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._spawn("redis", [*redis, "--dir", self._directory.name], dict(os.environ))
+        self._wait("redis", lambda: _redis_answers(redis_port))
+        self.port = free_port()
+        environment = self._environment(redis_port)
+        for role in self.peer.processes:
+            self._spawn(role, self.peer.command(role, self.port), environment)
+        self._wait("server", lambda: _page_answers(self.port))
+
+    def _environment(self, redis_port: int) -> dict[str, str]:
+        paths = [self.peer.project, HERE / "project_shared"]
+        if self.peer.name == OURS:
+            paths.append(HERE.parent)  # the peers must not find our packages: two have the same names
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DJANGO"))},
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "BENCH_DIRECTORY": self._directory.name,
+            "BENCH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "BENCH_LAYER": self.peer.layer,
+        }
+
+    def _spawn(self, role: str, command: list[str], environment: dict[str, str]) -> None:
+        with open(self._log(role), "wb") as output:
+            # A session of its own: Ctrl-C reaches this process alone, which then stops them in order.
+            self.processes[role] = subprocess.Popen(
+                command,
+                cwd=self.peer.project,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait(self, role: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                said = " / ".join(f"{each}: {self._said(each)}" for each in self.processes)
+                raise StackError(f"{self.peer.title}: {role} did not answer in {START_SECONDS:.0f} s; {said}")
+            time.sleep(0.05)
+
+    def _log(self, role: str) -> Path:
+        return Path(self._directory.name) / f"{role}.log"
+
+    def _said(self, role: str) -> str:
+        lines = self._log(role).read_text(errors="replace").strip().splitlines()
+        return "\n".join(lines[-15:]) or "(no output)"
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _redis_answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
+            sock.sendall(b"PING\r\n")
+            return sock.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _page_answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # itself, if it is still there, and what it left behind
+    except ProcessLookupError:
+        pass
+    process.wait()
