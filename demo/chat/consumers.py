@@ -19,7 +19,6 @@ from django.http import QueryDict
 
 from channels import Group
 from channels.exceptions import DenyConnection
-from channels.message import Message as ChannelMessage
 from channels.sessions import channel_session
 from demo.chat.models import NAME_LENGTH, TEXT_LENGTH, Message, Room
 
@@ -31,7 +30,7 @@ BATCH = 50
 
 
 @channel_session
-def connect(message: ChannelMessage, slug: str) -> None:
+def connect(message: Any, slug: str) -> None:
     """Let somebody in: ``?name=…&after=…``, the latter the id of the last message the page has."""
     room = Room.objects.filter(slug=slug).first()
     if room is None:
@@ -52,19 +51,19 @@ def connect(message: ChannelMessage, slug: str) -> None:
 
 
 @channel_session
-def receive(message: ChannelMessage) -> None:
+def receive(message: Any) -> None:
     """Take a name, keep what was said, and pass it on to everybody in the room."""
     try:
         said = json.loads(message.get("text") or "")
-        name, text, key = said.get("name"), said.get("text"), said.get("key")
-        key = uuid.UUID(key) if text is not None else None
+        name, text = said.get("name"), said.get("text")
+        key = None if text is None else uuid.UUID(said.get("key"))
     except (ValueError, TypeError, AttributeError):
         reply(message, refused="That was no JSON object with a name, or with a text and the UUID that is its key.")
         return
 
     if name is not None:
         message.channel_session["name"] = clean_name(name)
-    if text is None:
+    if key is None:
         return
     if not isinstance(text, str) or not text.strip() or len(text) > TEXT_LENGTH or "\0" in text:
         reply(message, refused=f"A message is a text of 1 to {TEXT_LENGTH} characters.", key=str(key))
@@ -81,7 +80,7 @@ def receive(message: ChannelMessage) -> None:
 
 
 @channel_session
-def disconnect(message: ChannelMessage) -> None:
+def disconnect(message: Any) -> None:
     """See somebody out."""
     slug = message.channel_session.get("room")
     if slug:
@@ -90,7 +89,7 @@ def disconnect(message: ChannelMessage) -> None:
         tell_who_is_here(group)
 
 
-def reply(message: ChannelMessage, **content: Any) -> None:
+def reply(message: Any, **content: Any) -> None:
     """Send an object to the page the message came from."""
     message.reply_channel.send({"text": json.dumps(content)})
 

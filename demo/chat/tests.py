@@ -103,7 +103,7 @@ class Visitor:
 
     def hear(self) -> list[Any]:
         """What came for this visitor since the last call."""
-        heard = []
+        heard: list[Any] = []
         while True:
             channel, message = self.layer.receive([self.reader])
             if message is None:
@@ -200,7 +200,8 @@ class CleaningTests(SimpleTestCase):
     def test_a_name_is_one_line_of_bounded_length(self) -> None:
         self.assertEqual(consumers.clean_name(" a \n b "), "a b")
         self.assertEqual(consumers.clean_name("x" * 100), "x" * NAME_LENGTH)
-        for nothing in (None, "", "  ", []):
+        nothings: list[Any] = [None, "", "  ", []]
+        for nothing in nothings:
             self.assertEqual(consumers.clean_name(nothing), "Somebody")
 
     def test_only_a_number_is_an_id(self) -> None:
