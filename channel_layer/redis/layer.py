@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 SHORTEST_BLOCK = 0.001
 """Seconds; in ``BLMPOP`` 0 would mean for ever."""
 
+BATCH = 500
+"""Calls in one pipeline where there may be many."""
+
 ANSWER_SECONDS = 0.05
 """With several servers, how long a receive that does not block waits for their answers."""
 
@@ -262,17 +265,25 @@ class RedisChannelLayer(ChannelLayer):
     # -- the rest --------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """See `ChannelLayer.flush`; removes the keys under the layer's prefix."""
+        """See `ChannelLayer.flush`; removes the keys under the layer's prefix.
+
+        Processes that are alive are told to forget the members they know of: to them the loss would
+        look like one to make good.
+        """
         for shard in self._plan.shards:
+            farewell: list[Call] = []
             cursor = b"0"
             while True:
                 ((cursor, keys),) = self._run_all(shard, [self._plan.scan(cursor)])
+                for group, reader in self._plan.memberships(keys):
+                    (members,) = self._run_all(shard, [self._plan.members(group, reader)])
+                    farewell += [self._plan.leave(group, reader, member.decode()) for member in members]
                 if keys:
                     self._run_all(shard, [plain("UNLINK", *keys)])
                 if int(cursor) == 0:
                     break
-        self.index.clear()
-        self._presence.clear()
+            for at in range(0, len(farewell), BATCH):
+                self._run_all(shard, farewell[at : at + BATCH])
         self._expanded.clear()
 
     def global_statistics(self) -> dict[str, Any]:

@@ -232,6 +232,16 @@ class Planner:
         pattern = "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + "*"
         return plain("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
 
+    def memberships(self, keys: Iterable[bytes]) -> list[tuple[str, str]]:
+        """Group and reader of those of the keys that hold the members of a group in one process."""
+        head = f"{self.prefix}m:"
+        found = [key.decode()[len(head) :].split(":", 1) for key in keys if key.startswith(head.encode())]
+        return [(group, reader) for group, reader in found]
+
+    def members(self, group: str, reader: str) -> Call:
+        """Ask for the local parts in a group."""
+        return plain("ZRANGE", self._members(group, reader), 0, -1)
+
     def age(self, oldest: bytes | None, now: Any) -> float:
         """Seconds the oldest element of a queue has been waiting."""
         if not oldest:

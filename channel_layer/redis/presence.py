@@ -65,7 +65,3 @@ class Presence:
         for reader in channels:
             if reader in self._renewed:
                 self._renewed[reader] = -RENEW_SECONDS
-
-    def clear(self) -> None:
-        """Start anew."""
-        self._renewed.clear()
