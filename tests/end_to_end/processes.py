@@ -56,10 +56,14 @@ class Service:
 
     def stop(self) -> None:
         """Ask it to stop, as a process manager does, and see it end with status 0."""
-        process = self.running
-        process.terminate()
+        self.running.terminate()
+        self.wait_for_end()
+
+    def wait_for_end(self) -> None:
+        """See it end with status 0, once it was asked to."""
+        assert self.process is not None, f"{self.name} was not started"
         try:
-            status = process.wait(STOP_SECONDS)
+            status = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             pytest.fail(f"{self.name} had not ended {STOP_SECONDS} s after SIGTERM\n{self.text()}")
         assert status == 0, f"{self.name} ended with status {status} after SIGTERM\n{self.text()}"
@@ -155,7 +159,7 @@ class Project:
         for worker in self.workers:
             worker.running.terminate()
         for worker in self.workers:
-            worker.stop()
+            worker.wait_for_end()
 
     def wait_for_page(self, path: str = "/") -> None:
         """Wait until the page answers with 200."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, WebSocket, WebSocketRoute, expect
@@ -159,10 +158,11 @@ def test_open_sockets_live_through_a_change_of_all_workers(open_page: Open, room
     # From here on no page may open a second socket, nor notice anything.
     new_sockets: list[WebSocket] = []
     for page in (ada, bob):
-        page.on("websocket", new_sockets.append)
-    states: Any = "new MutationObserver(() => window.noticed = true).observe(connection, {attributes: true})"
-    for page in (ada, bob):
-        page.evaluate(f"const connection = document.getElementById('connection'); {states}; undefined")
+        page.on("websocket", lambda socket: new_sockets.append(socket))
+        page.evaluate("""() => {
+            const connection = document.getElementById("connection");
+            new MutationObserver(() => { window.noticed = true; }).observe(connection, {attributes: true});
+        }""")
 
     demo.stop_workers()
     meanwhile = [f"meanwhile {number}" for number in range(1, 11)]
