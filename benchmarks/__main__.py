@@ -6,6 +6,7 @@ import argparse
 import datetime
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _some_of(allowed: list[str]) -> object:
+def _some_of(allowed: list[str]) -> Callable[[str], str]:
     def check(text: str) -> str:
         unknown = [name for name in text.split(",") if name not in allowed]
         if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Peer:
     title: str
     environment: str
     project: Path
-    processes: dict[str, Sequence[str]] = field(hash=False)
+    processes: Mapping[str, Sequence[str]] = field(hash=False)
     layer: str
 
     def command(self, role: str, port: int) -> list[str]:

@@ -1,0 +1,27 @@
+"""Tests of benchmarks.cpu."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from benchmarks.cpu import cpu_seconds, memory_bytes, ticks, tree
+
+
+def test_ticks_are_found_behind_any_name():
+    assert ticks("42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 300 21 5 5 20 0 1 0 100") == 321
+
+
+def test_a_child_is_counted_with_its_parent():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert child.pid in tree(os.getpid())
+        child.communicate(b"\n")
+    assert memory_bytes(os.getpid()) > 1_000_000
+    assert cpu_seconds(os.getpid()) > 0
+
+
+def test_a_process_that_has_ended_used_nothing():
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert cpu_seconds(ended.pid) == 0
