@@ -22,7 +22,8 @@ from .options import Options
 logger = logging.getLogger("interface_server.server")
 
 TLS_HANDSHAKE_SECONDS = 10.0
-DISCONNECT_SECONDS = 5.0
+RESPONSES_SHARE = 5 / 6
+"""Of the time to stop, what responses in flight may use; the rest is for what is still to be sent."""
 
 
 class Server(uvicorn.Server):
@@ -85,7 +86,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._application.options.graceful_timeout
+        seconds = self._application.options.graceful_timeout
+        deadline = loop.time() + seconds
         logger.info("Stopping: accepting no more connections")
         for server in self.servers:
             server.close()
@@ -94,7 +96,7 @@ class Server(uvicorn.Server):
         self._application.gateway.stopping = True
         for protocol in list(self._open):
             protocol.shutdown()
-        await self._until_no_response_is_owed(deadline - DISCONNECT_SECONDS)
+        await self._until_closed(deadline - seconds * (1 - RESPONSES_SHARE))
         logger.info("Stopping: sending what is left")
         await self._application.shutdown(0.1 if self.force_exit else max(0.1, deadline - loop.time()))
         for protocol in list(self._open):
@@ -114,7 +116,7 @@ class Server(uvicorn.Server):
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    async def _until_no_response_is_owed(self, deadline: float) -> None:
+    async def _until_closed(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
         while self._open and loop.time() < deadline and not self.force_exit:  # noqa: ASYNC110 - leaves one by one
             await asyncio.sleep(0.02)

@@ -1,0 +1,224 @@
+"""The ``daphne`` command as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from interface_server.cli import endpoints_of, main, options_of
+from interface_server.endpoints import Endpoint
+from interface_server.options import Options
+from tests.conftest import wait_until
+from tests.interface_server.helpers import read_all, status_of
+
+HOUSE = Path(__file__).resolve().parents[2]
+
+PROJECT = """
+import threading
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+
+layer = MemoryChannelLayer()
+number = 7
+
+class Away(MemoryChannelLayer):
+    def check(self):
+        raise LayerUnavailable("redis://localhost:6379", "connection refused")
+
+class Old(MemoryChannelLayer):
+    def check(self):
+        raise LayerConfigurationError("Redis 6.2 is too old; version 7 or later is needed")
+
+away = Away()
+old = Old()
+
+async def asgi(scope, receive, send):
+    pass
+
+def answer():
+    while True:
+        for item in layer.receive_many(["http.request"], limit=10, timeout=1):
+            layer.send(item.message["reply_channel"], {"status": 200, "content": item.message["path"].encode()})
+
+threading.Thread(target=answer, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project.py").write_text(PROJECT)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    return tmp_path
+
+
+def command(project: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "interface_server.cli", *arguments], cwd=project, text=True,
+        env=os.environ | {"PYTHONPATH": str(HOUSE), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def daphne(project: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A running command and its port."""
+    process = command(project, *arguments, "-p", "0")
+    assert process.stderr is not None
+    seen = []
+    try:
+        for line in process.stderr:
+            seen.append(line)
+            found = re.search(r"Listening on http://127\.0\.0\.1:(\d+)", line)
+            if found:
+                break
+        else:
+            pytest.fail("daphne ended: " + "".join(seen))
+        yield process, int(found.group(1))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(port: int, path: str = "/hello") -> bytes:
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return read_all(connection)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_writes_an_access_log_and_ends_with_0(project: Path, number: signal.Signals) -> None:
+    with daphne(project, "project:layer") as (process, port):
+        response = ask(port, "/hello?a=%0Ab")
+        assert status_of(response) == 200
+        assert response.endswith(b"/hello")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=40)
+        assert process.returncode == 0
+        assert re.search(r'^127\.0\.0\.1:\d+ - - \[.+\] "GET /hello\?a=%0Ab HTTP/1\.1" 200 6', output)
+        assert "Traceback" not in errors
+
+
+def test_a_control_character_cannot_break_a_log_line(project: Path) -> None:
+    with daphne(project, "project:layer") as (process, port):
+        ask(port, "/a%0A127.0.0.1%20-%20-%22")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=40)
+        assert output.count("\n") == 1
+        assert r"/a\x0a127.0.0.1 - -\x22" in output
+
+
+def test_the_access_log_may_be_a_file(project: Path) -> None:
+    with daphne(project, "project:layer", "--access-log", "access.log") as (process, port):
+        ask(port)
+        log = project / "access.log"
+        wait_until(lambda: "GET /hello" in log.read_text(), "the line")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=40)[0] == ""
+
+
+def test_a_layer_that_is_away_is_a_warning_and_the_server_starts(project: Path) -> None:
+    process = command(project, "project:away", "-p", "0")
+    assert process.stderr is not None
+    lines = [process.stderr.readline(), process.stderr.readline()]
+    process.terminate()
+    process.communicate(timeout=40)
+    assert "channel layer at redis://localhost:6379 is unavailable: connection refused" in lines[0]
+    assert "Listening on" in lines[1]
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere:layer"], "there is no module 'nowhere' to import 'nowhere:layer' from"),
+        (["project:nothing"], "the module 'project' has no 'nothing'"),
+        (["project"], "'project' is no path of a channel layer; write module:attribute"),
+        (["project:asgi"], "'project:asgi' is callable (an ASGI or WSGI application?), not a channel layer"),
+        (["project:Away"], "'project:Away' is the class Away, not a channel layer"),
+        (["project:number"], "'project:number' is of type int, not a channel layer"),
+        (["project:old"], "Redis 6.2 is too old; version 7 or later is needed"),
+        (["project:layer", "--ssl-certfile", "none.pem"], "cannot serve TLS: there is no file none.pem"),
+        (["project:layer", "--ssl-keyfile", "none.pem"], "needs a certificate"),
+        (["project:layer", "--http-timeout", "0"], "http_timeout must be above 0, not 0"),
+        (["project:layer", "--trusted-proxy", "router"], "which is no IP address"),
+        (["project:layer", "-e", "udp:1"], "is of no known kind"),
+        (["project:layer", "--access-log", "/nowhere/log"], "cannot write the access log /nowhere/log"),
+        (["project:layer", "--fd", "99"], "cannot listen on file descriptor 99"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(project: Path, arguments: list[str], sentence: str) -> None:
+    process = command(project, *arguments)
+    output, errors = process.communicate(timeout=40)
+    assert process.returncode == 1
+    assert errors.startswith("Error: ")
+    assert sentence in errors
+    assert errors.count("\n") == 1
+    assert output == ""
+
+
+def test_a_port_in_use_is_one_sentence(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = command(project, "project:layer", "-p", str(port))
+        _, errors = process.communicate(timeout=40)
+        assert process.returncode == 1
+        assert errors == (
+            f"Error: cannot listen on 127.0.0.1:{port}: it is in use already; "
+            "stop the other program or choose another one.\n"
+        )
+
+
+def test_an_error_inside_the_users_module_keeps_its_traceback(project: Path) -> None:
+    process = command(project, "broken:layer")
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 1
+    assert "nothing_of_that_name" in errors
+    assert "Traceback" in errors
+
+
+def parse(*arguments: str) -> dict[str, object]:
+    context = main.make_context("daphne", ["a:b", *arguments])
+    return context.params
+
+
+def test_without_options_it_listens_on_port_8000_of_loopback_with_the_defaults() -> None:
+    values = parse()
+    assert endpoints_of(values) == [Endpoint(host="127.0.0.1", port=8000)]
+    assert options_of(values) == Options(access_log="-")
+
+
+def test_every_old_option_is_understood() -> None:
+    values = parse(
+        "-p", "80", "-b", "0.0.0.0", "-u", "/run/x", "--fd", "3", "-e", "tcp:81", "-v", "2", "-t", "120",
+        "--access-log", "a.log", "--ping-interval", "30", "--ping-timeout", "40", "--websocket_timeout", "100",
+        "--websocket_connect_timeout", "7", "--ws-protocol", "a", "--ws-protocol", "b", "--root-path", "/app/",
+        "--proxy-headers", "--force-sync",
+    )  # fmt: skip
+    assert endpoints_of(values) == [
+        Endpoint(host="", port=81), Endpoint(path="/run/x"), Endpoint(fd=3), Endpoint(host="0.0.0.0", port=80),
+    ]  # fmt: skip
+    assert options_of(values) == Options(
+        verbosity=2, http_timeout=120, access_log="a.log", ping_interval=30, ping_timeout=40, websocket_life=100,
+        accept_timeout=7, subprotocols=("a", "b"), root_path="/app", proxy_headers=True,
+    )  # fmt: skip
+
+
+def test_every_option_can_be_set_on_the_command_line() -> None:
+    assert set(vars(Options())) <= set(parse())
+
+
+def test_help_names_every_option() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for name in ("--port", "--bind", "--unix-socket", "--endpoint", "--max-connections", "--body-max", "--unordered"):
+        assert name in result.output

@@ -1,0 +1,415 @@
+"""HTTP on a real socket: what goes in and out, limits, and hostile requests."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from channel_layer.delivery import Delivery
+from tests.conftest import wait_until
+from tests.interface_server.helpers import (
+    Running,
+    Workers,
+    body_of,
+    fields_of,
+    read_all,
+    respond,
+    running,
+    silent,
+    status_of,
+)
+
+
+def describe(workers: Workers, delivery: Delivery) -> None:
+    """Answer with the body."""
+    workers.reply(delivery, {"status": 200, "headers": [[b"Content-Type", b"text/plain"]],
+                             "content": delivery.message["body"]})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running({"http.request": describe}) as run:
+        yield run
+
+
+def last_request(server: Running) -> dict[str, object]:
+    return server.workers.on("http.request")[-1].message
+
+
+def test_a_request_becomes_a_message_and_the_answer_a_response(server: Running) -> None:
+    response = server.get("/caf%C3%A9/x?a=1&b=%20", "X-Thing: yes\r\nContent-Length: 3\r\n", "POST", b"abc")
+    assert status_of(response) == 200
+    assert body_of(response) == b"abc"
+    assert fields_of(response)["content-length"] == "3"
+    assert "date" in fields_of(response)
+    assert "server" not in fields_of(response)
+    message = last_request(server)
+    assert message["path"] == "/café/x"
+    assert message["query_string"] == b"a=1&b=%20"
+    assert message["method"] == "POST"
+    assert message["scheme"] == "http"
+    assert message["http_version"] == "1.1"
+    assert message["body"] == b"abc"
+    assert [b"x-thing", b"yes"] in message["headers"]  # type: ignore[operator]
+    assert message["client"][0] == "127.0.0.1"  # type: ignore[index]
+    assert message["server"] == ["127.0.0.1", server.port]
+
+
+def test_a_connection_carries_many_requests(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for number in range(20):
+        connection.request("POST", "/", body=b"%d" % number)
+        assert connection.getresponse().read() == b"%d" % number
+    connection.close()
+
+
+def test_a_body_sent_in_chunks_arrives_whole(server: Running) -> None:
+    chunks = b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+    assert body_of(server.get("/", "Transfer-Encoding: chunked\r\n", "POST", chunks)) == b"abcdefg"
+
+
+def test_the_client_is_told_to_go_on_if_it_expects_that(server: Running) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"ok")
+        assert connection.recv(1000).endswith(b"ok")
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    def slow_first(workers: Workers, delivery: Delivery) -> None:
+        def answer() -> None:
+            if delivery.message["path"] == "/slow":
+                time.sleep(0.2)
+            workers.reply(delivery, {"status": 200, "content": delivery.message["path"].encode()})
+
+        threading.Thread(target=answer).start()
+
+    with running({"http.request": slow_first}) as server:
+        request = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
+        received = server.ask((request.format("/slow", "") + request.format("/fast", "Connection: close\r\n")).encode())
+        assert received.index(b"/slow") < received.index(b"/fast")
+
+
+def test_a_hundred_pipelined_requests_are_all_answered(server: Running) -> None:
+    one = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n%03d"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    received = server.ask(b"".join(one % number for number in range(100)) + last)
+    positions = [received.index(b"\r\n\r\n%03d" % number) for number in range(100)]
+    assert positions == sorted(positions)
+
+
+def test_a_head_request_gets_the_length_but_no_body() -> None:
+    with running({"http.request": respond(b"", headers=[(b"Content-Length", b"12")])}) as server:
+        response = server.get(method="HEAD")
+        assert fields_of(response)["content-length"] == "12"
+        assert body_of(response) == b""
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_content_has_no_body_on_the_wire(status: int) -> None:
+    with running({"http.request": respond(b"surplus", status)}) as server:
+        response = server.get()
+        assert status_of(response) == status
+        assert body_of(response) == b""
+        assert "transfer-encoding" not in fields_of(response)
+
+
+def test_a_streamed_response_is_chunked_and_complete() -> None:
+    def stream(workers: Workers, delivery: Delivery) -> None:
+        workers.send(delivery, {"status": 200, "content": b"one ", "more_content": True})
+        workers.send(delivery, {"content": b"two ", "more_content": True})
+        workers.send(delivery, {"content": b"three", "more_content": False})
+
+    with running({"http.request": stream}) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        assert response.getheader("transfer-encoding") == "chunked"
+        assert response.read() == b"one two three"
+        connection.close()
+
+
+def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_the_connection() -> None:
+    def stream(workers: Workers, delivery: Delivery) -> None:
+        workers.send(delivery, {"status": 200, "content": b"one ", "more_content": True})
+        workers.send(delivery, {"content": b"two", "more_content": False})
+
+    with running({"http.request": stream}) as server:
+        response = server.ask(b"GET / HTTP/1.0\r\n\r\n")
+        assert body_of(response) == b"one two"
+        assert "transfer-encoding" not in fields_of(response)
+
+
+def test_a_response_longer_than_its_content_length_does_not_leak_into_the_next() -> None:
+    def stream(workers: Workers, delivery: Delivery) -> None:
+        head = {"status": 200, "headers": [(b"Content-Length", b"3")]}
+        workers.send(delivery, {**head, "content": b"ab", "more_content": True})
+        workers.send(delivery, {"content": b"cd", "more_content": False})
+
+    with running({"http.request": stream}) as server:
+        assert body_of(server.get()) == b"ab"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 200, "headers": [(b"X-Name", b"a\r\nSet-Cookie: x")], "content": b""},
+        {"status": 200, "headers": [(b"X Name", b"a")], "content": b""},
+        {"status": 200, "headers": [("X-Name", "text")], "content": b""},
+        {"status": 200, "headers": "none", "content": b""},
+        {"status": "200", "content": b""},
+        {"status": 99, "content": b""},
+        {"status": 200, "content": "text"},
+        {"content": b"no status"},
+        {"status": 200, "headers": [(b"Content-Length", b"5")], "content": b"four"},
+    ],
+)
+def test_a_response_that_must_not_go_out_is_a_500(answer: dict[str, object]) -> None:
+    def answer_so(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, answer)
+
+    with running({"http.request": answer_so}) as server:
+        response = server.get()
+        assert status_of(response) == 500
+        assert b"Set-Cookie" not in response
+        assert b"four" not in response
+
+
+def test_a_large_body_travels_in_chunks_on_a_body_channel() -> None:
+    size = 1_000_000
+
+    def collect(workers: Workers, delivery: Delivery) -> None:
+        received = bytearray(delivery.message["body"])
+        more = True
+        while more:
+            for chunk in workers.layer.receive_many([delivery.message["body_channel"]], limit=1, timeout=10):
+                received += chunk.message["content"]
+                more = chunk.message["more_content"]
+                assert len(chunk.message["content"]) <= 262_144
+        workers.reply(delivery, {"status": 200, "content": b"%d" % len(received)})
+
+    with running({"http.request": collect}) as server:
+        response = server.get("/", f"Content-Length: {size}\r\n", "POST", b"x" * size)
+        assert body_of(response) == b"%d" % size
+
+
+def test_a_body_of_exactly_the_inline_limit_needs_no_channel() -> None:
+    with running({"http.request": describe}, body_inline=1000) as server:
+        assert len(body_of(server.get("/", "Content-Length: 1000\r\n", "POST", b"x" * 1000))) == 1000
+        assert "body_channel" not in last_request(server)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_closes_the_body_channel() -> None:
+    with running({"http.request": silent}, body_inline=10, body_chunk=10) as server:
+        with server.connect() as connection:
+            connection.sendall(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 30)
+            channel = server.workers.wait_for("http.request")[0].message["body_channel"]
+        server.workers.wait_for("http.disconnect")
+        chunks: list[dict[str, object]] = []
+
+        def closed() -> bool:
+            chunks.extend(item.message for item in server.layer.receive_many([channel], limit=10))
+            return bool(chunks and chunks[-1]["closed"])
+
+        wait_until(closed, "the chunk that says closed")
+
+
+def test_a_body_whose_length_is_over_the_limit_is_refused_before_it_is_sent() -> None:
+    with running(body_max=1000) as server:
+        response = server.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
+        assert status_of(response) == 413
+        assert server.workers.on("http.request") == []
+
+
+def test_a_client_that_sends_a_body_over_the_limit_at_once_gets_to_read_the_413() -> None:
+    with running(body_max=1000) as server:
+        size = 3_000_000
+        assert status_of(server.get("/", f"Content-Length: {size}\r\n", "POST", b"x" * size)) == 413
+
+
+def test_a_chunked_body_over_the_limit_is_cut_off_with_413() -> None:
+    with running({"http.request": silent}, body_max=1000, body_inline=100, body_chunk=100) as server:
+        response = server.get("/", "Transfer-Encoding: chunked\r\n", "POST", b"64\r\n" + b"x" * 100 + b"\r\n" + b"800\r\n" + b"y" * 2048)
+        assert status_of(response) == 413
+
+
+def test_a_client_that_leaves_before_the_answer_is_told_to_consumers() -> None:
+    with running({"http.request": silent}) as server:
+        with server.connect() as connection:
+            connection.sendall(b"GET /left HTTP/1.1\r\nHost: x\r\n\r\n")
+            request = server.workers.wait_for("http.request")[0]
+        left = server.workers.wait_for("http.disconnect")[0]
+        assert left.message == {"reply_channel": request.message["reply_channel"], "path": "/left"}
+        flow = request.headers["flow"]  # type: ignore[index,typeddict-item]
+        assert server.layer.receive_many([flow], timeout=5)[0].message == {"closed": True}
+
+
+def test_no_disconnect_follows_a_complete_answer(server: Running) -> None:
+    before = len(server.workers.on("http.request"))
+    server.get()
+    server.get("/after")
+    server.workers.wait_for("http.request", before + 2)
+    assert server.workers.on("http.disconnect") == []
+
+
+def test_a_request_nobody_answers_gets_504() -> None:
+    with running({"http.request": silent}, http_timeout=0.3) as server:
+        assert status_of(server.get()) == 504
+        server.workers.wait_for("http.disconnect")
+
+
+def test_a_full_channel_is_a_503_that_says_when_to_come_back() -> None:
+    from channel_layer.memory import MemoryChannelLayer
+
+    layer = MemoryChannelLayer(channel_capacity={"http.request": 1})
+    layer.send("http.request", {})
+    with running({"http.request": silent}, layer=layer) as server:
+        server.workers.stop()
+        layer.receive_many(["http.request"])
+        layer.send("http.request", {})
+        response = server.get()
+        assert status_of(response) == 503
+        assert fields_of(response)["retry-after"] == "5"
+
+
+def test_names_with_an_underscore_and_the_root_path_of_a_client_are_dropped(server: Running) -> None:
+    server.get("/", "X_Forwarded_For: 1.2.3.4\r\nRemote_User: root\r\nDaphne-Root-Path: /evil\r\nX-Kept: 1\r\n")
+    message = last_request(server)
+    names = [name for name, _ in message["headers"]]  # type: ignore[attr-defined]
+    assert b"x-kept" in names
+    assert not any(b"_" in name or name == b"daphne-root-path" for name in names)
+    assert message["root_path"] == ""
+
+
+HOST = b"GET / HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(HOST + b"X-A: b\x01c\r\n\r\n", id="control character"),
+        pytest.param(HOST + b"X-A: b\x7fc\r\n\r\n", id="delete character"),
+        pytest.param(POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", id="length and chunks"),
+        pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", id="two lengths"),
+        pytest.param(POST + b"Transfer-Encoding: xchunked\r\n\r\nabcd", id="unknown coding"),
+        pytest.param(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n0\r\n\r\n", id="bad end of a chunk"),
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", id="bare line feeds"),
+        pytest.param(HOST + b"X-A: b\r\n c\r\n\r\n", id="folded line"),
+        pytest.param(HOST + b"X-A : b\r\n\r\n", id="space before the colon"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="no host"),
+        pytest.param(HOST + b"Host: y\r\n\r\n", id="two hosts"),
+        pytest.param(b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", id="no path"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS on a plain port"),
+        pytest.param(HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                     b"X-A: b\x01\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", id="control in upgrade"),
+    ],
+)  # fmt: skip
+def test_what_is_no_proper_request_gets_400(server: Running, request_bytes: bytes) -> None:
+    before = len(server.workers.on("http.request"))
+    assert status_of(server.ask(request_bytes)) == 400
+    good = server.get("/good")
+    assert status_of(good) == 200
+    assert [item.message["path"] for item in server.workers.on("http.request")[before:] if not item.message["body"]] == ["/good"]
+
+
+def test_too_many_or_too_large_fields_get_431() -> None:
+    with running(header_max_bytes=4096, header_max_fields=20, request_line_max=512) as server:
+        assert status_of(server.get("/", "".join(f"X-{n}: 1\r\n" for n in range(17)))) == 200
+        assert status_of(server.get("/", "".join(f"X-{n}: 1\r\n" for n in range(19)))) == 431
+        assert status_of(server.get("/", "X: 1\r\n" * 10_000)) == 431
+        assert status_of(server.get("/", "X: " + "a" * 5000 + "\r\n")) == 431
+        assert status_of(server.get("/" + "a" * 400)) == 200
+        assert status_of(server.get("/" + "a" * 600)) == 414
+
+
+def test_a_field_without_end_is_not_gathered_for_ever() -> None:
+    with running(header_max_bytes=4096) as server:
+        assert status_of(server.ask(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 3_000_000)) == 431
+
+
+def test_a_client_that_trickles_its_headers_is_closed() -> None:
+    with running(header_timeout=0.5) as server:
+        with server.connect() as trickling, server.connect() as silent_one:
+            trickling.sendall(b"GET / HTTP/1.1\r\nHos")
+            assert status_of(read_all(trickling)) == 408
+            assert status_of(read_all(silent_one)) == 408
+
+
+def test_an_idle_connection_is_closed() -> None:
+    with running(keep_alive=0.2) as server, server.connect() as connection:
+        connection.sendall(HOST + b"\r\n")
+        assert read_all(connection).endswith(b"ok")
+
+
+def test_a_client_that_stops_in_the_middle_of_a_body_gets_408() -> None:
+    with running(body_timeout=0.3) as server, server.connect() as connection:
+        connection.sendall(POST + b"Content-Length: 10\r\n\r\nabc")
+        assert status_of(read_all(connection)) == 408
+
+
+def test_a_connection_over_the_limit_gets_503() -> None:
+    with running(max_connections=2) as server:
+        with server.connect() as first, server.connect() as second:
+            for connection in (first, second):
+                connection.sendall(HOST + b"\r\n")
+                assert connection.recv(1000).endswith(b"ok")
+            response = server.get()
+            assert status_of(response) == 503
+            assert fields_of(response)["retry-after"] == "5"
+        wait_until(lambda: len(server.server._open) == 0, "the connections to go")
+        assert status_of(server.get()) == 200
+
+
+def test_flow_reports_follow_the_client_and_a_deaf_producer_is_cut_off() -> None:
+    block = b"x" * 524_288
+
+    def produce(workers: Workers, delivery: Delivery) -> None:
+        workers.send(delivery, {"status": 200, "content": b"", "more_content": True})
+        for _ in range(60):
+            workers.send(delivery, {"content": block, "more_content": True})
+
+    with running({"http.request": produce}, response_buffer=4_000_000) as server, server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.sendall(HOST + b"\r\n")
+        flow = server.workers.wait_for("http.request")[0].headers["flow"]  # type: ignore[index,typeddict-item]
+        server.workers.wait_for("http.disconnect")
+        reports = server.layer.receive_many([flow], limit=100, timeout=5)
+        assert reports[-1].message == {"closed": True}
+        assert len(read_all(connection)) < 60 * len(block)
+
+
+def test_a_producer_that_keeps_pace_gets_reports_up_to_the_end() -> None:
+    block = b"x" * 524_288
+
+    def produce(workers: Workers, delivery: Delivery) -> None:
+        flow, written, sent = delivery.headers["flow"], 0, 0  # type: ignore[index,typeddict-item]
+        workers.send(delivery, {"status": 200, "content": b"", "more_content": True})
+        for _ in range(40):
+            while sent - written >= 2_097_152:
+                for report in workers.layer.receive_many([flow], limit=10, timeout=10):
+                    written = report.message["written"]
+            workers.send(delivery, {"content": block, "more_content": True})
+            sent += len(block)
+        workers.send(delivery, {"content": b"end", "more_content": False})
+
+    with running({"http.request": produce}, response_buffer=4_000_000) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        size = 0
+        while piece := response.read(1_000_000):
+            size += len(piece)
+        assert size == 40 * len(block) + 3
+        connection.close()
+
+
+def test_a_plain_upgrade_request_to_something_else_is_answered_as_http(server: Running) -> None:
+    response = server.ask(HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n")
+    assert status_of(response) == 200

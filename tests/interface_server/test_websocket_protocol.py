@@ -1,0 +1,389 @@
+"""WebSockets on a real socket: handshake, frames, limits, pings, the end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from channel_layer.delivery import Delivery
+from channel_layer.memory import MemoryChannelLayer
+from tests.conftest import wait_until
+from tests.interface_server.helpers import Running, Workers, running, silent
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running() as run:
+        yield run
+
+
+def closing_code(client: ClientConnection) -> int:
+    """Read until the server closes; the code it gave."""
+    with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012 - any receive may be the one
+        while True:
+            client.recv(timeout=20)
+    assert caught.value.rcvd is not None
+    return int(caught.value.rcvd.code)
+
+
+def refused_with(server: Running, **options: object) -> InvalidStatus:
+    with pytest.raises(InvalidStatus) as caught, connect(server.url(), **options):  # type: ignore[arg-type]
+        pass
+    return caught.value
+
+
+def test_text_and_bytes_come_back(server: Running) -> None:
+    with connect(server.url("/chat?room=1")) as client:
+        client.send("grüße")
+        assert client.recv(timeout=20) == "grüße"
+        client.send(b"\x00\xff")
+        assert client.recv(timeout=20) == b"\x00\xff"
+
+
+def test_the_messages_have_the_format_of_the_draft() -> None:
+    with running() as server:
+        with connect(server.url("/chat?room=1"), subprotocols=["a"], origin="http://x") as client:  # type: ignore[list-item,arg-type]
+            client.send("one")
+            client.recv(timeout=20)
+            client.send(b"two")
+            client.recv(timeout=20)
+            client.close(4001)
+        gone = server.workers.wait_for("websocket.disconnect")[0].message
+        opened = server.workers.on("websocket.connect")[0].message
+        first, second = (item.message for item in server.workers.on("websocket.receive"))
+        reply = opened["reply_channel"]
+        assert opened["path"] == "/chat"
+        assert opened["query_string"] == b"room=1"
+        assert opened["scheme"] == "ws"
+        assert opened["order"] == 0
+        assert [b"origin", b"http://x"] in opened["headers"]
+        assert first == {"reply_channel": reply, "path": "/chat", "text": "one", "bytes": None, "order": 1}
+        assert second == {"reply_channel": reply, "path": "/chat", "text": None, "bytes": b"two", "order": 2}
+        assert gone == {"reply_channel": reply, "path": "/chat", "code": 4001, "order": 3}
+
+
+def test_compression_is_not_offered_unless_asked_for(server: Running) -> None:
+    with connect(server.url()) as client:
+        assert client.response is not None
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+    with running(permessage_deflate=True) as compressing, connect(compressing.url()) as client:
+        assert client.response is not None
+        assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
+        client.send("x" * 10_000)
+        assert client.recv(timeout=20) == "x" * 10_000
+
+
+def test_a_handshake_without_key_gets_400(server: Running) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    assert server.ask(request).startswith(b"HTTP/1.1 400")
+
+
+def test_a_denied_handshake_is_a_403() -> None:
+    def deny(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"accept": False})
+
+    with running({"websocket.connect": deny}) as server:
+        assert refused_with(server).response.status_code == 403
+        server.workers.wait_for("websocket.disconnect")
+
+
+def test_a_handshake_nobody_answers_is_a_503_and_a_late_answer_does_nothing() -> None:
+    with running({"websocket.connect": silent}, accept_timeout=0.3, turn_timeout=1) as server:
+        response = refused_with(server).response
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "5"
+        server.workers.reply(server.workers.on("websocket.connect")[0], {"accept": True})
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1006
+
+
+def test_a_full_channel_refuses_the_handshake_at_once() -> None:
+    layer = MemoryChannelLayer(channel_capacity={"websocket.connect": 1})
+    with running(layer=layer, accept_timeout=60) as server:
+        server.workers.stop()
+        layer.send("websocket.connect", {})
+        assert refused_with(server).response.status_code == 503
+
+
+def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009() -> None:
+    with running(websocket_max_message=100_000) as server:
+        with connect(server.url(), max_size=None) as client:
+            client.send(b"x" * 100_000)
+            assert len(client.recv(timeout=20)) == 100_000
+            client.send(b"x" * 100_001)
+            assert closing_code(client) == 1009
+        with connect(server.url(), max_size=None) as client:
+            client.send([b"x" * 50_000, b"x" * 50_000])
+            assert len(client.recv(timeout=20)) == 100_000
+            client.send([b"x" * 50_000, b"x" * 50_001])
+            assert closing_code(client) == 1009
+        assert len(server.workers.on("websocket.receive")) == 2
+
+
+def test_a_frame_that_claims_an_absurd_length_is_1009() -> None:
+    with running() as server, connect(server.url()) as client:
+        client.socket.sendall(b"\x82\xff" + struct.pack("!Q", 2**62) + b"mask")
+        assert closing_code(client) == 1009
+        assert server.workers.on("websocket.receive") == []
+
+
+def test_more_fragments_than_allowed_are_1009() -> None:
+    with running(websocket_max_fragments=10) as server:
+        with connect(server.url()) as client:
+            client.send(["x"] * 9)
+            assert client.recv(timeout=20) == "x" * 9
+            client.send(["x"] * 30)
+            assert closing_code(client) == 1009
+        with connect(server.url()) as client:
+            empty = b"\x00\x80" + b"mask"
+            client.socket.sendall(b"\x01\x80mask" + empty * 20_000)
+            with pytest.raises(ConnectionClosed):
+                client.recv(timeout=20)
+        assert len(server.workers.on("websocket.receive")) == 1
+
+
+def test_text_that_is_no_utf8_is_1007(server: Running) -> None:
+    with connect(server.url()) as client:
+        client.send(b"\xff\xfe", text=True)
+        assert closing_code(client) == 1007
+
+
+def test_numbered_messages_of_many_clients_come_back_in_order(server: Running) -> None:
+    failures: list[object] = []
+
+    def chat(name: int) -> None:
+        with connect(server.url(f"/{name}")) as client:
+            for number in range(100):
+                client.send(f"{name}:{number}")
+            for number in range(100):
+                answer = client.recv(timeout=20)
+                if answer != f"{name}:{number}":
+                    failures.append((answer, name, number))
+
+    threads = [threading.Thread(target=chat, args=(name,)) for name in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_the_next_message_waits_for_the_end_of_the_turn() -> None:
+    with running({"websocket.receive": silent}) as server, connect(server.url()) as client:
+        for number in range(5):
+            client.send(str(number))
+        for number in range(5):
+            waiting = server.workers.wait_for("websocket.receive", number + 1)
+            assert len(waiting) == number + 1
+            assert waiting[-1].message["text"] == str(number)
+            server.workers.reply(waiting[-1], {})
+
+
+def test_a_turn_that_does_not_end_is_given_up_after_its_time() -> None:
+    with running({"websocket.receive": silent}, turn_timeout=0.3) as server, connect(server.url()) as client:
+        client.send("stuck")
+        client.send("next")
+        assert [item.message["text"] for item in server.workers.wait_for("websocket.receive", 2)] == ["stuck", "next"]
+
+
+def test_unordered_does_not_wait() -> None:
+    with running({"websocket.receive": silent}, unordered=True) as server, connect(server.url()) as client:
+        for number in range(50):
+            client.send(str(number))
+        assert len(server.workers.wait_for("websocket.receive", 50)) == 50
+        assert server.workers.on("websocket.receive")[0].headers is None
+
+
+def test_a_close_is_noticed_while_a_consumer_is_at_work_and_told_after_it() -> None:
+    with running({"websocket.receive": silent}) as server:
+        with connect(server.url()) as client:
+            client.send("at work")
+            client.send("behind")
+            client.close()
+        first = server.workers.wait_for("websocket.receive")[0]
+        wait_until(lambda: not server.server._open, "the socket to be gone")
+        assert server.workers.on("websocket.disconnect") == []
+        server.workers.reply(first, {})
+        second = server.workers.wait_for("websocket.receive", 2)[1]
+        assert second.message["text"] == "behind"
+        server.workers.reply(second, {})
+        assert server.workers.wait_for("websocket.disconnect")[0].message["order"] == 3
+
+
+def test_a_client_that_is_cut_off_is_told_to_consumers() -> None:
+    with running() as server:
+        with connect(server.url()) as client:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.shutdown(socket.SHUT_RDWR)
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1006
+        wait_until(lambda: not server.gateway.connections, "the connection to be forgotten")
+
+
+def test_state_rides_with_the_connection() -> None:
+    def count(workers: Workers, delivery: Delivery) -> None:
+        before = int((delivery.headers or {}).get("state", b"0"))  # type: ignore[call-overload]
+        workers.reply(delivery, {"text": str(before)}, state=b"%d" % (before + 1))
+
+    with running({"websocket.receive": count}) as server, connect(server.url()) as client:
+        for number in range(3):
+            client.send("x")
+            assert client.recv(timeout=20) == str(number)
+
+
+def test_state_over_the_limit_is_not_kept() -> None:
+    def grow(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"text": repr((delivery.headers or {}).get("state"))}, state=b"x" * 101)
+
+    with running({"websocket.receive": grow}, state_max=100) as server, connect(server.url()) as client:
+        for _ in range(2):
+            client.send("x")
+            assert client.recv(timeout=20) == "None"
+
+
+def test_the_server_chooses_a_subprotocol_that_both_speak() -> None:
+    with running(subprotocols=("b", "c")) as server:
+        with connect(server.url(), subprotocols=["a", "c", "b"]) as client:  # type: ignore[list-item]
+            assert client.subprotocol == "b"
+        with connect(server.url(), subprotocols=["x"]) as client:  # type: ignore[list-item]
+            assert client.subprotocol is None
+
+
+def test_a_message_to_a_group_reaches_every_member_and_no_other() -> None:
+    layer = MemoryChannelLayer()
+
+    def join(workers: Workers, delivery: Delivery) -> None:
+        if delivery.message["path"] == "/member":
+            layer.group_add("room", delivery.message["reply_channel"])
+        workers.reply(delivery, {"accept": True})
+
+    with running({"websocket.connect": join}, layer=layer) as server:
+        with connect(server.url("/member")) as one, connect(server.url("/member")) as two, connect(server.url("/")) as other:
+            layer.send_group("room", {"text": "to all"})
+            assert one.recv(timeout=20) == "to all"
+            assert two.recv(timeout=20) == "to all"
+            other.send("still here")
+            assert other.recv(timeout=20) == "still here"
+        wait_until(lambda: layer.group_channels("room") == [], "the members to leave their group")
+
+
+def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served() -> None:
+    layer = MemoryChannelLayer()
+
+    def join(workers: Workers, delivery: Delivery) -> None:
+        layer.group_add("room", delivery.message["reply_channel"])
+        workers.reply(delivery, {"accept": True})
+
+    with running({"websocket.connect": join}, layer=layer, outbox_bytes=200_000) as server, connect(server.url()) as good:
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.port))
+        key = b"dGhlIHNhbXBsZSBub25jZQ=="
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n")  # fmt: skip
+        assert raw.recv(1000).startswith(b"HTTP/1.1 101")
+        wait_until(lambda: len(layer.group_channels("room")) == 2, "both members")
+        for number in range(100):
+            layer.send_group("room", {"bytes": b"%08d" % number + b"x" * 100_000})
+            answer = good.recv(timeout=20)
+            assert isinstance(answer, bytes)
+            assert answer[:8] == b"%08d" % number
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1013
+        raw.close()
+
+
+def test_a_client_that_takes_nothing_for_a_while_is_closed() -> None:
+    def flood(workers: Workers, delivery: Delivery) -> None:
+        for _ in range(100):
+            workers.send(delivery, {"bytes": b"x" * 100_000})
+        workers.reply(delivery, {})
+
+    with running({"websocket.receive": flood}, outbox_bytes=100_000_000, outbox_timeout=0.5, ping_interval=0) as server:
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.port))
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
+        assert raw.recv(1000).startswith(b"HTTP/1.1 101")
+        raw.sendall(b"\x81\x81" + b"\0\0\0\0" + b"x")
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1013
+        raw.close()
+
+
+def test_a_client_that_answers_no_ping_is_closed() -> None:
+    with running(ping_interval=0.5, ping_timeout=0.5) as server:
+        with server.connect() as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
+            server.workers.wait_for("websocket.disconnect")
+        with connect(server.url()) as client:
+            client.send("answers its pings")
+            client.recv(timeout=20)
+            before = len(server.workers.on("websocket.disconnect"))
+            ticks = server.gateway.now + 3
+            wait_until(lambda: server.gateway.now > ticks, "a few pings")
+            client.send("still here")
+            assert client.recv(timeout=20) == "still here"
+            assert len(server.workers.on("websocket.disconnect")) == before
+
+
+def test_a_frame_that_finds_its_channel_full_closes_the_socket_and_its_disconnect_is_sent() -> None:
+    layer = MemoryChannelLayer(channel_capacity={"websocket.receive": 1})
+    with running({"websocket.receive": silent}, layer=layer, send_timeout=0.5) as server, connect(server.url()) as client:
+        server.workers.stop()
+        layer.send("websocket.receive", {"other": True})
+        client.send("no room")
+        assert closing_code(client) == 1013
+        channels = ["websocket.disconnect"]
+        left = wait_until(lambda: layer.receive_many(channels), "the disconnect")
+        assert left[0].message["code"] == 1013  # type: ignore[index]
+
+
+def test_a_frame_that_waits_for_room_arrives_once() -> None:
+    layer = MemoryChannelLayer(channel_capacity={"websocket.receive": 1})
+    with running({"websocket.receive": silent}, layer=layer) as server, connect(server.url()) as client:
+        server.workers.stop()
+        layer.send("websocket.receive", {"text": "other"})
+        client.send("waits")
+        arrived: list[str] = []
+
+        def both() -> bool:
+            arrived.extend(item.message["text"] for item in layer.receive_many(["websocket.receive"]))
+            return len(arrived) == 2
+
+        wait_until(both, "both messages")
+        assert arrived == ["other", "waits"]
+
+
+def test_a_websocket_ends_with_its_life() -> None:
+    with running(websocket_life=0.5) as server, connect(server.url()) as client:
+        assert closing_code(client) == 1001
+        server.workers.wait_for("websocket.disconnect")
+
+
+@pytest.mark.parametrize(("close", "code"), [(True, 1000), (1000, 1000), (4123, 4123)])
+def test_a_consumer_closes_with_a_code(close: object, code: int) -> None:
+    def bye(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"text": "bye", "close": close})
+
+    with running({"websocket.receive": bye}) as server, connect(server.url()) as client:
+        client.send("x")
+        assert client.recv(timeout=20) == "bye"
+        assert closing_code(client) == code
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == code
+
+
+def test_memory_does_not_grow_with_frames_that_wait() -> None:
+    with running({"websocket.receive": silent}) as server, connect(server.url(), ping_interval=None, close_timeout=0.1) as client:
+        client.socket.settimeout(1)
+        payload = os.urandom(60_000)
+        with pytest.raises(TimeoutError):  # noqa: PT012 - the socket's buffers decide which call blocks
+            for _ in range(2000):
+                client.socket.sendall(b"\x82\xfe" + struct.pack("!H", len(payload)) + b"\0\0\0\0" + payload)
+        connection = next(iter(server.gateway.connections.values()))
+        assert connection._inbox_bytes < 500_000
