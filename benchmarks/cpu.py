@@ -24,7 +24,13 @@ def tree(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and its descendants, to the clock tick (10 ms); 0 if it has ended."""
-    return sum(_ticks(each) for each in tree(pid)) / _TICK
+    return sum(times(pid))
+
+
+def times(pid: int) -> tuple[float, float]:
+    """The same, user and system time apart."""
+    each = [_ticks(member) for member in tree(pid)]
+    return sum(user for user, _ in each) / _TICK, sum(system for _, system in each) / _TICK
 
 
 def memory_bytes(pid: int) -> int:
@@ -38,15 +44,15 @@ def memory_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _ticks(pid: int) -> int:
+def _ticks(pid: int) -> tuple[int, int]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return 0
+        return 0, 0
     return ticks(text)
 
 
-def ticks(stat: str) -> int:
+def ticks(stat: str) -> tuple[int, int]:
     """User and system ticks in a line of ``/proc/<pid>/stat`` (proc(5)); the name in it may hold anything."""
     fields = stat.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return int(fields[11]), int(fields[12])

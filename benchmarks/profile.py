@@ -1,7 +1,8 @@
 """Where the time of one process goes: ``python -m benchmarks.profile`` samples Millrace's server and worker under load.
 
 py-spy reads the stacks from outside, so the processes run as they always do. Each listing gives, of the samples in
-which a thread was running, the share a function was on top of the stack (self) or anywhere on it (total).
+which a thread held the interpreter's lock, the share a function was on top of the stack (self) or anywhere on it
+(total). System calls that give up the lock are not in it; how much of the CPU time they take, `system` says.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .__main__ import chosen, tell
+from .cpu import times
 from .environments import HERE, MissingError, python_of, set_up
 from .peers import OURS, PEERS
 from .report import markdown
@@ -79,13 +81,24 @@ def profile(stack: Stack, work: Work, seconds: float, *, native: bool = False) -
             if role != "redis":
                 output = Path(directory) / role
                 samplers[role] = output, _sample(process.pid, output, seconds, native=native)
-        return {role: _listing(role, output, sampler) for role, (output, sampler) in samplers.items()}
+        before = {role: times(stack.processes[role].pid) for role in samplers}
+        listings = {role: _listing(role, output, sampler) for role, (output, sampler) in samplers.items()}
+        return {
+            role: f"{_system_share(before[role], times(stack.processes[role].pid))}, {listing}"
+            for role, listing in listings.items()
+        }
+
+
+def _system_share(before: tuple[float, float], after: tuple[float, float]) -> str:
+    user, system = (now - then for now, then in zip(after, before, strict=True))
+    return f"{system / ((user + system) or 1):.0%} of the CPU time in the system"
 
 
 def _sample(pid: int, output: Path, seconds: float, *, native: bool) -> subprocess.Popen[str]:
     command = [str(python_of("tools").parent / "py-spy"), "record", "--pid", str(pid), "--output", str(output)]
-    command += ["--format", "raw", "--function", "--rate", "200", "--duration", str(round(seconds))]
-    command += ["--native"] if native else ["--nonblocking"]
+    command += ["--format", "raw", "--function", "--rate", "400", "--duration", str(round(seconds))]
+    # Without the lock as the criterion, threads that wait for one another look busy.
+    command += ["--native"] if native else ["--gil"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
