@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from websockets.sync.client import connect
 
+from tests.conftest import free_port, wait_until
 from tests.test_house import ROOMS, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,12 +42,16 @@ print(channels.__version__, channels.__file__)
 """
 
 
-def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command where this repository is not in sight."""
+def outside() -> dict[str, str]:
+    """An environment from which this repository is not in sight."""
     hidden = {"PYTHONPATH", "DJANGO_SETTINGS_MODULE", "VIRTUAL_ENV"}
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command from there and give what it printed."""
     return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+        [str(part) for part in command], cwd=cwd, env=outside(), capture_output=True, text=True, timeout=240
     )
 
 
@@ -111,7 +122,7 @@ def test_the_rooms_work_from_a_clean_environment(clean: Path, tmp_path: Path) ->
 def test_the_daphne_command_works_from_a_clean_environment(clean: Path, tmp_path: Path) -> None:
     version = run(clean / "daphne", "--version", cwd=tmp_path)
     assert (version.returncode, version.stderr) == (0, "")
-    assert "0." in version.stdout
+    assert version.stdout.startswith("daphne (millrace) ")
     help_text = run(clean / "daphne", "--help", cwd=tmp_path)
     assert (help_text.returncode, help_text.stderr) == (0, "")
     assert "--port" in help_text.stdout
@@ -124,3 +135,97 @@ def test_type_checkers_see_the_types(clean: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--python-executable", clean / "python", "--config-file=", "uses.py"]
     result = run(*command, cwd=tmp_path)
     assert 'Revealed type is "list[str]"' in result.stdout.replace("builtins.", ""), result.stdout + result.stderr
+
+
+def written_out(document: Path, clean: Path, directory: Path) -> None:
+    """Make a new Django project and put the files into it that a document shows, settings at their end."""
+    result = run(clean / "django-admin", "startproject", "project", ".", cwd=directory)
+    assert result.returncode == 0, result.stderr
+    blocks = re.findall(r"^```python\n# (project/\w+\.py)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    assert {name for name, _ in blocks} == {
+        "project/settings.py",
+        "project/routing.py",
+        "project/consumers.py",
+        "project/asgi.py",
+    }
+    for name, text in blocks:
+        with (directory / name).open("a" if name.endswith("settings.py") else "w") as file:
+            file.write(text)
+
+
+@contextmanager
+def running(commands: list[str], clean: Path, directory: Path) -> Iterator[int]:
+    """Run shell commands as a Procfile's processes, with the environment's programs; gives the port."""
+    port = free_port()
+    environment = outside() | {"PATH": f"{clean}{os.pathsep}{os.environ['PATH']}", "PORT": str(port)}
+    log = directory / "log"
+    with log.open("wb") as output:
+        processes = [
+            subprocess.Popen(
+                ["sh", "-c", f"exec {command}"], cwd=directory, env=environment, stdout=output, stderr=output
+            )
+            for command in commands
+        ]
+        try:
+            wait_until(lambda: answers(port), "the project answering")
+            yield port
+            for process in processes:
+                process.terminate()
+            assert [process.wait(40) for process in processes] == [0] * len(processes)
+        finally:
+            print(log.read_text(errors="replace"))
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def answers(port: int) -> bool:
+    """Whether the start page of a new Django project comes."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+            return b"install worked successfully" in response.read()
+    except OSError:
+        return False
+
+
+def test_what_the_readme_shows_works(clean: Path, tmp_path: Path) -> None:
+    written_out(ROOT / "README.md", clean, tmp_path)
+    procfile = re.findall(r"^(?:web|worker): (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(procfile) == 2
+    with running(procfile, clean, tmp_path) as port, connect(f"ws://127.0.0.1:{port}/shout/") as socket:
+        for text in ("hello", "ça va ?"):
+            socket.send(text)
+            assert socket.recv(20) == text.upper()
+
+
+def test_what_getting_started_shows_works(clean: Path, tmp_path: Path) -> None:
+    written_out(ROOT / "docs" / "getting-started.md", clean, tmp_path)
+    assert run(clean / "python", "manage.py", "migrate", cwd=tmp_path).returncode == 0
+    commands = ["daphne project.asgi:channel_layer -p $PORT", "python manage.py runworker -v2"]
+    with running(commands, clean, tmp_path) as port:
+        address = f"ws://127.0.0.1:{port}/room/kitchen/"
+        with connect(address) as ada, connect(address) as bob:
+            ada.send("hello")
+            for socket in (ada, bob):
+                assert json.loads(socket.recv(20)) == {"name": "somebody", "text": "hello"}
+
+
+@pytest.mark.parametrize("room", ["routing", "workers", "channels"])
+def test_a_module_that_hides_a_room_is_named_in_a_sentence(clean: Path, tmp_path: Path, room: str) -> None:
+    (tmp_path / f"{room}.py").write_text("x = 1\n")
+    result = run(clean / "daphne", "project.asgi:channel_layer", cwd=tmp_path)
+    assert result.returncode == 1
+    assert f"{tmp_path / room}.py hides the package {room!r}" in result.stderr
+    assert "rename it" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["channels", "daphne"])
+def test_a_foreign_distribution_beside_it_is_named_in_a_sentence(clean: Path, tmp_path: Path, name: str) -> None:
+    foreign = tmp_path / f"{name}-4.2.0.dist-info"
+    foreign.mkdir()
+    (foreign / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.2.0\n")
+    result = run(clean / "daphne", "project.asgi:channel_layer", cwd=tmp_path)
+    assert result.returncode == 1
+    assert f"pip uninstall {name}" in result.stderr
+    assert "Traceback" not in result.stderr
