@@ -69,16 +69,16 @@ def create_file(path: Path) -> None:
         LayerConfigurationError: it cannot be created, or is no regular file.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        # A file that exists is not opened: closing it would drop the locks that SQLite's connections of
+        # this process hold on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise LayerConfigurationError(f"{path} is no regular file, so it cannot hold a channel layer") from None
     except OSError as error:
         raise LayerConfigurationError(
-            f"cannot open {path} for the channel layer: {error.strerror}. Set another file (CONFIG: path)."
+            f"cannot create {path} for the channel layer: {error.strerror}. Set another file (CONFIG: path)."
         ) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise LayerConfigurationError(f"{path} is no regular file, so it cannot hold a channel layer")
-    finally:
-        os.close(descriptor)
 
 
 def _base() -> Path:
