@@ -120,7 +120,7 @@ class HttpExchange:
         elif expected is not None and expected > gateway.options.body_max:
             self.fail(413)
         elif self._all_received:
-            self._request()
+            self.end()
         else:
             self._writer.expect()
             self._pump()

@@ -57,7 +57,7 @@ class MessageFactory:
             client = self._proxies.client(peer, headers)
             secure = self._proxies.is_secure(peer, headers)
             if secure is not None:
-                scheme = scheme.rstrip("s") + ("s" if secure else "")
+                scheme = ("ws" if scheme.startswith("ws") else "http") + ("s" if secure else "")
         return {
             "reply_channel": reply_channel,
             "scheme": scheme,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -70,6 +71,12 @@ class Workers:
                 consumer = self._consumers.get(delivery.channel)
                 if consumer is not None:
                     consumer(self, delivery)
+
+
+async def become(condition: Callable[[], object]) -> None:
+    """Wait inside an event loop until the condition is true; the caller has a deadline."""
+    while not condition():  # noqa: ASYNC110 - what is awaited has no event
+        await asyncio.sleep(0.001)
 
 
 def accept(workers: Workers, delivery: Delivery) -> None:
@@ -178,7 +185,9 @@ def running(
     """A server with these consumers and options, until the block ends."""
     layer = MemoryChannelLayer() if layer is None else layer
     consumers = {"http.request": respond()} | (consumers or {})
-    server = build_server(Application(layer, Options(**{"graceful_timeout": 3, **options})), endpoints=[endpoint or Endpoint(port=0)])
+    server = build_server(
+        Application(layer, Options(**{"graceful_timeout": 3, **options})), endpoints=[endpoint or Endpoint(port=0)]
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started, "the server to listen")

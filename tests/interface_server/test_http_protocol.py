@@ -235,7 +235,9 @@ def test_a_client_that_sends_a_body_over_the_limit_at_once_gets_to_read_the_413(
 
 def test_a_chunked_body_over_the_limit_is_cut_off_with_413() -> None:
     with running({"http.request": silent}, body_max=1000, body_inline=100, body_chunk=100) as server:
-        response = server.get("/", "Transfer-Encoding: chunked\r\n", "POST", b"64\r\n" + b"x" * 100 + b"\r\n" + b"800\r\n" + b"y" * 2048)
+        response = server.get(
+            "/", "Transfer-Encoding: chunked\r\n", "POST", b"64\r\n" + b"x" * 100 + b"\r\n" + b"800\r\n" + b"y" * 2048
+        )
         assert status_of(response) == 413
 
 
@@ -316,7 +318,9 @@ def test_what_is_no_proper_request_gets_400(server: Running, request_bytes: byte
     assert status_of(server.ask(request_bytes)) == 400
     good = server.get("/good")
     assert status_of(good) == 200
-    assert [item.message["path"] for item in server.workers.on("http.request")[before:] if not item.message["body"]] == ["/good"]
+    assert [
+        item.message["path"] for item in server.workers.on("http.request")[before:] if not item.message["body"]
+    ] == ["/good"]
 
 
 def test_too_many_or_too_large_fields_get_431() -> None:
@@ -335,11 +339,10 @@ def test_a_field_without_end_is_not_gathered_for_ever() -> None:
 
 
 def test_a_client_that_trickles_its_headers_is_closed() -> None:
-    with running(header_timeout=0.5) as server:
-        with server.connect() as trickling, server.connect() as silent_one:
-            trickling.sendall(b"GET / HTTP/1.1\r\nHos")
-            assert status_of(read_all(trickling)) == 408
-            assert status_of(read_all(silent_one)) == 408
+    with running(header_timeout=0.5) as server, server.connect() as trickling, server.connect() as silent_one:
+        trickling.sendall(b"GET / HTTP/1.1\r\nHos")
+        assert status_of(read_all(trickling)) == 408
+        assert status_of(read_all(silent_one)) == 408
 
 
 def test_an_idle_connection_is_closed() -> None:

@@ -17,6 +17,11 @@ from channel_layer.memory import MemoryChannelLayer
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, running, silent
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
@@ -81,7 +86,9 @@ def test_compression_is_not_offered_unless_asked_for(server: Running) -> None:
 
 
 def test_a_handshake_without_key_gets_400(server: Running) -> None:
-    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    request = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
     assert server.ask(request).startswith(b"HTTP/1.1 400")
 
 
@@ -263,7 +270,11 @@ def test_a_message_to_a_group_reaches_every_member_and_no_other() -> None:
         workers.reply(delivery, {"accept": True})
 
     with running({"websocket.connect": join}, layer=layer) as server:
-        with connect(server.url("/member")) as one, connect(server.url("/member")) as two, connect(server.url("/")) as other:
+        with (
+            connect(server.url("/member")) as one,
+            connect(server.url("/member")) as two,
+            connect(server.url("/")) as other,
+        ):
             layer.send_group("room", {"text": "to all"})
             assert one.recv(timeout=20) == "to all"
             assert two.recv(timeout=20) == "to all"
@@ -279,13 +290,14 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served() -> No
         layer.group_add("room", delivery.message["reply_channel"])
         workers.reply(delivery, {"accept": True})
 
-    with running({"websocket.connect": join}, layer=layer, outbox_bytes=200_000) as server, connect(server.url()) as good:
+    with (
+        running({"websocket.connect": join}, layer=layer, outbox_bytes=200_000) as server,
+        connect(server.url()) as good,
+    ):
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", server.port))
-        key = b"dGhlIHNhbXBsZSBub25jZQ=="
-        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n")  # fmt: skip
+        raw.sendall(UPGRADE)
         assert raw.recv(1000).startswith(b"HTTP/1.1 101")
         wait_until(lambda: len(layer.group_channels("room")) == 2, "both members")
         for number in range(100):
@@ -307,8 +319,7 @@ def test_a_client_that_takes_nothing_for_a_while_is_closed() -> None:
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", server.port))
-        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
+        raw.sendall(UPGRADE)
         assert raw.recv(1000).startswith(b"HTTP/1.1 101")
         raw.sendall(b"\x81\x81" + b"\0\0\0\0" + b"x")
         assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1013
@@ -318,8 +329,7 @@ def test_a_client_that_takes_nothing_for_a_while_is_closed() -> None:
 def test_a_client_that_answers_no_ping_is_closed() -> None:
     with running(ping_interval=0.5, ping_timeout=0.5) as server:
         with server.connect() as raw:
-            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
+            raw.sendall(UPGRADE)
             server.workers.wait_for("websocket.disconnect")
         with connect(server.url()) as client:
             client.send("answers its pings")
@@ -334,7 +344,10 @@ def test_a_client_that_answers_no_ping_is_closed() -> None:
 
 def test_a_frame_that_finds_its_channel_full_closes_the_socket_and_its_disconnect_is_sent() -> None:
     layer = MemoryChannelLayer(channel_capacity={"websocket.receive": 1})
-    with running({"websocket.receive": silent}, layer=layer, send_timeout=0.5) as server, connect(server.url()) as client:
+    with (
+        running({"websocket.receive": silent}, layer=layer, send_timeout=0.5) as server,
+        connect(server.url()) as client,
+    ):
         server.workers.stop()
         layer.send("websocket.receive", {"other": True})
         client.send("no room")
@@ -379,7 +392,10 @@ def test_a_consumer_closes_with_a_code(close: object, code: int) -> None:
 
 
 def test_memory_does_not_grow_with_frames_that_wait() -> None:
-    with running({"websocket.receive": silent}) as server, connect(server.url(), ping_interval=None, close_timeout=0.1) as client:
+    with (
+        running({"websocket.receive": silent}) as server,
+        connect(server.url(), ping_interval=None, close_timeout=0.1) as client,
+    ):
         client.socket.settimeout(1)
         payload = os.urandom(60_000)
         with pytest.raises(TimeoutError):  # noqa: PT012 - the socket's buffers decide which call blocks

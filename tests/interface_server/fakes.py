@@ -1,0 +1,137 @@
+"""A gateway, sockets and layers that do no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.gateway import Gateway
+from interface_server.options import Options
+from interface_server.replies import Payload
+from interface_server.responses import Head
+from interface_server.uplink import Entry
+
+
+class RecordingUplink:
+    """Keeps what is put; says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.accepts = True
+        self.down: LayerUnavailable | None = None
+
+    def put(self, item: Any, sender: Any = None, *, patient: bool = False, report: bool = False) -> Entry | None:
+        if not self.accepts:
+            return None
+        entry = Entry(item, sender, patient, report)
+        self.entries.append(entry)
+        return entry
+
+    @property
+    def targets(self) -> list[str]:
+        """Channels in the order of the puts."""
+        return [entry.item.target for entry in self.entries]
+
+
+class QuietGateway(Gateway):
+    """A gateway that is not started; time is set by hand."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(MemoryChannelLayer(), Options(**options))
+        self.records = RecordingUplink()
+        self.uplink = self.records  # type: ignore[assignment]
+
+    def messages_on(self, target: str) -> list[dict[str, Any]]:
+        """Content of what was put for a channel."""
+        found = [entry.item for entry in self.records.entries if entry.item.target == target]
+        opener = MemoryChannelLayer()
+        opener.send_many(found)
+        return [delivery.message for delivery in opener.receive_many([target], limit=1000)]
+
+
+class FakeSocket:
+    """Writes down what a connection asks of its socket."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.has_room = True
+
+    def accept(self, subprotocol: str | None) -> None:
+        self.calls.append(("accept", subprotocol))
+
+    def reject(self, status: int) -> None:
+        self.calls.append(("reject", status))
+
+    def send(self, payload: Payload) -> bool:
+        self.calls.append(("send", payload.data))
+        return self.has_room
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.calls.append(("close", code))
+
+    def pause(self) -> None:
+        self.calls.append(("pause",))
+
+    def resume(self) -> None:
+        self.calls.append(("resume",))
+
+
+class FakeWriter:
+    """Writes down a response."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.waiting = 0
+
+    def start(self, head: Head, content: bytes, more: bool) -> None:
+        self.calls.append(("start", head.status, content, more))
+
+    def write(self, content: bytes, more: bool) -> None:
+        self.calls.append(("write", content, more))
+
+    def abort(self) -> None:
+        self.calls.append(("abort",))
+
+    def buffered(self) -> int:
+        return self.waiting
+
+    def pause(self) -> None:
+        self.calls.append(("pause",))
+
+    def resume(self) -> None:
+        self.calls.append(("resume",))
+
+    def expect(self) -> None:
+        self.calls.append(("expect",))
+
+
+def scope(kind: str = "http", **more: Any) -> dict[str, Any]:
+    """An ASGI scope of the least size."""
+    return {"type": kind, "method": "GET", "path": "/p", "headers": [], "scheme": "http", **more}
+
+
+class FlakyLayer(MemoryChannelLayer):
+    """A memory layer whose broker can be away.
+
+    Attributes:
+        away: while true every call fails.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.away = False
+
+    def _check(self) -> None:
+        if self.away:
+            raise LayerUnavailable("here", "away for a test")
+
+    async def asend_many(self, items: Any) -> Any:
+        self._check()
+        return await super().asend_many(items)
+
+    async def areceive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+        self._check()
+        found = await super().areceive_many(channels, limit, min(timeout, 0.1))
+        self._check()
+        return found

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.downlink import Downlink
+from interface_server.replies import Reply
+from interface_server.uplink import Uplink
+from tests.interface_server.fakes import FlakyLayer
+from tests.interface_server.helpers import become
+
+NAME = "daphne.test!"
+
+
+class Ear:
+    """A connection that remembers what came."""
+
+    def __init__(self, bad: bool = False) -> None:
+        self.got: list[Any] = []
+        self._bad = bad
+
+    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        if self._bad:
+            raise RuntimeError("a fault of this connection")
+        self.got.append((message, headers))
+
+    def apply(self, reply: Reply) -> None:
+        self.got.append(reply)
+
+
+class Case:
+    """A running downlink."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.receivers: dict[str, Ear] = {"a": Ear(), "b": Ear(), "bad": Ear(bad=True)}
+        self.forgotten: list[str] = []
+        self.uplink = Uplink(layer, 1_000_000)
+        self.downlink = Downlink(layer, NAME, self.receivers, self.uplink, self.forgotten.extend)
+
+
+def with_downlink(layer: Any, test: Callable[[Case], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        case = Case(layer)
+        task = asyncio.create_task(case.downlink.run())
+        try:
+            async with asyncio.timeout(20):
+                await test(case)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        layer.send_many([layer.prepare(NAME + "a", {"n": number}, {"turn": number}) for number in range(3)])
+        layer.send(NAME + "nobody", {})
+        layer.send(NAME + "bad", {})
+        layer.send(NAME + "b", {"n": 9})
+        await become(lambda: case.receivers["b"].got)
+        assert case.receivers["a"].got == [({"n": number}, {"turn": number}) for number in range(3)]
+        assert case.receivers["b"].got == [({"n": 9}, None)]
+
+    with_downlink(layer, test)
+
+
+def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotten() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        for local in ("a", "b", "gone"):
+            layer.group_add("g", NAME + local)
+        layer.send_group("g", {"text": "x"})
+        await become(lambda: case.forgotten)
+        assert case.receivers["a"].got[0] is case.receivers["b"].got[0]
+        assert case.forgotten == [NAME + "gone"]
+
+    with_downlink(layer, test)
+
+
+def test_a_bad_message_to_a_group_is_ignored() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        layer.group_add("g", NAME + "a")
+        layer.send_group("g", {"text": "x", "bytes": b"x"})
+        layer.send_group("g", {"text": "good"})
+        await become(lambda: case.receivers["a"].got)
+        assert case.receivers["a"].got[0].payload.data == "good"
+
+    with_downlink(layer, test)
+
+
+def test_it_outlives_an_outage_and_tells_the_uplink_of_its_ends() -> None:
+    layer = FlakyLayer()
+
+    async def test(case: Case) -> None:
+        layer.away = True
+        await become(lambda: case.uplink.down)
+        layer.away = False
+        layer.send(NAME + "a", {"n": 1})
+        await become(lambda: case.uplink.down is None)
+        await become(lambda: case.receivers["a"].got)
+
+    with_downlink(layer, test)
+
+
+def test_an_outage_that_only_the_uplink_saw_ends_too() -> None:
+    layer = FlakyLayer()
+
+    async def test(case: Case) -> None:
+        case.uplink.mark_down(LayerUnavailable("here", "one failed write"))
+        await become(lambda: case.uplink.down is None)
+
+    with_downlink(layer, test)

@@ -1,0 +1,233 @@
+"""The course of one HTTP exchange, without any I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from interface_server.http_exchange import HttpExchange, Phase
+from interface_server.replies import Reply
+from tests.interface_server.fakes import FakeWriter, QuietGateway, scope
+
+REQUEST, GONE = "http.request", "http.disconnect"
+
+
+class Case:
+    """An exchange, its writer and its gateway."""
+
+    def __init__(self, body: bytes | None = b"", **options: Any) -> None:
+        self.gateway = QuietGateway(**options)
+        self.writer = FakeWriter()
+        self.exchange: HttpExchange = self.gateway.open_http(scope(), self.writer)
+        if body is not None:
+            if body:
+                self.exchange.feed(body)
+            self.exchange.end()
+            self.exchange.begin(len(body))
+
+    @property
+    def targets(self) -> list[str]:
+        return [target.partition("?")[0] for target in self.gateway.records.targets]
+
+    @property
+    def status(self) -> int:
+        return int(next(call[1] for call in self.writer.calls if call[0] == "start"))
+
+    def chunks(self) -> list[dict[str, Any]]:
+        channel = next(target for target in self.gateway.records.targets if target.startswith("http.request.body?"))
+        return self.gateway.messages_on(channel)
+
+    def stored(self) -> None:
+        """The uplink stored the chunk at hand."""
+        self.exchange.sent(self.gateway.records.entries[-1].item)
+
+
+def test_a_request_is_one_message_and_its_answer_ends_it() -> None:
+    case = Case(b"body")
+    assert case.gateway.messages_on(REQUEST)[0]["body"] == b"body"
+    case.exchange.deliver({"status": 201, "content": b"made"})
+    assert case.writer.calls == [("start", 201, b"made", False)]
+    assert case.exchange.phase is Phase.DONE
+    assert case.gateway.connections == {}
+    assert case.targets == [REQUEST]
+
+
+def test_what_comes_after_the_answer_is_nothing() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200})
+    case.exchange.deliver({"status": 200})
+    case.exchange.gone()
+    case.exchange.tick(1000)
+    case.exchange.fail(500)
+    assert len(case.writer.calls) == 1
+    assert case.targets == [REQUEST]
+
+
+def test_an_empty_message_is_no_answer() -> None:
+    case = Case()
+    case.exchange.deliver({}, {"turn": 1})
+    assert case.writer.calls == []
+
+
+def test_the_request_names_a_flow_channel() -> None:
+    case = Case()
+    flow = case.gateway.records.entries[0].item.headers["flow"]
+    assert flow.startswith("http.response.flow?")
+
+
+def test_a_body_over_the_inline_limit_goes_on_in_chunks_one_at_a_time() -> None:
+    case = Case(b"0123456789abcdef", body_inline=5, body_chunk=4)
+    assert case.gateway.messages_on(REQUEST)[0]["body"] == b"01234"
+    assert case.targets == [REQUEST, "http.request.body"]
+    case.stored()
+    case.stored()
+    case.stored()
+    assert [(chunk["content"], chunk["more_content"]) for chunk in case.chunks()] == [
+        (b"5678", True), (b"9abc", True), (b"def", False),
+    ]  # fmt: skip
+
+
+def test_a_body_that_ends_exactly_with_a_chunk_still_ends() -> None:
+    case = Case(None, body_inline=2, body_chunk=2)
+    case.exchange.begin(4)
+    case.exchange.feed(b"ab")
+    case.exchange.feed(b"cd")
+    case.exchange.end()
+    case.stored()
+    chunks = case.chunks()
+    assert b"".join(chunk["content"] for chunk in chunks) == b"cd"
+    assert [chunk["more_content"] for chunk in chunks][-1] is False
+
+
+def test_reading_stops_while_chunks_wait() -> None:
+    case = Case(None, body_inline=2, body_chunk=2)
+    case.exchange.begin(100)
+    case.exchange.feed(b"x" * 50)
+    assert case.writer.calls[-1] == ("pause",)
+
+
+def test_the_body_is_asked_for_when_its_turn_has_come() -> None:
+    case = Case(None)
+    case.exchange.begin(10)
+    assert case.writer.calls[0] == ("expect",)
+
+
+def test_a_length_over_the_limit_is_refused_before_anything_else() -> None:
+    case = Case(None, body_max=10)
+    case.exchange.begin(11)
+    assert case.status == 413
+    assert case.targets == []
+
+
+def test_more_than_the_limit_is_cut_off_and_consumers_are_told() -> None:
+    case = Case(None, body_max=10, body_inline=2, body_chunk=2)
+    case.exchange.begin(None)
+    case.exchange.feed(b"x" * 8)
+    case.exchange.feed(b"x" * 3)
+    assert case.status == 413
+    assert case.chunks()[-1]["closed"] is True
+    assert GONE in case.targets
+
+
+@pytest.mark.parametrize("error", [ChannelFull("http.request"), LayerUnavailable("here", "gone")])
+def test_a_refused_request_is_a_503_and_nobody_is_told(error: Any) -> None:
+    case = Case()
+    case.exchange.refused(case.gateway.records.entries[0].item, error)
+    assert case.status == 503
+    assert case.targets == [REQUEST]
+
+
+def test_while_the_layer_is_away_the_answer_is_503_at_once() -> None:
+    case = Case(None)
+    case.gateway.records.down = LayerUnavailable("here", "gone")
+    case.exchange.begin(1_000_000)
+    assert case.status == 503
+    assert case.targets == []
+
+
+def test_no_answer_in_time_is_a_504_and_consumers_are_told() -> None:
+    case = Case(http_timeout=60)
+    case.exchange.tick(59.9)
+    assert case.writer.calls == []
+    case.exchange.tick(60)
+    assert case.status == 504
+    assert case.targets == [REQUEST, "http.response.flow", GONE]
+
+
+def test_a_client_that_pauses_too_long_in_its_body_gets_408() -> None:
+    case = Case(None, body_timeout=30)
+    case.exchange.begin(10)
+    case.exchange.feed(b"x")
+    case.exchange.tick(30)
+    assert case.status == 408
+
+
+def test_a_client_that_leaves_is_told_to_consumers_once() -> None:
+    case = Case()
+    case.exchange.gone()
+    case.exchange.gone()
+    assert case.targets == [REQUEST, "http.response.flow", GONE]
+    assert case.writer.calls == []
+
+
+def test_a_client_that_leaves_before_the_request_was_sent_is_nobodys_business() -> None:
+    case = Case(None)
+    case.exchange.begin(10)
+    case.exchange.gone()
+    assert case.targets == []
+
+
+def test_a_bad_chunk_cuts_the_response_off() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"a", "more_content": True})
+    case.exchange.deliver({"content": "text"})
+    assert case.writer.calls[-1] == ("abort",)
+    assert GONE in case.targets
+
+
+def test_progress_is_reported_about_every_half_mebibyte() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"x" * 300_000, "more_content": True})
+    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
+    case.writer.waiting = 400_000
+    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
+    case.writer.waiting = 0
+    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
+    flow = case.gateway.records.entries[0].item.headers["flow"]
+    assert case.gateway.messages_on(flow) == [{"written": 600_000}, {"written": 1_200_000}]
+
+
+def test_a_producer_that_ignores_the_reports_is_cut_off() -> None:
+    case = Case(response_buffer=1000)
+    case.exchange.deliver({"status": 200, "content": b"", "more_content": True})
+    case.writer.waiting = 1001
+    case.exchange.deliver({"content": b"x" * 1001, "more_content": True})
+    assert case.writer.calls[-1] == ("abort",)
+
+
+def test_a_client_that_stops_reading_is_cut_off_in_the_end() -> None:
+    case = Case(http_timeout=60)
+    case.exchange.deliver({"status": 200, "content": b"x" * 100, "more_content": True})
+    case.writer.waiting = 50
+    case.exchange.tick(1)
+    case.exchange.tick(60)
+    assert ("abort",) not in case.writer.calls
+    case.exchange.tick(61)
+    assert case.writer.calls[-1] == ("abort",)
+
+
+def test_a_stream_that_pauses_is_not_cut_off() -> None:
+    case = Case(http_timeout=60)
+    case.exchange.deliver({"status": 200, "content": b"event", "more_content": True})
+    for now in range(0, 1000, 10):
+        case.exchange.tick(now)
+    assert ("abort",) not in case.writer.calls
+
+
+def test_a_message_through_a_group_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.exchange.apply(Reply({"text": "x"}))
+    assert "GET /p" in caplog.text
+    assert case.writer.calls == []

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.uplink import Uplink
+from tests.interface_server.fakes import FlakyLayer
+from tests.interface_server.helpers import become
+
+
+class Ear:
+    """A sender that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.stored: list[Outgoing] = []
+        self.errors: list[ChannelLayerError] = []
+
+    def sent(self, item: Outgoing) -> None:
+        self.stored.append(item)
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        self.errors.append(error)
+
+
+class CountingLayer(MemoryChannelLayer):
+    """Counts writes, and lets them take a moment."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.batches: list[int] = []
+        self.writing = 0
+
+    async def asend_many(self, items: Any) -> Any:
+        assert self.writing == 0, "two writes overlap"
+        self.writing += 1
+        await asyncio.sleep(0.001)
+        self.writing -= 1
+        self.batches.append(len(items))
+        return await super().asend_many(items)
+
+
+def with_uplink(layer: Any, test: Callable[[Uplink], Coroutine[Any, Any, None]], max_bytes: int = 10_000_000) -> None:
+    async def run() -> None:
+        uplink = Uplink(layer, max_bytes)
+        task = asyncio.create_task(uplink.run())
+        try:
+            async with asyncio.timeout(20):
+                await test(uplink)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+async def idle(uplink: Uplink) -> None:
+    await become(lambda: uplink.is_idle)
+
+
+def test_what_is_queued_in_one_turn_of_the_loop_is_one_write() -> None:
+    layer = CountingLayer()
+
+    async def test(uplink: Uplink) -> None:
+        await asyncio.sleep(0)
+        for number in range(100):
+            uplink.put(layer.prepare("c", {"n": number}))
+        await idle(uplink)
+        assert layer.batches == [100]
+        assert [item.message["n"] for item in layer.receive_many(["c"], limit=200)] == list(range(100))
+
+    with_uplink(layer, test)
+
+
+def test_what_comes_during_a_write_is_the_next_and_order_holds() -> None:
+    layer = CountingLayer()
+
+    async def test(uplink: Uplink) -> None:
+        for number in range(2000):
+            uplink.put(layer.prepare("c", {"n": number}))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        await idle(uplink)
+        assert len(layer.batches) < 1000
+        assert [item.message["n"] for item in layer.receive_many(["c"], limit=3000)] == list(range(2000))
+
+    with_uplink(layer, test)
+
+
+def test_an_impatient_sender_hears_of_a_full_channel_a_patient_one_waits() -> None:
+    layer = MemoryChannelLayer(channel_capacity={"c": 1})
+    layer.send("c", {"n": 0})
+
+    async def test(uplink: Uplink) -> None:
+        impatient, patient = Ear(), Ear()
+        uplink.put(layer.prepare("c", {"n": 1}), impatient)
+        entry = uplink.put(layer.prepare("c", {"n": 2}), patient, patient=True, report=True)
+        await become(lambda: impatient.errors)
+        assert isinstance(impatient.errors[0], ChannelFull)
+        assert entry is not None
+        assert not entry.sent
+        assert not uplink.is_idle
+        layer.receive_many(["c"])
+        await idle(uplink)
+        assert entry.sent
+        assert len(patient.stored) == 1
+        assert patient.errors == []
+
+    with_uplink(layer, test)
+
+
+def test_a_cancelled_message_is_not_sent() -> None:
+    layer = MemoryChannelLayer(channel_capacity={"c": 1})
+    layer.send("c", {"n": 0})
+
+    async def test(uplink: Uplink) -> None:
+        entry = uplink.put(layer.prepare("c", {"n": 1}), patient=True)
+        assert entry is not None
+        await asyncio.sleep(0.02)
+        entry.cancelled = True
+        layer.receive_many(["c"])
+        await idle(uplink)
+        assert layer.receive_many(["c"]) == []
+
+    with_uplink(layer, test)
+
+
+def test_while_the_layer_is_away_the_impatient_are_refused_at_once_and_the_patient_kept() -> None:
+    layer = FlakyLayer()
+
+    async def test(uplink: Uplink) -> None:
+        layer.away = True
+        first = Ear()
+        uplink.put(layer.prepare("c", {"n": 0}), first)
+        await become(lambda: uplink.down is not None)
+        assert isinstance(first.errors[0], LayerUnavailable)
+        assert uplink.put(layer.prepare("c", {"n": 1})) is None
+        kept = uplink.put(layer.prepare("c", {"n": 2}), patient=True)
+        assert kept is not None
+        layer.away = False
+        await asyncio.sleep(0.01)
+        assert not kept.sent
+        uplink.mark_up()
+        await idle(uplink)
+        assert [item.message["n"] for item in layer.receive_many(["c"], limit=10)] == [2]
+
+    with_uplink(layer, test)
+
+
+def test_a_patient_message_of_unknown_fate_is_not_sent_twice() -> None:
+    class StoresThenFails(MemoryChannelLayer):
+        failing = True
+
+        async def asend_many(self, items: Any) -> Any:
+            refused = await super().asend_many(items)
+            if self.failing:
+                raise LayerUnavailable("here", "the answer was lost")
+            return refused
+
+    layer = StoresThenFails()
+
+    async def test(uplink: Uplink) -> None:
+        ear = Ear()
+        uplink.put(layer.prepare("c", {}), ear, patient=True)
+        await become(lambda: ear.errors)
+        layer.failing = False
+        uplink.mark_up()
+        await idle(uplink)
+        assert len(layer.receive_many(["c"], limit=10)) == 1
+
+    with_uplink(layer, test)
+
+
+def test_what_waits_is_bounded_in_bytes_and_room_comes_back() -> None:
+    layer = FlakyLayer()
+
+    async def test(uplink: Uplink) -> None:
+        uplink.mark_down(LayerUnavailable("here", "gone"))
+        accepted = 0
+        while uplink.put(layer.prepare("c", {"b": b"x" * 10_000}), patient=True) is not None:
+            accepted += 1
+        assert 5 <= accepted <= 10
+        uplink.mark_up()
+        await idle(uplink)
+        assert uplink._bytes == 0
+        assert uplink.put(layer.prepare("c", {}), patient=True) is not None
+
+    with_uplink(layer, test, max_bytes=100_000)
+
+
+def test_an_error_nobody_expected_does_not_end_the_writer() -> None:
+    class Odd(MemoryChannelLayer):
+        odd = True
+
+        async def asend_many(self, items: Any) -> Any:
+            if self.odd:
+                self.odd = False
+                raise RuntimeError("odd")
+            return await super().asend_many(items)
+
+    layer = Odd()
+
+    async def test(uplink: Uplink) -> None:
+        ear = Ear()
+        uplink.put(layer.prepare("c", {}), ear)
+        await become(lambda: ear.errors)
+        assert isinstance(ear.errors[0], LayerUnavailable)
+        uplink.mark_up()
+        uplink.put(layer.prepare("c", {}))
+        await idle(uplink)
+        assert len(layer.receive_many(["c"])) == 1
+
+    with_uplink(layer, test)

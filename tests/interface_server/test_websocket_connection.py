@@ -1,0 +1,333 @@
+"""The states of one WebSocket, without any I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from interface_server.replies import Reply
+from interface_server.websocket_connection import LOST_TURN_SECONDS, Phase, WebSocketConnection
+from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
+
+RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
+
+
+class Case:
+    """A connection, its socket and its gateway."""
+
+    def __init__(self, accept: bool = True, subprotocols: tuple[str, ...] = (), **options: Any) -> None:
+        self.gateway = QuietGateway(**options)
+        self.socket = FakeSocket()
+        self.connection: WebSocketConnection = self.gateway.open_websocket(
+            scope("websocket", path="/p", scheme="ws", subprotocols=subprotocols), self.socket
+        )
+        self.connection.open()
+        if accept:
+            self.reply({"accept": True})
+            self.end_turn()
+            self.socket.calls.clear()
+
+    def reply(self, message: dict[str, Any], **headers: Any) -> None:
+        self.connection.deliver(message, headers or None)
+
+    def end_turn(self, **headers: Any) -> None:
+        """The consumer of the last message is done."""
+        for entry in self.gateway.records.entries:
+            entry.sent = True
+        self.connection.deliver({}, {"turn": self.turn, **headers})
+
+    @property
+    def turn(self) -> int:
+        return int((self.gateway.records.entries[-1].item.headers or {}).get("turn", 0))
+
+    def count(self, target: str) -> int:
+        return self.gateway.records.targets.count(target)
+
+
+@pytest.mark.parametrize("message", [{"accept": True}, {"text": "hi"}, {"bytes": b"hi"}, {"text": ""}])
+def test_what_accepts_a_handshake(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls[0] == ("accept", None)
+    assert case.connection.phase is Phase.OPEN
+
+
+@pytest.mark.parametrize(
+    "message", [{"accept": False}, {"close": True}, {"close": 4000}, {"accept": False, "text": "x"}]
+)
+def test_what_denies_a_handshake(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls == [("reject", 403)]
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"accept": None}, {"close": False}, {"text": None, "bytes": None}, {"other": 1}]
+)
+def test_what_leaves_a_handshake_waiting(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls == []
+    assert case.connection.phase is Phase.HANDSHAKE
+
+
+def test_the_end_of_a_turn_alone_does_not_accept() -> None:
+    case = Case(accept=False)
+    case.end_turn()
+    assert case.socket.calls == []
+
+
+def test_text_and_close_in_the_handshake_accept_send_and_close() -> None:
+    case = Case(accept=False)
+    case.reply({"text": "bye", "close": 4001})
+    assert case.socket.calls == [("accept", None), ("send", "bye"), ("close", 4001)]
+
+
+def test_a_message_with_both_text_and_bytes_is_ignored_whole(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.reply({"text": "a", "bytes": b"a", "close": True})
+    assert case.socket.calls == []
+    assert "both text and bytes" in caplog.text
+
+
+def test_a_message_of_the_wrong_types_is_ignored_but_ends_its_turn() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.connection.received("two")
+    case.connection.deliver({"text": 5}, {"turn": case.turn})
+    assert case.socket.calls == []
+    assert case.count(RECEIVE) == 2
+
+
+def test_frames_go_out_one_turn_at_a_time_and_the_disconnect_last() -> None:
+    case = Case()
+    for text in ("one", "two"):
+        case.connection.received(text)
+    case.connection.lost(1001)
+    assert case.count(RECEIVE) == 1
+    case.end_turn()
+    assert case.count(RECEIVE) == 2
+    assert case.count(DISCONNECT) == 0
+    case.end_turn()
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1001
+    assert [message["order"] for message in case.gateway.messages_on(RECEIVE)] == [1, 2]
+    assert case.gateway.messages_on(DISCONNECT)[0]["order"] == 3
+    assert case.gateway.connections == {}
+
+
+def test_a_stale_or_foreign_turn_number_ends_nothing() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.connection.received("two")
+    for stale in (case.turn - 1, case.turn + 1, None, "2"):
+        case.connection.deliver({}, {"turn": stale, "state": b"stale"})
+    assert case.count(RECEIVE) == 1
+    case.end_turn()
+    assert "state" not in case.gateway.records.entries[-1].item.headers
+
+
+def test_state_is_sent_along_until_it_is_changed_or_emptied() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.end_turn(state=b"kept")
+    case.connection.received("two")
+    assert case.gateway.records.entries[-1].item.headers["state"] == b"kept"
+    case.end_turn()
+    case.connection.received("three")
+    assert case.gateway.records.entries[-1].item.headers["state"] == b"kept"
+    case.end_turn(state=b"")
+    case.connection.received("four")
+    assert "state" not in case.gateway.records.entries[-1].item.headers
+
+
+def test_state_that_is_too_large_or_no_bytes_is_logged_and_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(state_max=4)
+    for state in (b"x" * 5, "text"):
+        case.connection.received("m")
+        case.end_turn(state=state)
+        assert case.connection._state is None
+    assert "it is 5 bytes, allowed are 4 bytes" in caplog.text
+    assert "it is str" in caplog.text
+
+
+def test_a_consumer_that_does_not_finish_holds_the_next_message_for_so_long_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = Case(turn_timeout=30)
+    case.connection.received("one")
+    case.connection.received("two")
+    case.gateway.records.entries[-1].sent = True
+    case.connection.tick(29.9)
+    assert case.count(RECEIVE) == 1
+    case.connection.tick(30)
+    assert case.count(RECEIVE) == 2
+    assert "did not finish in time" in caplog.text
+
+
+def test_a_frame_of_unknown_fate_is_not_sent_again_and_its_turn_is_short() -> None:
+    case = Case()
+    case.connection.received("perhaps")
+    case.connection.received("next")
+    entry = case.gateway.records.entries[-1]
+    case.connection.refused(entry.item, LayerUnavailable("here", "gone"))
+    entry.sent = True
+    case.connection.tick(LOST_TURN_SECONDS)
+    assert [message["text"] for message in case.gateway.messages_on(RECEIVE)] == ["perhaps", "next"]
+
+
+def test_a_frame_that_finds_no_room_in_time_closes_with_1013_and_what_is_behind_is_dropped() -> None:
+    case = Case(send_timeout=10)
+    case.connection.received("no room")
+    case.connection.received("behind")
+    entry = case.gateway.records.entries[-1]
+    case.connection.tick(9.9)
+    assert case.socket.calls == []
+    case.connection.tick(10)
+    assert entry.cancelled
+    assert case.socket.calls == [("close", 1013)]
+    assert case.count(RECEIVE) == 1
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1013
+
+
+def test_an_uplink_that_is_full_closes_with_1013() -> None:
+    case = Case()
+    case.gateway.records.accepts = False
+    case.connection.received("x")
+    assert case.socket.calls == [("close", 1013)]
+
+
+def test_a_refused_connect_is_a_503_without_disconnect() -> None:
+    case = Case(accept=False)
+    case.connection.refused(case.gateway.records.entries[0].item, ChannelFull("websocket.connect"))
+    assert case.socket.calls == [("reject", 503)]
+    assert case.count(DISCONNECT) == 0
+    assert case.gateway.connections == {}
+
+
+def test_nobody_accepting_in_time_is_a_503_and_a_disconnect() -> None:
+    case = Case(accept=False, accept_timeout=5)
+    case.connection.tick(5)
+    assert case.socket.calls == [("reject", 503)]
+    case.reply({"accept": True})
+    assert case.socket.calls == [("reject", 503)]
+    case.end_turn()
+    assert case.count(DISCONNECT) == 1
+
+
+def test_a_client_that_leaves_during_the_handshake_is_told_to_consumers() -> None:
+    case = Case(accept=False)
+    case.connection.lost(1006)
+    case.reply({"accept": True})
+    assert case.socket.calls == []
+    case.end_turn()
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1006
+
+
+def test_however_often_it_ends_there_is_one_disconnect() -> None:
+    case = Case()
+    case.connection.close(4000)
+    case.connection.lost(1006)
+    case.connection.close(4001)
+    case.connection.stop()
+    case.connection.release()
+    assert case.socket.calls == [("close", 4000)]
+    assert [message["code"] for message in case.gateway.messages_on(DISCONNECT)] == [4000]
+
+
+def test_after_the_close_nothing_is_sent_and_nothing_taken() -> None:
+    case = Case()
+    case.connection.received("held")
+    case.connection.close(4000)
+    case.connection.received("late")
+    case.reply({"text": "late"})
+    assert case.socket.calls == [("close", 4000)]
+    case.end_turn()
+    assert case.count(RECEIVE) == 1
+
+
+def test_a_client_that_does_not_take_what_it_is_sent_is_closed() -> None:
+    case = Case()
+    case.socket.has_room = False
+    case.reply({"text": "x"})
+    assert case.socket.calls == [("send", "x"), ("close", 1013)]
+
+
+def test_reading_stops_while_much_waits_and_goes_on_afterwards() -> None:
+    case = Case()
+    case.connection.received("first")
+    case.connection.received("x" * 70_000)
+    assert ("pause",) in case.socket.calls
+    case.end_turn()
+    assert ("resume",) in case.socket.calls
+
+
+def test_many_small_frames_stop_reading_too() -> None:
+    case = Case()
+    for _ in range(100):
+        case.connection.received("")
+    assert ("pause",) in case.socket.calls
+
+
+def test_releasing_sends_what_is_left_without_waiting() -> None:
+    case = Case()
+    for text in ("one", "two", "three"):
+        case.connection.received(text)
+    case.connection.stop()
+    assert case.count(RECEIVE) == 1
+    case.connection.release()
+    assert case.count(RECEIVE) == 3
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1012
+
+
+def test_stopping_during_the_handshake_is_a_503() -> None:
+    case = Case(accept=False)
+    case.connection.stop()
+    assert case.socket.calls == [("reject", 503)]
+
+
+def test_a_socket_ends_with_its_life() -> None:
+    case = Case(websocket_life=100)
+    case.connection.tick(99)
+    assert case.socket.calls == []
+    case.connection.tick(100)
+    assert case.socket.calls == [("close", 1001)]
+
+
+def test_unordered_frames_do_not_wait_but_their_number_is_bounded() -> None:
+    case = Case(unordered=True)
+    for number in range(30):
+        case.connection.received(str(number))
+    assert case.count(RECEIVE) == 16
+    assert case.gateway.records.entries[-1].item.headers is None
+    case.connection.sent(case.gateway.records.entries[-1].item)
+    assert case.count(RECEIVE) == 17
+
+
+def test_a_consumer_may_choose_a_subprotocol_that_was_offered() -> None:
+    case = Case(accept=False, subprotocols=("a", "b"))
+    case.reply({"accept": True, "subprotocol": "b"})
+    assert case.socket.calls == [("accept", "b")]
+
+
+def test_a_subprotocol_that_was_not_offered_is_not_agreed_on(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(accept=False, subprotocols=("a",))
+    case.reply({"accept": True, "subprotocol": "c"})
+    assert case.socket.calls == [("accept", None)]
+    assert "'c', which the client did not offer" in caplog.text
+
+
+def test_a_reply_through_a_group_is_the_same_as_one_of_its_own() -> None:
+    case = Case()
+    case.connection.apply(Reply({"text": "all"}))
+    assert case.socket.calls == [("send", "all")]
+
+
+def test_a_message_too_large_for_the_layer_is_1009() -> None:
+    case = Case()
+    case.gateway.layer.max_message_size = 1000
+    case.connection.received("x" * 2000)
+    assert case.socket.calls == [("close", 1009)]
+    case.gateway.layer.max_message_size = 100_000
+    assert case.count(RECEIVE) == 0
