@@ -1,0 +1,112 @@
+"""What happens to open connections when the channel layer goes away and comes back."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.conftest import wait_until
+from tests.interface_server.fakes import FlakyLayer, QuietGateway, scope
+from tests.interface_server.helpers import Running, fields_of, running, silent, status_of
+
+
+def go_away(server: Running) -> None:
+    server.layer.away = True
+    wait_until(lambda: server.gateway.uplink.down, "the server to notice")
+
+
+def come_back(server: Running) -> None:
+    server.layer.away = False
+    wait_until(lambda: server.gateway.uplink.down is None, "the server to notice")
+
+
+def test_reply_names_cannot_be_guessed() -> None:
+    names = {QuietGateway().name for _ in range(100)}
+    assert len(names) == 100
+    assert all(re.fullmatch(r"daphne\.[\w-]{16}!", name) for name in names)
+    gateway = QuietGateway()
+    locals_ = {gateway.open_http(scope(), None).channel for _ in range(100)}  # type: ignore[arg-type]
+    assert len(locals_) == 100
+    assert all(re.fullmatch(re.escape(gateway.name) + r"[\w-]{16}", name) for name in locals_)
+
+
+def test_while_the_layer_is_away_requests_and_handshakes_get_503_at_once() -> None:
+    with running(layer=FlakyLayer()) as server:
+        go_away(server)
+        response = server.get()
+        assert status_of(response) == 503
+        assert fields_of(response)["retry-after"] == "5"
+        with pytest.raises(InvalidStatus) as caught, connect(server.url()):
+            pass
+        assert caught.value.response.status_code == 503
+        come_back(server)
+        assert status_of(server.get()) == 200
+
+
+def test_open_sockets_outlive_an_outage_and_what_was_sent_meanwhile_arrives_once() -> None:
+    with running(layer=FlakyLayer()) as server, connect(server.url()) as client:
+        client.send("before")
+        assert client.recv(timeout=20) == "before"
+        go_away(server)
+        for number in range(3):
+            client.send(f"meanwhile {number}")
+        come_back(server)
+        for number in range(3):
+            assert client.recv(timeout=20) == f"meanwhile {number}"
+        texts = [item.message["text"] for item in server.workers.on("websocket.receive")]
+        assert texts == ["before", "meanwhile 0", "meanwhile 1", "meanwhile 2"]
+
+
+def test_a_socket_that_waits_too_long_is_closed_with_1013_and_its_disconnect_follows_later() -> None:
+    with running(layer=FlakyLayer(), send_timeout=0.5) as server, connect(server.url()) as client:
+        go_away(server)
+        client.send("x")
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(timeout=20)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1013
+        assert server.workers.on("websocket.disconnect") == []
+        come_back(server)
+        assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1013
+        assert server.workers.on("websocket.receive") == []
+
+
+def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "interface_server")
+    with running(layer=FlakyLayer()) as server:
+        go_away(server)
+        for _ in range(3):
+            server.get()
+        come_back(server)
+    lines = [record.message for record in caplog.records if "unavailable" in record.message]
+    assert lines == ["channel layer at here is unavailable: away for a test; trying again until it answers"]
+
+
+def test_a_process_that_stood_still_judges_nobody_before_it_has_read_what_came() -> None:
+    with running({"http.request": silent}, ping_interval=1, ping_timeout=1) as server, connect(server.url()) as client:
+        client.send("x")
+        client.recv(timeout=20)
+        loop = server.server.servers[0].get_loop()
+        stalled = threading.Event()
+        loop.call_soon_threadsafe(lambda: (time.sleep(6), stalled.set()))
+        assert stalled.wait(20)
+        now = server.gateway.now
+        wait_until(lambda: server.gateway.now > now + 1, "the clock to go on")
+        client.send("still here")
+        assert client.recv(timeout=20) == "still here"
+
+
+def test_stopping_while_the_layer_is_away_ends_all_the_same() -> None:
+    with running(layer=FlakyLayer(), graceful_timeout=1) as server, connect(server.url()) as client:
+        go_away(server)
+        server.server.should_exit = True
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=20)
+        server.thread.join(20)
+        assert not server.thread.is_alive()
