@@ -1,0 +1,152 @@
+"""`channels.auth`: who is behind a message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils.decorators import method_decorator
+
+from channels.auth import (
+    channel_and_http_session_user_from_http,
+    channel_session_user,
+    channel_session_user_from_http,
+    http_session_user,
+    transfer_user,
+)
+
+from .messages import websocket
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_user("ada", password="lovelace")
+
+
+@pytest.fixture
+def browser(ada: User) -> SessionStore:
+    """The session of a browser in which Ada is logged in."""
+    session = SessionStore()
+    session[auth.SESSION_KEY] = str(ada.pk)
+    session[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
+    session.save()
+    return session
+
+
+def headers(session: SessionStore) -> dict[str, str]:
+    return {"cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}
+
+
+@http_session_user
+def by_http(message: Any) -> Any:
+    return message.user
+
+
+@channel_session_user
+def by_channel(message: Any) -> Any:
+    return message.user
+
+
+@channel_session_user_from_http
+def connect(message: Any) -> Any:
+    return message.user
+
+
+@channel_and_http_session_user_from_http
+def with_both(message: Any) -> Any:
+    return message.user
+
+
+def test_the_browsers_user(layer: Any, ada: User, browser: SessionStore) -> None:
+    assert by_http(websocket(layer, headers=headers(browser))) == ada
+
+
+@pytest.mark.parametrize("consumer", [by_http, by_channel, connect, with_both])
+def test_a_stranger_is_anonymous(layer: Any, consumer: Any) -> None:
+    user = consumer(websocket(layer))
+    assert user == AnonymousUser()
+    assert user.is_authenticated is False
+
+
+@pytest.mark.parametrize("store", ["connection", "database"])
+@pytest.mark.parametrize("first", [connect, with_both])
+def test_the_user_stays_for_the_connection(
+    layer: Any, ada: User, browser: SessionStore, store: str, first: Any
+) -> None:
+    with override_settings(CHANNEL_SESSION_STORE=store):
+        message = websocket(layer, headers=headers(browser))
+        assert first(message) == ada
+        assert by_channel(websocket(layer, "receive", turn=1, state=message.state)) == ada
+
+
+def test_both_sessions_know_the_user_on_later_messages_too(layer: Any, ada: User, browser: SessionStore) -> None:
+    message = websocket(layer, headers=headers(browser))
+    with_both(message)
+    assert with_both(websocket(layer, "receive", turn=1, state=message.state)) == ada
+
+
+def test_a_user_nobody_looks_at_is_not_loaded(layer: Any, ada: User, browser: SessionStore) -> None:
+    @channel_session_user
+    def does_not_care(message: Any) -> None: ...
+
+    message = websocket(layer, headers=headers(browser))
+    connect(message)
+    with CaptureQueriesContext(connection) as queries:
+        does_not_care(websocket(layer, "receive", turn=1, state=message.state))
+    assert queries.captured_queries == []
+
+
+def test_a_changed_password_ends_it(layer: Any, ada: User, browser: SessionStore) -> None:
+    message = websocket(layer, headers=headers(browser))
+    connect(message)
+    ada.set_password("another")
+    ada.save()
+    assert by_channel(websocket(layer, "receive", turn=1, state=message.state)).is_authenticated is False
+
+
+def test_a_forged_state_is_nobody(layer: Any, ada: User) -> None:
+    forged = {
+        auth.SESSION_KEY: str(ada.pk),
+        auth.BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
+        auth.HASH_SESSION_KEY: "0000",
+    }
+    state = json.dumps(forged).encode()
+    assert by_channel(websocket(layer, "receive", turn=1, state=state)).is_authenticated is False
+
+
+def test_it_works_on_methods(layer: Any, ada: User, browser: SessionStore) -> None:
+    class Consumer:
+        @method_decorator(http_session_user)
+        def connect(self, message: Any) -> Any:
+            return message.user
+
+    assert Consumer().connect(websocket(layer, headers=headers(browser))) == ada
+
+
+def test_a_coroutine_finds_the_user_loaded(layer: Any, ada: User, browser: SessionStore) -> None:
+    @channel_session_user_from_http
+    async def consumer(message: Any) -> str:
+        return str(message.user.username)
+
+    assert asyncio.run(consumer(websocket(layer, headers=headers(browser)))) == "ada"
+
+
+def test_transfer_copies_all_or_nothing(browser: SessionStore) -> None:
+    target: dict[str, Any] = {}
+    transfer_user(browser, target)
+    assert sorted(target) == sorted([auth.SESSION_KEY, auth.BACKEND_SESSION_KEY, auth.HASH_SESSION_KEY])
+    other: dict[str, Any] = {}
+    transfer_user({auth.SESSION_KEY: "1"}, other)
+    assert other == {}
