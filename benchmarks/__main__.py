@@ -24,7 +24,7 @@ WARM_UP_SECONDS = 1.5
 def main(arguments: list[str] | None = None) -> int:
     """Set up, measure, report; returns the exit status."""
     options = _parser().parse_args(arguments)
-    peers = [chosen(name, options.layer) for name in options.peers.split(",")]
+    peers = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers.split(",")]
     works = [work for work in WORKS if work.kind in options.only.split(",")]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the servers are stopped
     allow_many_files()

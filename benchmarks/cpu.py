@@ -33,6 +33,17 @@ def times(pid: int) -> tuple[float, float]:
     return sum(user for user, _ in each) / _TICK, sum(system for _, system in each) / _TICK
 
 
+def machine_seconds() -> float:
+    """CPU seconds that all processors together have been busy since the start of the machine."""
+    return busy_ticks(Path("/proc/stat").read_text()) / _TICK
+
+
+def busy_ticks(stat: str) -> int:
+    """Busy ticks in the first line of ``/proc/stat`` (proc(5)): user, nice, system, irq and softirq."""
+    fields = [int(field) for field in stat.split("\n", 1)[0].split()[1:]]
+    return sum(fields[place] for place in (0, 1, 2, 5, 6))
+
+
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants, shared pages counted in each; 0 if it has ended."""
     pages = 0

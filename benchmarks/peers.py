@@ -22,6 +22,7 @@ class Peer:
         project: directory of the project it runs.
         processes: role → command; ``{bin}`` and ``{port}`` are filled in.
         layer: which channel layer its settings choose.
+        middleware: whether they have Django's security and common middleware.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Peer:
     project: Path
     processes: Mapping[str, Sequence[str]] = field(hash=False)
     layer: str
+    middleware: bool = True
 
     def command(self, role: str, port: int) -> list[str]:
         """The command line of one of its processes."""

@@ -77,14 +77,15 @@ def figures_table(results: Results) -> str:
 def cpu_table(results: Results) -> str:
     """CPU microseconds per operation in each process, and its share of a core."""
     roles = ["server", "worker", "redis", "client"]
-    lines = [["work", "peer", *roles, "p99"]]
+    lines = [["work", "peer", *roles, "others", "p99"]]
     for work in results.works:
         for peer in results.peers:
             samples = results.of(work, peer.name)
             if samples:
                 cells = [_cpu_cell(samples, role) for role in roles]
+                others = median([sample.cpu.get("others", 0.0) / sample.seconds for sample in samples])
                 p99 = time_text(median([sample.p99 for sample in samples]))
-                lines.append([work.title, peer.title, *cells, p99])
+                lines.append([work.title, peer.title, *cells, f"{others or 0:.0%}", p99])
     return markdown(lines)
 
 
@@ -120,7 +121,8 @@ def document(results: Results, name: str, date: str) -> str:
         f"fast. Spread: largest minus smallest round of {results.peers[0].title}, as a share of its median.",
         figures_table(results),
         "## Where the CPU time goes",
-        "Per operation (a request, an echo, a delivery), and as a share of one core during the round.",
+        "Per operation (a request, an echo, a delivery), and as a share of one core during the round. "
+        "Others: what else ran on the machine, as a share of one core; far from nothing, the round says little.",
         cpu_table(results),
     ]
     if results.failures:

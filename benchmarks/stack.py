@@ -101,6 +101,7 @@ class Stack:
             "BENCH_DIRECTORY": self._directory.name,
             "BENCH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
             "BENCH_LAYER": self.peer.layer,
+            "BENCH_MIDDLEWARE": "basic" if self.peer.middleware else "none",
         }
 
     def _spawn(self, role: str, command: list[str], environment: dict[str, str]) -> None:

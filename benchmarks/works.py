@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from .cpu import machine_seconds
 from .environments import HERE, wrk
 from .stack import Stack
 
 BODY = "Hello, world.\n"
+
+_MACHINE = "machine"
 
 _ROUND_MARGIN = 90.0
 """Seconds beyond its measured time after which a client is taken for hung; opening 2,000 sockets is in it."""
@@ -70,7 +73,7 @@ class Sample:
         rate: operations per second.
         p50, p99: latencies in seconds.
         seconds: how long was measured.
-        cpu: role → CPU seconds in that time, ``client`` among them.
+        cpu: role → CPU seconds in that time; ``client`` is the load's, ``others`` what else ran on the machine.
         count: operations.
     """
 
@@ -90,11 +93,10 @@ def measure(stack: Stack, work: Work, seconds: float) -> Sample:
         StackError: a server ended.
     """
     stack.check()
-    if work.kind == "http" and (program := wrk()):
-        sample = _with_wrk(stack, program, work, seconds)
-    else:
-        sample = _with_client(stack, work, seconds)
+    program = wrk() if work.kind == "http" else None
+    sample = _with_wrk(stack, program, work, seconds) if program else _with_client(stack, work, seconds)
     stack.check()
+    sample.cpu["others"] = max(0.0, sample.cpu.pop(_MACHINE) - sum(sample.cpu.values()))
     return sample
 
 
@@ -109,7 +111,7 @@ def loaded(stack: Stack, work: Work, seconds: float) -> Iterator[None]:
 
 def _with_client(stack: Stack, work: Work, seconds: float) -> Sample:
     with _client(stack, work, seconds) as (process, start):
-        before = stack.cpu()
+        before = _clocks(stack)
         start()
         said = _line(process)
         cpu = _used(stack, before)
@@ -154,7 +156,7 @@ def _line(process: subprocess.Popen[str]) -> dict[str, float]:
 
 def _with_wrk(stack: Stack, program: str, work: Work, seconds: float) -> Sample:
     command = [program, "-t1", f"-c{work.sockets}", f"-d{max(1, round(seconds))}s", "--latency"]
-    before, began = stack.cpu(), time.perf_counter()
+    before, began = _clocks(stack), time.perf_counter()
     own = _children_cpu()
     finished = subprocess.run(
         [*command, f"http://127.0.0.1:{stack.port}/"],
@@ -189,8 +191,12 @@ def _wrk_seconds(text: str) -> float:
     return float(number) * units[text[len(number) :]]
 
 
+def _clocks(stack: Stack) -> dict[str, float]:
+    return {**stack.cpu(), _MACHINE: machine_seconds()}
+
+
 def _used(stack: Stack, before: dict[str, float]) -> dict[str, float]:
-    return {role: used - before[role] for role, used in stack.cpu().items()}
+    return {role: used - before[role] for role, used in _clocks(stack).items()}
 
 
 def _children_cpu() -> float:

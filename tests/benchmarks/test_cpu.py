@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 
-from benchmarks.cpu import cpu_seconds, memory_bytes, ticks, tree
+from benchmarks.cpu import busy_ticks, cpu_seconds, memory_bytes, ticks, tree
 
 
 def test_ticks_are_found_behind_any_name():
     assert ticks("42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 300 21 5 5 20 0 1 0 100") == (300, 21)
+
+
+def test_waiting_is_not_being_busy():
+    assert busy_ticks("cpu  100 20 30 5000 600 7 8 90 0 0\ncpu0 1 2 3\n") == 165
 
 
 def test_a_child_is_counted_with_its_parent():

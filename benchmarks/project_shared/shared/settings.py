@@ -8,10 +8,11 @@ DEBUG = False
 SECRET_KEY = "only-for-measuring-on-the-loopback-interface"
 ALLOWED_HOSTS = ["127.0.0.1"]
 
-MIDDLEWARE = [
+_BASIC = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
 ]
+MIDDLEWARE = [] if os.environ.get("BENCH_MIDDLEWARE") == "none" else _BASIC
 
 ROOT_URLCONF = "shared.urls"
 
