@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test bench lint types format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(VENV)/.demo ## Run the chat on http://localhost:8000/ (Ctrl-C stops it)
 test: $(VENV)/.dev ## Run every test, after installing what they need
 	@scripts/test-needs $(BIN)/python
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.demo ## Measure beside Channels 4; ARGS="--only echo" and more: benchmarks/README.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .
