@@ -41,10 +41,16 @@ UNAVAILABLE = {
 """Backends that cannot be used, and why."""
 
 IGNORED_OPTIONS = {
-    "asgi_ipc.IPCChannelLayer": {"prefix", "channel_memory", "group_memory"},
-    "asgi_ipc.core.IPCChannelLayer": {"prefix", "channel_memory", "group_memory"},
+    "asgi_ipc.IPCChannelLayer": {"channel_memory", "group_memory"},
+    "asgi_ipc.core.IPCChannelLayer": {"channel_memory", "group_memory"},
 }
 """Options of an old backend that mean nothing to the one in its place."""
+
+RENAMED_OPTIONS = {
+    "asgi_ipc.IPCChannelLayer": {"prefix": "name"},
+    "asgi_ipc.core.IPCChannelLayer": {"prefix": "name"},
+}
+"""Options of an old backend that have another name in the one in its place."""
 
 
 class InvalidChannelLayerError(LayerConfigurationError, ValueError):
@@ -87,6 +93,9 @@ def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any]
     given = dict(options or {})
     for name in IGNORED_OPTIONS.get(config["BACKEND"], ()):
         given.pop(name, None)
+    for name, new in RENAMED_OPTIONS.get(config["BACKEND"], {}).items():
+        if name in given:
+            given[new] = given.pop(name)
     known = _options(backend)
     unknown = sorted(set(given) - known) if known else []
     if unknown:

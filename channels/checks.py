@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.installation import check_installation
+from routing import Router, RoutingError
 
 from .backends import ALIASES, REDIS, InvalidChannelLayerError
 from .layers import channel_layers
+from .session_stores import uses_connections
 
 TAG = "channels"
 
@@ -39,8 +44,6 @@ def check_layers(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_routings(**kwargs: Any) -> list[CheckMessage]:
     """ROUTING: every route can work."""
-    from routing import Router, RoutingError
-
     found: list[CheckMessage] = []
     for alias, config in _entries():
         if "ROUTING" not in config:
@@ -55,10 +58,6 @@ def check_routings(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_session_store(**kwargs: Any) -> list[CheckMessage]:
     """CHANNEL_SESSION_STORE has a value that exists."""
-    from django.core.exceptions import ImproperlyConfigured
-
-    from .session_stores import uses_connections
-
     try:
         uses_connections()
     except ImproperlyConfigured as error:
@@ -67,23 +66,13 @@ def check_session_store(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def check_beside(**kwargs: Any) -> list[CheckMessage]:
-    """The distributions whose import names this one provides are not installed too."""
-    found: list[CheckMessage] = []
-    for name in ("channels", "daphne"):
-        try:
-            version = distribution(name).version
-        except PackageNotFoundError:
-            continue
-        found.append(
-            Warning(
-                f"the distribution {name} {version} is installed beside this one, which provides the same import name; "
-                "which of the two is imported is a matter of luck.",
-                hint=f"pip uninstall {name}, then install millrace again.",
-                id="channels.W002",
-            )
-        )
-    return found
+def check_imports(**kwargs: Any) -> list[CheckMessage]:
+    """The packages that get imported are this distribution's own."""
+    try:
+        check_installation()
+    except LayerConfigurationError as error:
+        return [Error(str(error), id="channels.E004")]
+    return []
 
 
 def _entries() -> Iterable[tuple[str, Any]]:

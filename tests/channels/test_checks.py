@@ -1,0 +1,72 @@
+"""`channels.checks`: what ``manage.py check`` finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.memory import MemoryChannelLayer
+from channels import checks
+
+MEMORY = "channel_layer.memory.MemoryChannelLayer"
+
+
+def found(**setting: Any) -> list[str]:
+    with override_settings(CHANNEL_LAYERS={"default": {"ROUTING": [], **setting}}):
+        return [f"{message.id} {message.msg}" for message in run_checks(tags=[checks.TAG])]
+
+
+def test_a_project_in_order_has_no_complaints() -> None:
+    assert run_checks(tags=[checks.TAG]) == []
+
+
+def test_a_layer_that_cannot_be_made() -> None:
+    assert found(BACKEND="nowhere.Layer") == [
+        "channels.E001 CHANNEL_LAYERS['default']: BACKEND 'nowhere.Layer' cannot be imported: No module named 'nowhere'"
+    ]
+
+
+def test_a_route_that_cannot_work() -> None:
+    [text] = found(BACKEND=MEMORY, ROUTING={"a": "nowhere.consumer"})
+    assert text.startswith("channels.E002 CHANNEL_LAYERS['default']: ROUTING does not work. route('a',")
+
+
+def test_an_unknown_session_store() -> None:
+    with override_settings(CHANNEL_SESSION_STORE="disk"):
+        assert [message.id for message in run_checks(tags=[checks.TAG])] == ["channels.E003"]
+
+
+def test_a_package_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden() -> None:
+        raise LayerConfigurationError("/project/routing.py hides the package 'routing'")
+
+    monkeypatch.setattr(checks, "check_installation", hidden)
+    assert found(BACKEND=MEMORY) == ["channels.E004 /project/routing.py hides the package 'routing'"]
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["redis://localhost:6379/0"],
+        ["redis://127.0.0.1/0"],
+        [("::1", 6379)],
+        ["redis://:secret@redis.example:6379/0"],
+        ["unix:///run/redis.sock"],
+        [{"host": "redis.example", "password": "secret"}],
+        [],
+    ],
+)
+def test_redis_at_home_or_with_a_password_is_fine(hosts: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.channel_layers, "make_backend", lambda alias: MemoryChannelLayer())
+    assert found(BACKEND="asgi_redis.RedisChannelLayer", CONFIG={"hosts": hosts}) == []
+
+
+@pytest.mark.parametrize("hosts", [["redis://redis.example:6379/0"], [("10.0.0.5", 6379)], [{"host": "10.0.0.5"}]])
+def test_redis_in_the_open_without_a_password_is_warned_of(hosts: list[Any]) -> None:
+    [text] = found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG={"hosts": hosts})
+    assert text.startswith("channels.W001 CHANNEL_LAYERS['default']: Redis at ")
+    assert "without a password" in text

@@ -1,0 +1,70 @@
+"""`channels.log`."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from channels import log
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """The loggers as they are before anybody has configured them."""
+    loggers = [logging.getLogger(name) for name in log.LOGGERS]
+    before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+        logger.handlers[:] = []
+        logger.propagate = False  # pytest listens at the root
+    try:
+        yield
+    finally:
+        for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
+
+
+@pytest.mark.parametrize(("verbosity", "shown"), [(0, ["W"]), (1, ["W", "I"]), (2, ["W", "I", "D"])])
+def test_verbosity_chooses_what_is_shown(verbosity: int, shown: list[str]) -> None:
+    stream = io.StringIO()
+    with fresh():
+        log.set_up(verbosity, stream)
+        logger = logging.getLogger("workers.worker")
+        logger.warning("W")
+        logger.info("I")
+        logger.debug("D")
+    assert [line[-1] for line in stream.getvalue().splitlines()] == shown
+
+
+def test_what_a_project_has_configured_stays() -> None:
+    mine, logger = logging.NullHandler(), logging.getLogger("channels")
+    with fresh():
+        logger.addHandler(mine)
+        logger.setLevel(logging.ERROR)
+        log.set_up(2)
+        assert (logger.handlers, logger.level) == ([mine], logging.ERROR)
+
+
+def test_setting_up_twice_shows_lines_once() -> None:
+    stream = io.StringIO()
+    with fresh():
+        log.set_up(1, stream)
+        log.set_up(1, stream)
+        logging.getLogger("channels").info("once")
+    assert stream.getvalue().count("once") == 1
+
+
+def test_a_message_line_can_be_read() -> None:
+    line = log.message_line("websocket.receive", "/chat/", 0.0042, "ok")
+    assert line.split() == ["websocket.receive", "/chat/", "4.2", "ms", "ok"]
+
+
+def test_text_from_outside_cannot_break_a_line() -> None:
+    assert log.printable("a\r\nINFO forged\x1b[31m") == "a\\r\\nINFO forged\\x1b[31m"
+    assert log.printable("x" * 300) == "x" * 199 + "…"
