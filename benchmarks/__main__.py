@@ -24,8 +24,8 @@ WARM_UP_SECONDS = 1.5
 def main(arguments: list[str] | None = None) -> int:
     """Set up, measure, report; returns the exit status."""
     options = _parser().parse_args(arguments)
-    peers = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers.split(",")]
-    works = [work for work in WORKS if work.kind in options.only.split(",")]
+    peers = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers]
+    works = [work for work in WORKS if work.kind in options.only]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the servers are stopped
     allow_many_files()
     if wrk() is None and any(work.kind == "http" for work in works):
@@ -58,20 +58,30 @@ def _parser() -> argparse.ArgumentParser:
         help=f"some of {', '.join(PEERS)} (default: %(default)s)",
     )
     parser.add_argument("--layer", choices=["redis", "sqlite"], default="redis", help="Millrace's channel layer")
+    parser.add_argument("--bare", action="store_true", help="no Django middleware, on either side")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="measured rounds after the warm-up (default: %(default)s)"
+        "--rounds", type=_at_least_one, default=3, help="measured rounds after the warm-up (default: %(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=_at_least_one, default=3, help="length of a round, whole seconds (default: %(default)s)"
+    )
     parser.add_argument("--name", default="run", help="of the files in results/; empty writes none")
     return parser
 
 
-def _some_of(allowed: list[str]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        unknown = [name for name in text.split(",") if name not in allowed]
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _some_of(allowed: list[str]) -> Callable[[str], list[str]]:
+    def check(text: str) -> list[str]:
+        chosen_names = list(dict.fromkeys(text.split(",")))
+        unknown = [name for name in chosen_names if name not in allowed]
         if unknown:
             raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; choose among {', '.join(allowed)}")
-        return text
+        return chosen_names
 
     return check
 

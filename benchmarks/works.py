@@ -158,13 +158,11 @@ def _with_wrk(stack: Stack, program: str, work: Work, seconds: float) -> Sample:
     command = [program, "-t1", f"-c{work.sockets}", f"-d{max(1, round(seconds))}s", "--latency"]
     before, began = _clocks(stack), time.perf_counter()
     own = _children_cpu()
-    finished = subprocess.run(
-        [*command, f"http://127.0.0.1:{stack.port}/"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + _ROUND_MARGIN,
-    )
+    command.append(f"http://127.0.0.1:{stack.port}/")
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + _ROUND_MARGIN)
+    except subprocess.TimeoutExpired as error:
+        raise RoundError(f"wrk did not end in {error.timeout:.0f} s") from error
     cpu = _used(stack, before)
     cpu["client"] = _children_cpu() - own
     if finished.returncode:
