@@ -155,7 +155,9 @@ class Message:
 
     def copy(self) -> Message:
         """A message with a shallow copy of the content."""
-        return Message(self.content.copy(), self.channel.name, self.channel_layer, self.headers)
+        twin = Message(self.content.copy(), self.channel.name, self.channel_layer, self.headers)
+        twin.state = self.state
+        return twin
 
     def __repr__(self) -> str:
         return f"<Message on {self.channel.name}: {sorted(self.content)}>"

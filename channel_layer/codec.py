@@ -109,7 +109,7 @@ def _check_content(content: dict[Any, Any]) -> None:
                     if type(key) is not str:
                         raise BadFrame("a key is no text")
                 box = box.values()
-            inner += [item for item in box if type(item) in _BOXES]
+            inner += [item for item in box if item and type(item) in _BOXES]
         if not inner:
             return
         level = inner

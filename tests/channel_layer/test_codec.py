@@ -1,0 +1,171 @@
+"""Frames, and bytes that are none."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channel_layer import codec
+from channel_layer.codec import BadFrame
+from channel_layer.exceptions import InvalidMessage
+
+LIMIT = 1_310_720 + 65_536
+
+scalars = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.binary() | st.text()
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+def frame(content: Any, headers: Any = None, kind: Any = codec.DIRECT, address: Any = "") -> bytes:
+    return bytes(msgpack.packb([kind, address, content, headers]))
+
+
+def deep(levels: int, innermost: bytes = b"\xc0") -> bytes:
+    """A frame whose message is ``levels`` lists inside a dict, built without recursion."""
+    return b"\x94\x00\xa0\x81\xa1k" + b"\x91" * levels + innermost + b"\xc0"
+
+
+HOSTILE: dict[str, bytes] = {
+    "empty": b"",
+    "the byte msgpack never uses": b"\xc1",
+    "that byte inside a message": b"\x94\x00\xa0\x81\xa1k\xc1\xc0",
+    "2,000 levels deep": deep(2000),
+    "one level too deep": deep(codec.MAX_DEPTH + 1),
+    "200,000 levels deep": deep(200_000),
+    "deep dicts": b"\x94\x00\xa0" + b"\x81\xa1k" * 500 + b"\xc0\xc0",
+    "an array that claims 4 G elements": b"\xdd\xff\xff\xff\xff",
+    "a message that claims 4 G keys": b"\x94\x00\xa0\xdf\xff\xff\xff\xff",
+    "bytes that claim 4 GiB": b"\x94\x00\xa0\x81\xa1k\xc6\xff\xff\xff\xff",
+    "text that claims 4 GiB": b"\x94\x00\xdb\xff\xff\xff\xff",
+    "integer keys": frame({1: "x"}),
+    "byte keys": frame({b"k": "x"}),
+    "nested byte keys": frame({"k": [{"l": {b"m": 1}}]}),
+    "a timestamp": frame({"k": msgpack.Timestamp(1)}),
+    "an extension": frame({"k": msgpack.ExtType(42, b"x")}),
+    "an extension as key": b"\x94\x00\xa0\x81\xd4\x01\x00\x01\xc0",
+    "trailing bytes": frame({"k": 1}) + b"\x00",
+    "two frames": frame({"k": 1}) * 2,
+    "cut off": frame({"k": "some text"})[:-3],
+    "text that is no UTF-8": b"\x94\x00\xa0\x81\xa1k\xa1\xff\xc0",
+    "no array": msgpack.packb({"k": 1}),
+    "a number": b"\x01",
+    "an array of three": msgpack.packb([0, "", {}]),
+    "an array of five": msgpack.packb([0, "", {}, None, None]),
+    "a message that is a list": frame([1]),
+    "a message that is text": frame("text"),
+    "a message that is nil": frame(None),
+    "headers that are a list": frame({}, headers=[1]),
+    "an address that is bytes": frame({}, address=b"x"),
+    "an address that is nil": frame({}, address=None),
+    "an unknown kind": frame({}, kind=9),
+    "a negative kind": frame({}, kind=-1),
+    "a kind that is text": frame({}, kind="0"),
+    "a kind that is a list": frame({}, kind=[]),
+    "a member that is no text": frame(7, kind=codec.JOIN, address="group"),
+    "a member that is a dict": frame({}, kind=codec.LEAVE, address="group"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bytes_are_a_bad_frame_and_nothing_else(name: str) -> None:
+    with pytest.raises(BadFrame):
+        codec.unpack_frame(HOSTILE[name], LIMIT)
+
+
+def test_a_frame_over_the_limit_is_not_even_decoded() -> None:
+    data = frame({"k": b"x" * 100})
+    assert codec.unpack_frame(data, len(data))[2] == {"k": b"x" * 100}
+    with pytest.raises(BadFrame, match=f"{len(data)} bytes, the limit is {len(data) - 1}"):
+        codec.unpack_frame(data, len(data) - 1)
+
+
+def test_a_mebibyte_of_empty_dicts_takes_no_more_than_80_mebibytes() -> None:
+    count = 1_048_576
+    data = b"\x94\x00\xa0\x81\xa1k\xdd" + count.to_bytes(4, "big") + b"\x80" * count + b"\xc0"
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        codec.unpack_frame(data, LIMIT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - before <= 80 * 2**20
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
+    try:
+        kind, address, content, _ = codec.unpack_frame(data, LIMIT)
+    except BadFrame:
+        return
+    assert kind in (codec.DIRECT, codec.GROUP, codec.JOIN, codec.LEAVE)
+    assert isinstance(address, str)
+    assert isinstance(content, (dict, str))
+
+
+@given(st.dictionaries(st.text(), values), st.none() | st.dictionaries(st.text(), values), st.text())
+def test_what_is_packed_comes_out_the_same(message: dict[str, Any], headers: dict[str, Any] | None, to: str) -> None:
+    packed = codec.frame(codec.GROUP, to, codec.pack_body(message), headers)
+    assert codec.unpack_frame(packed, LIMIT) == [codec.GROUP, to, message, headers]
+
+
+def test_not_a_number_and_infinity_pass() -> None:
+    content = {"nan": math.nan, "inf": -math.inf}
+    out = codec.unpack_frame(codec.frame(codec.DIRECT, "", codec.pack_body(content)), LIMIT)[2]
+    assert math.isnan(out["nan"])
+    assert out["inf"] == -math.inf
+
+
+def test_as_deep_as_allowed_passes_both_ways() -> None:
+    value: Any = None
+    for _ in range(codec.MAX_DEPTH):
+        value = [value]
+    packed = codec.frame(codec.DIRECT, "", codec.pack_body({"k": value}))
+    assert packed == deep(codec.MAX_DEPTH)
+    assert codec.unpack_frame(packed, LIMIT)[2] == {"k": value}
+    with pytest.raises(InvalidMessage, match="deeper than 64 levels"):
+        codec.pack_body({"k": [value]})
+
+
+def test_text_and_numbers_of_derived_types_pass_as_what_they_derive_from() -> None:
+    class Safe(str):
+        pass
+
+    class Count(int):
+        pass
+
+    packed = codec.frame(codec.DIRECT, "", codec.pack_body({"a": Safe("x"), "b": [Count(3)], "c": bytearray(b"y")}))
+    assert codec.unpack_frame(packed, LIMIT)[2] == {"a": "x", "b": [3], "c": b"y"}
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({"a": {"b": [object()]}}, r"'a\.b\[0\]' is builtins\.object"),
+        ({"a": 2**64}, "'a' is an integer of more than 64 bits"),
+        ({"a": ["\ud800"]}, r"'a\[0\]' is text that is no valid Unicode"),
+        ({"a": {"\ud800": 1}}, "is text that is no valid Unicode"),
+        ({1: "x"}, "key 1 is int; keys are text"),
+        ({"a": {b"k": 1}}, "key b'k' in 'a' is bytes; keys are text"),
+        ({"a": [{"b": {3: 1}}]}, r"key 3 in 'a\[\].b' is int"),
+        ({"a": msgpack.ExtType(1, b"")}, "'a' is msgpack.ExtType"),
+        ({"a": [msgpack.Timestamp(1)]}, r"'a\[\]' is msgpack.Timestamp"),
+        ([], "a message is a dict, not list"),
+    ],
+)
+def test_what_cannot_be_packed_is_named_with_its_place(message: Any, complaint: str) -> None:
+    with pytest.raises(InvalidMessage, match=complaint):
+        codec.pack_body(message, "target")
+
+
+def test_memberships_pass() -> None:
+    for kind, seconds in ((codec.JOIN, 60), (codec.LEAVE, None)):
+        packed = codec.membership_frame(kind, "group", "local", seconds)
+        assert codec.unpack_frame(packed, LIMIT) == [kind, "group", "local", seconds]

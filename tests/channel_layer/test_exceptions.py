@@ -1,0 +1,62 @@
+"""The texts people read when something is wrong."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from channel_layer import exceptions
+from channel_layer.exceptions import (
+    ChannelFull,
+    ChannelLayerError,
+    InvalidMessage,
+    InvalidName,
+    LayerConfigurationError,
+    LayerUnavailable,
+    MessageTooLarge,
+)
+
+TEXTS = [
+    (
+        MessageTooLarge("room", 2000, 1000),
+        "message for 'room' is too large: 2000 bytes encoded, the limit is 1000. "
+        "Send it in parts, or send a reference to where it is stored.",
+    ),
+    (InvalidName("channel", "a b", "use letters"), "invalid channel name 'a b': use letters"),
+    (InvalidMessage("room", "it is odd"), "cannot send the message for 'room': it is odd"),
+    (InvalidMessage(None, "it is odd"), "cannot send the message: it is odd"),
+    (LayerUnavailable("redis://h:1", "refused"), "channel layer at redis://h:1 is unavailable: refused"),
+    (LayerConfigurationError("capacity must be set"), "capacity must be set"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), TEXTS, ids=lambda value: type(value).__name__)
+def test_the_text_says_what_is_wrong(error: ChannelLayerError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_a_full_channel_is_named_with_what_to_do() -> None:
+    text = str(ChannelFull("room"))
+    assert text.startswith("channel 'room' is full")
+    assert "channel_capacity" in text
+    assert str(ChannelFull()).startswith("the channel is full")
+
+
+@pytest.mark.parametrize("error", [error for error, _ in TEXTS] + [ChannelFull("room")], ids=lambda e: type(e).__name__)
+def test_an_error_survives_being_copied_and_pickled(error: ChannelLayerError) -> None:
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+
+
+def test_there_is_one_tree() -> None:
+    every = [thing for thing in vars(exceptions).values() if isinstance(thing, type)]
+    assert len(every) >= 7
+    assert all(issubclass(thing, ChannelLayerError) for thing in every)
+
+
+def test_bad_names_and_messages_are_type_errors_as_the_specification_says() -> None:
+    assert issubclass(InvalidName, TypeError)
+    assert issubclass(InvalidMessage, TypeError)

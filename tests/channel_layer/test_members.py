@@ -1,0 +1,110 @@
+"""The index of a process's own members."""
+
+from __future__ import annotations
+
+import pytest
+
+from channel_layer.members import MembershipIndex
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def index(clock: Clock) -> MembershipIndex:
+    return MembershipIndex(clock)
+
+
+def test_members_are_kept_per_reader_and_group(index: MembershipIndex) -> None:
+    index.join("one!", "group", "a", 60)
+    index.join("one!", "group", "b", 60)
+    index.join("one!", "another", "c", 60)
+    index.join("other!", "group", "d", 60)
+    assert sorted(index.members("one!", "group")) == ["a", "b"]
+    assert index.members("one!", "another") == ("c",)
+    assert index.members("other!", "group") == ("d",)
+    assert index.members("other!", "another") == ()
+    assert index.members("unknown!", "group") == ()
+
+
+def test_who_left_is_gone(index: MembershipIndex) -> None:
+    index.join("one!", "group", "a", 60)
+    index.leave("one!", "group", "a")
+    index.leave("one!", "group", "a")
+    index.leave("unknown!", "group", "a")
+    assert index.members("one!", "group") == ()
+    assert not index.knows("one!", "group")
+    assert index.is_empty("one!", "group")
+
+
+def test_a_snapshot_does_not_change_afterwards(index: MembershipIndex) -> None:
+    index.join("one!", "group", "a", 60)
+    before = index.members("one!", "group")
+    index.join("one!", "group", "b", 60)
+    index.leave("one!", "group", "a")
+    assert before == ("a",)
+    assert index.members("one!", "group") == ("b",)
+
+
+def test_a_snapshot_is_shared_until_something_changes(index: MembershipIndex) -> None:
+    index.join("one!", "group", "a", 60)
+    assert index.members("one!", "group") is index.members("one!", "group")
+
+
+def test_a_membership_ends_in_time_unless_renewed(index: MembershipIndex, clock: Clock) -> None:
+    index.join("one!", "group", "a", 10)
+    index.join("one!", "group", "b", 10)
+    assert len(index.members("one!", "group")) == 2
+    clock.now += 9
+    index.join("one!", "group", "b", 10)
+    clock.now += 1
+    assert index.members("one!", "group") == ("b",)
+    clock.now += 9
+    assert index.members("one!", "group") == ()
+
+
+def test_forgetting_removes_a_local_part_everywhere_and_says_where_it_was(index: MembershipIndex) -> None:
+    for group in ("x", "y"):
+        index.join("one!", group, "a", 60)
+        index.join("one!", group, "b", 60)
+        index.join("other!", group, "a", 60)
+    assert index.forget("one!", "a") == ["x", "y"]
+    assert index.forget("one!", "a") == []
+    assert index.members("one!", "x") == ("b",)
+    assert index.members("other!", "x") == ("a",)
+
+
+def test_memberships_tell_what_can_be_put_back(index: MembershipIndex, clock: Clock) -> None:
+    index.join("one!", "group", "a", 60)
+    index.join("one!", "group", "gone", 5)
+    index.join("other!", "group", "b", 60)
+    clock.now += 10
+    assert list(index.memberships("one!")) == [("group", "a", 50.0)]
+    assert sorted(index.readers()) == ["one!", "other!"]
+
+
+def test_nothing_is_left_behind_when_everybody_has_gone(index: MembershipIndex) -> None:
+    for n in range(100):
+        index.join("one!", f"group.{n}", f"local.{n}", 60)
+        index.members("one!", f"group.{n}")
+        index.forget("one!", f"local.{n}")
+    assert index.readers() == []
+    assert not index._joined
+    assert not index._snapshots
+
+
+def test_clear_forgets_everything(index: MembershipIndex) -> None:
+    index.join("one!", "group", "a", 60)
+    index.members("one!", "group")
+    index.clear()
+    assert index.members("one!", "group") == ()
+    assert index.forget("one!", "a") == []
