@@ -83,4 +83,8 @@ class Application:
 def _cleaned(scope: Scope) -> Scope:
     cleaned = dict(scope)
     cleaned["headers"] = clean_headers(scope["headers"])
+    for end in ("client", "server"):
+        if scope.get(end):
+            host, port = scope[end]
+            cleaned[end] = (host, None if port is None else int(port))  # some servers give the port as text
     return cleaned

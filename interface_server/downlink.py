@@ -87,7 +87,10 @@ class Downlink:
     async def _dispatch(self, deliveries: list[Delivery]) -> None:
         start = len(self._name)
         receivers = self._receivers
+        trace = logger.isEnabledFor(logging.DEBUG)
         for delivery in deliveries:
+            if trace:
+                logger.debug("%r", delivery)
             if delivery.members is not None:
                 await self._to_group(delivery)
                 continue

@@ -175,11 +175,6 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self._current.keep_alive = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether a response is owed."""
-        return self._current is not None
-
     # -- parser callbacks ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -369,6 +364,7 @@ class HttpProtocol(asyncio.Protocol):
             if began:
                 self._transport.abort()
                 return
+        self._waiting.clear()
         self._transport.write(short_response(status, self._options.retry_after if status == 503 else None))
         self._linger()
 

@@ -194,8 +194,7 @@ class WebSocketConnection:
         options = self._gateway.options
         if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
             logger.warning("no consumer accepted the WebSocket %s in time", printable(self._path))
-            self._socket.reject(503)
-            self._end(ABNORMAL)
+            self._deny(503)
         elif now >= self._end_of_life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")
         if not self._turn_open and not self._unsent:
@@ -225,8 +224,7 @@ class WebSocketConnection:
     def stop(self) -> None:
         """The server is about to end."""
         if self.phase is Phase.HANDSHAKE:
-            self._socket.reject(503)
-            self._end(ABNORMAL)
+            self._deny(503)
         self.close(SERVICE_RESTART, "service restart")
 
     def release(self) -> None:
@@ -246,9 +244,7 @@ class WebSocketConnection:
             self._note("WSCONNECT")
             return True
         if reply.accept is False or reply.close is not None:
-            self._note("WSREJECT", 403)
-            self._socket.reject(403)
-            self._end(ABNORMAL)
+            self._deny(403)
         return False
 
     def _subprotocol(self, chosen: str | None) -> str | None:
@@ -266,9 +262,16 @@ class WebSocketConnection:
         self._socket.reject(status)
         self._gateway.connections.pop(self._local, None)
 
+    def _deny(self, status: int) -> None:
+        """End a handshake that consumers know of."""
+        self._note("WSREJECT", status)
+        self._socket.reject(status)
+        self._end(ABNORMAL)
+
     def _end(self, code: int) -> None:
+        if self.phase is Phase.OPEN:
+            self._note("WSDISCONNECT", code)
         self.phase = Phase.CLOSED
-        self._note("WSDISCONNECT", code)
         self._inbox.append(code)
         if len(self._inbox) == 1:
             self._go_on()

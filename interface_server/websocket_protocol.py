@@ -59,6 +59,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._is_text = False
         self._paused = False
+        self._deaf = False
         self._backlog = b""
         self._closing_at = 0.0
         self._ping: bytes | None = None
@@ -159,6 +160,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         frames = self._frames
+        if self._deaf:
+            return
         if frames is None:
             self._backlog += data  # a client that does not wait for the end of the handshake
             if len(self._backlog) > SLICE:
@@ -169,13 +172,15 @@ class WebSocketProtocol(asyncio.Protocol):
             frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
             for frame in frames.events_received():
                 self._take(frame)
-            if frames.parser_exc is not None or self._transport.is_closing():
+            if frames.parser_exc is not None or self._deaf or self._transport.is_closing():
                 break
         self._flush()
+        if self._deaf:
+            return
         if frames.parser_exc is not None:
             code = frames.close_sent.code if frames.close_sent is not None else ABNORMAL
             self._lose(int(code))
-            self._hang_up()
+            self._linger()
         elif self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
             self._connection.overflow()
 
@@ -206,6 +211,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._ping is not None:
             if options.ping_timeout and now - self._pinged_at >= options.ping_timeout and not self._paused:
                 self._fail(_INTERNAL_ERROR, "ping timeout")
+                self._hang_up()
                 if self._transport.get_write_buffer_size():
                     self._transport.abort()
         elif now - self._pinged_at >= options.ping_interval:
@@ -220,11 +226,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self._connection.stop()
         else:
             self._hang_up()
-
-    @property
-    def busy(self) -> bool:
-        """Whether the closing handshake is still to come."""
-        return not self._transport.is_closing()
 
     # -- frames ----------------------------------------------------------------------------------
 
@@ -275,7 +276,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._frames.fail(code, reason)
             self._flush()
         self._lose(code)
-        self._hang_up()
+        self._linger()
 
     def _check_progress(self, now: float) -> None:
         waiting = self._transport.get_write_buffer_size()
@@ -299,6 +300,18 @@ class WebSocketProtocol(asyncio.Protocol):
         self._written += len(data)
         if not self._transport.is_closing():
             self._transport.write(data)
+
+    def _linger(self) -> None:
+        """Let a client that is still sending read why it is closed; an open socket with unread data resets."""
+        self._deaf = True
+        self._closing_at = self._gateway.now + self._options.close_timeout
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _hang_up(self) -> None:
         """Close the transport once it has sent what waits, or after the close timeout."""

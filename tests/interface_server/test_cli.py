@@ -117,6 +117,16 @@ def test_a_control_character_cannot_break_a_log_line(project: Path) -> None:
         assert r"/a\x0a127.0.0.1 - -\x22" in output
 
 
+def test_verbosity_2_shows_each_message(project: Path) -> None:
+    with daphne(project, "project:layer", "-v2") as (process, port):
+        ask(port, "/shown")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=40)
+        assert "GET /shown" in errors
+        assert "to http.request" in errors
+        assert "['content', 'status']" in errors
+
+
 def test_the_access_log_may_be_a_file(project: Path) -> None:
     with daphne(project, "project:layer", "--access-log", "access.log") as (process, port):
         ask(port)

@@ -1,0 +1,58 @@
+"""WebSockets on a server that is not ours."""
+
+from __future__ import annotations
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from channel_layer.delivery import Delivery
+from tests.interface_server.helpers import Workers, silent
+from tests.interface_server.hosted import hosted
+
+
+def test_websocket_messages_come_back_in_order() -> None:
+    with hosted() as host, connect(host.url()) as client:
+        for number in range(50):
+            client.send(str(number))
+        assert [client.recv(timeout=20) for _ in range(50)] == [str(number) for number in range(50)]
+        client.send(b"\xff")
+        assert client.recv(timeout=20) == b"\xff"
+
+
+def test_a_websocket_is_closed_from_either_side_and_told_once() -> None:
+    def bye(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"close": 4001})
+
+    with hosted({"websocket.receive": bye}) as host:
+        with connect(host.url()) as client:
+            client.send("x")
+            with pytest.raises(ConnectionClosed) as caught:
+                client.recv(timeout=20)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 4001
+        with connect(host.url()) as client:
+            client.close(4002)
+        codes = sorted(item.message["code"] for item in host.workers.wait_for("websocket.disconnect", 2))
+        assert codes == [4001, 4002]
+
+
+@pytest.mark.parametrize(("consumer", "status"), [("deny", 403), ("silent", 503)])
+def test_a_refused_handshake_has_its_status(consumer: str, status: int) -> None:
+    def deny(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"accept": False})
+
+    consumers = {"websocket.connect": deny if consumer == "deny" else silent}
+    with hosted(consumers, accept_timeout=0.3) as host:
+        with pytest.raises(InvalidStatus) as caught, connect(host.url()):
+            pass
+        assert caught.value.response.status_code == status
+
+
+def test_a_message_over_the_limit_is_1009() -> None:
+    with hosted(websocket_max_message=1000) as host, connect(host.url()) as client:
+        client.send("é" * 501)
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(timeout=20)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1009
