@@ -11,14 +11,17 @@ class Headers(TypedDict, total=False):
 
     On the way to a worker ``turn`` says that the sender waits until this message was dealt with, and
     ``state`` is what the sender keeps for its reply channel. The worker answers on the reply channel
-    with the same ``turn`` (it is over) and with ``state`` if it changed. ``tries`` counts how often
-    a consumer asked for the message to be delivered later. ``flow`` names a single-reader channel on
+    with the same ``turn`` (it is over), with ``state`` if it changed (empty if it was taken away), and
+    with ``failed`` set if the consumer raised or the message was dropped after too many tries:
+    what it was to send will not come. ``tries`` counts how often a consumer asked for the message to
+    be delivered later. ``flow`` names a single-reader channel on
     which the sender of a request reports ``{"written": bytes of the response so far}`` and at last
     ``{"closed": True}``, so that whoever produces a long response can keep pace with its client.
     """
 
     turn: int
     state: bytes
+    failed: bool
     tries: int
     flow: str
 

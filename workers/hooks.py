@@ -50,16 +50,17 @@ class Hooks:
     def before(self, message: Any) -> None:
         """See `Hook.before`."""
         for hook in self._hooks:
-            _call(hook.before, message)
+            _call(hook.before, message, catch=BaseException)
 
     def after(self, message: Any, error: BaseException | None) -> None:
         """See `Hook.after`."""
         for hook in self._reversed:
-            _call(hook.after, message, error)
+            _call(hook.after, message, error, catch=BaseException)
 
 
-def _call(method: Any, *args: Any) -> None:
+def _call(method: Any, *args: Any, catch: type[BaseException] = Exception) -> None:
+    """Call a hook. In a thread of consumers nothing it raises may pass, not even SystemExit."""
     try:
         method(*args)
-    except Exception:
+    except catch:
         logger.exception("hook %s failed; going on without it", getattr(method, "__qualname__", method))

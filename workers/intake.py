@@ -1,11 +1,14 @@
 """Getting messages to the threads of a worker, each at the right moment.
 
-One thread at a time fetches; the others stand by. A fetch may bring several messages when consumers
-are fast (`Pace` decides), and the thread that fetched runs them one after the other: handing fast
-messages from thread to thread would cost more than running them. But nothing may wait behind a slow
-consumer, so one of those standing by keeps watch: if a consumer has not come back within
+One thread at a time fetches; the others stand by. When consumers are fast, a fetch may bring several
+messages (`Pace` decides), and the thread that fetched runs them one after the other: handing fast
+messages from thread to thread would cost more than running them. When consumers are slow, the
+thread that fetched calls the next one in before it runs its message. And since a fast consumer may
+be slow for once, one of those standing by keeps watch: if a consumer has not come back within
 `WATCH_SECONDS`, it takes over the next message, or the fetching. When all threads are busy, messages
 that nobody has begun go back to the front of their channel, for other workers.
+
+A thread sends what finished consumers left to send before it waits for anything.
 """
 
 from __future__ import annotations
@@ -13,14 +16,13 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class Pace:
 
     TARGET_SECONDS = 0.004
     MOST = 64
+    SLOW_SECONDS = 0.0005
+    """From this duration on, waking another thread is cheap compared with what it can do meanwhile."""
 
     def __init__(self) -> None:
         self._seconds = self.TARGET_SECONDS
@@ -61,6 +65,11 @@ class Pace:
         """Messages to fetch at once."""
         return max(1, min(self.MOST, int(self.TARGET_SECONDS / (self._seconds + 1e-9))))
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether several threads get more done than one."""
+        return self._seconds >= self.SLOW_SECONDS
+
 
 class Intake:
     """Hands out messages to the threads that call `next`.
@@ -68,46 +77,49 @@ class Intake:
     Args:
         layer: where messages come from.
         channels: what to listen on.
-        before_fetch: called by a thread before it waits for new messages, and by the watch when it
-            steps in: the moment to send what finished consumers have left to send.
+        before_wait: called by a thread before it waits for anything, and by one that steps in for a
+            slow one: the moment to send what finished consumers have left to send. Must not raise.
     """
 
-    def __init__(self, layer: Any, channels: list[str], before_fetch: Callable[[], None]) -> None:
+    def __init__(self, layer: Any, channels: list[str], before_wait: Callable[[], None]) -> None:
         self.pace = Pace()
         self._layer = layer
         self._channels = channels
-        self._before_fetch = before_fetch
-        lock = threading.Lock()
-        self._sleepers = threading.Condition(lock)
-        self._watcher = threading.Condition(lock)
-        self._lock = lock
+        self._before_wait = before_wait
+        self._lock = threading.Lock()
+        self._sleepers = threading.Condition(self._lock)
+        self._watcher = threading.Condition(self._lock)
         self._ready: deque[Delivery] = deque()
         self._fetching = False
         self._watching = False
         self._watcher_asleep = False
+        self._called_in = False
         self._handed_out = 0
         self._stopping = threading.Event()
         self._failures = 0
 
     def next(self) -> Delivery | None:
-        """The next message to run; blocks until there is one. ``None``: the worker stops."""
-        while True:
-            delivery = None
+        """The next message to run; blocks until there is one. ``None``: the worker stops.
+
+        Raises:
+            LayerConfigurationError: the layer cannot be used; trying again is of no use.
+        """
+        with self._lock:
+            delivery = self._pop()
+        while delivery is None:
+            self._before_wait()
             with self._lock:
-                others_fetch = self._fetching and not self._ready
-                stepped_in = others_fetch and self._stand_by()
-                if self._ready:
-                    self._handed_out += 1
-                    delivery = self._ready.popleft()
-                elif self._stopping.is_set():
-                    return None
-                else:
-                    self._fetching = True
-            if delivery is None or stepped_in:
-                self._before_fetch()
-            if delivery is not None:
-                return delivery
-            self._fetch()
+                stepped_in = self._fetching and self._stand_by()
+                delivery = self._pop()
+                if delivery is None:
+                    if self._stopping.is_set():
+                        return None
+                    self._fetching, self._called_in = True, False
+            if delivery is None:
+                delivery = self._fetch()
+            elif stepped_in:
+                self._before_wait()
+        return delivery
 
     def stop(self) -> None:
         """Fetch no more; may be called again until all threads have ended.
@@ -121,38 +133,83 @@ class Intake:
         self._layer.interrupt()
 
     def put_back_stuck(self) -> None:
-        """Give messages back that nobody has begun. To be called when all threads are busy."""
+        """Give messages back that nobody has begun. To be called when all threads are busy.
+
+        What surely did not reach the layer stays here.
+        """
         with self._lock:
             stuck = list(self._ready)
             self._ready.clear()
-        for channel, group in groupby(stuck, key=lambda delivery: delivery.channel):
-            self._layer.put_back(channel, list(group))
+        for channel, deliveries in groupby(stuck, key=lambda delivery: delivery.channel):
+            self._put_back(channel, list(deliveries))
+
+    def _put_back(self, channel: str, deliveries: list[Delivery]) -> None:
+        try:
+            self._layer.put_back(channel, deliveries)
+        except LayerUnavailable as error:
+            if error.uncertain:
+                logger.error("%d messages of %s may be lost: %s", len(deliveries), channel, error)
+                return
+            with self._lock:
+                self._ready.extend(deliveries)
+        except Exception:
+            logger.exception("%d messages of %s could not be put back and are lost", len(deliveries), channel)
 
     def waiting(self) -> tuple[int, int]:
         """How many messages wait here, and a number that changes whenever one is handed out."""
         return len(self._ready), self._handed_out
 
-    def _fetch(self) -> None:
-        deliveries: list[Delivery] = []
-        pause = 0.0
+    def _pop(self) -> Delivery | None:
+        """Take one of the messages that are here, under the lock."""
+        if not self._ready:
+            return None
+        self._handed_out += 1
+        return self._ready.popleft()
+
+    def _fetch(self) -> Delivery | None:
+        """Receive messages and return the first of them."""
         try:
-            deliveries = self._layer.receive_many(self._channels, limit=self.pace.limit, timeout=FETCH_SECONDS)
-            if self._failures:
-                logger.warning("channel layer %s is back", self._layer.describe())
-            self._failures = 0
-        except LayerUnavailable as error:
-            if not self._failures:
-                logger.warning("%s; trying again until it is back", error)
-            self._failures += 1
-            pause = min(LONGEST_BACKOFF, 0.05 * 2**self._failures) * random.uniform(0.5, 1.0)
-        if pause:
-            self._stopping.wait(pause)
+            # Again, because a thread that stepped in did so while others had left something to send.
+            self._before_wait()
+            deliveries = self._receive()
+        except BaseException:
+            self._hand_over([], call=True)
+            raise
+        return self._hand_over(deliveries, call=bool(deliveries) and self.pace.is_slow)
+
+    def _hand_over(self, deliveries: list[Delivery], call: bool) -> Delivery | None:
+        """End the fetching: keep one message for this thread, and call another in or see that one watches."""
         with self._lock:
-            self._ready.extend(deliveries)
             self._fetching = False
-            if deliveries and self._watcher_asleep:
-                self._watcher_asleep = False
+            self._ready.extend(deliveries)
+            self._called_in = call
+            if call or (deliveries and self._watcher_asleep):
                 self._watcher.notify()
+            return self._pop()
+
+    def _receive(self) -> list[Delivery]:
+        try:
+            deliveries: list[Delivery] = self._layer.receive_many(
+                self._channels, limit=self.pace.limit, timeout=FETCH_SECONDS
+            )
+        except LayerConfigurationError:
+            raise
+        except Exception as error:
+            self._back_off(error)
+            return []
+        if self._failures:
+            logger.warning("channel layer %s is back", self._layer.describe())
+            self._failures = 0
+        return deliveries
+
+    def _back_off(self, error: Exception) -> None:
+        if not self._failures:
+            # What a layer does not raise on purpose is a fault in it, and wants a traceback.
+            unexpected = None if isinstance(error, LayerUnavailable) else error
+            logger.warning("%s; trying again until it is back", error, exc_info=unexpected)
+        self._failures += 1
+        pause = min(LONGEST_BACKOFF, 0.05 * 2 ** min(self._failures, 10))
+        self._stopping.wait(pause * random.uniform(0.5, 1.0))
 
     def _stand_by(self) -> bool:
         """Wait, under the lock, until this thread must step in for a slow one; False at the stop."""
@@ -164,24 +221,26 @@ class Intake:
         return False
 
     def _keep_watch(self) -> bool:
-        """Watch, under the lock, the thread that has the messages; True once it is stuck in a consumer."""
+        """Watch, under the lock, the thread that has the messages; True once this thread is needed."""
         self._watching = True
+        try:
+            self._await_need()
+        finally:
+            self._watching = self._watcher_asleep = False
+            self._sleepers.notify()
+        return not self._stopping.is_set()
+
+    def _await_need(self) -> None:
+        """Wait until this thread is called in, or the one that has the messages is stuck in a consumer."""
         quiet = 0
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or (self._called_in and not self._fetching)):
             before = self._handed_out
-            if quiet < WATCH_ROUNDS:
-                self._watcher.wait(WATCH_SECONDS)
-            else:
-                self._watcher_asleep = True
-                self._watcher.wait()
-                self._watcher_asleep = False
-                quiet = 0
-            if self._handed_out != before:
+            self._watcher_asleep = asleep = quiet >= WATCH_ROUNDS
+            self._watcher.wait(None if asleep else WATCH_SECONDS)
+            self._watcher_asleep = False
+            if asleep or self._handed_out != before:
                 quiet = 0
             elif self._fetching:
                 quiet += 1
             else:
-                break
-        self._watching = False
-        self._sleepers.notify()
-        return not self._stopping.is_set()
+                return

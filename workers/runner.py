@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import threading
+from collections.abc import Callable, Coroutine
+from types import MappingProxyType
 from typing import Any
 
 from channel_layer.channel import Message
 from channel_layer.codec import pack_body
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.names import check_channel
 from channel_layer.outbox import Outbox, collecting
 
 from .exceptions import ChannelSocketException, ConsumeLater
@@ -20,6 +24,16 @@ from .hooks import Hooks
 logger = logging.getLogger(__name__)
 
 _EMPTY = pack_body({})
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds before a message is put back the second time it is consumed later, doubling up to the most.
+
+The first time it goes back at once. What it waits for is most often something another worker is about
+to do, and ten tries without a pause would be over in a few milliseconds.
+"""
+
+SendLater = Callable[[float, Any, Outgoing], None]
+"""Sends a message to a layer after so many seconds; see `Sender.add_later`."""
 
 
 class Runner:
@@ -32,13 +46,15 @@ class Runner:
         router: gives the consumer of a message.
         hooks: run around each consumer.
         retries: how often a message may be consumed later.
+        send_later: how a message goes back to its channel after a pause.
     """
 
-    def __init__(self, layer: Any, router: Any, hooks: Hooks, retries: int = 10) -> None:
+    def __init__(self, layer: Any, router: Any, hooks: Hooks, retries: int, send_later: SendLater) -> None:
         self._layer = layer
         self._router = router
         self._hooks = hooks
         self._retries = retries
+        self._send_later = send_later
         self._local = threading.local()
 
     def run(self, delivery: Delivery) -> tuple[Outbox, str, Message]:
@@ -47,16 +63,22 @@ class Runner:
         Returns:
             What to send, with the end of the message's turn in it; a word for the log: ``ok``,
             ``ignored``, ``failed``, ``later`` or ``dropped``; and the message.
+
+        Raises:
+            ValueError: the message's ``reply_channel`` is no text.
         """
-        message = Message(delivery.message, delivery.channel, self._layer, delivery.headers)
+        # What the message says is read again when the consumer has ended, so it must not be changed.
+        headers = MappingProxyType(delivery.headers or {})
+        message = Message(delivery.message, delivery.channel, self._layer, headers)
+        reply_channel = message.reply_channel
         outbox: Outbox = []
         with collecting(outbox):
-            outcome = self._consume(message, outbox)
-        if outcome != "later":
-            self._end_turn(message, outbox)
+            outcome = self._consume(message, delivery, outbox)
+        if "turn" in headers and outcome != "later" and reply_channel is not None:
+            self._end_turn(reply_channel.name, message, headers, outcome, outbox)
         return outbox, outcome, message
 
-    def _consume(self, message: Message, outbox: Outbox) -> str:
+    def _consume(self, message: Message, delivery: Delivery, outbox: Outbox) -> str:
         error: BaseException | None = None
         consumer = None
         self._hooks.before(message)
@@ -69,73 +91,95 @@ class Runner:
             if inspect.iscoroutine(result):
                 self._run_coroutine(result)
             return "ok"
-        except ConsumeLater as later:
-            error = later
-            outbox.clear()
-            return self._requeue(message, consumer, outbox)
-        except ChannelSocketException as instead:
-            error = instead
-            return self._run_instead(instead, message, consumer, outbox)
         except BaseException as caught:  # SystemExit and the like end the consumer, not the worker
             error = caught
-            outbox.clear()
-            logger.exception("error in %s on %s", _name(consumer), message.channel.name)
-            return "failed"
+            return self._deal_with(caught, message, delivery, consumer, outbox)
         finally:
             self._hooks.after(message, error)
+            error = None  # its traceback holds this frame, and so everything in it, until it is let go
 
-    def _run_instead(
-        self, instead: ChannelSocketException, message: Message, consumer: Any, outbox: Outbox
+    def _deal_with(
+        self, error: BaseException, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox
     ) -> str:
-        if not instead.keeps_sends:
-            outbox.clear()
+        """Do what a consumer asked for by raising, or report that it failed."""
         try:
-            instead.run(message)
-            return "ok"
-        except Exception:
+            if isinstance(error, ChannelSocketException):
+                if not error.keeps_sends:
+                    outbox.clear()
+                error.run(message)
+                return "ok"
             outbox.clear()
-            logger.exception("error in %s raised by %s", type(instead).__name__, _name(consumer))
-            return "failed"
+            if isinstance(error, ConsumeLater):
+                return self._requeue(message, delivery, consumer, outbox)
+            logger.error("error in %s on %s", _name(consumer), delivery.channel, exc_info=error)
+        except BaseException:
+            outbox.clear()
+            logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
+        return "failed"
 
-    def _requeue(self, message: Message, consumer: Any, outbox: Outbox) -> str:
-        tries = message.headers.get("tries", 0) + 1
-        channel = message.channel.name
+    def _requeue(self, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox) -> str:
+        """Put a message at the back of its channel, as the consumer left it and with its headers."""
+        headers = delivery.headers or {}
+        tries = headers.get("tries", 0) + 1
+        channel = delivery.channel
         if tries > self._retries:
             logger.warning("%s on %s asked for later %d times; dropped", _name(consumer), channel, self._retries)
             return "dropped"
         try:
-            outbox.append((self._layer, self._layer.prepare(channel, message.content, {**message.headers, "tries": tries})))
-        except ChannelLayerError:
-            logger.exception("%s on %s cannot be tried again", _name(consumer), channel)
+            item = self._layer.prepare(channel, message.content, {**headers, "tries": tries})
+        except ChannelLayerError as error:
+            logger.error("%s on %s cannot be tried again: %s", _name(consumer), channel, error)
             return "dropped"
+        if tries == 1:
+            outbox.append((self._layer, item))
+        else:
+            self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 2)), self._layer, item)
         return "later"
 
-    def _end_turn(self, message: Message, outbox: Outbox) -> None:
+    def _end_turn(self, name: str, message: Message, before: Any, outcome: str, outbox: Outbox) -> None:
         """Tell the sender, with the last reply if there is one, that it may send the next message."""
-        if not message.carries_state or message.reply_channel is None:
-            return
-        headers: dict[str, Any] = {"turn": message.headers["turn"]}
-        if message.state is not message.headers.get("state"):
-            headers["state"] = message.state
-        name = message.reply_channel.name
+        headers: dict[str, Any] = {"turn": before["turn"]}
+        if outcome in ("failed", "dropped"):
+            headers["failed"] = True
+        state: Any = message.state or b""
+        if not isinstance(state, bytes):
+            logger.error("the state of a message on %s must be bytes, not %r; not kept", message.channel, type(state))
+        elif state != (before.get("state") or b""):
+            headers["state"] = state
         for layer, item in reversed(outbox):
             if item.target == name and not item.group and layer is self._layer:
                 item.headers = headers
                 return
-        outbox.append((self._layer, Outgoing(name, _EMPTY, headers)))
+        try:
+            outbox.append((self._layer, Outgoing(check_channel(name), _EMPTY, headers)))
+        except ChannelLayerError as error:
+            logger.error("the turn of a message on %s cannot be ended: %s", message.channel, error)
 
-    def _run_coroutine(self, coroutine: Any) -> None:
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run an ``async def`` consumer in this thread, on a loop that the thread keeps."""
         runner = getattr(self._local, "runner", None)
         if runner is None:
             runner = self._local.runner = asyncio.Runner()
-        runner.run(coroutine)
+        # In today's context: left alone, a runner goes on using the one of its first run, whose outbox is gone.
+        runner.run(_to_its_end(coroutine), context=contextvars.copy_context())
 
     def close_thread(self) -> None:
         """Release what the calling thread holds."""
         runner = self._local.__dict__.pop("runner", None)
         if runner is not None:
             runner.close()
+
+
+async def _to_its_end(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Await a consumer and cancel the tasks it leaves behind: nobody would send what they send."""
+    try:
+        await coroutine
+    finally:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.gather(*others, return_exceptions=True)
 
 
 def _name(consumer: Any) -> str:

@@ -1,33 +1,119 @@
-"""Sending what consumers collected, many consumers' worth in one write."""
+"""Sending what consumers collected, many consumers' worth in one write.
+
+Nobody waits here for a full channel: what it refused is kept and tried again, and what is sent to it
+later queues behind, so that one reader that does not keep up holds up no worker. Only when very much
+is kept do the threads that produce it wait.
+"""
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import LayerUnavailable
 from channel_layer.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 64
 MOST_BYTES = 262_144
+
 FULL_SECONDS = 5.0
-"""How long a reply to a full channel is tried again before it is dropped."""
+"""How long messages wait for a channel that takes none, before they are dropped."""
 
 AWAY_SECONDS = 30.0
-"""How long sends wait for a layer that cannot be reached and has surely got nothing."""
+"""How long messages wait for a layer that cannot be reached, before they are dropped."""
+
+LAST_SECONDS = 1.0
+"""How long both get when the worker stops."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
+
+MOST_KEPT = 2_000
+"""Refused messages beyond which senders wait."""
+
+
+class _Line:
+    """What is to be sent to one layer, in order. Used by one thread at a time."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.kept: list[Outgoing] = []
+        self._since: dict[str, float] = {}
+        self._away_since: float | None = None
+        self._retry_at = 0.0
+        self._pause = FIRST_PAUSE
+
+    def send(self, fresh: list[Outgoing], patience: float | None) -> None:
+        """Send new messages, and those kept if it is time to; ``patience`` shortens the waiting."""
+        now = time.monotonic()
+        if self.kept and now < self._retry_at:
+            # Behind what waits already; to a layer that is away, everything waits.
+            away = self._away_since is not None
+            self.kept += [item for item in fresh if away or _full_name(item) in self._since]
+            items = [item for item in fresh if not away and _full_name(item) not in self._since]
+        else:
+            items, self.kept = self.kept + fresh, []
+        if not items:
+            return
+        try:
+            refused = self.layer.send_many(items)
+        except LayerUnavailable as error:
+            if error.uncertain:
+                logger.error("%d messages may be lost: %s", len(items), error)
+            else:
+                self._keep_while_away(items, now, AWAY_SECONDS if patience is None else patience, error)
+        except Exception:
+            logger.exception("%d messages dropped", len(items))
+        else:
+            self._away_since = None
+            self._keep_refused(items, refused, now, FULL_SECONDS if patience is None else patience)
+
+    def _keep_while_away(self, items: list[Outgoing], now: float, patience: float, error: LayerUnavailable) -> None:
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since > patience:
+            logger.error("%d messages dropped: %s", len(items), error)
+            items = []
+            self._away_since = None
+        self.kept = items + self.kept
+        self._wait_longer(now)
+
+    def _keep_refused(self, items: list[Outgoing], refused: list[Outgoing], now: float, patience: float) -> None:
+        if not refused and not self._since:
+            return
+        tried, kept = Counter(map(_full_name, items)), Counter(map(_full_name, refused))
+        for name in tried:
+            if kept[name] < tried[name]:  # it took some: its patience starts anew
+                self._since.pop(name, None)
+            if kept[name]:
+                self._since.setdefault(name, now)
+        for name in [name for name in kept if now - self._since[name] > patience]:
+            logger.error("%d messages to %s dropped: it is full and took none for %g s", kept[name], name, patience)
+            refused = [item for item in refused if _full_name(item) != name]
+            self.kept = [item for item in self.kept if _full_name(item) != name]
+            del self._since[name]
+        if refused:
+            self.kept = refused + self.kept
+            self._wait_longer(now)
+        else:
+            self._pause = FIRST_PAUSE
+
+    def _wait_longer(self, now: float) -> None:
+        self._retry_at = now + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
 
 class Sender:
     """Collects the sends of finished consumers and flushes them.
 
-    Thread-safe. What one consumer sent stays in order; so do the consumers of one thread.
+    Thread-safe. Messages to one channel leave in the order in which they were added, also when the
+    channel is full for a while; one flush at a time sees to that.
 
     Args:
         stopping: tells whether the worker stops, so that waiting for a full channel ends sooner.
@@ -36,11 +122,21 @@ class Sender:
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self._stopping = stopping
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._pending: Outbox = []
         self._bytes = 0
+        self._later: list[tuple[float, Any, Outgoing]] = []
+        self._lines: dict[int, _Line] = {}
+        self._kept = 0
 
     def add(self, outbox: Outbox) -> None:
-        """Take over what a consumer sent; flushes when much has gathered."""
+        """Take over what a consumer sent; flushes when much has gathered.
+
+        Blocks while very much waits for channels that are full: that is how a consumer which sends
+        more than others receive is slowed down.
+        """
+        if not outbox:
+            return
         with self._lock:
             self._pending += outbox
             for _, item in outbox:
@@ -48,39 +144,51 @@ class Sender:
             much = len(self._pending) >= MOST_ITEMS or self._bytes >= MOST_BYTES
         if much:
             self.flush()
+            while self._kept > MOST_KEPT and not self._stopping():
+                time.sleep(FIRST_PAUSE)
+                self.flush()
+
+    def add_later(self, seconds: float, layer: Any, item: Outgoing) -> None:
+        """Send a message after a pause, or when the worker stops, whichever is sooner."""
+        with self._lock:
+            self._later.append((time.monotonic() + seconds, layer, item))
 
     def flush(self) -> None:
-        """Send everything collected so far. Blocks; never raises for what the layer did with it."""
+        """Send everything that can be sent now. Blocks as long as the layer does; never raises."""
+        if not (self._pending or self._kept or self._later):
+            return
+        with self._flushing:
+            try:
+                self._flush()
+            except Exception:
+                logger.exception("sending failed; going on")
+
+    def drain(self) -> None:
+        """Send everything, waiting for full channels and an absent layer up to `LAST_SECONDS` each."""
+        while self._pending or self._kept or self._later:
+            self.flush()
+            if self._kept:
+                time.sleep(FIRST_PAUSE)
+
+    def _flush(self) -> None:
+        stopping = self._stopping()
         with self._lock:
             pending, self._pending, self._bytes = self._pending, [], 0
-        while pending:
-            layer = pending[0][0]
-            rest = [pair for pair in pending if pair[0] is not layer]
-            self._send(layer, [item for owner, item in pending if owner is layer])
-            pending = rest
+            if self._later:
+                now = time.monotonic()
+                pending += [(layer, item) for due, layer, item in self._later if stopping or due <= now]
+                self._later = [entry for entry in self._later if not stopping and entry[0] > now]
+        fresh: dict[int, list[Outgoing]] = {}
+        for layer, item in pending:
+            fresh.setdefault(id(layer), []).append(item)
+            if id(layer) not in self._lines:
+                self._lines[id(layer)] = _Line(layer)
+        for key, line in self._lines.items():
+            if key in fresh or line.kept:
+                line.send(fresh.get(key, []), LAST_SECONDS if stopping else None)
+        self._kept = sum(len(line.kept) for line in self._lines.values())
 
-    def _send(self, layer: Any, items: list[Outgoing]) -> None:
-        """Send to one layer, waiting for full channels and for a layer that is away."""
-        started = time.monotonic()
-        pause = 0.005
-        while items:
-            patience = FULL_SECONDS
-            try:
-                items = layer.send_many(items)
-                reason = "the channel is full"
-            except LayerUnavailable as error:
-                if error.uncertain:
-                    logger.error("%d messages may be lost: %s", len(items), error)
-                    return
-                reason, patience = str(error), AWAY_SECONDS
-            except ChannelLayerError as error:
-                logger.error("%d messages dropped: %s", len(items), error)
-                return
-            waited = time.monotonic() - started
-            if items and (waited > patience or (self._stopping() and waited > 1.0)):
-                names = sorted({item.target for item in items})
-                logger.error("%d messages to %s dropped: %s", len(items), ", ".join(names[:5]), reason)
-                return
-            if items:
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, 0.5)
+
+def _full_name(item: Outgoing) -> str:
+    """A name to keep order by; no channel is called like that of a group."""
+    return f"group {item.target}" if item.group else item.target

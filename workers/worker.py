@@ -11,6 +11,9 @@ import traceback
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from channel_layer.delivery import Delivery
+from channel_layer.exceptions import LayerConfigurationError
+
 from .hooks import Hook, Hooks
 from .intake import Intake
 from .runner import Runner
@@ -20,8 +23,6 @@ from .sender import Sender
 logger = logging.getLogger(__name__)
 
 MONITOR_SECONDS = 0.05
-HUNG_SECONDS = 60.0
-"""After how long in one consumer a thread is reported as hung."""
 
 OnMessage = Callable[[Any, float, str], None]
 """Called after each consumer with the message, the seconds it took, and how it ended."""
@@ -38,7 +39,10 @@ class Worker:
         hooks: see `Hook`.
         message_retries: how often a message may be consumed later.
         grace: seconds that running consumers get when the worker stops.
-        signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread.
+        hung_seconds: after how long in one consumer a thread is reported in the log, with its stack.
+        signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread. A SIGINT
+            while the worker stops ends the waiting for consumers; a second SIGTERM does not, because
+            process managers send it to every process and supervisors pass it on.
         on_message: see `OnMessage`.
 
     Raises:
@@ -56,6 +60,7 @@ class Worker:
         hooks: Iterable[Hook] = (),
         message_retries: int = 10,
         grace: float = 30.0,
+        hung_seconds: float = 60.0,
         signal_handlers: bool = True,
         on_message: OnMessage | None = None,
     ) -> None:
@@ -66,39 +71,48 @@ class Worker:
         self.channels = select_channels(router.channels, only_channels or (), exclude_channels or ())
         self.threads = threads
         self.grace = grace
+        self.hung_seconds = hung_seconds
         self.termed = False
+        self._impatient = False
+        self._failure: LayerConfigurationError | None = None
         self._signal_handlers = signal_handlers
         self._on_message = on_message
         self._hooks = Hooks(hooks)
-        self._stop = threading.Event()
-        self._sender = Sender(self._stop.is_set)
+        self._sender = Sender(lambda: self.termed)
         self._intake = Intake(channel_layer, self.channels, self._sender.flush)
-        self._runner = Runner(channel_layer, router, self._hooks, message_retries)
+        self._runner = Runner(channel_layer, router, self._hooks, message_retries, self._sender.add_later)
         self._busy: dict[threading.Thread, tuple[float, str]] = {}
-        self._reported: set[threading.Thread] = set()
+        self._reported: dict[threading.Thread, float] = {}
 
     def run(self) -> bool:
-        """Work until `stop` is called or a signal arrives; blocks.
+        """Work until `stop` is called or a signal arrives; blocks. For one call only.
 
-        Then no more messages are taken, those taken are finished and what they send is sent.
+        Then no more messages are taken, those taken are finished and what they send is sent. Messages
+        that nobody has begun after the grace period go back to their channels.
 
         Returns:
             Whether everything was finished within the grace period.
+
+        Raises:
+            LayerConfigurationError: the layer turned out to be unusable; the worker has stopped.
         """
         restore = self._install_signal_handlers()
+        team: list[threading.Thread] = []
+        finished = False
         try:
             self._hooks.worker_process_ready(self)
-            team = [
-                threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-                for number in range(1, self.threads + 1)
-            ]
-            for thread in team:
-                thread.start()
-            self.ready()
-            self._supervise(team)
-            return self._finish(team)
+            try:
+                team += [self._start_thread(number) for number in range(1, self.threads + 1)]
+                self.ready()
+                self._supervise(team)
+            finally:
+                self.stop()
+                finished = self._finish(team)
         finally:
             restore()
+        if self._failure is not None:
+            raise self._failure
+        return finished
 
     def ready(self) -> None:
         """Tell the hooks that messages are being taken."""
@@ -106,71 +120,105 @@ class Worker:
 
     def stop(self) -> None:
         """Have `run` finish and return; callable from any thread and from signal handlers."""
+        # A plain attribute: a signal handler that takes a lock may find it held by the very thread it interrupts.
         self.termed = True
-        self._stop.set()
+
+    def _start_thread(self, number: int) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+        thread.start()
+        return thread
 
     def _work(self) -> None:
-        thread = threading.current_thread()
-        intake, sender, pace = self._intake, self._sender, self._intake.pace
-        while (delivery := intake.next()) is not None:
-            started = time.perf_counter()
-            self._busy[thread] = (started, delivery.channel)
-            outbox, outcome, message = self._runner.run(delivery)
-            seconds = time.perf_counter() - started
-            del self._busy[thread]
-            pace.record(seconds)
-            sender.add(outbox)
-            if self._on_message is not None:
-                self._on_message(message, seconds, outcome)
-        sender.flush()
+        """What each thread does: nothing that happens to one message ends it."""
+        while True:
+            try:
+                delivery = self._intake.next()
+            except LayerConfigurationError as error:
+                self._failure = error
+                self.stop()
+                break
+            if delivery is None:
+                break
+            try:
+                self._run(delivery)
+            except BaseException:
+                logger.exception("a message on %s could not be dealt with", delivery.channel)
+        self._sender.flush()
         self._runner.close_thread()
 
+    def _run(self, delivery: Delivery) -> None:
+        thread = threading.current_thread()
+        started = time.perf_counter()
+        self._busy[thread] = (started, delivery.channel)
+        try:
+            outbox, outcome, message = self._runner.run(delivery)
+        finally:
+            del self._busy[thread]
+            seconds = time.perf_counter() - started
+            self._intake.pace.record(seconds)
+        self._sender.add(outbox)
+        if self._on_message is not None:
+            self._on_message(message, seconds, outcome)
+
     def _supervise(self, team: list[threading.Thread]) -> None:
-        """Until the stop: give back what nobody gets to, report threads that hang."""
+        """Until the stop: give back what nobody gets to, send what lies, watch over the threads."""
         before = (0, 0)
-        while not self._stop.wait(MONITOR_SECONDS):
+        while not self.termed:
+            time.sleep(MONITOR_SECONDS)
             waiting = self._intake.waiting()
             if waiting[0] and waiting == before:
                 self._guarded(self._intake.put_back_stuck)
-                self._guarded(self._sender.flush)
             before = waiting
+            # For when all threads are in consumers, or what a full channel refused is due again.
+            self._sender.flush()
             self._report_hung()
+            self._replace_dead(team)
+
+    def _replace_dead(self, team: list[threading.Thread]) -> None:
+        """Start threads anew that ended although they never should, short of memory for example."""
+        for index, thread in enumerate(team):
+            if not thread.is_alive() and not self.termed:
+                logger.error("%s has ended unexpectedly; another takes its place", thread.name)
+                self._busy.pop(thread, None)
+                team[index] = self._start_thread(index + 1)
 
     def _report_hung(self) -> None:
         now = time.perf_counter()
         for thread, (started, channel) in list(self._busy.items()):
-            if now - started < HUNG_SECONDS:
-                self._reported.discard(thread)
-            elif thread not in self._reported:
-                self._reported.add(thread)
+            if now - started >= self.hung_seconds and self._reported.get(thread) != started:
+                self._reported[thread] = started
                 frame = sys._current_frames().get(thread.ident or 0)
                 stack = "".join(traceback.format_stack(frame)) if frame else ""
                 logger.warning(
-                    "%s has been in a consumer of %s for %d s and takes no other messages\n%s",
+                    "%s has been in a consumer of %s for %.3g s and takes no other messages\n%s",
                     thread.name, channel, now - started, stack,
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
         deadline = time.monotonic() + self.grace
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
-        while any(thread.is_alive() for thread in team) and time.monotonic() < deadline:
+        while any(thread.is_alive() for thread in team) and time.monotonic() < deadline and not self._impatient:
             # Again and again, for a thread that was just about to wait for a message the first time.
             self._guarded(self._intake.stop)
+            self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))
         hung = [thread for thread in team if thread.is_alive()]
         for thread in hung:
             _, channel = self._busy.get(thread, (0.0, "a channel"))
-            logger.error("%s is still in a consumer of %s after %g s; it is left behind", thread.name, channel, self.grace)
+            logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
         self._guarded(self._intake.put_back_stuck)
-        self._guarded(self._sender.flush)
+        self._sender.drain()
+        unsaved, _ = self._intake.waiting()
+        if unsaved:
+            logger.error("%d messages that nobody had begun are lost: the layer is away", unsaved)
         return not hung
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
         except Exception:
-            logger.exception("%s failed; going on", action.__qualname__)
+            logger.exception("%s failed; going on", getattr(action, "__qualname__", action))
 
     def _install_signal_handlers(self) -> Callable[[], None]:
         if not self._signal_handlers or threading.current_thread() is not threading.main_thread():
@@ -184,4 +232,6 @@ class Worker:
         return restore
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        if self.termed and number == signal.SIGINT:
+            self._impatient = True
         self.stop()
