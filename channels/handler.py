@@ -25,6 +25,18 @@ logger = logging.getLogger("django.request")
 stream_logger = logging.getLogger("channels.handler")
 
 
+FAILED = {
+    "status": 500,
+    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"]],
+    "content": b"Internal Server Error\n",
+    "more_content": False,
+}
+"""The answer when there is no response to send."""
+
+BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
+"""The last message of a response that cannot be completed; ``closed`` as in the chunks of a request's body."""
+
+
 class NoResponse(HttpResponse):
     """What passes through the middleware when no response is to go out."""
 
@@ -110,13 +122,16 @@ class ViewConsumer:
     def __call__(self, message: Any, **kwargs: Any) -> None:
         """Answer one message."""
         with closing(self.handler(message)) as replies:
-            first = next(replies, None)
-            if first is None:
-                return
-            if not first["more_content"]:
-                message.reply_channel.send(first)
-                return
-            self._stream(message, first, replies)
+            try:
+                first = next(replies, None)
+                if first is not None and not first["more_content"]:
+                    message.reply_channel.send(first)
+            except Exception:
+                # Not a view's error, which has a page of its own. Nobody shall wait for an answer in vain.
+                message.reply_channel.send(FAILED, immediately=True)
+                raise
+            if first is not None and first["more_content"]:
+                self._stream(message, first, replies)
 
     def _stream(self, message: Any, first: dict[str, Any], replies: Iterator[dict[str, Any]]) -> None:
         sender = PacedSender(message)
@@ -127,6 +142,11 @@ class ViewConsumer:
         except ClientGone as gone:
             path = message.get("path", "")
             stream_logger.info("%s %r: the response was given up: %s", message.get("method"), path, gone)
+        except BaseException:
+            # It has begun, so no error page can follow: the connection is to break off, lest the client
+            # take what it has for the whole.
+            message.reply_channel.send(BROKEN_OFF, immediately=True)
+            raise
 
 
 def _response_to(outcome: Exception) -> HttpResponse:

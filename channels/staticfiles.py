@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
+from django.core.handlers.exception import response_for_exception
 
 from .handler import AsgiHandler, ViewConsumer
 
@@ -29,7 +30,11 @@ class StaticFilesHandler(StaticFilesHandlerMixin, AsgiHandler):
         """The file, or the view's response."""
         if not self._should_handle(request.path):
             return AsgiHandler.get_response(self, request)
-        response: Any = super().get_response(request)
+        response: Any
+        try:
+            response = self.serve(request)
+        except Exception as error:  # a path that leads out of the directory, for example
+            response = response_for_exception(request, error)
         response._resource_closers.append(request.close)
         return response
 

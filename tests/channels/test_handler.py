@@ -175,7 +175,15 @@ class TestStreams:
     def test_a_stream_that_breaks_is_not_ended_as_if_it_were_whole(self, layer: Any) -> None:
         with pytest.raises(RuntimeError, match="the source broke"):
             consumer(request(layer, "/failing_stream/"))
-        assert all(message["more_content"] for message in replies(layer))
+        found = replies(layer)
+        assert [message["content"] for message in found] == [b"good so far", b""]
+        assert all(message["more_content"] for message in found)
+        assert found[-1]["closed"] is True
+
+    def test_a_stream_that_breaks_before_it_begins_gives_500(self, layer: Any) -> None:
+        with pytest.raises(RuntimeError, match="never began"):
+            consumer(request(layer, "/unstarted_stream/"))
+        assert [message["status"] for message in replies(layer)] == [500]
 
     def test_it_waits_while_its_channel_is_full(self, layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         refusals = [True, True, False, False, False, False]

@@ -111,6 +111,14 @@ def failing_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(parts())
 
 
+def unstarted_stream(request: HttpRequest) -> StreamingHttpResponse:
+    def parts() -> Any:
+        raise RuntimeError("never began")
+        yield
+
+    return StreamingHttpResponse(parts())
+
+
 def endless(request: HttpRequest) -> StreamingHttpResponse:
     def parts() -> Any:
         try:

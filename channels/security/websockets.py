@@ -1,0 +1,90 @@
+"""Checks of where a WebSocket was opened from.
+
+A browser lets any page open a WebSocket to any server, and sends the cookies along; the Origin header
+(RFC 6455, 10.2) tells which page it was. Only a browser is bound to tell the truth in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import validate_host
+
+from channels.decorating import Consumer, message_of
+from channels.exceptions import DenyConnection
+from channels.log import printable
+from routing import passes_arguments
+
+__all__ = ["AllowedHostsOnlyOriginValidator", "BaseOriginValidator", "allowed_hosts_only"]
+
+logger = logging.getLogger("channels.security")
+
+
+class BaseOriginValidator:
+    """Decorates ``websocket.connect`` consumers: they run only for origins that `validate_origin` takes.
+
+    Args:
+        func: the consumer, a function or a method.
+    """
+
+    def __init__(self, func: Consumer) -> None:
+        functools.update_wrapper(self, func)
+        passes_arguments(self)
+        # Because of __get__ it looks like a method descriptor, which inspect takes for one written in C.
+        self.__signature__ = inspect.signature(type(self).__call__.__get__(self))
+        self.func = func
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the consumer, or reject the connection."""
+        message = message_of(type(self).__name__, args, kwargs)
+        origin = self.get_origin(message)
+        if self.validate_origin(message, origin):
+            return self.func(*args, **kwargs)
+        return self.process_invalid_origin(message, origin)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def get_origin(self, message: Any) -> str | None:
+        """The Origin header; ``None`` if there is none, several, or one that is no ASCII text."""
+        values = [value for name, value in message.get("headers") or () if name.lower() == b"origin"]
+        if len(values) != 1 or not values[0].isascii():
+            return None
+        return str(values[0].decode("ascii"))
+
+    def validate_origin(self, message: Any, origin: str | None) -> bool:
+        """Whether the consumer is to run; a subclass says."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
+
+    def process_invalid_origin(self, message: Any, origin: str | None) -> Any:
+        """Reject the connection; its client gets HTTP 403."""
+        logger.warning("denied a WebSocket to %s from origin %s", printable(message.get("path")), printable(origin))
+        raise DenyConnection
+
+
+class AllowedHostsOnlyOriginValidator(BaseOriginValidator):
+    """Takes origins whose host is in ALLOWED_HOSTS; with DEBUG and an empty list, those on this machine."""
+
+    def validate_origin(self, message: Any, origin: str | None) -> bool:
+        """See `BaseOriginValidator.validate_origin`."""
+        if origin is None:
+            return False
+        try:
+            parts = urlsplit(origin)
+            host = parts.hostname
+        except ValueError:  # a bracket without its partner, for example
+            return False
+        if not host or parts.scheme not in ("http", "https"):
+            return False
+        allowed = settings.ALLOWED_HOSTS
+        if settings.DEBUG and not allowed:
+            allowed = [".localhost", "127.0.0.1", "[::1]"]
+        return bool(validate_host(f"[{host}]" if ":" in host else host, allowed))
+
+
+allowed_hosts_only = AllowedHostsOnlyOriginValidator

@@ -1,0 +1,100 @@
+"""`channels.security.websockets`: which pages may open a WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from django.utils.decorators import method_decorator
+
+from channels.exceptions import DenyConnection
+from channels.security.websockets import BaseOriginValidator, allowed_hosts_only
+from routing import Router, RoutingError, route
+from tests.channels.messages import websocket
+
+
+@allowed_hosts_only
+def consumer(message: Any, room: str = "") -> str:
+    return f"ran {room}"
+
+
+def from_origin(layer: Any, *origins: bytes) -> Any:
+    message = websocket(layer)
+    message.content["headers"] += [[b"origin", origin] for origin in origins]
+    return message
+
+
+@pytest.fixture(autouse=True)
+def hosts() -> Any:
+    with override_settings(ALLOWED_HOSTS=["good.com", ".wide.com", "[::1]"]):
+        yield
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [b"http://good.com", b"https://good.com:8443", b"https://a.wide.com", b"http://GOOD.com", b"http://[::1]:8000"],
+)
+def test_pages_of_our_own_may(layer: Any, origin: bytes) -> None:
+    assert consumer(from_origin(layer, origin), room="x") == "ran x"
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        [],
+        [b"null"],
+        [b""],
+        [b"http://evil.com"],
+        [b"http://good.com.evil.com"],
+        [b"http://evilgood.com"],
+        [b"http://good.com@evil.com"],
+        [b"http://good.com", b"http://good.com"],
+        [b"http://[::1"],
+        ["http://g\u00f6\u00f6d.com".encode()],
+        [b"\xff\xfe"],
+        [b"good.com"],
+        [b"file://good.com"],
+        [b"http://"],
+    ],
+)
+def test_all_others_are_denied_and_the_consumer_does_not_run(layer: Any, origins: list[bytes]) -> None:
+    with pytest.raises(DenyConnection):
+        consumer(from_origin(layer, *origins))
+
+
+def test_with_debug_and_no_hosts_this_machine_may(layer: Any) -> None:
+    with override_settings(ALLOWED_HOSTS=[], DEBUG=True):
+        assert consumer(from_origin(layer, b"http://localhost:8000"))
+        with pytest.raises(DenyConnection):
+            consumer(from_origin(layer, b"http://good.com"))
+
+
+def test_it_works_on_methods(layer: Any) -> None:
+    class Consumer:
+        @allowed_hosts_only
+        def direct(self, message: Any) -> str:
+            return "ran"
+
+        @method_decorator(allowed_hosts_only)
+        def adapted(self, message: Any) -> str:
+            return "ran"
+
+    for method in (Consumer().direct, Consumer().adapted):
+        assert method(from_origin(layer, b"http://good.com")) == "ran"
+        with pytest.raises(DenyConnection):
+            method(from_origin(layer, b"http://evil.com"))
+
+
+def test_other_rules_are_a_subclass(layer: Any) -> None:
+    class Only(BaseOriginValidator):
+        def validate_origin(self, message: Any, origin: str | None) -> bool:
+            return origin == "app://mine"
+
+    assert Only(consumer.func)(from_origin(layer, b"app://mine")) == "ran "
+
+
+def test_the_router_looks_through_it() -> None:
+    Router([route("a", consumer, path="(?P<room>.)")])
+    with pytest.raises(RoutingError):
+        Router([route("a", consumer, path="(?P<house>.)")])
