@@ -13,6 +13,9 @@ SWEEP_SECONDS = 10.0
 SPARE_PAGES = 1024
 """Free pages (4 KiB each) that are kept for what comes next; more are given back."""
 
+MOST_PAGES = 4096
+"""Most pages to give back in one sweep, which holds up other writers for so long."""
+
 
 def sweep(connection: sqlite3.Connection) -> int:
     """Remove what has expired, unless somebody did a moment ago; returns how many messages."""
@@ -25,6 +28,7 @@ def sweep(connection: sqlite3.Connection) -> int:
     expired = queues.drop_expired(connection, now)
     groups.drop_gone(connection, now)
     [(free,)] = connection.execute("PRAGMA freelist_count").fetchall()
-    if free > SPARE_PAGES:
-        connection.execute(f"PRAGMA incremental_vacuum({free - SPARE_PAGES})").fetchall()
+    for _ in range(min(free - SPARE_PAGES, MOST_PAGES)):
+        # One page each time: the sqlite3 module takes one step of a statement that returns no columns.
+        connection.execute("PRAGMA incremental_vacuum(1)")
     return expired

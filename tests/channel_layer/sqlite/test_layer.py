@@ -1,0 +1,398 @@
+"""The sqlite layer among real processes, after forks, and when its file fails it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.sqlite import SqliteChannelLayer, database, groups, schema
+from channel_layer.sqlite import layer as layer_module
+
+Eventually = Callable[..., Any]
+
+PRODUCER = """
+import sys
+from channel_layer.sqlite import SqliteChannelLayer
+layer = SqliteChannelLayer(sys.argv[1])
+sender, count = int(sys.argv[2]), int(sys.argv[3])
+for n in range(count):
+    layer.send("work", {"sender": sender, "n": n})
+"""
+
+CONSUMER = """
+import sys
+from channel_layer.sqlite import SqliteChannelLayer
+layer = SqliteChannelLayer(sys.argv[1])
+print("ready", flush=True)
+while True:
+    for delivery in layer.receive_many(["work", sys.argv[2]], limit=7, timeout=30):
+        if delivery.channel == sys.argv[2]:
+            sys.exit()
+        layer.send("done!x", delivery.message)
+"""
+
+READER = """
+import sys
+from channel_layer.sqlite import SqliteChannelLayer
+layer = SqliteChannelLayer(sys.argv[1])
+layer.receive_many(["process!"])
+print("ready", flush=True)
+layer.receive_many(["never", "process!"], timeout=60)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "layer.sqlite3"
+
+
+@pytest.fixture
+def make(path: Path) -> Iterator[Callable[..., SqliteChannelLayer]]:
+    made: list[SqliteChannelLayer] = []
+
+    def make(**options: Any) -> SqliteChannelLayer:
+        made.append(SqliteChannelLayer(path, **options))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        layer.close()
+
+
+Make = Callable[..., SqliteChannelLayer]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start(program: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_real_processes_hand_over_every_message_once_and_in_order(make: Make, start: Start, path: Path) -> None:
+    layer = make()
+    consumers = [start(CONSUMER, path, f"stop.{n}") for n in range(2)]
+    producers = [start(PRODUCER, path, sender, 200) for sender in range(2)]
+    got: list[tuple[int, int]] = []
+    while len(got) < 400:
+        deliveries = layer.receive_many(["done!"], limit=50, timeout=20)
+        assert deliveries, f"only {len(got)} of 400 messages came"
+        got += [(delivery.message["sender"], delivery.message["n"]) for delivery in deliveries]
+    for n in range(2):
+        layer.send(f"stop.{n}", {})
+    assert [process.wait(20) for process in consumers + producers] == [0, 0, 0, 0]
+    assert sorted(got) == [(sender, n) for sender in range(2) for n in range(200)]
+    assert layer.receive(["done!", "work"]) == (None, None)
+
+
+def test_one_reader_gets_what_several_processes_sent_in_each_ones_order(make: Make, start: Start, path: Path) -> None:
+    layer = make()
+    for producer in [start(PRODUCER, path, sender, 100) for sender in range(2)]:
+        assert producer.wait(30) == 0
+    got = [(delivery.message["sender"], delivery.message["n"]) for delivery in layer.receive_many(["work"], limit=500)]
+    for sender in range(2):
+        assert [n for who, n in got if who == sender] == list(range(100))
+
+
+def test_a_process_that_is_killed_in_the_middle_of_writing_harms_nobody(make: Make, start: Start, path: Path) -> None:
+    layer = make()
+    for _ in range(3):
+        victim = start(PRODUCER, path, 0, 1_000_000)
+        assert layer.receive_many(["work"], timeout=20)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(20)
+        layer.flush()
+        layer.send("room", {"n": 1})
+        assert layer.receive(["room"]) == ("room", {"n": 1})
+    [(verdict,)] = sqlite3.connect(path).execute("PRAGMA integrity_check").fetchall()
+    assert verdict == "ok"
+
+
+def test_members_of_a_process_that_died_are_passed_over(
+    make: Make, start: Start, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make()
+    reader = start(READER, path)
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "ready\n"
+    layer.group_add("group", "process!a")
+    layer.group_add("group", "plain")
+    layer.send_group("group", {"n": 1})
+    assert sorted(layer.group_channels("group")) == ["plain", "process!a"]
+    reader.kill()
+    reader.wait(20)
+    now = schema.clock()
+    monkeypatch.setattr(groups, "clock", lambda: now + groups.SILENT_SECONDS + 1)
+    assert layer.group_channels("group") == ["plain"]
+    before = layer.channel_statistics("process!a")["messages_count"]
+    monkeypatch.setattr("channel_layer.sqlite.queues.clock", groups.clock)
+    layer.send_group("group", {"n": 2})
+    assert layer.channel_statistics("process!a")["messages_count"] == before
+
+
+def test_a_process_that_was_silent_for_long_puts_its_memberships_back(make: Make) -> None:
+    server, worker = make(), make()
+    worker.group_add("group", "process!a")
+    assert server.receive_many(["process!"]) == []
+    server._engine.database.write(lambda c: groups.drop_gone(c, schema.clock() + groups.GONE_SECONDS + 1))
+    assert worker.group_channels("group") == []
+    server._chores_due = 0
+    server.receive_many(["process!"])
+    assert worker.group_channels("group") == ["process!a"]
+
+
+def test_members_of_a_reader_that_waits_long_stay_members(make: Make, eventually: Eventually) -> None:
+    server, worker = make(), make()
+    server.receive_many(["process!"])
+    worker.group_add("group", "process!a")
+
+    def age(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE readers SET seen = seen - ?", (groups.SILENT_SECONDS,))
+
+    thread = threading.Thread(target=server.receive_many, args=(["process!", "stop"],), kwargs={"timeout": 60})
+    thread.start()
+    worker._engine.database.write(age)
+    assert worker.group_channels("group") == []
+    server._chores_due = 0
+    eventually(lambda: worker.group_channels("group") == ["process!a"], "a sign of life of the waiting reader")
+    worker.send("stop", {})
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_member_that_was_forgotten_before_its_process_heard_of_it_stays_forgotten(make: Make) -> None:
+    server, worker = make(), make()
+    worker.group_add("group", "process!gone")
+    worker.group_add("group", "process!kept")
+    asyncio.run(server.aforget(["process!gone"]))
+    worker.send_group("group", {"n": 1})
+    [delivery] = server.receive_many(["process!"])
+    assert delivery.members == ("kept",)
+
+
+def test_memberships_take_no_capacity(make: Make) -> None:
+    layer = make(capacity=1)
+    for n in range(10):
+        layer.group_add("group", f"process!{n}")
+    layer.send_group("group", {"n": 1})
+    assert layer.counters.group_full == 0
+    assert len(layer.receive_many(["process!"])[0].members or ()) == 10
+
+
+def test_bytes_that_are_no_frame_are_dropped_and_counted(make: Make, path: Path) -> None:
+    layer = make()
+    layer.send("room", {"n": 1})
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE frames SET data = ?", (b"\xc1",))
+    other.close()
+    layer.send("room", {"n": 2})
+    assert layer.receive(["room"]) == ("room", {"n": 2})
+    assert layer.counters.bad_frames == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_and_its_parent_both_go_on(make: Make) -> None:
+    layer = make()
+    layer.send("to.child", {"n": 1})
+    waiting = threading.Thread(target=layer.receive_many, args=(["never", "stop"],), kwargs={"timeout": 60})
+    waiting.start()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            [delivery] = layer.receive_many(["to.child"], timeout=10)
+            layer.send("to.parent", delivery.message)
+            [delivery] = layer.receive_many(["to.child"], timeout=10)
+            layer.send("to.parent", delivery.message)
+            status = 0
+        finally:
+            os._exit(status)
+    for n in (1, 2):
+        [delivery] = layer.receive_many(["to.parent"], timeout=20)
+        assert delivery.message == {"n": n}
+        layer.send("to.child", {"n": n + 1})
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    layer.send("stop", {})
+    waiting.join(20)
+    assert not waiting.is_alive()
+
+
+def test_processes_meet_again_when_the_file_was_deleted(make: Make, path: Path) -> None:
+    server = make()
+    server.group_add("group", "process!a")
+    server.receive_many(["process!"])
+    for file in path.parent.iterdir():
+        file.unlink()
+    worker = make()
+    server._chores_due = 0
+    server.receive_many(["process!"])
+    worker.send_group("group", {"n": 1})
+    [delivery] = server.receive_many(["process!"], timeout=10)
+    assert delivery.members == ("a",)
+
+
+def test_a_file_from_before_the_machine_was_started_is_emptied(make: Make, path: Path) -> None:
+    before = make()
+    before.send("room", {"n": 1})
+    before.group_add("group", "room")
+    before.close()
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE facts SET value = 'another boot' WHERE name = 'boot'")
+    other.close()
+    after = make()
+    assert after.receive(["room"]) == (None, None)
+    assert after.group_channels("group") == []
+
+
+def test_what_expired_is_removed_though_nobody_comes_for_it(make: Make, path: Path) -> None:
+    layer = make(expiry=0.01)
+    layer.send("deserted?x", {"n": 1})
+
+    def due(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE facts SET value = 0 WHERE name = 'swept'")
+        connection.execute("UPDATE frames SET expires = 0")
+
+    layer._engine.database.write(due)
+    layer._chores_due = 0
+    layer.send("other", {"n": 1})
+    rows = layer._engine.database.read(lambda c: c.execute("SELECT channel FROM frames").fetchall())
+    assert rows == [("other",)]
+    assert layer.counters.expired == 1
+
+
+def test_a_file_that_stays_locked_makes_the_layer_unavailable(
+    make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make()
+    layer.check()
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LayerUnavailable, match="other processes kept it locked"):
+        layer.send("room", {"n": 1})
+    other.close()
+    layer.send("room", {"n": 2})
+    assert layer.receive(["room"]) == ("room", {"n": 2})
+
+
+def test_a_full_disk_makes_the_layer_unavailable_and_loses_nothing(make: Make) -> None:
+    layer = make()
+    layer.send("room", {"n": 1})
+    layer._engine.database.read(lambda c: c.execute("PRAGMA max_page_count = 1").fetchone())
+    with pytest.raises(LayerUnavailable, match="no space is left"):
+        layer.send("room", {"b": b"x" * 1_000_000})
+    layer._engine.database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
+    assert layer.receive(["room"]) == ("room", {"n": 1})
+    assert layer.receive(["room"]) == (None, None)
+
+
+def test_a_file_that_cannot_be_written_makes_the_layer_unavailable(make: Make) -> None:
+    layer = make()
+    layer.check()
+    layer._engine.database.read(lambda c: c.execute("PRAGMA query_only = 1").fetchone())
+    with pytest.raises(LayerUnavailable, match="cannot be written to; check its owner"):
+        layer.send("room", {"n": 1})
+
+
+def test_somebody_elses_database_is_left_alone(make: Make, path: Path) -> None:
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE customers (name TEXT)")
+    other.close()
+    with pytest.raises(LayerConfigurationError, match="some other program's database"):
+        make().check()
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("customers",)]
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(make: Make, path: Path) -> None:
+    path.write_bytes(b"these are not the bytes of a database" * 100)
+    with pytest.raises(LayerConfigurationError, match="damaged or no SQLite file"):
+        make().check()
+
+
+def test_a_file_of_another_version_is_a_clear_error(make: Make, path: Path) -> None:
+    make().check()
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(LayerConfigurationError, match=r"format 99.*delete it"):
+        make().check()
+
+
+def test_a_python_with_an_old_sqlite_is_told_which_one_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_module.sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(LayerConfigurationError, match=r"needs SQLite 3\.35 or later"):
+        SqliteChannelLayer()
+
+
+def test_path_and_name_together_are_refused(path: Path) -> None:
+    with pytest.raises(LayerConfigurationError, match="either path or name"):
+        SqliteChannelLayer(path, name="shop")
+
+
+def test_making_a_layer_touches_no_file(make: Make, path: Path) -> None:
+    layer = make()
+    assert not path.exists()
+    assert layer.describe() == f"sqlite file {path}"
+
+
+def test_closing_leaves_no_thread_behind(make: Make, eventually: Eventually) -> None:
+    before = set(threading.enumerate())
+    layer = make()
+
+    async def use() -> None:
+        await layer.asend("room", {"n": 1})
+        await layer.areceive(["room"])
+        await layer.areceive(["room"], timeout=0.01)
+
+    asyncio.run(use())
+    layer.close()
+    eventually(lambda: set(threading.enumerate()) <= before, "the end of the layer's threads")
+
+
+def test_many_waiting_receivers_take_no_thread_each(make: Make) -> None:
+    layer = make()
+
+    async def main() -> None:
+        waiting = [asyncio.create_task(layer.areceive_many([f"room.{n}"], timeout=60)) for n in range(50)]
+        await layer.asend("room.7", {"n": 7})
+        assert [delivery.message for delivery in await waiting[7]] == [{"n": 7}]
+        assert threading.active_count() < 20
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_waiting_burns_no_core(make: Make) -> None:
+    layer = make()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    layer.receive_many(["never"], timeout=2)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used < 0.5  # of two seconds; the pauses aim at a hundredth
