@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workers.hooks import Hook, Hooks
+
+
+class Recording(Hook):
+    def __init__(self, name: str, calls: list[Any]) -> None:
+        self.name, self.calls = name, calls
+
+    def worker_process_ready(self, worker: Any) -> None:
+        self.calls.append((self.name, "process", worker))
+
+    def worker_ready(self, worker: Any) -> None:
+        self.calls.append((self.name, "ready", worker))
+
+    def before(self, message: Any) -> None:
+        self.calls.append((self.name, "before", message))
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        self.calls.append((self.name, "after", message, error))
+
+
+class Failing(Hook):
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def worker_ready(self, worker: Any) -> None:
+        raise self.error
+
+    def before(self, message: Any) -> None:
+        raise self.error
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        raise self.error
+
+
+def test_hooks_are_called_in_order_and_after_in_reverse() -> None:
+    calls: list[Any] = []
+    hooks = Hooks([Recording("a", calls), Recording("b", calls)])
+    error = ValueError()
+    hooks.worker_process_ready(1)
+    hooks.worker_ready(2)
+    hooks.before(3)
+    hooks.after(4, error)
+    assert calls == [
+        ("a", "process", 1), ("b", "process", 1),
+        ("a", "ready", 2), ("b", "ready", 2),
+        ("a", "before", 3), ("b", "before", 3),
+        ("b", "after", 4, error), ("a", "after", 4, error),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_a_hook_around_consumers_may_raise_anything(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[Any] = []
+    hooks = Hooks([Failing(error), Recording("next", calls)])
+    hooks.before("message")
+    hooks.after("message", None)
+    assert [call[1] for call in calls] == ["before", "after"]
+    assert "Failing.before failed" in caplog.text
+
+
+def test_a_hook_at_the_start_does_not_swallow_an_exit() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Hooks([Failing(KeyboardInterrupt())]).worker_ready(None)
+
+
+def test_a_hook_overrides_only_what_it_needs() -> None:
+    hooks = Hooks([Hook()])
+    hooks.worker_process_ready(None)
+    hooks.worker_ready(None)
+    hooks.before(None)
+    hooks.after(None, None)

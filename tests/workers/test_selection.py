@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from workers.selection import select_channels
+
+CHANNELS = {"http.request", "websocket.connect", "websocket.receive", "jobs"}
+
+
+def test_without_globs_all_channels_are_taken() -> None:
+    assert select_channels(CHANNELS) == sorted(CHANNELS)
+
+
+def test_only_what_matches_one_of_the_globs_is_taken() -> None:
+    assert select_channels(CHANNELS, only=["websocket.*", "jobs"]) == ["jobs", "websocket.connect", "websocket.receive"]
+
+
+def test_exclusion_wins_over_selection() -> None:
+    assert select_channels(CHANNELS, only=["websocket.*"], exclude=["*.receive"]) == ["websocket.connect"]
+
+
+def test_globs_tell_upper_from_lower_case() -> None:
+    assert select_channels(["Jobs", "jobs"], only=["J*"]) == ["Jobs"]
+
+
+def test_leaving_nothing_is_an_error_that_names_globs_and_channels() -> None:
+    with pytest.raises(ValueError, match=r"only=\['nothing'\].*'jobs'"):
+        select_channels(CHANNELS, only=["nothing"])

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from workers import sender as module
+from workers.sender import Sender
+
+from .tools import FlakyLayer, everything, outgoing
+
+
+def numbers(layer: Any, channel: str) -> list[int]:
+    return [delivery.message["n"] for delivery in everything(layer, channel)]
+
+
+@pytest.fixture
+def sender() -> Sender:
+    return Sender(lambda: False)
+
+
+def test_nothing_leaves_before_a_flush(sender: Sender) -> None:
+    layer = MemoryChannelLayer()
+    sender.add([outgoing(layer, "a", 1)])
+    assert numbers(layer, "a") == []
+    sender.flush()
+    assert numbers(layer, "a") == [1]
+
+
+def test_much_is_flushed_at_once(sender: Sender) -> None:
+    layer = MemoryChannelLayer()
+    sender.add([outgoing(layer, "a", n) for n in range(module.MOST_ITEMS)])
+    assert numbers(layer, "a") == list(range(module.MOST_ITEMS))
+
+
+def test_many_bytes_are_flushed_at_once(sender: Sender) -> None:
+    layer = MemoryChannelLayer()
+    sender.add([(layer, layer.prepare("a", {"n": 1, "x": b"x" * module.MOST_BYTES}))])
+    assert numbers(layer, "a") == [1]
+
+
+def test_each_layer_gets_its_own(sender: Sender) -> None:
+    one, two = MemoryChannelLayer(), MemoryChannelLayer()
+    sender.add([outgoing(one, "a", 1), outgoing(two, "a", 2), outgoing(one, "a", 3)])
+    sender.flush()
+    assert (numbers(one, "a"), numbers(two, "a")) == ([1, 3], [2])
+
+
+def test_a_full_channel_holds_up_no_other_and_keeps_its_order(sender: Sender, eventually: Any) -> None:
+    layer = MemoryChannelLayer(channel_capacity={"full": 2})
+    sender.add([outgoing(layer, "full", n) for n in range(4)])
+    sender.flush()
+    sender.add([outgoing(layer, "full", 4), outgoing(layer, "other", 1)])
+    sender.flush()
+    assert numbers(layer, "other") == [1]
+    arrived: list[int] = []
+
+    def all_arrived() -> bool:
+        sender.flush()
+        arrived.extend(numbers(layer, "full"))
+        return len(arrived) == 5
+
+    eventually(all_arrived, "all five messages")
+    assert arrived == [0, 1, 2, 3, 4]
+
+
+def test_what_a_full_channel_never_takes_is_dropped_with_its_name(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    monkeypatch.setattr(module, "FULL_SECONDS", 0.05)
+    layer = MemoryChannelLayer(capacity=1)
+    sender.add([outgoing(layer, "full", n) for n in range(3)])
+
+    def dropped() -> bool:
+        sender.flush()
+        return "2 messages to full dropped" in caplog.text
+
+    eventually(dropped, "the drop")
+    assert numbers(layer, "full") == [0]
+    sender.add([outgoing(layer, "full", 9)])
+    sender.flush()
+    assert numbers(layer, "full") == [9]
+
+
+def test_a_layer_that_is_away_gets_everything_in_order_when_it_is_back(sender: Sender, eventually: Any) -> None:
+    layer = FlakyLayer()
+    layer.send_errors = [LayerUnavailable("here", "away", uncertain=False) for _ in range(3)]
+    sender.add([outgoing(layer, "a", 1)])
+    sender.flush()
+    sender.add([outgoing(layer, "a", 2)])
+
+    def back() -> bool:
+        sender.flush()
+        return layer.channel_statistics("a")["messages_pending"] == 2
+
+    eventually(back, "both messages")
+    assert numbers(layer, "a") == [1, 2]
+
+
+def test_what_may_have_been_sent_is_not_sent_again(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+    layer = FlakyLayer()
+    layer.send_errors = [LayerUnavailable("here", "no answer", uncertain=True)]
+    sender.add([outgoing(layer, "a", 1)])
+    sender.flush()
+    sender.flush()
+    assert numbers(layer, "a") == []
+    assert "1 messages may be lost" in caplog.text
+
+
+def test_a_fault_in_the_layer_does_not_reach_the_caller(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+    layer = FlakyLayer()
+    layer.send_errors = [ZeroDivisionError()]
+    sender.add([outgoing(layer, "a", 1)])
+    sender.flush()
+    assert "1 messages dropped" in caplog.text
+    sender.add([outgoing(layer, "a", 2)])
+    sender.flush()
+    assert numbers(layer, "a") == [2]
+
+
+def test_what_is_for_later_waits_for_its_time_or_the_stop() -> None:
+    stopping = threading.Event()
+    sender = Sender(stopping.is_set)
+    layer = MemoryChannelLayer()
+    sender.add_later(0, *outgoing(layer, "a", 1))
+    sender.add_later(3600, *outgoing(layer, "a", 2))
+    sender.flush()
+    assert numbers(layer, "a") == [1]
+    stopping.set()
+    sender.drain()
+    assert numbers(layer, "a") == [2]
+
+
+def test_the_last_flush_gives_up_on_a_full_channel_soon(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.05)
+    sender = Sender(lambda: True)
+    layer = MemoryChannelLayer(capacity=1)
+    sender.add([outgoing(layer, "full", n) for n in range(3)])
+    sender.drain()
+    assert numbers(layer, "full") == [0]
+    assert "dropped" in caplog.text
+
+
+def test_two_threads_that_flush_keep_the_order_of_one_that_adds(sender: Sender) -> None:
+    layer = MemoryChannelLayer()
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.is_set():
+            sender.flush()
+
+    flushers = [threading.Thread(target=flush) for _ in range(2)]
+    for thread in flushers:
+        thread.start()
+    for n in range(3000):
+        sender.add([outgoing(layer, "a", n)])
+    done.set()
+    for thread in flushers:
+        thread.join()
+    sender.flush()
+    assert numbers(layer, "a") == list(range(3000))

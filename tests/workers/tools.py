@@ -1,0 +1,81 @@
+"""What the tests of the worker share: a router made of functions, and a worker running in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.memory import MemoryChannelLayer
+from workers import Worker
+
+Consumer = Callable[..., Any]
+
+
+class Routes:
+    """A router: channel name → consumer."""
+
+    def __init__(self, **consumers: Consumer) -> None:
+        self._consumers = consumers
+
+    @property
+    def channels(self) -> set[str]:
+        return set(self._consumers)
+
+    def match(self, message: Any) -> tuple[Consumer, dict[str, Any]] | None:
+        consumer = self._consumers.get(message.channel.name)
+        return None if consumer is None else (consumer, {})
+
+
+@contextlib.contextmanager
+def working(layer: Any, router: Any, **options: Any) -> Iterator[Worker]:
+    """A worker in a thread of its own, stopped at the end of the block."""
+    worker = Worker(layer, router, signal_handlers=False, **options)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def everything(layer: Any, channel: str) -> list[Delivery]:
+    """All messages on a channel now."""
+    found: list[Delivery] = []
+    while batch := layer.receive_many([channel], limit=100):
+        found += batch
+    return found
+
+
+def outgoing(layer: Any, channel: str, number: int) -> tuple[Any, Outgoing]:
+    """An entry of an outbox."""
+    return layer, layer.prepare(channel, {"n": number})
+
+
+class FlakyLayer(MemoryChannelLayer):
+    """A layer whose calls raise what the test put into `errors`, one after the other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.receive_errors: list[BaseException] = []
+        self.send_errors: list[BaseException] = []
+        self.put_back_errors: list[BaseException] = []
+
+    def receive_many(self, *args: Any, **kwargs: Any) -> Any:
+        if self.receive_errors:
+            raise self.receive_errors.pop(0)
+        return super().receive_many(*args, **kwargs)
+
+    def send_many(self, items: Any) -> Any:
+        if self.send_errors:
+            raise self.send_errors.pop(0)
+        return super().send_many(items)
+
+    def put_back(self, *args: Any) -> None:
+        if self.put_back_errors:
+            raise self.put_back_errors.pop(0)
+        super().put_back(*args)
