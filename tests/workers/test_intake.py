@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Delivery
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from workers.intake import Intake, Pace
+
+from .tools import FlakyLayer, everything
+
+
+class Team:
+    """Threads that call `next` and do what the test says with each message."""
+
+    def __init__(self, intake: Intake, size: int, work: Any) -> None:
+        self.intake = intake
+        self.errors: list[BaseException] = []
+        self.threads = [threading.Thread(target=self._run, args=(work,)) for _ in range(size)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, work: Any) -> None:
+        try:
+            while (delivery := self.intake.next()) is not None:
+                work(delivery)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def stop(self, eventually: Any) -> None:
+        def ended() -> bool:
+            self.intake.stop()
+            return not any(thread.is_alive() for thread in self.threads)
+
+        eventually(ended, "the end of all threads")
+
+
+def intake_of(layer: Any, before_wait: Any = lambda: None) -> Intake:
+    return Intake(layer, ["a"], before_wait)
+
+
+def put(layer: Any, *numbers: int) -> None:
+    for number in numbers:
+        layer.send("a", {"n": number})
+
+
+def force_fast(intake: Intake) -> None:
+    for _ in range(200):
+        intake.pace.record(0)
+
+
+def test_fast_consumers_get_many_messages_at_once_and_slow_ones_one() -> None:
+    pace = Pace()
+    assert pace.limit == 1
+    for _ in range(200):
+        pace.record(0.000_01)
+    assert pace.limit == Pace.MOST
+    assert not pace.is_slow
+    pace.record(1.0)
+    assert pace.limit == 1
+    assert pace.is_slow
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("threads", [2, 4, 16])
+def test_every_thread_gets_a_message_while_the_others_are_busy(threads: int, fast: bool, eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    intake = intake_of(layer)
+    if fast:
+        force_fast(intake)
+    together = threading.Barrier(threads + 1)
+    put(layer, *range(threads))
+    team = Team(intake, threads, lambda delivery: together.wait(20))
+    together.wait(20)
+    team.stop(eventually)
+    assert team.errors == []
+
+
+def test_messages_that_arrive_one_by_one_reach_idle_threads(eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    together = threading.Barrier(5)
+    team = Team(intake_of(layer), 4, lambda delivery: together.wait(20))
+    for number in range(4):
+        put(layer, number)
+    together.wait(20)
+    team.stop(eventually)
+    assert team.errors == []
+
+
+def test_each_message_is_handed_out_once(eventually: Any) -> None:
+    layer = MemoryChannelLayer(capacity=100_000)
+    intake = intake_of(layer)
+    seen: list[int] = []
+
+    def work(delivery: Delivery) -> None:
+        intake.pace.record(0.000_01)
+        seen.append(delivery.message["n"])
+
+    put(layer, *range(5000))
+    team = Team(intake, 4, work)
+    eventually(lambda: len(seen) >= 5000, "5000 messages")
+    team.stop(eventually)
+    assert sorted(seen) == list(range(5000))
+
+
+def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    release = threading.Event()
+    finished = [0]
+    flushed = [0]
+
+    def before_wait() -> None:
+        flushed[0] = max(flushed[0], finished[0])
+
+    def work(delivery: Delivery) -> None:
+        assert release.wait(20)
+        finished[0] += 1
+
+    intake = intake_of(layer, before_wait)
+    put(layer, 1)
+    team = Team(intake, 2, work)
+    # The other thread has taken over the fetching; nothing comes that would wake it.
+    eventually(lambda: intake.waiting()[1] == 1 and intake._fetching, "the other thread to fetch")
+    release.set()
+    eventually(lambda: flushed[0] == 1, "what the consumer sent, although nobody sends a message")
+    team.stop(eventually)
+
+
+def test_messages_nobody_has_begun_go_back_in_order(eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    intake = intake_of(layer)
+    force_fast(intake)
+    put(layer, 1, 2, 3, 4)
+    first = intake.next()
+    assert first is not None
+    assert intake.waiting()[0] == 3
+    put(layer, 5)
+    intake.put_back_stuck()
+    assert intake.waiting()[0] == 0
+    assert [delivery.message["n"] for delivery in everything(layer, "a")] == [2, 3, 4, 5]
+
+
+def test_messages_that_cannot_go_back_stay_here() -> None:
+    layer = FlakyLayer()
+    intake = intake_of(layer)
+    force_fast(intake)
+    put(layer, 1, 2, 3)
+    intake.next()
+    layer.put_back_errors = [LayerUnavailable("here", "away", uncertain=False)]
+    intake.put_back_stuck()
+    assert intake.waiting()[0] == 2
+    assert [intake.next().message["n"] for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
+
+
+def test_messages_that_may_have_gone_back_are_not_run_here(caplog: pytest.LogCaptureFixture) -> None:
+    layer = FlakyLayer()
+    intake = intake_of(layer)
+    force_fast(intake)
+    put(layer, 1, 2, 3)
+    intake.next()
+    layer.put_back_errors = [LayerUnavailable("here", "no answer", uncertain=True)]
+    intake.put_back_stuck()
+    assert intake.waiting()[0] == 0
+    assert "2 messages of a may be lost" in caplog.text
+
+
+@pytest.mark.parametrize("error", [LayerUnavailable("here", "away"), ZeroDivisionError("a fault"), MemoryError()], ids=repr)
+def test_fetching_goes_on_after_any_error(error: BaseException, eventually: Any, caplog: pytest.LogCaptureFixture) -> None:
+    layer = FlakyLayer()
+    layer.receive_errors = [error, error]
+    seen: list[Delivery] = []
+    team = Team(intake_of(layer), 3, seen.append)
+    put(layer, 1)
+    eventually(lambda: seen, "the message")
+    eventually(lambda: "is back" in caplog.text, "the good news in the log")
+    team.stop(eventually)
+    assert team.errors == []
+
+
+def test_a_layer_that_cannot_be_used_is_reported_and_the_others_go_on(eventually: Any) -> None:
+    layer = FlakyLayer()
+    layer.receive_errors = [LayerConfigurationError("wrong password")]
+    seen: list[Delivery] = []
+    team = Team(intake_of(layer), 3, seen.append)
+    eventually(lambda: team.errors, "the error")
+    put(layer, 1)
+    eventually(lambda: seen, "the message, fetched by another thread")
+    team.stop(eventually)
+    assert [str(error) for error in team.errors] == ["wrong password"]
+
+
+@pytest.mark.parametrize("moment", ["waiting", "backing off"])
+def test_stop_ends_all_threads(moment: str, eventually: Any) -> None:
+    layer = FlakyLayer()
+    if moment == "backing off":
+        layer.receive_errors = [LayerUnavailable("here", "away")] * 10_000
+    team = Team(intake_of(layer), 4, lambda delivery: None)
+    eventually(lambda: team.intake._fetching, "a thread to fetch")
+    team.stop(eventually)
+    assert team.errors == []
+
+
+def test_messages_that_were_fetched_are_handed_out_after_the_stop() -> None:
+    layer = MemoryChannelLayer()
+    intake = intake_of(layer)
+    force_fast(intake)
+    put(layer, 1, 2, 3)
+    intake.next()
+    intake.stop()
+    assert [intake.next().message["n"] for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
+    assert intake.next() is None
+
+
+def test_an_error_while_sending_leaves_the_fetching_to_others(eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    errors = [MemoryError()]
+
+    def before_wait() -> None:
+        if errors:
+            raise errors.pop()
+
+    seen: list[Delivery] = []
+    team = Team(intake_of(layer, before_wait), 3, seen.append)
+    put(layer, 1)
+    eventually(lambda: seen, "the message")
+    team.stop(eventually)
+    assert len(team.errors) == 1

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, ClassVar
+
+import pytest
+
+from channel_layer.channel import Channel
+from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outbox import Outbox
+from workers.exceptions import ChannelSocketException, ConsumeLater
+from workers.hooks import Hook, Hooks
+from workers.runner import Runner
+
+from .tools import Routes, everything
+
+
+class Case:
+    """One consumer and what came of running it."""
+
+    def __init__(self, consumer: Any, hooks: tuple[Hook, ...] = (), retries: int = 10) -> None:
+        self.layer = MemoryChannelLayer()
+        self.later: list[tuple[float, Any, Outgoing]] = []
+        self.runner = Runner(
+            self.layer, Routes(here=consumer), Hooks(hooks), retries, lambda *entry: self.later.append(entry)
+        )
+
+    def run(self, headers: dict[str, Any] | None = None, **content: Any) -> str:
+        content.setdefault("reply_channel", "reply")
+        self.outbox: Outbox
+        self.outbox, outcome, self.message = self.runner.run(Delivery("here", content, headers))
+        return outcome
+
+    def replies(self, channel: str = "reply") -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+        for layer, item in self.outbox:
+            assert layer.send_many([item]) == []
+        self.outbox = []
+        return [(found.message, found.headers) for found in everything(self.layer, channel)]
+
+
+def reply(message: Any) -> None:
+    message.reply_channel.send({"text": "one"})
+    message.reply_channel.send({"text": "two"})
+
+
+def raising(error: BaseException) -> Any:
+    def consumer(message: Any) -> None:
+        message.reply_channel.send({"text": "queued"})
+        raise error
+
+    return consumer
+
+
+ENDED = ({}, {"turn": 7})
+FAILED = ({}, {"turn": 7, "failed": True})
+
+
+def test_sends_are_collected_and_the_turn_ends_with_the_last_reply() -> None:
+    case = Case(reply)
+    assert case.run({"turn": 7}) == "ok"
+    assert case.replies() == [({"text": "one"}, None), ({"text": "two"}, {"turn": 7})]
+
+
+def test_without_a_turn_nothing_is_added() -> None:
+    case = Case(lambda message: None)
+    assert case.run() == "ok"
+    assert case.outbox == []
+
+
+def test_a_consumer_that_replies_nothing_ends_its_turn_with_an_empty_message() -> None:
+    case = Case(lambda message: None)
+    case.run({"turn": 7})
+    assert case.replies() == [ENDED]
+
+
+def test_a_reply_to_somebody_else_or_to_a_group_ends_no_turn() -> None:
+    def consumer(message: Any) -> None:
+        Channel("other", channel_layer=case.layer).send({})
+
+    case = Case(consumer)
+    case.run({"turn": 7})
+    assert case.replies() == [ENDED]
+
+
+def test_a_message_that_no_route_takes_is_ignored_and_its_turn_ends() -> None:
+    case = Case(lambda message: None)
+    case.outbox, outcome, _ = case.runner.run(Delivery("elsewhere", {"reply_channel": "reply"}, {"turn": 7}))
+    assert outcome == "ignored"
+    assert case.replies() == [ENDED]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x"), SystemExit(1), KeyboardInterrupt(), RecursionError(), MemoryError(), GeneratorExit(),
+        asyncio.CancelledError(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_whatever_a_consumer_raises_drops_its_sends_and_ends_the_turn_as_failed(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case(raising(error))
+    assert case.run({"turn": 7}) == "failed"
+    assert case.replies() == [FAILED]
+    assert "raising.<locals>.consumer on here" in caplog.text
+
+
+def test_a_consumer_that_raises_has_sent_what_it_sent_immediately() -> None:
+    def consumer(message: Any) -> None:
+        message.reply_channel.send({"text": "now"}, immediately=True)
+        raise ValueError
+
+    case = Case(consumer)
+    case.run({"turn": 7})
+    assert case.replies() == [({"text": "now"}, None), FAILED]
+
+
+def test_endless_recursion_ends_the_consumer() -> None:
+    def consumer(message: Any) -> None:
+        consumer(message)
+
+    assert Case(consumer).run() == "failed"
+
+
+def test_a_router_that_raises_fails_the_message(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(reply)
+    case.runner._router.match = lambda message: 1 / 0
+    assert case.run({"turn": 7}) == "failed"
+    assert case.replies() == [FAILED]
+    assert "the routing on here" in caplog.text
+
+
+class Closing(ChannelSocketException):
+    def run(self, message: Any) -> None:
+        message.reply_channel.send({"close": True})
+
+
+class Denying(Closing):
+    keeps_sends: ClassVar[bool] = False
+
+
+class Broken(ChannelSocketException):
+    def run(self, message: Any) -> None:
+        message.reply_channel.send({"close": True})
+        raise SystemExit(3)
+
+
+def test_a_socket_exception_is_run_behind_what_was_queued() -> None:
+    case = Case(raising(Closing()))
+    assert case.run({"turn": 7}) == "ok"
+    assert case.replies() == [({"text": "queued"}, None), ({"close": True}, {"turn": 7})]
+
+
+def test_a_socket_exception_may_drop_what_was_queued() -> None:
+    case = Case(raising(Denying()))
+    case.run({"turn": 7})
+    assert case.replies() == [({"close": True}, {"turn": 7})]
+
+
+def test_a_socket_exception_whose_run_fails_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(raising(Broken()))
+    assert case.run({"turn": 7}) == "failed"
+    assert case.replies() == [FAILED]
+    assert "error in Broken raised by" in caplog.text
+
+
+def test_consume_later_puts_the_message_back_with_its_turn_and_state() -> None:
+    case = Case(raising(ConsumeLater()))
+    assert case.run({"turn": 7, "state": b"s"}, text="hello") == "later"
+    assert case.replies("here") == [
+        ({"reply_channel": "reply", "text": "hello"}, {"turn": 7, "state": b"s", "tries": 1})
+    ]
+    assert case.replies() == []
+
+
+def test_later_tries_wait_longer_and_longer() -> None:
+    case = Case(raising(ConsumeLater()))
+    for tries in range(1, 10):
+        assert case.run({"turn": 7, "tries": tries}) == "later"
+        assert case.outbox == []
+    pauses = [pause for pause, _, _ in case.later]
+    assert pauses == sorted(pauses)
+    assert pauses[0] > 0
+    assert pauses[-1] == 1.0
+    assert [item.headers["tries"] for _, _, item in case.later if item.headers] == list(range(2, 11))
+
+
+def test_after_too_many_tries_the_message_is_dropped_and_the_turn_ends(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(raising(ConsumeLater()), retries=2)
+    assert case.run({"turn": 7, "tries": 2}) == "dropped"
+    assert case.replies() == [FAILED]
+    assert "asked for later 2 times; dropped" in caplog.text
+
+
+def test_a_message_changed_so_that_it_cannot_be_put_back_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    def consumer(message: Any) -> None:
+        message.content["user"] = object()
+        raise ConsumeLater
+
+    case = Case(consumer)
+    assert case.run({"turn": 7}) == "dropped"
+    assert case.replies() == [FAILED]
+    assert "'user'" in caplog.text
+
+
+@pytest.mark.parametrize("tries", ["many", None, b"", []])
+def test_headers_of_the_wrong_type_fail_the_message_only(tries: Any) -> None:
+    case = Case(raising(ConsumeLater()))
+    assert case.run({"turn": 7, "tries": tries}) == "failed"
+    assert case.replies() == [FAILED]
+
+
+def test_a_consumer_that_takes_its_message_apart_still_ends_its_turn() -> None:
+    def consumer(message: Any) -> None:
+        message.content.clear()
+        message.reply_channel = None
+        message.headers = {}
+
+    case = Case(consumer)
+    assert case.run({"turn": 7}) == "ok"
+    assert case.replies() == [ENDED]
+
+
+def test_headers_cannot_be_changed() -> None:
+    def consumer(message: Any) -> None:
+        message.headers["turn"] = 8
+
+    assert Case(consumer).run({"turn": 7}) == "failed"
+
+
+@pytest.mark.parametrize("name", ["two words", "a!b!c", "", "x" * 500])
+def test_a_reply_channel_that_is_no_name_gets_nothing(name: str) -> None:
+    case = Case(lambda message: None)
+    assert case.run({"turn": 7}, reply_channel=name) == "ok"
+    assert case.outbox == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sent"),
+    [
+        (None, b"new", {"state": b"new"}),
+        (b"old", b"new", {"state": b"new"}),
+        (b"old", None, {"state": b""}),
+        (b"old", b"old", {}),
+        (None, None, {}),
+        (b"old", "text", {}),
+    ],
+)
+def test_changed_state_goes_back_with_the_turn(before: Any, after: Any, sent: dict[str, Any]) -> None:
+    def consumer(message: Any) -> None:
+        assert message.state == before
+        message.state = after
+
+    case = Case(consumer)
+    case.run({"turn": 7} | ({} if before is None else {"state": before}))
+    assert case.replies() == [({}, {"turn": 7} | sent)]
+
+
+class Sending(Hook):
+    def before(self, message: Any) -> None:
+        message.reply_channel.send({"text": "before"})
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        message.reply_channel.send({"text": f"after {type(error).__name__}"})
+
+
+class Fatal(Hook):
+    def before(self, message: Any) -> None:
+        raise SystemExit
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        raise SystemExit
+
+
+def test_what_hooks_send_goes_with_what_the_consumer_sent() -> None:
+    case = Case(lambda message: message.reply_channel.send({"text": "consumer"}), (Sending(),))
+    case.run({"turn": 7})
+    assert case.replies() == [
+        ({"text": "before"}, None), ({"text": "consumer"}, None), ({"text": "after NoneType"}, {"turn": 7}),
+    ]  # fmt: skip
+
+
+def test_hooks_learn_what_was_raised() -> None:
+    case = Case(raising(ValueError()), (Sending(),))
+    case.run({"turn": 7})
+    assert case.replies() == [({"text": "after ValueError"}, {"turn": 7, "failed": True})]
+
+
+@pytest.mark.parametrize(("consumer", "outcome"), [(reply, "ok"), (raising(ValueError()), "failed")])
+def test_hooks_that_exit_change_nothing(consumer: Any, outcome: str) -> None:
+    case = Case(consumer, (Fatal(),))
+    assert case.run({"turn": 7}) == outcome
+    last = case.replies()[-1][1]
+    assert last is not None
+    assert last["turn"] == 7
+
+
+async def async_reply(message: Any) -> None:
+    await asyncio.sleep(0)
+    message.reply_channel.send({"text": "async"})
+
+
+def test_async_consumers_collect_their_sends_run_after_run() -> None:
+    case = Case(async_reply)
+    for _ in range(3):
+        assert case.run({"turn": 7}) == "ok"
+        assert case.replies() == [({"text": "async"}, {"turn": 7})]
+    case.runner.close_thread()
+
+
+def test_an_async_consumer_that_raises_fails_like_any_other() -> None:
+    async def consumer(message: Any) -> None:
+        message.reply_channel.send({})
+        raise SystemExit
+
+    case = Case(consumer)
+    assert case.run({"turn": 7}) == "failed"
+    assert case.replies() == [FAILED]
+    case.runner.close_thread()
+
+
+def test_tasks_that_an_async_consumer_leaves_are_cancelled() -> None:
+    ended = threading.Event()
+
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    async def consumer(message: Any) -> None:
+        case.task = asyncio.create_task(linger())  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    case = Case(consumer)
+    assert case.run() == "ok"
+    assert ended.is_set()
+    case.runner.close_thread()
