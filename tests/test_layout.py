@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels"]
 
 ELSEWHERE = {
-    "channel_layer/conformance": "run on every layer by tests/channel_layer/test_conformance.py and redis/test_layer.py",
+    "channel_layer/conformance": "run on every layer, by test_conformance.py and redis/test_layer.py",
     "channels/version.py": "one constant, checked by tests/test_packaging.py",
 }
 """Modules, or folders of modules, whose tests have another name, and which."""

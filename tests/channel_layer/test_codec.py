@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channel_layer import codec
@@ -99,6 +99,7 @@ def test_a_mebibyte_of_empty_dicts_takes_no_more_than_80_mebibytes() -> None:
     assert peak - before <= 80 * 2**20
 
 
+@settings(deadline=None, database=None, max_examples=60)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
     try:
@@ -110,6 +111,7 @@ def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
     assert isinstance(content, (dict, str))
 
 
+@settings(deadline=None, database=None, max_examples=60)
 @given(st.dictionaries(st.text(), values), st.none() | st.dictionaries(st.text(), values), st.text())
 def test_what_is_packed_comes_out_the_same(message: dict[str, Any], headers: dict[str, Any] | None, to: str) -> None:
     packed = codec.frame(codec.GROUP, to, codec.pack_body(message), headers)
