@@ -24,6 +24,7 @@ logger = logging.getLogger("interface_server.http")
 
 HIGH_WATER = 262_144
 LINGER_SECONDS = 5.0
+TLS_LINGER_SECONDS = 1.0
 SURPLUS = 1_000
 
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -121,17 +122,19 @@ class HttpProtocol(asyncio.Protocol):
             if self._upgrade is not None:
                 self._become_websocket(self._upgrade, data[upgrade.args[0] :])
             elif self._reading is None or self._reading.expected:
-                self._refuse(400)
-            elif self._current is not None:
+                self._refuse(400)  # the parser does not read the body of a request to change protocols
+            elif self._current is None:
+                self._close()
+            else:
                 self._current.keep_alive = False
                 self._deaf = True
         except httptools.HttpParserError as error:
             cause = error.__context__
             if cause is not None and not isinstance(cause, (Refusal, BadTarget)):
                 logger.error("a request could not be handled", exc_info=cause)
-            self._refuse(cause.status if isinstance(cause, Refusal) else 400)
+            self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(cause or error)))
         except Refusal as refusal:
-            self._refuse(refusal.status)
+            self._turn_down(refusal)
 
     def eof_received(self) -> bool:
         """The client is gone: a FIN is all that tells of one that left while it waits for its answer."""
@@ -230,8 +233,10 @@ class HttpProtocol(asyncio.Protocol):
             "server": self._server,
         }
         if parser.should_upgrade() and fields.get(b"upgrade", b"").lower() == b"websocket":
-            if self._current is not None:
+            if self._current is not None or self._waiting:
                 raise Refusal(400, "upgrade behind another request")
+            if method != "GET" or version != "1.1":
+                raise Refusal(400, "an upgrade is a GET of HTTP/1.1 (RFC 6455, section 4.1)")
             self._upgrade = scope
             return
         exchange = self._gateway.open_http(scope, self)
@@ -240,7 +245,7 @@ class HttpProtocol(asyncio.Protocol):
         length = fields.get(b"content-length")
         request.expected = int(length) if length else (1 if b"transfer-encoding" in fields else 0)
         self._reading = request
-        if self._current is None:
+        if self._current is None and not self._waiting:
             self._current = request
             if request.expected:
                 exchange.begin(request.expected)  # else with on_message_complete, which follows at once
@@ -349,6 +354,10 @@ class HttpProtocol(asyncio.Protocol):
         if rest:
             protocol.data_received(rest)
 
+    def _turn_down(self, refusal: Refusal) -> None:
+        logger.debug("refused a request from %s with %d: %s", self._client, refusal.status, refusal.reason)
+        self._refuse(refusal.status)
+
     def _refuse(self, status: int) -> None:
         """Answer what cannot be handled, after what is owed already, and read no further."""
         self._deaf = True
@@ -377,6 +386,8 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:
+            self._closing_at = self._gateway.now + TLS_LINGER_SECONDS
 
     def _close(self) -> None:
         self._deaf = True

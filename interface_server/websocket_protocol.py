@@ -168,20 +168,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._lose(ABNORMAL)
                 self._transport.abort()
             return
-        for start in range(0, len(data), SLICE):
-            frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
-            for frame in frames.events_received():
-                self._take(frame)
-            if frames.parser_exc is not None or self._deaf or self._transport.is_closing():
-                break
-        self._flush()
-        if self._deaf:
-            return
-        if frames.parser_exc is not None:
-            code = frames.close_sent.code if frames.close_sent is not None else ABNORMAL
-            self._lose(int(code))
-            self._linger()
-        elif self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
+        self._parse(frames, data)
+        if self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
             self._connection.overflow()
 
     def eof_received(self) -> bool:
@@ -228,6 +216,18 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hang_up()
 
     # -- frames ----------------------------------------------------------------------------------
+
+    def _parse(self, frames: ServerProtocol, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
+            for frame in frames.events_received():
+                self._take(frame)
+            if frames.parser_exc is not None or self._deaf or self._transport.is_closing():
+                break
+        self._flush()
+        if frames.parser_exc is not None and not self._deaf:
+            self._lose(int(frames.close_sent.code) if frames.close_sent is not None else ABNORMAL)
+            self._linger()
 
     def _take(self, frame: Any) -> None:
         opcode = frame.opcode

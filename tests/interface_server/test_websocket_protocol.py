@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -92,6 +93,26 @@ def test_a_handshake_without_key_gets_400(server: Running) -> None:
     assert server.ask(request).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("first_line", [b"POST / HTTP/1.1", b"GET / HTTP/1.0"])
+def test_only_a_get_of_http_1_1_becomes_a_websocket(server: Running, first_line: bytes) -> None:
+    before = len(server.workers.on("websocket.connect"))
+    assert server.ask(UPGRADE.replace(b"GET / HTTP/1.1", first_line)).startswith(b"HTTP/1.1 400")
+    assert len(server.workers.on("websocket.connect")) == before
+
+
+def test_names_with_an_underscore_do_not_reach_consumers() -> None:
+    with running() as server:
+        with connect(server.url(), additional_headers={"X_Real_Ip": "1.2.3.4", "X-Kept": "1"}):
+            pass
+        names = [name for name, _ in server.workers.on("websocket.connect")[0].message["headers"]]
+        assert b"x-kept" in names
+        assert b"x_real_ip" not in names
+
+
+def test_a_control_character_in_a_header_refuses_the_handshake(server: Running) -> None:
+    assert server.ask(UPGRADE[:-2] + b"X-A: b\x01\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
 def test_a_denied_handshake_is_a_403() -> None:
     def deny(workers: Workers, delivery: Delivery) -> None:
         workers.reply(delivery, {"accept": False})
@@ -123,12 +144,14 @@ def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009() -> No
         with connect(server.url(), max_size=None) as client:
             client.send(b"x" * 100_000)
             assert len(client.recv(timeout=20)) == 100_000
-            client.send(b"x" * 100_001)
+            with contextlib.suppress(ConnectionClosed):
+                client.send(b"x" * 100_001)
             assert closing_code(client) == 1009
         with connect(server.url(), max_size=None) as client:
             client.send([b"x" * 50_000, b"x" * 50_000])
             assert len(client.recv(timeout=20)) == 100_000
-            client.send([b"x" * 50_000, b"x" * 50_001])
+            with contextlib.suppress(ConnectionClosed):
+                client.send([b"x" * 50_000, b"x" * 50_001])
             assert closing_code(client) == 1009
         assert len(server.workers.on("websocket.receive")) == 2
 
@@ -145,7 +168,8 @@ def test_more_fragments_than_allowed_are_1009() -> None:
         with connect(server.url()) as client:
             client.send(["x"] * 9)
             assert client.recv(timeout=20) == "x" * 9
-            client.send(["x"] * 30)
+            with contextlib.suppress(ConnectionClosed):  # it may come before the last fragment is out
+                client.send(["x"] * 30)
             assert closing_code(client) == 1009
         with connect(server.url()) as client:
             empty = b"\x00\x80" + b"mask"
