@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from channel_layer import names
 from channel_layer.conformance import ConformanceSuite, MakeLayer
+from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 
@@ -58,3 +61,102 @@ class TestSqlite(ConformanceSuite):
         yield make
         for layer in made:
             layer.close()
+
+
+class Memory(MemoryChannelLayer):
+    """A layer to break in one place."""
+
+
+class Backwards(Memory):
+    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        with self._lock:
+            for queue in self._queues.values():
+                queue._frames.reverse()
+            return super().receive_many(channels, limit, timeout)
+
+
+class Twice(Memory):
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        super().send_many(items)
+        return super().send_many(items)
+
+
+class Bottomless(Memory):
+    def __init__(self, **options: object) -> None:
+        super().__init__(**{**options, "capacity": 10**6, "channel_capacity": None})
+
+
+class Immortal(Memory):
+    def __init__(self, **options: object) -> None:
+        super().__init__(**{**options, "expiry": 10**6, "group_expiry": 10**6})
+
+
+class Leaky(Memory):
+    def prepare(self, target: str, message: dict, headers: object = None, group: bool = False) -> Outgoing:
+        return super().prepare(target, {**message, "headers": headers}, None, group)
+
+
+class Disorderly(Memory):
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        return list(reversed(super().send_many(items)))
+
+
+class Partial(Memory):
+    def _take(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        return next(filter(None, (super(Partial, self)._take([name], limit) for name in channels)), [])
+
+
+class Forgetful(Memory):
+    def group_discard(self, group: str, channel: str) -> None:
+        names.check_group(group)
+        names.check_channel(channel)
+
+
+class Shared(Memory):
+    def _expand(self, deliveries: Sequence[Delivery]) -> tuple[str, dict] | None:
+        found = super()._expand(deliveries)
+        if found is not None:
+            for others in self._expanded.values():
+                others.extend((name, found[1]) for name, _ in [others.popleft() for _ in range(len(others))])
+        return found
+
+
+@pytest.mark.parametrize(
+    ("broken", "rule"),
+    [
+        (Backwards, "test_messages_keep_their_order"),
+        (Twice, "test_a_message_is_received_once"),
+        (Bottomless, "test_a_full_channel_refuses_and_takes_again_when_it_was_read"),
+        (Bottomless, "test_the_first_rule_that_matches_decides"),
+        (Immortal, "test_a_message_expires"),
+        (Immortal, "test_a_membership_expires"),
+        (Leaky, "test_headers_travel_beside_the_content"),
+        (Disorderly, "test_what_is_refused_from_a_batch_can_be_sent_later_in_order"),
+        (Forgetful, "test_who_was_discarded_gets_nothing"),
+        (Shared, "test_what_one_receiver_changes_is_not_seen_by_the_next"),
+        (Partial, "test_a_busy_channel_does_not_starve_a_quiet_one"),
+    ],
+)
+def test_a_layer_that_breaks_a_rule_fails_the_suite(broken: type[Memory], rule: str) -> None:
+    clock = Clock()
+
+    def wait(seconds: float) -> None:
+        clock.now += seconds
+
+    def run(cls: type[Memory]) -> None:
+        made: list[Memory] = []
+
+        def make(**options: object) -> Memory:
+            made.append(cls(clock=clock, **options))
+            made[-1].__dict__ = made[0].__dict__
+            return made[-1]
+
+        suite = ConformanceSuite()
+        suite.wait = wait  # type: ignore[method-assign]
+        test = getattr(suite, rule)
+        known = {"make_layer": lambda: make, "layer": make, "order": lambda: ["busy", "quiet"]}
+        test(**{name: known[name]() for name in inspect.signature(test).parameters})
+
+    run(Memory)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        run(broken)
