@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from channels import Channel, Group, route
@@ -33,9 +34,14 @@ def gone(message: Any) -> None:
     Group(f"room-{message['room']}").send({"text": "somebody left"})
 
 
+def ping(message: Any) -> None:
+    message.reply_channel.send({"process": os.getpid()})
+
+
 channel_routing = [
     route("websocket.connect", connect, path=r"^/room/(?P<room>\w+)/$"),
     route("websocket.receive", receive),
     route("websocket.disconnect", disconnect),
     route("gone", gone),
+    route("ping", ping),
 ]

@@ -6,12 +6,13 @@ import os
 import tempfile
 
 SECRET_KEY = "only-for-tests"
-DEBUG = False
+DEBUG = os.environ.get("TEST_DEBUG") == "1"
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 USE_TZ = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ROOT_URLCONF = "tests.channels.urls"
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [os.path.join(os.path.dirname(__file__), "static")]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
@@ -44,3 +45,6 @@ CHANNEL_LAYERS = {
     },
     "other": {"BACKEND": "asgiref.inmemory.ChannelLayer", "ROUTING": [], "CONFIG": {"expiry": 30}},
 }
+if "TEST_CHANNEL_FILE" in os.environ:
+    CHANNEL_LAYERS["default"]["BACKEND"] = "channel_layer.sqlite.SqliteChannelLayer"
+    CHANNEL_LAYERS["default"]["CONFIG"] = {"path": os.environ["TEST_CHANNEL_FILE"]}

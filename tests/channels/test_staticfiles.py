@@ -12,17 +12,10 @@ from channels.staticfiles import StaticFilesConsumer, http_consumer
 
 from .messages import replies, request
 
-FILES = {"STATICFILES_DIRS": ["tests/channels/static"]}
-
 
 @pytest.fixture
 def consumer() -> Any:
-    with override_settings(**FILES):
-        from django.contrib.staticfiles import finders
-
-        finders.get_finder.cache_clear()
-        yield StaticFilesConsumer()
-        finders.get_finder.cache_clear()
+    return StaticFilesConsumer()
 
 
 def answer(consumer: Any, layer: Any, path: str) -> tuple[int, bytes]:

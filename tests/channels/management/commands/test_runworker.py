@@ -1,0 +1,139 @@
+"""``manage.py runworker``: what it refuses, and real processes over the sqlite layer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.test import override_settings
+
+from channel_layer.sqlite import SqliteChannelLayer
+from channels.management.commands.runworker import child_command
+from tests.conftest import wait_until
+from tests.end_to_end.processes import Service
+
+SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
+
+
+def error_of(*arguments: str, layers: dict[str, Any] | None = None) -> str:
+    with override_settings(CHANNEL_LAYERS=layers or {}), pytest.raises(CommandError) as caught:
+        call_command("runworker", *arguments, skip_checks=True)
+    return str(caught.value)
+
+
+def on_sqlite(tmp_path: Path, **entry: Any) -> dict[str, Any]:
+    config = {"path": str(tmp_path / "layer.sqlite3")}
+    return {"default": {"BACKEND": SQLITE, "CONFIG": config, "ROUTING": [], **entry}}
+
+
+def test_a_layer_of_one_process_is_refused() -> None:
+    layers = {"default": {"BACKEND": "asgiref.inmemory.ChannelLayer", "ROUTING": []}}
+    text = error_of(layers=layers)
+    assert text.startswith("channel layer 'default' (MemoryChannelLayer) reaches no further than one process")
+    assert text.endswith("Use the sqlite or redis layer, or manage.py runserver.")
+
+
+def test_a_project_without_layers_is_refused() -> None:
+    assert error_of() == "there is no channel layer 'default': the settings have no CHANNEL_LAYERS"
+
+
+def test_an_unknown_layer_is_refused(tmp_path: Path) -> None:
+    text = error_of("--layer", "mail", layers=on_sqlite(tmp_path))
+    assert text == "there is no channel layer 'mail'; CHANNEL_LAYERS has 'default'"
+
+
+def test_a_route_that_cannot_work_is_named(tmp_path: Path) -> None:
+    text = error_of(layers=on_sqlite(tmp_path, ROUTING={"mail": "nowhere.consumer"}))
+    assert text.startswith("the ROUTING of channel layer 'default' does not work. route('mail', 'nowhere.consumer')")
+
+
+def test_globs_that_leave_nothing_are_refused(tmp_path: Path) -> None:
+    assert "no channels are left" in error_of("--only-channels", "mail.*", layers=on_sqlite(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["--threads", "--processes"])
+def test_less_than_one_is_refused(option: str, tmp_path: Path) -> None:
+    assert error_of(option, "0", layers=on_sqlite(tmp_path)) == f"{option} must be 1 or more, not 0"
+
+
+def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runworker", "--processes", "3"])
+    options = {
+        "layer": "other",
+        "threads": 2,
+        "only_channels": ["a.*", "b"],
+        "exclude_channels": ["c"],
+        "settings": "project.settings",
+        "verbosity": 2,
+        "no_color": True,
+    }
+    command = child_command(options)
+    assert command[command.index("runworker") :] == [
+        "runworker", "--layer", "other", "--threads", "2", "--only-channels=a.*", "--only-channels=b",
+        "--exclude-channels=c", "--settings=project.settings", "--verbosity", "2", "--no-color",
+    ]  # fmt: skip
+
+
+class Workers(Service):
+    """A running ``runworker`` and a way to talk to it."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        file = directory / "layer.sqlite3"
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.channels.settings",
+            "TEST_DATABASE": str(directory / "database.sqlite3"),
+            "TEST_CHANNEL_FILE": str(file),
+        }
+        command = [sys.executable, "-m", "django", "runworker", "--verbosity", "2", *arguments]
+        super().__init__("runworker", command, environment, directory)
+        self.layer = SqliteChannelLayer(path=file)
+
+    def ping(self) -> int | None:
+        """The id of the process that answers, ``None`` if none does for a while."""
+        assert self.running
+        reply = self.layer.new_channel("test?")
+        self.layer.send("ping", {"reply_channel": reply})
+        name, content = self.layer.receive([reply], block=True)
+        return None if name is None or content is None else int(content["process"])
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Any]:
+    started: list[Workers] = []
+
+    def start(*arguments: str) -> Workers:
+        one = Workers(tmp_path, *arguments)
+        started.append(one)
+        one.start()
+        return one
+
+    yield start
+    for one in started:
+        one.kill()
+        one.layer.close()
+
+
+def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
+    one = workers()
+    wait_until(one.ping, "an answer", within=40)
+    wait_until(lambda: "ping" in one.text() and " ms  ok" in one.text(), "a line about the message")
+    one.stop()
+
+
+def test_several_processes_share_the_work_and_stop_together(workers: Any) -> None:
+    one = workers("--processes", "2", "--threads", "1")
+    seen: set[int] = set()
+    deadline = time.monotonic() + 40
+    while len(seen) < 2:
+        assert time.monotonic() < deadline, f"only {seen} answered"
+        answer = one.ping()
+        if answer is not None:
+            seen.add(answer)
+    assert one.running.pid not in seen
+    one.stop()
