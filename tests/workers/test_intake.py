@@ -167,8 +167,12 @@ def test_messages_that_may_have_gone_back_are_not_run_here(caplog: pytest.LogCap
     assert "2 messages of a may be lost" in caplog.text
 
 
-@pytest.mark.parametrize("error", [LayerUnavailable("here", "away"), ZeroDivisionError("a fault"), MemoryError()], ids=repr)
-def test_fetching_goes_on_after_any_error(error: BaseException, eventually: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error", [LayerUnavailable("here", "away"), ZeroDivisionError("a fault"), MemoryError()], ids=repr
+)
+def test_fetching_goes_on_after_any_error(
+    error: BaseException, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     layer = FlakyLayer()
     layer.receive_errors = [error, error]
     seen: list[Delivery] = []

@@ -57,7 +57,7 @@ def outgoing(layer: Any, channel: str, number: int) -> tuple[Any, Outgoing]:
 
 
 class FlakyLayer(MemoryChannelLayer):
-    """A layer whose calls raise what the test put into `errors`, one after the other."""
+    """A layer whose calls raise what the test says, one after the other; receiving, on the channel ``a``."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -65,10 +65,10 @@ class FlakyLayer(MemoryChannelLayer):
         self.send_errors: list[BaseException] = []
         self.put_back_errors: list[BaseException] = []
 
-    def receive_many(self, *args: Any, **kwargs: Any) -> Any:
-        if self.receive_errors:
+    def receive_many(self, channels: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.receive_errors and "a" in channels:
             raise self.receive_errors.pop(0)
-        return super().receive_many(*args, **kwargs)
+        return super().receive_many(channels, *args, **kwargs)
 
     def send_many(self, items: Any) -> Any:
         if self.send_errors:

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from channel_layer.channel import Channel
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from workers import Hook, Worker
+from workers.exceptions import ConsumeLater
+
+from .tools import FlakyLayer, Routes, everything, working
+
+
+@pytest.fixture
+def layer() -> FlakyLayer:
+    return FlakyLayer(capacity=100_000)
+
+
+def test_consumers_run_in_all_threads_at_once(layer: FlakyLayer) -> None:
+    together = threading.Barrier(5)
+    with working(layer, Routes(a=lambda message: together.wait(20)), threads=4):
+        for _ in range(4):
+            layer.send("a", {})
+        together.wait(20)
+
+
+def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer) -> None:
+    def slow(message: Any) -> None:
+        time.sleep(0.05)
+        message.reply_channel.send({"done": True})
+
+    with working(layer, Routes(a=slow)):
+        for _ in range(3):
+            layer.send("a", {"reply_channel": "reply"})
+            # Shorter than a fetch lasts, so that its end cannot be what sends the reply.
+            assert layer.receive_many(["reply"], timeout=3)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_replies_do_not_wait_for_a_slow_consumer_behind_them(threads: int, layer: FlakyLayer, eventually: Any) -> None:
+    release = threading.Event()
+
+    def consumer(message: Any) -> None:
+        if message["kind"] == "slow":
+            assert release.wait(30)
+        message.reply_channel.send({})
+
+    try:
+        with working(layer, Routes(a=consumer), threads=threads) as worker:
+            for _ in range(200):  # consumers are known to be fast now, so several messages are fetched at once
+                worker._intake.pace.record(0)
+            layer.send_many(
+                [layer.prepare("a", {"kind": kind, "reply_channel": kind}) for kind in ["fast"] + ["slow"] * threads]
+            )
+            assert layer.receive_many(["fast"], timeout=20)
+            release.set()
+    finally:
+        release.set()
+
+
+def test_prefetched_messages_behind_a_slow_consumer_are_run_by_other_threads(
+    layer: FlakyLayer, eventually: Any
+) -> None:
+    release = threading.Event()
+    seen: list[int] = []
+
+    def consumer(message: Any) -> None:
+        if message["n"] == 0:
+            assert release.wait(30)
+        seen.append(message["n"])
+
+    try:
+        with working(layer, Routes(a=consumer), threads=2) as worker:
+            for _ in range(200):
+                worker._intake.pace.record(0)
+            layer.send_many([layer.prepare("a", {"n": n}) for n in range(20)])
+            eventually(lambda: sorted(seen) == list(range(1, 20)), "all but the slow one")
+            release.set()
+    finally:
+        release.set()
+
+
+def test_prefetched_messages_go_to_another_worker_when_all_threads_are_busy(layer: FlakyLayer, eventually: Any) -> None:
+    release = threading.Event()
+    blocked = threading.Event()
+    seen: list[int] = []
+
+    def stuck(message: Any) -> None:
+        blocked.set()
+        assert release.wait(30)
+
+    try:
+        with working(layer, Routes(a=stuck), threads=1) as worker:
+            for _ in range(200):
+                worker._intake.pace.record(0)
+            layer.send_many([layer.prepare("a", {"n": n}) for n in range(20)])
+            assert blocked.wait(20)
+            with working(layer, Routes(a=lambda message: seen.append(message["n"])), threads=1):
+                eventually(lambda: len(seen) == 19, "the other worker to run them")
+            release.set()
+        assert seen == list(range(1, 20))
+    finally:
+        release.set()
+
+
+def test_a_stop_loses_nothing_and_leaves_the_rest_on_the_channel(layer: FlakyLayer) -> None:
+    seen: list[int] = []
+
+    def consumer(message: Any) -> None:
+        seen.append(message["n"])
+        Channel("out", channel_layer=layer).send({"n": message["n"]})
+
+    sent = 0
+    for _ in range(10):
+        with working(layer, Routes(a=consumer)):
+            layer.send_many([layer.prepare("a", {"n": n}) for n in range(sent, sent + 500)])
+            sent += 500
+    left = [found.message["n"] for found in everything(layer, "a")]
+    assert sorted(seen + left) == list(range(sent))
+    assert sorted(found.message["n"] for found in everything(layer, "out")) == sorted(seen)
+
+
+def poison(message: Any) -> None:
+    kind = message["kind"]
+    if kind == "raise":
+        raise ValueError("poison")
+    if kind == "exit":
+        raise SystemExit(1)
+    if kind == "recurse":
+        poison(message)
+    Channel("out", channel_layer=message.channel_layer).send({})
+
+
+def test_a_hundred_poisonous_messages_end_no_thread(layer: FlakyLayer, eventually: Any) -> None:
+    kinds = (["raise", "exit", "recurse"] * 34)[:100]
+    with working(layer, Routes(a=poison)) as worker:
+        for n in range(1000):
+            layer.send("a", {"kind": kinds[n // 10] if n % 10 == 0 else "good"})
+        eventually(lambda: layer.channel_statistics("out")["messages_pending"] == 900, "the 900 good ones")
+        assert sum(thread.name.startswith("worker-") for thread in threading.enumerate()) >= worker.threads
+
+
+def test_a_message_that_cannot_even_be_read_ends_no_thread(layer: FlakyLayer, caplog: pytest.LogCaptureFixture) -> None:
+    with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
+        layer.send("a", {"reply_channel": 5})
+        layer.send("a", {"reply_channel": "out"})
+        assert layer.receive_many(["out"], timeout=20)
+    assert "a message on a could not be dealt with" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(), LayerConfigurationError("x")], ids=repr)
+def test_on_message_may_raise_anything(layer: FlakyLayer, error: BaseException) -> None:
+    told: list[Any] = []
+
+    def on_message(message: Any, seconds: float, outcome: str) -> None:
+        told.append((message.channel.name, outcome, seconds >= 0))
+        raise error
+
+    with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1, on_message=on_message):
+        for _ in range(2):
+            layer.send("a", {"reply_channel": "out"})
+            assert layer.receive_many(["out"], timeout=20)
+    assert told == [("a", "ok", True)] * 2
+
+
+def test_errors_of_the_layer_end_no_thread(layer: FlakyLayer) -> None:
+    layer.receive_errors = [LayerUnavailable("here", "away"), ZeroDivisionError(), MemoryError()]
+    with working(layer, Routes(a=lambda message: message.reply_channel.send({}))):
+        layer.send("a", {"reply_channel": "out"})
+        assert layer.receive_many(["out"], timeout=20)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_all_the_same_is_replaced(layer: FlakyLayer, caplog: pytest.LogCaptureFixture) -> None:
+    layer.receive_errors = [SystemExit()]  # a thread ends silently on it
+    with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
+        layer.send("a", {"reply_channel": "out"})
+        assert layer.receive_many(["out"], timeout=20)
+    assert "worker-1 has ended unexpectedly; another takes its place" in caplog.text
+
+
+def test_a_layer_that_cannot_be_used_ends_the_worker_with_its_reason(layer: FlakyLayer) -> None:
+    layer.receive_errors = [LayerConfigurationError("wrong password")]
+    worker = Worker(layer, Routes(a=print), signal_handlers=False)
+    with pytest.raises(LayerConfigurationError, match="wrong password"):
+        worker.run()
+    assert worker.termed
+
+
+def test_a_hung_consumer_is_reported_once_with_where_it_hangs(
+    layer: FlakyLayer, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    release = threading.Event()
+
+    def hangs_here(message: Any) -> None:
+        assert release.wait(30)
+
+    try:
+        with working(layer, Routes(a=hangs_here, b=lambda message: message.reply_channel.send({})), hung_seconds=0.05):
+            layer.send("a", {})
+            eventually(lambda: "has been in a consumer of a for" in caplog.text, "the report")
+            assert "in hangs_here" in caplog.text
+            layer.send("b", {"reply_channel": "out"})
+            assert layer.receive_many(["out"], timeout=20)
+            release.set()
+    finally:
+        release.set()
+    assert caplog.text.count("has been in a consumer of a for") == 1
+
+
+def test_a_consumer_that_does_not_end_is_left_behind_after_the_grace_period(
+    layer: FlakyLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def stuck(message: Any) -> None:
+        begun.set()
+        assert release.wait(30)
+
+    worker = Worker(layer, Routes(a=stuck), threads=1, grace=0.1, signal_handlers=False)
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(worker.run()))
+    thread.start()
+    layer.send("a", {})
+    assert begun.wait(20)
+    worker.stop()
+    thread.join(30)
+    release.set()
+    assert results == [False]
+    assert "worker-1 is still in a consumer of a" in caplog.text
+
+
+def test_a_message_consumed_later_lets_others_pass_and_keeps_its_turn(layer: FlakyLayer) -> None:
+    ready = threading.Event()
+
+    def consumer(message: Any) -> None:
+        if message["n"] == 0 and not ready.is_set():
+            raise ConsumeLater
+        message.reply_channel.send({"n": message["n"]})
+
+    with working(layer, Routes(a=consumer), threads=1):
+        layer.send_many([layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n + 1}) for n in range(3)])
+        for n in (1, 2):
+            assert [found.headers for found in layer.receive_many([f"r{n}"], timeout=20)] == [{"turn": n + 1}]
+        ready.set()
+        [found] = layer.receive_many(["r0"], timeout=20)
+        assert (found.message, found.headers) == ({"n": 0}, {"turn": 1})
+
+
+def test_async_consumers_run_in_every_thread(layer: FlakyLayer) -> None:
+    together = threading.Barrier(3)
+
+    async def consumer(message: Any) -> None:
+        await asyncio.to_thread(together.wait, 20)
+        message.reply_channel.send({})
+
+    with working(layer, Routes(a=consumer), threads=3):
+        for _ in range(3):
+            layer.send("a", {"reply_channel": "out"})
+        for _ in range(3):
+            assert layer.receive_many(["out"], timeout=20)
+
+
+class Telling(Hook):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def worker_process_ready(self, worker: Any) -> None:
+        self.told.append(f"process, {sum(t.name.startswith('worker-') for t in threading.enumerate())} threads")
+
+    def worker_ready(self, worker: Any) -> None:
+        self.told.append("ready")
+        worker.stop()
+
+
+def test_hooks_learn_of_the_start(layer: FlakyLayer) -> None:
+    hook = Telling()
+    assert Worker(layer, Routes(a=print), hooks=[hook], signal_handlers=False).run()
+    assert hook.told == ["process, 0 threads", "ready"]
+
+
+def test_an_error_at_the_start_stops_the_threads(layer: FlakyLayer) -> None:
+    class Exits(Hook):
+        def worker_ready(self, worker: Any) -> None:
+            raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        Worker(layer, Routes(a=print), hooks=[Exits()], signal_handlers=False).run()
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("worker-")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_worker_and_handlers_are_restored(number: int, layer: FlakyLayer) -> None:
+    class Signals(Hook):
+        def worker_ready(self, worker: Any) -> None:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    assert Worker(layer, Routes(a=print), hooks=[Signals()]).run()
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("second", "hurries"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_second_interrupt_ends_the_waiting_and_a_second_sigterm_does_not(
+    second: int, hurries: bool, layer: FlakyLayer
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def stuck(message: Any) -> None:
+        begun.set()
+        release.wait(30)
+
+    def signals() -> None:
+        assert begun.wait(20)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not worker.termed:
+            time.sleep(0.005)
+        os.kill(os.getpid(), second)
+        if not hurries:
+            release.set()
+
+    worker = Worker(layer, Routes(a=stuck), threads=1)
+    layer.send("a", {})
+    sender = threading.Thread(target=signals)
+    sender.start()
+    finished = worker.run()
+    release.set()
+    sender.join(20)
+    assert finished is not hurries
+
+
+def test_globs_narrow_down_the_channels(layer: FlakyLayer) -> None:
+    worker = Worker(layer, Routes(a=print, b=print), only_channels=["*"], exclude_channels=["b"])
+    assert worker.channels == ["a"]
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"only_channels": ["nothing"]}])
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], layer: FlakyLayer) -> None:
+    with pytest.raises(ValueError):
+        Worker(layer, Routes(a=print), **options)
+
+
+def test_the_router_may_come_with_the_layer() -> None:
+    layer = MemoryChannelLayer()
+    layer.router = Routes(a=print)  # type: ignore[attr-defined]
+    assert Worker(layer).channels == ["a"]
