@@ -17,6 +17,7 @@ from .. import codec, names
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError
 from ..layer import ChannelLayer
+from ..members import MembershipIndex
 from . import groups, queues
 from .engine import Engine
 from .location import default_path
@@ -217,6 +218,9 @@ class SqliteChannelLayer(ChannelLayer):
         if self._current.pid != os.getpid():
             with self._engines:
                 if self._current.pid != os.getpid():
+                    # What the parent reads, and its members there, are the parent's.
+                    self._read = set()
+                    self.index = MembershipIndex()
                     self._current = self._new_engine()
         return self._current
 

@@ -84,6 +84,15 @@ class Watch:
         self._database.reopen_if_replaced()
 
     def _run(self) -> None:
+        try:
+            self._look_again_and_again()
+        finally:
+            with self._lock:
+                # After an error that nobody foresaw, the next who waits starts another thread.
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _look_again_and_again(self) -> None:
         seen: object = None
         pause, found = SHORTEST_PAUSE, time.monotonic()
         failing = False

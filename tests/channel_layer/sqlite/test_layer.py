@@ -240,6 +240,23 @@ def test_a_forked_child_and_its_parent_both_go_on(make: Make) -> None:
     assert not waiting.is_alive()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_speak_for_its_parents_members(make: Make) -> None:
+    layer = make()
+    layer.group_add("group", "process!a")
+    layer.receive_many(["process!"])
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            layer.send("room", {"n": 1})
+            status = 0 if not layer._read and not layer.index.readers() else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert layer.index.readers() == ["process!"]
+
+
 def test_processes_meet_again_when_the_file_was_deleted(make: Make, path: Path) -> None:
     server = make()
     server.group_add("group", "process!a")
