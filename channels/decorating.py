@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from routing import passes_arguments
 
@@ -51,7 +50,7 @@ def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consum
             await sync_to_async(context.__exit__)(None, None, None)
             return result
 
-        return passes_arguments(async_inner if inspect.iscoroutinefunction(func) else inner)
+        return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
 
     functools.update_wrapper(decorator, around, assigned=("__doc__", "__module__"), updated=())
     decorator.__name__ = decorator.__qualname__ = name

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
+
 from channel_layer.channel import Channel
+from routing import passes_arguments
 
 from .decorating import Consumer, message_of
 
@@ -19,25 +22,49 @@ def in_order(func: Consumer) -> Consumer:
     @functools.wraps(func)
     def inner(*args: Any, **kwargs: Any) -> Any:
         message = message_of("enforce_ordering", args, kwargs)
-        if message.carries_state:  # its connection sends the next message after this one's turn
-            return func(*args, **kwargs)
-        if "order" not in message:
-            raise ValueError(f"the message on {message.channel.name!r} has no 'order'; @enforce_ordering needs one")
-        order, session = int(message["order"]), message.channel_session
-        if order != session.get(NEXT, 0):
-            _park(message)
-            # The number may have come up while this message was on its way to where it waits.
-            if order == session.load().get(NEXT, 0):
-                _release(message)
+        if not _is_next(message):
             return None
         result = func(*args, **kwargs)
-        session[NEXT] = order + 1
-        session.save()
-        session.modified = False
-        _release(message)
+        _count(message)
         return result
 
-    return inner
+    @functools.wraps(func)
+    async def async_inner(*args: Any, **kwargs: Any) -> Any:
+        message = message_of("enforce_ordering", args, kwargs)
+        if not await sync_to_async(_is_next)(message):
+            return None
+        result = await func(*args, **kwargs)
+        await sync_to_async(_count)(message)
+        return result
+
+    return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
+
+
+def _is_next(message: Any) -> bool:
+    """Whether it is this message's turn; if it is not, the message is put where it waits."""
+    if message.carries_state:  # its connection sends the next message after this one's turn
+        return True
+    if "order" not in message:
+        raise ValueError(f"the message on {message.channel.name!r} has no 'order'; @enforce_ordering needs one")
+    order, session = int(message["order"]), message.channel_session
+    if order == session.get(NEXT, 0):
+        return True
+    _park(message)
+    # The number may have come up while this message was on its way to where it waits.
+    if order == session.load().get(NEXT, 0):
+        _release(message)
+    return False
+
+
+def _count(message: Any) -> None:
+    """Make it the next message's turn."""
+    if message.carries_state:
+        return
+    session = message.channel_session
+    session[NEXT] = int(message["order"]) + 1
+    session.save()
+    session.modified = False
+    _release(message)
 
 
 def _waiting_channel(message: Any) -> str:

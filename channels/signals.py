@@ -11,8 +11,9 @@ from __future__ import annotations
 from django.db import close_old_connections
 from django.dispatch import Signal
 
-consumer_started = Signal()
-consumer_finished = Signal()
+# Sent around every message, always by the same sender: looking the receivers up once is enough.
+consumer_started = Signal(use_caching=True)
+consumer_finished = Signal(use_caching=True)
 worker_ready = Signal()
 worker_process_ready = Signal()
 

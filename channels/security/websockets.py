@@ -12,6 +12,7 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http.request import validate_host
 
@@ -37,6 +38,8 @@ class BaseOriginValidator:
         passes_arguments(self)
         # Because of __get__ it looks like a method descriptor, which inspect takes for one written in C.
         self.__signature__ = inspect.signature(type(self).__call__.__get__(self))
+        if iscoroutinefunction(func):
+            markcoroutinefunction(self)  # for decorators around this one
         self.func = func
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

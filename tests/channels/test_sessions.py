@@ -393,6 +393,22 @@ class TestOrder:
         assert seen == [0, 1, 2]
         assert layer.receive(["websocket.receive"]) == (None, None)
 
+    @pytest.mark.parametrize("turn", [0, None])
+    def test_it_works_on_coroutines(self, layer: Any, turn: int | None) -> None:
+        seen = []
+
+        @enforce_ordering
+        async def later(message: Any) -> None:
+            await asyncio.sleep(0)
+            message.channel_session["seen"] = True
+            seen.append(message["order"])
+
+        first = websocket(layer, turn=turn)
+        asyncio.run(later(first))
+        assert recall(websocket(layer, "receive", turn=turn, state=first.state))["seen"] is True
+        asyncio.run(later(websocket(layer, "receive", turn=turn and 1, order=1, state=first.state)))
+        assert seen == [0, 1]
+
     def test_a_message_that_waited_is_what_it_was(self, layer: Any) -> None:
         consumer, _ = self.consumer()
         consumer(websocket(layer, "receive", turn=None, order=1, text="hello"))

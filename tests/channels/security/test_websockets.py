@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.utils.decorators import method_decorator
 
 from channels.exceptions import DenyConnection
 from channels.security.websockets import BaseOriginValidator, allowed_hosts_only
+from channels.sessions import channel_session
 from routing import Router, RoutingError, route
 from tests.channels.messages import websocket
 
@@ -84,6 +86,20 @@ def test_it_works_on_methods(layer: Any) -> None:
         assert method(from_origin(layer, b"http://good.com")) == "ran"
         with pytest.raises(DenyConnection):
             method(from_origin(layer, b"http://evil.com"))
+
+
+def test_it_works_on_coroutines_inside_other_decorators(layer: Any) -> None:
+    @channel_session
+    @allowed_hosts_only
+    async def later(message: Any) -> str:
+        message.channel_session["a"] = 1
+        return "ran"
+
+    message = from_origin(layer, b"http://good.com")
+    assert asyncio.run(later(message)) == "ran"
+    assert message.state == b'{"a":1}'
+    with pytest.raises(DenyConnection):
+        asyncio.run(later(from_origin(layer, b"http://evil.com")))
 
 
 def test_other_rules_are_a_subclass(layer: Any) -> None:
