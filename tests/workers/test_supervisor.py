@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers import supervisor as module
+from workers.supervisor import PARENT_VARIABLE, Supervisor, exit_with_parent
+
+OBEDIENT = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(int(sys.argv[2])))
+open(sys.argv[1], "a").write("started\\n")
+while True: time.sleep(0.01)
+"""
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda number, frame: open(sys.argv[1], "a").write("told\\n"))
+signal.signal(signal.SIGINT, lambda number, frame: sys.exit(0))
+open(sys.argv[1], "a").write("started\\n")
+while True: time.sleep(0.01)
+"""
+
+
+def python(code: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+class Running:
+    """A supervisor in a thread."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+        self.codes: list[int] = []
+        self.thread = threading.Thread(target=lambda: self.codes.append(supervisor.run()))
+        self.thread.start()
+
+    def stop(self) -> int:
+        self.supervisor.stop()
+        self.thread.join(30)
+        return self.codes[0]
+
+
+def lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+@pytest.mark.parametrize(("code", "result"), [(0, 0), (3, 1)])
+def test_all_processes_are_started_and_stopped(code: int, result: int, tmp_path: Path, eventually: Any) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(OBEDIENT, log, code), 3))
+    eventually(lambda: lines(log) == 3, "three processes")
+    assert len(running.supervisor.pids) == 3
+    assert running.stop() == result
+    assert running.supervisor.pids == []
+
+
+def test_a_killed_process_is_started_anew(tmp_path: Path, eventually: Any, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(OBEDIENT, log, 0), 1))
+    eventually(lambda: lines(log) == 1, "the process")
+    os.kill(running.supervisor.pids[0], signal.SIGKILL)
+    eventually(lambda: lines(log) == 2, "the next process")
+    assert running.stop() == 0
+    assert "worker process 1 ended with signal SIGKILL; next start in 0.5 s" in caplog.text
+
+
+@pytest.mark.parametrize("command", [python("raise SystemExit(5)"), ["/no/such/program"]], ids=["ends", "missing"])
+def test_the_pause_before_the_next_start_grows_up_to_its_limit(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.04)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.005)
+    running = Running(Supervisor(command, 1))
+    eventually(lambda: caplog.text.count("next start in") >= 4, "four failures")
+    assert running.stop() in (0, 1)
+    assert re.findall(r"next start in (\S+) s", caplog.text)[:4] == ["0.01", "0.02", "0.04", "0.04"]
+
+
+def test_a_process_that_lived_long_starts_with_the_short_pause_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "STABLE_SECONDS", 0.0)
+    running = Running(Supervisor(python("pass"), 1))
+    eventually(lambda: caplog.text.count("next start in") >= 3, "three ends")
+    running.stop()
+    assert set(re.findall(r"next start in (\S+) s", caplog.text)) == {"0.01"}
+
+
+def test_a_process_stopped_before_it_could_handle_signals_ended_well(eventually: Any) -> None:
+    running = Running(Supervisor([sys.executable, "-c", "import time; time.sleep(60)"], 1))
+    eventually(lambda: running.supervisor.pids, "the process")
+    assert running.stop() == 0
+
+
+def test_a_process_that_does_not_stop_is_killed(
+    tmp_path: Path, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(STUBBORN, log), 1, grace=-4.9))
+    eventually(lambda: lines(log) == 1, "the process")
+    assert running.stop() == 1
+    assert "worker process 1 did not end in time and is killed" in caplog.text
+
+
+def test_a_signal_without_a_name_is_described_by_its_number(
+    tmp_path: Path, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(OBEDIENT, log, 0), 1))
+    eventually(lambda: lines(log) == 1, "the process")
+    os.kill(running.supervisor.pids[0], 40)
+    eventually(lambda: "ended with signal 40" in caplog.text, "the log line")
+    assert running.stop() == 0
+
+
+def test_a_second_interrupt_is_passed_on(tmp_path: Path, eventually: Any) -> None:
+    log = tmp_path / "log"
+    code = "import sys; from workers import Supervisor; sys.exit(Supervisor(sys.argv[1:], 2).run())"
+    root = Path(__file__).parents[2]
+    command = python(code, *python(STUBBORN, log))
+    with subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}) as process:
+        try:
+            eventually(lambda: lines(log) == 2, "two processes")
+            process.send_signal(signal.SIGINT)
+            eventually(lambda: lines(log) == 4, "both to be told")
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
+def test_at_least_one_process_is_needed() -> None:
+    with pytest.raises(ValueError, match="not 0"):
+        Supervisor(["x"], 0)
+
+
+def test_a_process_whose_supervisor_is_gone_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait(20)
+    monkeypatch.setenv(PARENT_VARIABLE, str(gone.pid))
+    stopped = threading.Event()
+    exit_with_parent(stopped.set)
+    assert stopped.wait(20)
+
+
+@pytest.mark.parametrize("value", [None, "", "nonsense", str(os.getpid())])
+def test_a_process_that_no_supervisor_started_watches_nothing(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is not None:
+        monkeypatch.setenv(PARENT_VARIABLE, value)
+    before = threading.active_count()
+    exit_with_parent(lambda: pytest.fail("stopped"))
+    assert threading.active_count() == before
+
+
+def test_programs_started_by_consumers_do_not_inherit_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PARENT_VARIABLE, str(os.getpid()))
+    exit_with_parent(lambda: None)
+    assert PARENT_VARIABLE not in os.environ
