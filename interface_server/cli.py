@@ -34,7 +34,7 @@ def _limit(name: str, help_text: str, *declarations: str) -> Callable[[Command],
     default = getattr(_DEFAULTS, name)
     kind = float if Options.__annotations__[name] == "float" else int
     flags = declarations or (f"--{name.replace('_', '-')}",)
-    return click.option(*flags, name, type=kind, default=default, show_default=str(default), help=help_text)
+    return click.option(*flags, name, type=kind, default=default, show_default=True, help=help_text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
