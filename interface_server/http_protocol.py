@@ -182,8 +182,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request line begins."""
-        if self._current is None:
-            self._since = self._gateway.now
+        if self._current is None and self._served:
+            self._since = self._gateway.now  # the first request's time runs from the opening of the connection
         self._in_head = True
         self._head_raw = 0
         self._head_bytes = 0

@@ -30,7 +30,7 @@ class Options:
         header_max_bytes: all header fields of a request together, else 431.
         header_max_fields: number of header fields, else 431.
         request_line_max: method, target and version, else 414.
-        header_timeout: from the first byte of a request, or the opening of a connection, to the end of
+        header_timeout: from the opening of a connection, or the first byte of a later request, to the end of
             the headers, else 408.
         body_inline: of a request's body, what travels in the ``http.request`` message.
         body_chunk: size of the chunks that carry the rest.
