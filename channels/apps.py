@@ -7,15 +7,18 @@ from django.core.management import get_commands
 
 
 class ChannelsConfig(AppConfig):
-    """Reads the setting CHANNEL_LAYERS, registers the system checks."""
+    """Reads the setting CHANNEL_LAYERS, registers the system checks and the data bindings."""
 
     name = "channels"
     label = "channels"
     verbose_name = "Channels"
 
     def ready(self) -> None:
-        """Register the checks and see to it that ``runserver`` is this application's."""
+        """Register the checks and bindings, and see to it that ``runserver`` is this application's."""
         from . import checks  # noqa: F401
+        from .binding.registry import BindingMetaclass
+
+        BindingMetaclass.register_all()
 
         commands = get_commands()
         if commands.get("runserver") == "django.contrib.staticfiles":

@@ -1,0 +1,273 @@
+"""`Binding`: a model's changes to groups, and messages to a model's changes. No protocol yet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.db import models, transaction
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+
+from channel_layer.channel import Group
+
+from ..auth import channel_session_user
+from ..sessions import channel_session
+from .instances import load_deferred, stored, with_values
+from .registry import BindingMetaclass
+
+CREATE = "create"
+UPDATE = "update"
+DELETE = "delete"
+
+
+class Binding(metaclass=BindingMetaclass):
+    """Binds a model to groups (outbound) and to messages (inbound).
+
+    Outbound, a subclass says in `group_names` who gets to know of an instance and in `serialize` what.
+    A save or a delete then sends, in this order, a delete to the groups that the instance has left, an
+    update to those it stays in, and a create to those it has joined. Changes that send no signals
+    (``QuerySet.update``, ``bulk_create``, many-to-many relations, raw SQL) are not seen.
+
+    Inbound, `consumer` takes messages: `deserialize` reads one, `has_permission` allows or refuses it,
+    `create`, `update` or `delete` do it.
+
+    Subclasses are registered when the applications are ready; a module that defines some must have
+    been imported in every process whose changes are to be seen. A class that sets ``model = None``
+    itself is abstract.
+
+    Attributes:
+        model: the model, or ``"app_label.Model"``.
+        stream: the stream that messages are sent on.
+        fields: names of the fields that are sent and may be written; ``["__all__"]`` is all.
+        exclude: names of the fields that are not, if ``fields`` is not set.
+        channel_session_user: give inbound messages a ``channel_session`` and its ``user``.
+        channel_session: give inbound messages a ``channel_session``.
+        send_on_commit: send when the transaction of the change is committed, and nothing if it is
+            rolled back. By default messages are sent at once (in a consumer or a view that runs in a
+            worker: when it ends).
+        signal_kwargs: the keyword arguments of the signal that is being dealt with.
+        model_label: ``"app_label.model"``, in lower case.
+        instance: outbound, what has changed.
+        message, kwargs, action, pk, data, user: inbound, the message, what its route captured, and what
+            it asks for.
+    """
+
+    model: Any = None
+    stream: str | None = None
+    fields: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+    channel_session_user: bool = True
+    channel_session: bool = False
+    send_on_commit: bool = False
+    signal_kwargs: dict[str, Any] | None = None
+    model_label: str
+
+    instance: Any
+    message: Any
+    kwargs: dict[str, Any]
+    action: Any
+    pk: Any
+    data: Any
+    user: Any
+
+    # -- registration ----------------------------------------------------------------------------
+
+    @classmethod
+    def register(cls) -> None:
+        """Connect to the signals of `get_registered_models`. May be called again."""
+        for model in cls.get_registered_models():
+            pre_save.connect(cls.pre_save_receiver, sender=model)
+            post_save.connect(cls.post_save_receiver, sender=model)
+            pre_delete.connect(cls.pre_delete_receiver, sender=model)
+            post_delete.connect(cls.post_delete_receiver, sender=model)
+
+    @classmethod
+    def get_registered_models(cls) -> list[Any]:
+        """Resolve and return the model; nothing for an abstract class.
+
+        Raises:
+            ValueError: ``model``, ``stream``, or ``fields`` and ``exclude`` are missing or of no use.
+        """
+        if cls.model is None:
+            if "model" in cls.__dict__:
+                return []
+            raise ValueError(cls._complaint("has no model; set it, or model = None if the class is abstract"))
+        if cls.stream is None:
+            raise ValueError(cls._complaint("has no stream; set it to the name of the stream it sends on"))
+        if cls.fields is None and cls.exclude is None:
+            raise ValueError(cls._complaint('has neither fields nor exclude; set fields = ["__all__"] for all fields'))
+        for name in ("fields", "exclude"):
+            if isinstance(getattr(cls, name), str) and getattr(cls, name) != "__all__":
+                raise ValueError(cls._complaint(f"has text as {name}; it is a list of names"))
+        cls.model = cls._resolve_model(cls.model)
+        cls.model_label = cls.model._meta.label_lower
+        return [cls.model]
+
+    @classmethod
+    def _resolve_model(cls, model: Any) -> Any:
+        if isinstance(model, str):
+            try:
+                return apps.get_model(model)
+            except (LookupError, ValueError) as error:
+                raise ValueError(cls._complaint(f"has the model {model!r}, which does not exist: {error}")) from error
+        if not (isinstance(model, type) and issubclass(model, models.Model)) or model._meta.abstract:
+            raise ValueError(cls._complaint(f"has {model!r} as model, which is none that has a table"))
+        return model
+
+    @classmethod
+    def _complaint(cls, problem: str) -> str:
+        return f"the binding {cls.__module__}.{cls.__qualname__} {problem}"
+
+    # -- outbound --------------------------------------------------------------------------------
+
+    @classmethod
+    def group_names(cls, instance: Any) -> Iterable[str]:
+        """Names of the groups that get to know of an instance."""
+        raise NotImplementedError(cls._complaint("sends nothing without group_names(cls, instance)"))
+
+    def serialize(self, instance: Any, action: str) -> Any:
+        """What is sent about an instance; nothing is if it is ``{}``."""
+        raise NotImplementedError(self._complaint("sends nothing without serialize(self, instance, action)"))
+
+    @classmethod
+    def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
+        """The message that carries a payload on a stream."""
+        raise NotImplementedError(cls._complaint("sends nothing without encode(cls, stream, payload)"))
+
+    @classmethod
+    def pre_save_receiver(cls, instance: Any, **kwargs: Any) -> None:
+        """An instance is about to be saved."""
+        cls.pre_change_receiver(instance, CREATE if instance._state.adding else UPDATE)
+
+    @classmethod
+    def post_save_receiver(cls, instance: Any, created: bool, **kwargs: Any) -> None:
+        """An instance has been saved."""
+        cls.post_change_receiver(instance, CREATE if created else UPDATE, **kwargs)
+
+    @classmethod
+    def pre_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
+        """An instance is about to be deleted."""
+        cls.pre_change_receiver(instance, DELETE)
+
+    @classmethod
+    def post_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
+        """An instance has been deleted."""
+        cls.post_change_receiver(instance, DELETE, **kwargs)
+
+    @classmethod
+    def pre_change_receiver(cls, instance: Any, action: str) -> None:
+        """Note on the instance which groups know of it.
+
+        Before an update that takes a query: the instance has its new values already, and its groups are
+        those of the old ones.
+        """
+        before: Any | None = None
+        if action == UPDATE:
+            before = stored(instance)
+        elif action == DELETE:
+            load_deferred(instance)  # afterwards there is nothing to load them from
+            before = instance
+        names = set() if before is None else set(cls.group_names(before))
+        if not hasattr(instance, "_binding_group_names"):
+            instance._binding_group_names = {}
+        instance._binding_group_names[cls] = names
+
+    @classmethod
+    def post_change_receiver(cls, instance: Any, action: str, **kwargs: Any) -> None:
+        """Tell the groups that knew of the instance, and those that know of it now."""
+        old = instance._binding_group_names[cls]
+        current = instance if action == DELETE else with_values(instance)
+        new = set() if action == DELETE else set(cls.group_names(current))
+        self = cls()
+        self.instance = instance
+        self.send_messages(current, old - new, DELETE, **kwargs)
+        self.send_messages(current, old & new, UPDATE, **kwargs)
+        self.send_messages(current, new - old, CREATE, **kwargs)
+
+    def send_messages(self, instance: Any, group_names: Iterable[str], action: str, **kwargs: Any) -> None:
+        """Serialize an instance and send it to groups.
+
+        Args:
+            kwargs: become `signal_kwargs`.
+        """
+        names = list(group_names)
+        if not names:
+            return
+        self.signal_kwargs = kwargs
+        payload = self.serialize(instance, action)
+        if payload == {}:
+            return
+        assert self.stream is not None  # registration has seen to it
+        message = self.encode(self.stream, payload)
+        for name in names:
+            if self.send_on_commit:
+                transaction.on_commit(functools.partial(Group(name).send, message), using=kwargs.get("using"))
+            else:
+                Group(name).send(message)
+
+    # -- inbound ---------------------------------------------------------------------------------
+
+    @classmethod
+    def consumer(cls, message: Any, **kwargs: Any) -> Any:
+        """The consumer that does what messages ask for."""
+        return cls.get_handler()(message, **kwargs)
+
+    @classmethod
+    def get_handler(cls) -> Callable[..., Any]:
+        """`trigger_inbound`, with the decorators that the attributes ask for."""
+        if cls.channel_session_user:
+            return channel_session_user(cls.trigger_inbound)
+        if cls.channel_session:
+            return channel_session(cls.trigger_inbound)
+        return cls.trigger_inbound
+
+    @classmethod
+    def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
+        """Do what a message asks for, if its user may."""
+        from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
+
+        self = cls()
+        self.message = message
+        self.kwargs = kwargs
+        self.action, self.pk, self.data = self.deserialize(message)
+        self.user = getattr(message, "user", AnonymousUser())
+        self.run_action(self.action, self.pk, self.data)
+
+    def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
+        """Action, primary key (``None`` to create) and data (``None`` to delete) of a message."""
+        raise NotImplementedError(self._complaint("takes nothing without deserialize(self, message)"))
+
+    def has_permission(self, user: Any, action: str, pk: Any) -> bool:
+        """Whether a user may do an action to the instance with a primary key; ``None`` when creating."""
+        raise NotImplementedError(self._complaint("allows nothing without has_permission(self, user, action, pk)"))
+
+    def run_action(self, action: str, pk: Any, data: Any) -> None:
+        """Do an action if the user may; otherwise nothing.
+
+        Raises:
+            ValueError: there is no such action.
+        """
+        if not self.has_permission(self.user, action, pk):
+            return
+        if action == CREATE:
+            self.create(data)
+        elif action == UPDATE:
+            self.update(pk, data)
+        elif action == DELETE:
+            self.delete(pk)
+        else:
+            raise ValueError(self._complaint(f"knows no action {action!r}; there are create, update and delete"))
+
+    def create(self, data: Any) -> None:
+        """Make an instance."""
+        raise NotImplementedError(self._complaint("creates nothing without create(self, data)"))
+
+    def update(self, pk: Any, data: Any) -> None:
+        """Change an instance."""
+        raise NotImplementedError(self._complaint("updates nothing without update(self, pk, data)"))
+
+    def delete(self, pk: Any) -> None:
+        """Delete an instance; nothing happens if there is none."""
+        self.model._default_manager.filter(pk=pk).delete()

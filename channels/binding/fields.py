@@ -1,0 +1,71 @@
+"""Which fields of a model a binding covers, and what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core import serializers
+
+ALL = "__all__"
+
+
+def covers_all(fields: Sequence[str] | None) -> bool:
+    """Whether ``fields`` stands for every field."""
+    return fields is not None and (fields == ALL or list(fields) == [ALL])
+
+
+def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: Any) -> bool:
+    """Whether a field is meant, by its name or that of its column (``owner`` and ``owner_id``)."""
+    if covers_all(fields):
+        return True
+    names = {field.name, getattr(field, "attname", field.name)}
+    if fields is not None:
+        return not names.isdisjoint(fields)
+    return names.isdisjoint(exclude or ())
+
+
+def read(instance: Any, fields: Sequence[str] | None, exclude: Sequence[str] | None) -> dict[str, Any]:
+    """Name → value of the fields of an instance, as Django's JSON serializer writes them.
+
+    Fields that a model inherits from a model with a table of its own are among them.
+    """
+    names: list[str] | None = None
+    if fields is None:
+        names = [field.name for field in instance._meta.get_fields() if field.name not in (exclude or ())]
+    elif not covers_all(fields):
+        names = list(fields)
+    values: dict[str, Any] = {}
+    for part in (*_inherited(instance), instance):
+        values.update(json.loads(serializers.serialize("json", [part], fields=names))[0]["fields"])
+    return values
+
+
+def writable(
+    model: Any, data: Mapping[str, Any], fields: Sequence[str] | None, exclude: Sequence[str] | None, creating: bool
+) -> dict[str, Any]:
+    """What of some data may be written: the fields covered, without what would make it another instance.
+
+    The primary key is what permission was asked for, so it cannot be part of an update. A new instance
+    may have one, unless it is that of an instance it inherits from.
+
+    Raises:
+        FieldDoesNotExist: the data names something that is no field.
+    """
+    allowed: dict[str, Any] = {}
+    for name, value in data.items():
+        field = model._meta.get_field(name)
+        may_be_key = creating and not model._meta.parents
+        if covers(fields, exclude, field) and (may_be_key or not getattr(field, "primary_key", False)):
+            allowed[name] = value
+    return allowed
+
+
+def _inherited(instance: Any) -> list[Any]:
+    """The instance as each model with a table that it inherits from, with the values it has now."""
+    parts = []
+    for model in instance._meta.concrete_model._meta.get_parent_list():
+        names = [field.attname for field in model._meta.concrete_fields]
+        parts.append(model.from_db(instance._state.db, names, [getattr(instance, name) for name in names]))
+    return parts

@@ -1,0 +1,140 @@
+"""Bindings over the streams of a `channels.generic.websockets.WebsocketDemultiplexer`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.core import serializers
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import router, transaction
+
+from ..generic.refusing import UNUSABLE, BadFrame, decode_text, refuse
+from ..generic.websockets import WebsocketMultiplexer
+from ..log import printable
+from ..sessions import enforce_ordering
+from .base import CREATE, UPDATE, Binding
+from .fields import read, writable
+
+
+class WebsocketBinding(Binding):
+    """Sends ``{"action", "pk", "data", "model"}`` on its stream, and takes ``{"action", "pk", "data"}``.
+
+    It needs `group_names` to send, `has_permission` to take, and its `consumer` in a demultiplexer. Of
+    what it takes only the fields it covers are written, and never the primary key of what is there.
+
+    Attributes:
+        strict_ordering: see `channels.sessions.enforce_ordering`.
+    """
+
+    model: Any = None
+    stream = None
+    strict_ordering: bool = False
+    slight_ordering: bool = False
+
+    @classmethod
+    def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
+        """The message that carries a payload on a stream."""
+        return WebsocketMultiplexer.encode(stream, payload)
+
+    def serialize(self, instance: Any, action: str) -> dict[str, Any]:
+        """What is sent about an instance."""
+        return {
+            "action": action,
+            "pk": instance.pk,
+            "data": self.serialize_data(instance),
+            "model": self.model_label,
+        }
+
+    def serialize_data(self, instance: Any) -> dict[str, Any]:
+        """Name → value of the fields covered, in types that JSON has."""
+        return read(instance, self.fields, self.exclude)
+
+    @classmethod
+    def get_handler(cls) -> Callable[..., Any]:
+        """`trigger_inbound`, with the decorators that the attributes ask for."""
+        handler = super().get_handler()
+        if cls.strict_ordering or cls.slight_ordering:
+            return enforce_ordering(handler, slight=not cls.strict_ordering)  # type: ignore[no-any-return]
+        return handler
+
+    @classmethod
+    def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
+        """Do what a frame asks for, if its user may; connect and disconnect ask for nothing."""
+        if message.channel.name == "websocket.receive":
+            super().trigger_inbound(message, **kwargs)
+
+    def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
+        """Action, primary key and data of a frame's payload.
+
+        Raises:
+            BadFrame: it has no action or no fit data. The socket gets closed, with 1007.
+        """
+        body = decode_text(message, f"{type(self).__module__}.{type(self).__qualname__}", json.loads)
+        if not isinstance(body, dict) or "action" not in body:
+            refuse(message, UNUSABLE, BadFrame(self._complaint(f"got {printable(body, 80)}, which has no action")))
+        action, data = body["action"], body.get("data")
+        if action in (CREATE, UPDATE) and not isinstance(data, dict):
+            problem = f"got {printable(body, 80)}, whose data is no dict"
+            refuse(message, UNUSABLE, BadFrame(self._complaint(problem)))
+        return action, body.get("pk"), data
+
+    def create(self, data: dict[str, Any]) -> None:
+        """Make and save an instance.
+
+        Raises:
+            IntegrityError: it has the primary key of one that exists.
+        """
+        hydrated = self._hydrate(None, writable(self.model, data, self.fields, self.exclude, creating=True))
+        with transaction.atomic(using=router.db_for_write(self.model)):
+            # Not DeserializedObject.save(), which writes what a fixture says: no default dates, no inherited
+            # tables, and over an instance that exists.
+            hydrated.object.save(force_insert=True)
+            for name, related in (hydrated.m2m_data or {}).items():
+                getattr(hydrated.object, name).set(related)
+
+    def update(self, pk: Any, data: dict[str, Any]) -> None:
+        """Change and save an instance; raises the model's ``DoesNotExist``."""
+        instance = self.model._default_manager.get(pk=pk)
+        changes = writable(self.model, data, self.fields, self.exclude, creating=False)
+        hydrated = self._hydrate(pk, changes)
+        related = hydrated.m2m_data or {}
+        with transaction.atomic(using=router.db_for_write(self.model, instance=instance)):
+            for name, values in related.items():
+                getattr(instance, name).set(values)
+            for name in changes:
+                if name not in related:
+                    setattr(instance, name, getattr(hydrated.object, name))
+            instance.save()
+
+    def _hydrate(self, pk: Any, data: dict[str, Any]) -> Any:
+        """An instance with some data, not saved."""
+        described = [{"pk": pk, "model": self.model_label, "fields": data}]
+        return next(iter(serializers.deserialize("python", described)))
+
+
+class WebsocketBindingWithMembers(WebsocketBinding):
+    """A `WebsocketBinding` that sends members of the instance too.
+
+    Attributes:
+        send_members: names of attributes, properties and methods without arguments. A dot leads on,
+            and becomes ``__`` in what is sent: ``"owner.get_full_name"``.
+        encoder: makes JSON of them.
+    """
+
+    model: Any = None
+    send_members: Sequence[str] = ()
+    encoder: json.JSONEncoder = DjangoJSONEncoder()
+
+    def serialize_data(self, instance: Any, **kwargs: Any) -> dict[str, Any]:
+        """Name → value of the fields and members."""
+        data = super().serialize_data(instance, **kwargs)
+        members: dict[str, Any] = {}
+        for path in self.send_members:
+            member = instance
+            for name in path.split("."):
+                member = getattr(member, name)
+            members[path.replace(".", "__")] = member() if callable(member) else member
+        data.update(json.loads(self.encoder.encode(members)))
+        return data

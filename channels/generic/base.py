@@ -1,0 +1,157 @@
+"""`BaseConsumer`: one class for the messages of several channels."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABCMeta
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+
+from routing import RouteClass, route_class
+
+from ..auth import channel_session_user
+from ..log import printable
+from ..sessions import channel_session
+from .refusing import INTERNAL, refuse
+
+Handler = Callable[..., Any]
+
+
+class ConsumerType(ABCMeta):
+    """Makes calling a consumer class run it: what is to be awaited comes back as a coroutine.
+
+    Derived from `ABCMeta` so that abstract mixins can be combined with consumers.
+    """
+
+    def __call__(cls, message: Any, **kwargs: Any) -> Any:
+        """Run a consumer for a message; returns it, or a coroutine that runs the rest and returns it."""
+        consumer = super().__call__(message, **kwargs)
+        return outcome_of(consumer)
+
+
+def outcome_of(consumer: Any) -> Any:
+    """A consumer that has been initialised, or the coroutine that finishes its work."""
+    outcome = vars(consumer).pop("_outcome", None)
+    return _finish(consumer, outcome) if inspect.isawaitable(outcome) else consumer
+
+
+async def _finish(consumer: Any, outcome: Any) -> Any:
+    await outcome
+    return consumer
+
+
+class BaseConsumer(metaclass=ConsumerType):
+    """A consumer with a method for each channel, to be used with `route_class` or `as_route`.
+
+    Each message gets an instance of its own: creating it runs the method. Methods may be ``async
+    def``; the class then gives a coroutine, which the worker runs.
+
+    Attributes:
+        method_mapping: channel → name of the method that takes ``(message, **kwargs)``.
+        channel_session: give messages a ``channel_session``.
+        channel_session_user: give messages a ``channel_session`` and a ``user`` from it.
+        message: the message.
+        kwargs: what the route's filters captured.
+    """
+
+    method_mapping: ClassVar[Mapping[str, str]] = {}
+    channel_session: bool = False
+    channel_session_user: bool = False
+
+    path: str
+
+    def __init__(self, message: Any, **kwargs: Any) -> None:
+        self.message = message
+        self.kwargs = kwargs
+        self._outcome = self.dispatch(message, **kwargs)
+
+    @classmethod
+    def channel_names(cls) -> set[str]:
+        """Names of the channels whose messages this class takes."""
+        return set(cls.method_mapping)
+
+    @classmethod
+    def as_route(cls, attrs: dict[str, Any] | None = None, **kwargs: Any) -> RouteClass:
+        """A route to this class.
+
+        Args:
+            attrs: attributes that the class has on this route.
+            kwargs: the route's filters.
+
+        Raises:
+            TypeError: ``attrs`` is no dict.
+        """
+        if attrs is None:
+            return route_class(cls, **kwargs)
+        if not isinstance(attrs, dict):
+            raise TypeError(f"attrs of {_named(cls)}.as_route() is a dict of attributes, not {attrs!r}")
+        place = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+        make: Any = type(cls)
+        return route_class(make(cls.__name__, (cls,), {**place, **attrs}), **kwargs)
+
+    def get_handler(self, message: Any, **kwargs: Any) -> Handler:
+        """The method for a message, with the decorators that the attributes ask for.
+
+        Raises:
+            LookupError: `method_mapping` does not name the message's channel.
+            AttributeError: it names a method that is not there. In both cases a WebSocket gets closed
+                with 1011.
+        """
+        handler = self._method_for(message)
+        if self.channel_session_user:
+            return channel_session_user(handler)
+        if self.channel_session:
+            return channel_session(handler)
+        return handler
+
+    def dispatch(self, message: Any, **kwargs: Any) -> Any:
+        """Run the method for a message; a coroutine if it is ``async def``."""
+        return self.get_handler(message, **kwargs)(message, **kwargs)
+
+    def _method_for(self, message: Any) -> Handler:
+        channel = message.channel.name
+        name = self.method_mapping.get(channel)
+        if name is None:
+            refuse(message, INTERNAL, LookupError(
+                f"{_named(type(self))} got a message on {printable(channel)!r}, which its method_mapping does not name"
+            ))  # fmt: skip
+        method: Handler | None = getattr(self, name, None)
+        if not callable(method):
+            refuse(message, INTERNAL, AttributeError(
+                f"{_named(type(self))} has no method {name!r}, which its method_mapping names for {channel!r}; "
+                f"define {name}(self, message, **kwargs)"
+            ))  # fmt: skip
+        if self._is_async(channel) and not inspect.iscoroutinefunction(method):
+            return _awaiting(method, self._blocks(name))
+        return method
+
+    @classmethod
+    def _is_async(cls, channel: str) -> bool:
+        """Whether a channel's messages are dealt with by a coroutine."""
+        return inspect.iscoroutinefunction(getattr(cls, cls.method_mapping.get(channel, ""), None))
+
+    @classmethod
+    def _blocks(cls, name: str) -> bool:
+        """Whether a method that is no coroutine must not be called on an event loop."""
+        return True
+
+
+def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make a coroutine function of a method that returns what another one's coroutine is.
+
+    Decorators see by that what they are around: they must not end before the coroutine has.
+    """
+
+    @functools.wraps(method)
+    async def run(message: Any, **kwargs: Any) -> Any:
+        result = await sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return run
+
+
+def _named(consumer: type) -> str:
+    return f"{consumer.__module__}.{consumer.__qualname__}"

@@ -1,0 +1,63 @@
+"""What happens to a frame that a consumer cannot use: its client is closed, its developer is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from channel_layer.exceptions import ChannelLayerError
+
+from ..log import printable
+
+UNSUPPORTED = 1003
+"""Close code for bytes where text is expected (RFC 6455, 7.4.1)."""
+
+UNUSABLE = 1007
+"""Close code for text that is not what is expected: no JSON, no frame of a demultiplexer."""
+
+INTERNAL = 1011
+"""Close code for a consumer that cannot work."""
+
+logger = logging.getLogger("channels.generic")
+
+
+class BadFrame(ValueError):
+    """A client sent a frame that its consumer cannot use; the text says who, what and why."""
+
+
+def refuse(message: Any, code: int, error: Exception) -> NoReturn:
+    """Close the WebSocket that a message came from and raise an error.
+
+    The close is sent at once, because what a consumer has queued is dropped when it raises. While the
+    handshake waits it is a rejection. Nothing is sent for a socket that is gone, or for messages of
+    another kind.
+    """
+    if message.reply_channel is not None and message.channel.name in ("websocket.connect", "websocket.receive"):
+        try:
+            message.reply_channel.send({"close": code}, immediately=True)
+        except ChannelLayerError:
+            logger.exception("the WebSocket %s could not be closed", printable(message.get("path")))
+    raise error
+
+
+def decode_text(message: Any, who: str, decode: Callable[[str], Any]) -> Any:
+    """Decode the JSON text of a ``websocket.receive``.
+
+    Args:
+        message: the message.
+        who: the consumer, for the error.
+        decode: from text to content; raises `ValueError` for text that is no JSON.
+
+    Raises:
+        BadFrame: there is no text, or it is no JSON. The socket gets closed, with 1003 or 1007.
+    """
+    text = message.get("text")
+    path = printable(message.get("path"))
+    if text is None:
+        refuse(message, UNSUPPORTED, BadFrame(f"{who} on {path} takes JSON as text, and got a frame without text"))
+    try:
+        return decode(text)
+    except (ValueError, RecursionError) as error:
+        reason = BadFrame(f"{who} on {path} takes JSON, and got {printable(text, 80)!r}: {printable(error)}")
+    refuse(message, UNUSABLE, reason)
