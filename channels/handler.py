@@ -13,6 +13,8 @@ from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
+from channel_layer.exceptions import ChannelLayerError
+
 from . import encoding
 from .body import LazyBody
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
@@ -91,13 +93,14 @@ class AsgiHandler(BaseHandler):
         return super().process_exception_by_middleware(exception, request)
 
     def _answer(self, request: AsgiRequest) -> Any:
-        response = self.get_response(request)
+        response: Any = self.get_response(request)
         # Middleware that read the body around the view has made an error page of its failure.
         failure = request._stream.failure if isinstance(request._stream, LazyBody) else None
         if failure is None or getattr(response, "answers_failure", False):
             return response
         replacement: Any = _response_to(failure)
-        replacement._resource_closers.append(response.close)
+        # Not response.close(): that would send request_finished, which is sent once.
+        replacement._resource_closers.extend(response._resource_closers)
         return replacement
 
     def _get_response(self, request: Any) -> Any:
@@ -128,7 +131,7 @@ class ViewConsumer:
                     message.reply_channel.send(first)
             except Exception:
                 # Not a view's error, which has a page of its own. Nobody shall wait for an answer in vain.
-                message.reply_channel.send(FAILED, immediately=True)
+                _send_at_all(message, FAILED)
                 raise
             if first is not None and first["more_content"]:
                 self._stream(message, first, replies)
@@ -145,8 +148,16 @@ class ViewConsumer:
         except BaseException:
             # It has begun, so no error page can follow: the connection is to break off, lest the client
             # take what it has for the whole.
-            message.reply_channel.send(BROKEN_OFF, immediately=True)
+            _send_at_all(message, BROKEN_OFF)
             raise
+
+
+def _send_at_all(message: Any, reply: dict[str, Any]) -> None:
+    """Send now, if it is possible: an error is on its way, and it is the one to report."""
+    try:
+        message.reply_channel.send(reply, immediately=True)
+    except ChannelLayerError as error:
+        stream_logger.warning("%s: %s", message.reply_channel, error)
 
 
 def _response_to(outcome: Exception) -> HttpResponse:

@@ -180,6 +180,18 @@ class TestStreams:
         assert all(message["more_content"] for message in found)
         assert found[-1]["closed"] is True
 
+    def test_the_error_is_reported_also_if_the_connection_cannot_be_told(
+        self, layer: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = layer.channel_layer.send_many
+
+        def send_many(items: Any) -> Any:
+            return list(items) if b"closed" in items[0].body else real(items)
+
+        monkeypatch.setitem(layer.__dict__, "send_many", send_many)
+        with pytest.raises(RuntimeError, match="the source broke"):
+            consumer(request(layer, "/failing_stream/"))
+
     def test_a_stream_that_breaks_before_it_begins_gives_500(self, layer: Any) -> None:
         with pytest.raises(RuntimeError, match="never began"):
             consumer(request(layer, "/unstarted_stream/"))
@@ -417,6 +429,19 @@ class TestBodies:
             consumer(request(layer, path, "POST", body=b"x", body_channel=BODY, headers=FORM_WITH_CSRF_COOKIE))
             assert replies(layer) == [], path
         assert all(record.levelno < logging.ERROR for record in caplog.records)
+
+    @pytest.mark.parametrize("path", ["/body/", "/reads_in_middleware/"])
+    def test_a_request_that_fails_is_finished_once(
+        self, layer: Any, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        monkeypatch.setattr(AsgiRequest, "body_receive_timeout", 0.01)
+        finished = []
+        signals.request_finished.connect(receiver := lambda **kwargs: finished.append(kwargs["sender"]))
+        with override_settings(MIDDLEWARE=["tests.channels.views.reading_middleware"]):
+            ViewConsumer()(request(layer, path, "POST", body=b"x", body_channel=BODY))
+        signals.request_finished.disconnect(receiver)
+        assert [message["status"] for message in replies(layer)] == [408]
+        assert finished == [AsgiHandler]
 
     def test_a_large_body_is_kept_on_disk(self, layer: Any) -> None:
         found = AsgiRequest(request(layer, method="POST", body=send_body(layer, b"x" * 3_000_000), body_channel=BODY))

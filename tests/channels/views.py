@@ -18,6 +18,17 @@ from channels.exceptions import ResponseLater
 events: list[str] = []
 
 
+def reading_middleware(get_response: Any) -> Any:
+    """Middleware that looks at the body before any view does."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path == "/reads_in_middleware/":
+            _ = request.body
+        return get_response(request)  # type: ignore[no-any-return]
+
+    return middleware
+
+
 def hello(request: HttpRequest) -> HttpResponse:
     return HttpResponse("Hello, World")
 
