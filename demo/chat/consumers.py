@@ -19,6 +19,7 @@ from django.http import QueryDict
 
 from channels import Group
 from channels.exceptions import DenyConnection
+from channels.security.websockets import allowed_hosts_only
 from channels.sessions import channel_session
 from demo.chat.models import NAME_LENGTH, TEXT_LENGTH, Message, Room
 
@@ -29,6 +30,7 @@ BATCH = 50
 """How many messages go into one frame."""
 
 
+@allowed_hosts_only
 @channel_session
 def connect(message: Any, slug: str) -> None:
     """Let somebody in: ``?name=…&after=…``, the latter the id of the last message the page has."""

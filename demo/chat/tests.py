@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from django.test import SimpleTestCase, TestCase
+from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import reverse
 
 from channel_layer.memory import MemoryChannelLayer
@@ -85,8 +85,9 @@ class Visitor:
         self.reply_channel = layer.new_channel(self.reader)
         self.state: bytes | None = None
 
-    def enter(self, slug: str, query: str = "") -> None:
-        content = {"query_string": query.encode(), "path": f"/chat/{slug}/", "headers": []}
+    def enter(self, slug: str, query: str = "", origin: str = "http://localhost:8000") -> None:
+        headers = [[b"origin", origin.encode()]]
+        content = {"query_string": query.encode(), "path": f"/chat/{slug}/", "headers": headers}
         self.run(consumers.connect, "websocket.connect", content, slug=slug)
 
     def send(self, **content: Any) -> None:
@@ -112,6 +113,7 @@ class Visitor:
             heard.append(json.loads(message["text"]) if "text" in message else message)
 
 
+@override_settings(ALLOWED_HOSTS=["localhost"])
 class ConsumerTests(TestCase):
     def setUp(self) -> None:
         self.layer = MemoryChannelLayer()
@@ -133,6 +135,10 @@ class ConsumerTests(TestCase):
     def test_there_is_no_way_into_a_room_that_does_not_exist(self) -> None:
         with self.assertRaises(DenyConnection):
             Visitor(self.layer).enter("cellar")
+
+    def test_a_page_of_another_site_is_not_let_in(self) -> None:
+        with self.assertRaises(DenyConnection):
+            Visitor(self.layer).enter("kitchen", origin="https://elsewhere.example")
 
     def test_what_is_said_is_kept_and_heard_by_everybody(self) -> None:
         ada, bob = self.visitor(), self.visitor("name=Bob")
