@@ -1,32 +1,38 @@
-"""Workers under the names and with the arguments of Channels 1; see `workers.Worker`."""
+"""Workers under the names and with the arguments that Channels 1 gave them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import workers
+from workers.selection import select_channels
 
 from .hooks import DjangoHook
 
 __all__ = ["Worker", "WorkerGroup"]
 
 Callback = Callable[[str, Any], None]
-"""Called with the channel and the message after each consumer."""
 
 
-class WorkerGroup(workers.Worker):
-    """A worker with several threads, and with what Django needs around its consumers.
+class Worker:
+    """Takes messages off a layer and runs their consumers, one at a time.
 
     Args:
-        channel_layer: a layer with a router, as ``channel_layers[alias]`` is.
-        callback: see `Callback`.
+        channel_layer: a layer with a ``router``, for example ``channel_layers["default"]``.
+        callback: called with the channel's name and the message before each consumer.
         message_retries: how often a message may be consumed later.
         signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread.
-        only_channels: globs; listen only on channels that match one.
-        exclude_channels: globs; do not listen on channels that match one.
-        n_threads: consumers that run at the same time.
+        only_channels, exclude_channels: globs that narrow down the channels.
+
+    Attributes:
+        termed: whether the worker has been told to stop. Set it to have `run` finish what was taken and
+            return; any thread may.
     """
+
+    n_threads = 1
 
     def __init__(
         self,
@@ -36,26 +42,103 @@ class WorkerGroup(workers.Worker):
         signal_handlers: bool = True,
         only_channels: Collection[str] | None = None,
         exclude_channels: Collection[str] | None = None,
-        n_threads: int = 4,
     ) -> None:
-        def on_message(message: Any, seconds: float, outcome: str) -> None:
-            if callback is not None:
-                callback(message.channel.name, message)
+        self.channel_layer = channel_layer
+        self.callback = callback
+        self.message_retries = message_retries
+        self.signal_handlers = signal_handlers
+        self.only_channels = only_channels
+        self.exclude_channels = exclude_channels
+        self._termed = False
+        self._is_ready = False
+        self._lock = threading.Lock()
+        self._worker: workers.Worker | None = None
 
-        super().__init__(
-            channel_layer,
-            threads=n_threads,
-            only_channels=only_channels,
-            exclude_channels=exclude_channels,
-            hooks=[DjangoHook()],
-            message_retries=message_retries,
-            signal_handlers=signal_handlers,
-            on_message=on_message if callback is not None else None,
-        )
+    @property
+    def termed(self) -> bool:
+        """See the class."""
+        return self._termed or (self._worker is not None and self._worker.termed)
+
+    @termed.setter
+    def termed(self, value: bool) -> None:
+        with self._lock:
+            self._termed = value
+            if value and self._worker is not None:
+                self._worker.stop()
+
+    def stop(self) -> None:
+        """Have `run` finish what was taken and return; callable from any thread."""
+        self.termed = True
+
+    def apply_channel_filters(self, channels: Iterable[str]) -> list[str]:
+        """Those of the channels that this worker listens on; raises `ValueError` if that is none."""
+        return select_channels(channels, self.only_channels or (), self.exclude_channels or ())
+
+    def ready(self) -> None:
+        """Send the signal `worker_ready`. `run` does it otherwise; it is sent once."""
+        self._tell_ready(self)
+
+    def run(self) -> None:
+        """Work until the worker is told to stop; blocks.
+
+        Raises:
+            ValueError: the globs leave no channel.
+            LayerConfigurationError: the layer turned out to be unusable.
+        """
+        with self._lock:
+            if self._termed:
+                return
+            self._worker = workers.Worker(
+                self.channel_layer,
+                threads=self.n_threads,
+                only_channels=self.only_channels,
+                exclude_channels=self.exclude_channels,
+                hooks=[_FaceHook(self)],
+                message_retries=self.message_retries,
+                signal_handlers=self.signal_handlers,
+            )
+        self._worker.run()
+
+    def _tell_ready(self, worker: Any) -> None:
+        if not self._is_ready:
+            self._is_ready = True
+            DjangoHook().worker_ready(worker)
 
 
-class Worker(WorkerGroup):
-    """A worker that runs one consumer at a time; arguments as those of `WorkerGroup`."""
+class WorkerGroup(Worker):
+    """A `Worker` with several threads.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"n_threads": 1, **kwargs})
+    Args:
+        n_threads: how many consumers run at the same time; by default one for each processor.
+        args, kwargs: those of `Worker`.
+
+    Raises:
+        ValueError: for less than one thread.
+    """
+
+    def __init__(self, *args: Any, n_threads: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_threads = (os.cpu_count() or 1) if n_threads is None else n_threads
+        if self.n_threads < 1:
+            raise ValueError(f"a group of workers needs at least one thread, not {n_threads}")
+
+
+class _FaceHook(DjangoHook):
+    """What belongs around a consumer, and the callback; to the outside the face is the worker."""
+
+    def __init__(self, face: Worker) -> None:
+        self._face = face
+
+    def worker_process_ready(self, worker: Any) -> None:
+        """See `Hook.worker_process_ready`."""
+        super().worker_process_ready(self._face)
+
+    def worker_ready(self, worker: Any) -> None:
+        """See `Hook.worker_ready`."""
+        self._face._tell_ready(self._face)
+
+    def before(self, message: Any) -> None:
+        """See `Hook.before`."""
+        super().before(message)
+        if self._face.callback is not None:
+            self._face.callback(message.channel.name, message)

@@ -1,0 +1,203 @@
+"""Running the consumer of one message inside a test, as a worker would, with its errors let through."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.db import close_old_connections
+
+from channel_layer.channel import Message
+from channel_layer.codec import pack_body
+from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.exceptions import ChannelFull
+from channel_layer.outbox import Outbox
+from channels.exceptions import DenyConnection
+from channels.session_stores import uses_connections
+from channels.signals import consumer_finished, consumer_started
+from workers.exceptions import ChannelSocketException, ConsumeLater
+from workers.hooks import Hook, Hooks
+from workers.runner import Runner
+
+MESSAGE_RETRIES = 10
+"""How often a message may be consumed later, as in a worker."""
+
+_EMPTY = pack_body({})
+
+_states: WeakKeyDictionary[Any, dict[str, bytes]] = WeakKeyDictionary()
+"""Layer → reply channel → what its connection would carry; gone with the layer."""
+
+
+def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[str, Any], sender: Any) -> Any:
+    """Run a consumer with what belongs around it, then send what it left to send.
+
+    Args:
+        message: as it was received.
+        consumer: sync, or async; then it runs on an event loop made for it, with the database
+            connections of the calling thread.
+        kwargs: what the route gives it.
+        sender: the sender of `consumer_started` and `consumer_finished`.
+
+    Returns:
+        What the consumer returned; ``None`` if it raised a `ChannelSocketException`.
+
+    Raises:
+        ConsumeLater, DenyConnection: once what a worker does about it has been done: the message is back on
+            its channel, the rejection has been sent.
+        ChannelFull: a channel takes no more of what the consumer sent.
+        BaseException: whatever else the consumer, or a receiver of a signal, raised. Then nothing that was
+            held back is sent.
+    """
+    run = _Run(consumer, kwargs)
+    layer = message.channel_layer
+    runner = Runner(layer, run, Hooks([_Signals(run, sender)]), MESSAGE_RETRIES, _send_now)
+    state = _State(message)
+    with _connections_kept():
+        outbox, _, ran = runner.run(Delivery(message.channel.name, message.content, state.headers))
+    outbox = state.take_back(ran, outbox)
+    if run.error is None or run.is_settled:
+        _send(outbox)
+    if run.error is not None:
+        raise run.error
+    return run.result
+
+
+class _Run:
+    """Stands in for the router: matches the one consumer, and keeps what becomes of it."""
+
+    def __init__(self, consumer: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        self._consumer = consumer
+        self._kwargs = kwargs
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_settled = False
+
+    def match(self, message: Message) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """See `Router.match`."""
+        return self._call, self._kwargs
+
+    def fail(self, error: BaseException, is_settled: bool = False) -> None:
+        """Keep the first error. ``is_settled``: a worker knows what to do about it, and does."""
+        if self.error is None:
+            self.error, self.is_settled = error, is_settled
+
+    def _call(self, message: Message, **kwargs: Any) -> None:
+        try:
+            result = self._consumer(message, **kwargs)
+            self.result = async_to_sync(_finish)(result) if inspect.iscoroutine(result) else result
+        except ConsumeLater as error:
+            self.fail(error, is_settled=True)
+            raise
+        except ChannelSocketException as error:
+            raise (_Kept if error.keeps_sends else _Dropped)(self, error) from None
+        except BaseException as error:
+            self.fail(error)
+            raise _Dropped(self, None) from None
+
+
+class _Kept(ChannelSocketException):
+    """What the runner sees of an exception: something to run, and nothing to log."""
+
+    def __init__(self, run: _Run, error: ChannelSocketException | None) -> None:
+        super().__init__()
+        self._run = run
+        self._error = error
+
+    def run(self, message: Any) -> None:
+        """Do what the consumer's exception asks for."""
+        if self._error is None:
+            return
+        try:
+            self._error.run(message)
+        except BaseException as error:
+            self._run.fail(error)
+        else:
+            if isinstance(self._error, DenyConnection):
+                self._run.fail(self._error, is_settled=True)
+
+
+class _Dropped(_Kept):
+    """The same, for one that has what was queued before it dropped."""
+
+    keeps_sends: ClassVar[bool] = False
+
+
+class _Signals(Hook):
+    """Sends the signals around a consumer; what a receiver raises fails the test."""
+
+    def __init__(self, run: _Run, sender: Any) -> None:
+        self._run = run
+        self._sender = sender
+
+    def before(self, message: Message) -> None:
+        """A consumer is about to run."""
+        self._signal(consumer_started, message=message, environ={})
+
+    def after(self, message: Message, error: BaseException | None) -> None:
+        """A consumer has ended."""
+        self._signal(consumer_finished, message=message)
+
+    def _signal(self, signal: Any, **kwargs: Any) -> None:
+        try:
+            signal.send(sender=self._sender, **kwargs)
+        except BaseException as error:
+            self._run.fail(error)
+
+
+class _State:
+    """A channel session where Django has none: then the client carries it, as a connection does.
+
+    Where Django's sessions are installed they are used, because the tests of an application look for
+    the channel session there.
+    """
+
+    def __init__(self, message: Message) -> None:
+        self._reply = message.reply_channel
+        self._carries = (
+            self._reply is not None and not apps.is_installed("django.contrib.sessions") and uses_connections()
+        )
+        self.headers: dict[str, Any] = dict(message.headers)
+        if self._carries and self._reply is not None:
+            self._states = _states.setdefault(message.channel_layer, {})
+            self.headers |= {"turn": 0, "state": self._states.get(self._reply.name, b"")}
+
+    def take_back(self, message: Message, outbox: Outbox) -> Outbox:
+        """Keep the state, and what is to be sent without the end of the turn."""
+        if not self._carries or self._reply is None:
+            return outbox
+        self._states[self._reply.name] = message.state or b""
+        return [(layer, item) for layer, item in outbox if not (item.body == _EMPTY and "turn" in (item.headers or ()))]
+
+
+async def _finish(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _send(outbox: Outbox) -> None:
+    for _, group in groupby(outbox, key=lambda entry: id(entry[0])):
+        entries = list(group)
+        refused = entries[0][0].send_many([item for _, item in entries])
+        if refused:
+            raise ChannelFull(refused[0].target)
+
+
+def _send_now(seconds: float, layer: Any, item: Outgoing) -> None:
+    _send([(layer, item)])
+
+
+@contextmanager
+def _connections_kept() -> Iterator[None]:
+    """Leave the database connections open, for the test goes on with them."""
+    uid = "channels.close_old_connections"
+    signals = [one for one in (consumer_started, consumer_finished) if one.disconnect(dispatch_uid=uid)]
+    try:
+        yield
+    finally:
+        for signal in signals:
+            signal.connect(close_old_connections, dispatch_uid=uid)
