@@ -117,8 +117,9 @@ def _round(results: Results, stack: Stack, work: Work, number: int, seconds: flo
     try:
         sample = measure(stack, work, seconds if number else min(seconds, WARM_UP_SECONDS))
     except RoundError as error:
-        tell(f"{work.title}, {stack.peer.title}: failed: {error}")
-        results.fail(work, stack.peer, str(error))
+        reason = f"{error}; its server said: {stack.said('server', 1)}"
+        tell(f"{work.title}, {stack.peer.title}: failed: {reason}")
+        results.fail(work, stack.peer, reason)
     else:
         value = figure_text(work, sample.p50 if work.latency else sample.rate)
         tell(f"{work.title}, {stack.peer.title}, {f'round {number}' if number else 'warm-up'}: {value}")

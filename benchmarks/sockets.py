@@ -9,7 +9,7 @@ import select
 import socket
 from collections.abc import Iterable
 
-from .frames import PING, PONG, FrameReader, check_handshake, client_frame, handshake_request
+from .frames import CLOSE, PING, PONG, FrameReader, check_handshake, client_frame, handshake_request
 
 MASK = b"\x37\xfa\x21\x3d"
 """One masking key for every frame: servers unmask all of them alike, and frames can be made beforehand."""
@@ -56,6 +56,8 @@ class Connection:
         for opcode, payload in self.reader.feed(data):
             if opcode == PING:
                 os.write(self.fd, client_frame(PONG, payload, MASK))
+            elif opcode == CLOSE:
+                raise LoadError(f"the server closed connection {self.number} with {int.from_bytes(payload[:2], 'big')}")
             else:
                 found.append((opcode, payload))
         return found

@@ -60,7 +60,12 @@ class Stack:
         """Raise `StackError` if a process has ended."""
         for role, process in self.processes.items():
             if process.poll() is not None:
-                raise StackError(f"{self.peer.title}: {role} ended with {process.returncode}: {self._said(role)}")
+                raise StackError(f"{self.peer.title}: {role} ended with {process.returncode}: {self.said(role)}")
+
+    def said(self, role: str, lines: int = 15) -> str:
+        """The end of what a process printed."""
+        text = self._log(role).read_text(errors="replace").strip().splitlines()
+        return "\n".join(text[-lines:]) or "(no output)"
 
     def settle(self, seconds: float = 20.0) -> None:
         """Wait until the last load has been cleaned up: no process uses more than a few percent of a core."""
@@ -122,16 +127,12 @@ class Stack:
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                said = " / ".join(f"{each}: {self._said(each)}" for each in self.processes)
+                said = " / ".join(f"{each}: {self.said(each)}" for each in self.processes)
                 raise StackError(f"{self.peer.title}: {role} did not answer in {START_SECONDS:.0f} s; {said}")
             time.sleep(0.05)
 
     def _log(self, role: str) -> Path:
         return Path(self._directory.name) / f"{role}.log"
-
-    def _said(self, role: str) -> str:
-        lines = self._log(role).read_text(errors="replace").strip().splitlines()
-        return "\n".join(lines[-15:]) or "(no output)"
 
 
 def free_port() -> int:

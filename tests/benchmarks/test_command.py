@@ -24,6 +24,10 @@ class Quiet:
     def __exit__(self, *error: object) -> None:
         return None
 
+    def said(self, role: str, lines: int) -> str:
+        """What a server might print."""
+        return "out of memory"
+
     def settle(self) -> None:
         """Nothing to wait for."""
 
@@ -63,7 +67,7 @@ def test_a_failed_round_is_reported_and_the_others_go_on(
 ):
     assert command.main(["--only", "group", "--rounds", "1", "--name", ""]) == 1
     assert {peer for peer, _, _ in rounds} == {"millrace", "channels4-uvicorn"}
-    assert "failed: no delivery" in capsys.readouterr().err
+    assert "failed: no delivery; its server said: out of memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.frames import PING, TEXT, server_frame
+from benchmarks.frames import CLOSE, PING, TEXT, server_frame
 from benchmarks.loads import PAYLOAD, echo, group, http
 from benchmarks.sockets import Connection, LoadError
 
@@ -108,6 +108,12 @@ def test_a_closed_socket_ends_the_load():
     near, far = socket.socketpair()
     with near, far, pytest.raises(LoadError, match="closed connection 7"):
         Connection(near, 7).messages(b"")
+
+
+def test_a_close_frame_ends_the_load_with_its_code():
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(LoadError, match="closed connection 7 with 1011"):
+        Connection(near, 7).messages(server_frame(CLOSE, b"\x03\xf3"))
 
 
 def test_requests_are_counted_although_answers_come_in_pieces():
