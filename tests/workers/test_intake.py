@@ -8,6 +8,7 @@ import pytest
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from workers import intake as module
 from workers.intake import Intake, Pace
 
 from .tools import FlakyLayer, everything
@@ -106,7 +107,8 @@ def test_each_message_is_handed_out_once(eventually: Any) -> None:
     assert sorted(seen) == list(range(5000))
 
 
-def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any) -> None:
+def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FETCH_SECONDS", 3600.0)
     layer = MemoryChannelLayer()
     release = threading.Event()
     finished = [0]
