@@ -8,7 +8,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from routing import RouteClass, route_class
 
@@ -30,6 +30,12 @@ class ConsumerType(ABCMeta):
         """Run a consumer for a message; returns it, or a coroutine that runs the rest and returns it."""
         consumer = super().__call__(message, **kwargs)
         return outcome_of(consumer)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What a consumer takes, for the check of routes: without it `__call__` would seem to take anything."""
+        taken = list(inspect.signature(cls.__init__, follow_wrapped=False).parameters.values())
+        return inspect.Signature(taken[1:])
 
 
 def outcome_of(consumer: Any) -> Any:
@@ -124,14 +130,14 @@ class BaseConsumer(metaclass=ConsumerType):
                 f"{_named(type(self))} has no method {name!r}, which its method_mapping names for {channel!r}; "
                 f"define {name}(self, message, **kwargs)"
             ))  # fmt: skip
-        if self._is_async(channel) and not inspect.iscoroutinefunction(method):
+        if self._is_async(channel) and not iscoroutinefunction(method):
             return _awaiting(method, self._blocks(name))
         return method
 
     @classmethod
     def _is_async(cls, channel: str) -> bool:
         """Whether a channel's messages are dealt with by a coroutine."""
-        return inspect.iscoroutinefunction(getattr(cls, cls.method_mapping.get(channel, ""), None))
+        return iscoroutinefunction(getattr(cls, cls.method_mapping.get(channel, ""), None))
 
     @classmethod
     def _blocks(cls, name: str) -> bool:

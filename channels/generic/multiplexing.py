@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
 
 from channel_layer.channel import Channel, Group
@@ -169,4 +169,4 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
 def _is_async(consumer: Any, channel: str) -> bool:
     if isinstance(consumer, type) and issubclass(consumer, BaseConsumer):
         return consumer._is_async(channel)
-    return inspect.iscoroutinefunction(consumer)
+    return iscoroutinefunction(consumer)

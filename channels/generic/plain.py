@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+from asgiref.sync import iscoroutinefunction
 
 from channel_layer.channel import Group
 
 from ..auth import channel_and_http_session_user_from_http, channel_session_user_from_http
-from ..sessions import channel_session, enforce_ordering
+from ..sessions import enforce_ordering
 from .base import BaseConsumer, Handler
 
 
@@ -50,8 +51,8 @@ class WebsocketConsumer(BaseConsumer):
         elif self.http_user:
             handler = channel_session_user_from_http(handler)
         if self.strict_ordering:
-            # A connection that takes turns keeps the order itself; what remains of the decorator is the session.
-            return channel_session(handler) if message.carries_state else enforce_ordering(handler)
+            ordered: Handler = enforce_ordering(handler)
+            return ordered
         if getattr(self, "slight_ordering", False):
             raise ValueError(
                 f"{type(self).__qualname__}.slight_ordering no longer exists; remove it: connect comes first anyway"
@@ -126,7 +127,7 @@ class WebsocketConsumer(BaseConsumer):
     @classmethod
     def _is_async(cls, channel: str) -> bool:
         plain = cls.method_mapping.get(channel, "").removeprefix("raw_")
-        return super()._is_async(channel) or inspect.iscoroutinefunction(getattr(cls, plain, None))
+        return super()._is_async(channel) or iscoroutinefunction(getattr(cls, plain, None))
 
     @classmethod
     def _blocks(cls, name: str) -> bool:

@@ -1,0 +1,92 @@
+"""A WebSocket as its interface server sees it, and a real worker in a thread behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Delivery
+from channels.hooks import DjangoHook
+from routing import Router
+from workers import Worker
+
+PROCESS = "daphne.test!"
+
+
+@contextlib.contextmanager
+def working(layer: Any, routing: Any) -> Iterator[None]:
+    """A worker with this routing, until the end of the block."""
+    worker = Worker(layer, Router(routing), threads=2, signal_handlers=False, hooks=[DjangoHook()])
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class Socket:
+    """A connection that takes turns. Messages go through the layer and back.
+
+    Attributes:
+        failed: whether the consumer of the last message raised.
+        content: what every message has besides what `tell` is given.
+    """
+
+    def __init__(self, layer: Any, name: str = "socket", **content: Any) -> None:
+        self.failed = False
+        self.content = {"reply_channel": PROCESS + name, "path": "/", **content}
+        self._layer = layer
+        self._name = name
+        self._turn = 0
+        self._state: bytes | None = None
+
+    def connect(self, headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        """Send ``websocket.connect``; returns what came back until the turn was over."""
+        fields = [[name.encode(), value.encode()] for name, value in (headers or {}).items()]
+        return self.tell("websocket.connect", headers=fields, query_string=b"")
+
+    def say(self, text: Any = None, data: bytes | None = None) -> list[dict[str, Any]]:
+        """Send a frame, of text, of something as JSON, or of bytes."""
+        encoded = text if text is None or isinstance(text, str) else json.dumps(text)
+        return self.tell("websocket.receive", text=encoded, bytes=data)
+
+    def disconnect(self) -> list[dict[str, Any]]:
+        """Send ``websocket.disconnect``."""
+        return self.tell("websocket.disconnect", code=1000)
+
+    def tell(self, channel: str, **content: Any) -> list[dict[str, Any]]:
+        """Send a message and wait for the end of its turn."""
+        self._turn += 1
+        headers: dict[str, Any] = {"turn": self._turn}
+        if self._state is not None:
+            headers["state"] = self._state
+        message = {**self.content, "order": self._turn - 1, **content}
+        assert self._layer.send_many([self._layer.prepare(channel, message, headers)]) == []
+        replies: list[dict[str, Any]] = []
+        while True:
+            deliveries = self._layer.receive_many([PROCESS], limit=100, timeout=20)
+            if not deliveries:
+                pytest.fail(f"the turn of {channel} did not end; until then came {replies}")
+            replies += [each.message for each in deliveries if self._is_for_us(each)]
+            for delivery in deliveries:
+                if delivery.headers and delivery.headers.get("turn") == self._turn:
+                    self.failed = delivery.headers.get("failed", False)
+                    self._state = delivery.headers.get("state", self._state) or None
+                    return replies + self.heard()
+
+    def heard(self) -> list[dict[str, Any]]:
+        """What has come since, through groups."""
+        return [each.message for each in self._layer.receive_many([PROCESS], limit=100) if self._is_for_us(each)]
+
+    def _is_for_us(self, delivery: Delivery) -> bool:
+        if delivery.members is not None:
+            return self._name in delivery.members
+        return bool(delivery.message) and delivery.channel == PROCESS + self._name
