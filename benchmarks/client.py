@@ -1,8 +1,9 @@
 """The load client, one process per round: ``python -m benchmarks.client echo --port 8000 --sockets 50``.
 
-It opens its sockets, prints ``ready`` and waits for a line on its standard input, so that whoever started it
-can read the clocks of the servers in between. Then it puts the load on and prints one line of JSON:
-``count``, ``seconds``, ``p50``, ``p90``, ``p99`` (seconds), ``cpu`` (seconds of this process) or ``error``.
+It opens its sockets (and for ``group`` sees that all are members), prints ``ready`` and waits for a line on its
+standard input, so that whoever started it can read the clocks of the servers in between. Then it puts the load on
+and prints one line of JSON: ``count``, ``seconds``, ``p50``, ``p90``, ``p99`` (seconds), ``cpu`` (seconds of this
+process) or ``error``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 
 from .figures import percentile
 from .frames import FrameError
-from .loads import Load, echo, group, http
+from .loads import Load, echo, gather, group, http
 from .sockets import Connection, LoadError, allow_many_files, open_tcp, open_websockets
 
 HOST = "127.0.0.1"
@@ -54,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 def _open(options: argparse.Namespace) -> list[Connection]:
     if options.load == "http":
         return open_tcp(HOST, options.port, options.sockets)
-    return open_websockets(HOST, options.port, PATHS[options.load], options.sockets)
+    connections = open_websockets(HOST, options.port, PATHS[options.load], options.sockets)
+    if options.load == "group":
+        gather(connections)
+    return connections
 
 
 def _run(options: argparse.Namespace, connections: list[Connection]) -> Load:

@@ -102,6 +102,16 @@ def _echo_came(connection: Connection, data: bytes) -> bool:
     return True
 
 
+def gather(connections: list[Connection]) -> None:
+    """Send to the group once and wait until all have it: from then on everybody is known to be a member.
+
+    Raises:
+        LoadError: a delivery was wrong, came twice or did not come.
+    """
+    poll, by_fd = watch(connections)
+    _send_to_all(poll, by_fd, connections[0], 1)
+
+
 def group(connections: list[Connection], seconds: float) -> Load:
     """One member sends, all members get it, the next one sends; every delivery is checked and counted.
 
@@ -110,8 +120,7 @@ def group(connections: list[Connection], seconds: float) -> Load:
     """
     poll, by_fd = watch(connections)
     load = Load()
-    number = 1
-    _send_to_all(poll, by_fd, connections[0], number)  # shows that everybody is in the group
+    number = 1  # was that of `gather`
     began = now = time.perf_counter()
     while now < began + seconds:
         number += 1

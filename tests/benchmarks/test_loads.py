@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks.frames import CLOSE, PING, TEXT, server_frame
-from benchmarks.loads import PAYLOAD, echo, group, http
+from benchmarks.loads import PAYLOAD, echo, gather, group, http
 from benchmarks.sockets import Connection, LoadError
 
 Answer = Callable[[int, bytes], list[tuple[int, bytes]]]
@@ -91,6 +91,7 @@ def test_deliveries_to_all_members_are_counted():
         return [(member, server_frame(TEXT, text.ljust(PAYLOAD, b"."))) for member in range(4)]
 
     with served(4, answer) as connections:
+        gather(connections)
         load = group(connections, 0.05)
     assert load.count == 4 * len(load.latencies) > 0
 
