@@ -164,12 +164,21 @@ class HttpExchange:
         if not message or self.phase is Phase.DONE:
             return
         try:
-            if self.phase is Phase.RESPONDING:
+            if message.get("closed"):
+                self._broken_off()
+            elif self.phase is Phase.RESPONDING:
                 self._continue(content_of(message), bool(message.get("more_content")))
             else:
                 self._respond(Head(message), content_of(message), bool(message.get("more_content")))
         except BadResponse as error:
             logger.error("the response to %s was dropped: %s", self._describe(), error)
+            self.fail(500)
+
+    def _broken_off(self) -> None:
+        """The producer of the response gave up; a shorter response must not pass for a whole one."""
+        if self.phase is Phase.RESPONDING:
+            self._cut("its producer broke off")
+        else:
             self.fail(500)
 
     def apply(self, reply: Reply) -> None:

@@ -147,9 +147,7 @@ class Uplink:
             if not isinstance(error, LayerUnavailable):
                 logger.exception("sending %d messages failed", len(batch))
                 error = LayerUnavailable(self._layer.describe(), repr(error))
-            for entry in batch:
-                self._refuse(entry, error)
-            self.mark_down(error)
+            self._fail(batch, error)
             return
         full = {id(item) for item in refused} if refused else ()
         if not full and not self._full:
@@ -162,6 +160,17 @@ class Uplink:
             self._bytes -= len(entry.item.body) + _OVERHEAD
             if entry.report and entry.sender is not None:
                 entry.sender.sent(entry.item)
+
+    def _fail(self, batch: list[Entry], error: LayerUnavailable) -> None:
+        """Refuse what could not be sent; what is patient and surely was not stored waits for the layer."""
+        waiting = []
+        for entry in batch:
+            if entry.patient and not error.uncertain:
+                waiting.append(entry)
+            else:
+                self._refuse(entry, error)
+        self._queue.extendleft(reversed(waiting))
+        self.mark_down(error)
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []

@@ -56,13 +56,15 @@ class Router:
         Args:
             http_consumer: gets ``http.request``; without it such requests stay unrouted.
 
-        ``websocket.connect`` is accepted, ``websocket.receive`` and ``.disconnect`` are ignored.
+        ``websocket.connect`` is accepted; ``websocket.receive``, ``websocket.disconnect`` and
+        ``http.disconnect`` are taken off the layer and ignored.
         """
         if http_consumer is not None:
             self.add_route(Route("http.request", http_consumer))
         self.add_route(Route("websocket.connect", accept))
         self.add_route(Route("websocket.receive", ignore))
         self.add_route(Route("websocket.disconnect", ignore))
+        self.add_route(Route("http.disconnect", ignore))
 
     def _add(self, entry: Any, trail: Trail) -> None:
         for channel, nodes in compile_entry(entry, trail).items():

@@ -50,8 +50,9 @@ class Host:
         options = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": OPERATION_SECONDS,
-            "socket_keepalive": True,
             "protocol": 2,
+            # A Unix socket has no such option.
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             **extra,
         }
         self.timeout: float | None = options["socket_timeout"]
@@ -87,7 +88,8 @@ class Host:
                 )
             return spec
         if isinstance(spec, Sequence) and len(spec) == 2:
-            return f"redis://{spec[0]}:{spec[1]}/0"
+            host = f"[{spec[0]}]" if ":" in str(spec[0]) else spec[0]
+            return f"redis://{host}:{spec[1]}/0"
         raise LayerConfigurationError(
             f"Redis host {spec!r} is none of: a URL, a (host, port) pair, a dict of redis-py arguments"
         )
@@ -108,6 +110,8 @@ def redact(url: str) -> str:
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
     host = parts.hostname or "localhost"
+    if ":" in host:
+        host = f"[{host}]"
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{host}{port}{parts.path}"
 

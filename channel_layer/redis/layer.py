@@ -21,6 +21,7 @@ from .plan import Planner
 from .poller import Poller, Pollers
 from .presence import Presence
 from .scripts import Call, plain
+from .sending import Sending
 from .sync_driver import SyncDriver
 
 logger = logging.getLogger(__name__)
@@ -87,24 +88,25 @@ class RedisChannelLayer(ChannelLayer):
     # -- sending ---------------------------------------------------------------------------------
 
     def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one round trip per server, at most 4 s each."""
+        """See `ChannelLayer.send_many`; one round trip per server, at most 4 s each.
+
+        With several servers, those that can be reached get their part when another cannot.
+        """
         plan = self._plan.send(items)
-        refused: list[Outgoing] = []
+        sending = Sending(plan, self.counters)
         for shard, calls in plan.calls.items():
-            with self._counting_losses(len(items)):
-                replies = self._run_all(shard, calls)
-            refused += self._settle(plan.finish(shard, replies))
-        return refused
+            with sending.to(shard):
+                sending.answered(shard, self._run_all(shard, calls))
+        return sending.finish()
 
     async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         """See `ChannelLayer.send_many`."""
         plan = self._plan.send(items)
-        refused: list[Outgoing] = []
+        sending = Sending(plan, self.counters)
         for shard, calls in plan.calls.items():
-            with self._counting_losses(len(items)):
-                replies = await self._arun_all(shard, calls)
-            refused += self._settle(plan.finish(shard, replies))
-        return refused
+            with sending.to(shard):
+                sending.answered(shard, await self._arun_all(shard, calls))
+        return sending.finish()
 
     def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
         shard, call = self._plan.put_front(channel, items)
@@ -331,20 +333,6 @@ class RedisChannelLayer(ChannelLayer):
         replies = await self._async.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies
-
-    def _settle(self, outcome: tuple[list[Outgoing], int]) -> list[Outgoing]:
-        refused, group_full = outcome
-        self.counters.group_full += group_full
-        return refused
-
-    @contextmanager
-    def _counting_losses(self, messages: int) -> Iterator[None]:
-        try:
-            yield
-        except LayerUnavailable as error:
-            if error.uncertain:
-                self.counters.possible_losses += messages
-            raise
 
     @contextmanager
     def _receiving(self, channels: list[str]) -> Iterator[None]:

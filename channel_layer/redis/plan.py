@@ -50,6 +50,10 @@ class SendPlan:
         self.calls.setdefault(shard, []).append(call)
         self._pushed.setdefault(shard, []).append(None)
 
+    def size(self, shard: int) -> int:
+        """How many messages go to a server; one to a group counts once."""
+        return sum(1 if queues is None else sum(map(len, queues)) for queues in self._pushed[shard])
+
     def finish(self, shard: int, replies: Sequence[Any]) -> tuple[list[Outgoing], int]:
         """The refused items and the number of group readers that were full, from a server's replies."""
         refused: list[Outgoing] = []

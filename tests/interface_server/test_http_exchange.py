@@ -231,3 +231,17 @@ def test_a_message_through_a_group_is_logged(caplog: pytest.LogCaptureFixture) -
     case.exchange.apply(Reply({"text": "x"}))
     assert "GET /p" in caplog.text
     assert case.writer.calls == []
+
+
+def test_a_response_whose_producer_breaks_off_is_cut_and_not_ended() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"some", "more_content": True})
+    case.exchange.deliver({"content": b"", "more_content": True, "closed": True})
+    assert case.writer.calls[-1] == ("abort",)
+    assert case.exchange.phase is Phase.DONE
+
+
+def test_a_producer_that_breaks_off_before_it_began_is_a_server_error() -> None:
+    case = Case()
+    case.exchange.deliver({"content": b"", "more_content": True, "closed": True})
+    assert case.status == 500

@@ -15,6 +15,8 @@ from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, 
         ({"host": "example.test", "port": 7000, "db": 2}, "example.test", 7000),
         ({"address": "redis://example.test:7000/2"}, "example.test", 7000),
         ({"address": ("example.test", 7000)}, "example.test", 7000),
+        (("::1", 7000), "::1", 7000),
+        ({"host": "::1", "port": 7000}, "::1", 7000),
     ],
 )
 def test_a_server_is_written_in_any_of_the_usual_ways(spec: object, host: str, port: int) -> None:
@@ -37,6 +39,11 @@ def test_connection_kwargs_reach_the_connection() -> None:
 
 def test_tls_is_a_matter_of_the_url() -> None:
     assert type(Host("rediss://x").connect_sync()).__name__ == "SSLConnection"
+
+
+def test_a_unix_socket_is_a_url_too() -> None:
+    for connection in (Host("unix:///run/redis.sock").connect_sync(), Host("unix:///run/redis.sock").connect_async()):
+        assert connection.path == "/run/redis.sock"
 
 
 def test_without_hosts_it_is_the_one_on_this_machine() -> None:
@@ -62,6 +69,7 @@ def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
 
 def test_passwords_are_not_shown() -> None:
     assert redact("rediss://user:secret@example.test:7000/1?password=secret") == "rediss://example.test:7000/1"
+    assert redact("redis://[::1]:7000/1") == "redis://[::1]:7000/1"
     assert redact("unix://user:secret@/run/redis.sock?db=1") == "unix:///run/redis.sock"
 
 
