@@ -1,0 +1,70 @@
+"""A process of a live test, started by `channels.test.live_processes`.
+
+On standard input comes a plan, pickled; when standard input ends the process stops, however its parent
+came to close it. On standard output goes one line, ``ready <port>``; whatever is printed later goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any, BinaryIO
+
+READY = "ready"
+
+
+def main(plan: dict[str, Any], source: BinaryIO) -> None:
+    """Do what the parent planned until it hangs up.
+
+    Args:
+        plan: what to be, and the settings for it.
+        source: standard input, behind the plan.
+    """
+    with os.fdopen(os.dup(1), "w") as report:
+        os.dup2(2, 1)
+        layers = _set_up(plan)
+        part = _make(plan, layers)
+        report.write(f"{READY} {getattr(part, 'port', 0)}\n")
+
+    from channels.test.live_parts import start
+
+    def stop_at_the_end() -> None:
+        source.read()
+        part.stop()
+
+    start(stop_at_the_end)
+    part.run()
+
+
+def _set_up(plan: dict[str, Any]) -> list[Any]:
+    """Set Django up with the settings of the test, and its test layers in their places."""
+    import django
+    from django.conf import settings
+
+    if plan["settings_module"]:
+        os.environ["DJANGO_SETTINGS_MODULE"] = plan["settings_module"]
+        for name, value in pickle.loads(plan["settings"]).items():
+            setattr(settings, name, value)
+    else:
+        settings.configure(**pickle.loads(plan["settings"]))
+    django.setup(set_prefix=False)
+    # Its routing may name consumers, whose modules can be imported only now.
+    settings.CHANNEL_LAYERS = pickle.loads(plan["channel_layers"])
+
+    from channels.layers import channel_layers
+
+    layers = []
+    for alias in channel_layers.configs:
+        layer = channel_layers.make_test_backend(alias)
+        channel_layers.set(alias, layer)
+        layers.append(layer)
+    return layers
+
+
+def _make(plan: dict[str, Any], layers: list[Any]) -> Any:
+    from channels.test.live_parts import ServerPart, WorkerPart
+
+    if plan["part"] == "server":
+        [layer] = [layer for layer in layers if layer.alias == plan["alias"]]
+        return ServerPart(layer, plan["host"])
+    return WorkerPart(layers, plan["threads"], plan["serve_static"])

@@ -1,0 +1,103 @@
+"""The interface server and the workers of a live test, to be run in threads or in processes of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections
+
+from channels.hooks import DjangoHook
+from channels.staticfiles import http_consumer
+from interface_server.application import Application
+from interface_server.endpoints import Endpoint
+from interface_server.options import Options
+from interface_server.server import build_server
+from workers import Worker
+
+STOP_SECONDS = 5.0
+"""How long responses and consumers that have begun get when a test is over."""
+
+
+class ServerPart:
+    """An interface server on a free port.
+
+    Args:
+        layer: the wrapped layer it sends to.
+        host: name or address to listen on.
+
+    Attributes:
+        port: where it listens, from the beginning.
+
+    Raises:
+        EndpointError: the host is no address of this machine.
+    """
+
+    def __init__(self, layer: Any, host: str) -> None:
+        application = Application(layer.channel_layer, Options(graceful_timeout=STOP_SECONDS))
+        self._server = build_server(application, endpoints=[Endpoint(host=host, port=0)])
+        self._sockets = self._server.bind()
+        self.port: int = self._sockets[0].getsockname()[1]
+
+    def run(self) -> None:
+        """Serve until stopped; blocks."""
+        self._server.run(self._sockets)
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self._server.should_exit = True
+
+
+class WorkerPart:
+    """A worker for each layer.
+
+    Args:
+        layers: wrapped layers.
+        threads: of each worker.
+        serve_static: whether requests below STATIC_URL get what the finders of static files find.
+
+    Raises:
+        RoutingError: a route cannot work.
+    """
+
+    def __init__(self, layers: list[Any], threads: int, serve_static: bool) -> None:
+        consumer = http_consumer(static=serve_static, insecure=True)
+        self._workers = [
+            Worker(
+                layer,
+                layer.serve_http_with(consumer),
+                threads=threads,
+                hooks=[_LiveHook()],
+                grace=STOP_SECONDS,
+                signal_handlers=False,
+            )
+            for layer in layers
+        ]
+
+    def run(self) -> None:
+        """Work until stopped; blocks."""
+        threads = [start(worker.run) for worker in self._workers]
+        for thread in threads:
+            thread.join()
+
+    def stop(self) -> None:
+        """Have `run` return when what was begun is finished."""
+        for worker in self._workers:
+            worker.stop()
+
+
+def start(target: Callable[[], Any]) -> threading.Thread:
+    """Run something in a thread that keeps no process alive."""
+    thread = threading.Thread(target=target, name="live-test", daemon=True)
+    thread.start()
+    return thread
+
+
+class _LiveHook(DjangoHook):
+    """Leaves no database connection open, for the test flushes and drops the database in the end."""
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        """See `Hook.after`."""
+        super().after(message, error)
+        connections.close_all()

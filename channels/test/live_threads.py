@@ -1,0 +1,39 @@
+"""The parts of a live test in threads of its process, for layers that reach no further."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from .live_parts import STOP_SECONDS, start
+
+
+class Part(Protocol):
+    """Something that runs until it is stopped."""
+
+    def run(self) -> None:
+        """Block until stopped."""
+
+    def stop(self) -> None:
+        """Have `run` return."""
+
+
+class Threaded:
+    """A part that runs in a thread from now on."""
+
+    def __init__(self, part: Part) -> None:
+        self._part: Any = part
+        self._thread: threading.Thread = start(part.run)
+
+    def wait_until_ready(self) -> int:
+        """The port it listens on, 0 for a worker."""
+        return int(getattr(self._part, "port", 0))
+
+    def hang_up(self) -> None:
+        """Tell the part to stop, without waiting."""
+        self._part.stop()
+
+    def stop(self) -> None:
+        """Tell the part to stop and wait for it."""
+        self._part.stop()
+        self._thread.join(STOP_SECONDS * 2)

@@ -1,0 +1,107 @@
+"""`ChannelLiveServerTestCase`: a test case beside a real interface server and real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar
+
+from django.test import TransactionTestCase, modify_settings
+
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER
+from channels.layers import channel_layers
+
+from .layers import placed
+from .live_database import on_disk
+from .live_parts import ServerPart, WorkerPart
+from .live_processes import Process
+from .live_threads import Threaded
+
+__all__ = ["ChannelLiveServerTestCase"]
+
+
+class ChannelLiveServerTestCase(TransactionTestCase):
+    """Runs each test beside an interface server on a free port, and workers for every layer.
+
+    They are processes of their own, as in production, that have the settings and the databases of the test; SQLite
+    databases in memory are replaced by copies in files for the time of the class. Where a layer reaches no
+    further than its process, the memory layer, they are threads of the test's process: quicker to
+    start, and what a test patches is patched for them too.
+
+    The layers are those of CHANNEL_LAYERS with TEST_CONFIG in place of CONFIG, and are flushed before each test.
+    What a test sends through `Channel` and `Group` goes to them too.
+
+    Attributes:
+        host: where the server listens, and the host in the URLs. It is added to ALLOWED_HOSTS.
+        worker_threads: consumers that run at the same time.
+        serve_static: whether workers answer with static files, also without DEBUG.
+    """
+
+    host: ClassVar[str] = "localhost"
+    worker_threads: ClassVar[int] = 1
+    serve_static: ClassVar[bool] = True
+
+    _port: int
+
+    @property
+    def live_server_url(self) -> str:
+        """Address of the server, without a slash at the end."""
+        return f"http://{self.host}:{self._port}"
+
+    @property
+    def live_server_ws_url(self) -> str:
+        """The same for WebSockets."""
+        return f"ws://{self.host}:{self._port}"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Have databases that others can use, before anything is put into them."""
+        cls.enterClassContext(on_disk())
+        super().setUpClass()
+
+    def _callSetUp(self) -> None:
+        # Whatever becomes of the test, all of it has ended before Django flushes the databases.
+        self.enterContext(modify_settings(ALLOWED_HOSTS={"append": self.host}))
+        layers = self.enterContext(_test_layers())
+        self._port = self.enterContext(self._serving(layers))
+        super()._callSetUp()  # type: ignore[misc]
+
+    @contextmanager
+    def _serving(self, layers: list[Any]) -> Iterator[int]:
+        with ExitStack() as stack:
+            server, worker = parts = self._start(layers, stack)
+            port = server.wait_until_ready()
+            worker.wait_until_ready()
+            try:
+                yield port
+            finally:
+                for part in parts:
+                    part.hang_up()
+
+    def _start(self, layers: list[Any], stack: ExitStack) -> list[Any]:
+        """Start both parts; the stack stops them, the server first."""
+        if any(layer.local_only for layer in layers):
+            [layer] = [layer for layer in layers if layer.alias == DEFAULT_CHANNEL_LAYER]
+            worker: Any = Threaded(WorkerPart(layers, self.worker_threads, self.serve_static))
+            stack.callback(worker.stop)
+            server: Any = Threaded(ServerPart(layer, self.host))
+        else:
+            worker = Process(part="worker", threads=self.worker_threads, serve_static=self.serve_static)
+            stack.callback(worker.stop)
+            server = Process(part="server", alias=DEFAULT_CHANNEL_LAYER, host=self.host)
+        stack.callback(server.stop)
+        return [server, worker]
+
+
+@contextmanager
+def _test_layers() -> Iterator[list[Any]]:
+    """All layers with their TEST_CONFIG, empty, in their places."""
+    with ExitStack() as stack:
+        layers = []
+        for alias in channel_layers.configs or [DEFAULT_CHANNEL_LAYER]:
+            layer = channel_layers.make_test_backend(alias)
+            stack.callback(layer.close)
+            layer.flush()
+            stack.enter_context(placed(alias, layer))
+            layers.append(layer)
+        yield layers
