@@ -34,7 +34,8 @@ class ConsumerType(ABCMeta):
     @property
     def __signature__(cls) -> inspect.Signature:
         """What a consumer takes, for the check of routes: without it `__call__` would seem to take anything."""
-        taken = list(inspect.signature(cls.__init__, follow_wrapped=False).parameters.values())
+        constructor: Handler = cls.__init__  # type: ignore[misc]
+        taken = list(inspect.signature(constructor, follow_wrapped=False).parameters.values())
         return inspect.Signature(taken[1:])
 
 

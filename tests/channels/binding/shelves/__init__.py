@@ -1,0 +1,1 @@
+"""An application with models to bind to."""
