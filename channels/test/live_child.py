@@ -62,9 +62,9 @@ def _set_up(plan: dict[str, Any]) -> list[Any]:
 
 
 def _make(plan: dict[str, Any], layers: list[Any]) -> Any:
+    from channels.layers import channel_layers
     from channels.test.live_parts import ServerPart, WorkerPart
 
     if plan["part"] == "server":
-        [layer] = [layer for layer in layers if layer.alias == plan["alias"]]
-        return ServerPart(layer, plan["host"])
+        return ServerPart(channel_layers[plan["alias"]], plan["host"])
     return WorkerPart(layers, plan["threads"], plan["serve_static"])

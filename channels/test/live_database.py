@@ -25,7 +25,8 @@ def on_disk() -> Iterator[None]:
         copies: dict[str, str] = {}
         moved = []
         try:
-            for number, wrapper in enumerate(connections.all()):
+            wrappers: list[Any] = connections.all()
+            for number, wrapper in enumerate(wrappers):
                 if wrapper.vendor == "sqlite" and wrapper.is_in_memory_db():
                     name, memory = _move(wrapper, copies, Path(directory) / f"{number}.sqlite3")
                     moved.append((wrapper, name, memory))

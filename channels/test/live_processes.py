@@ -113,7 +113,8 @@ def _environment() -> dict[str, Any]:
 def _settings() -> tuple[dict[str, Any], str | None]:
     """Settings that are not those of the settings module, and that module."""
     values: dict[str, Any] = {}
-    holder: Any = settings._wrapped
+    lazy: Any = settings
+    holder = lazy._wrapped
     while "default_settings" in vars(holder):  # one for each override, the innermost first
         values = {name: value for name, value in vars(holder).items() if name.isupper()} | values
         holder = holder.default_settings

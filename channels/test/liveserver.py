@@ -81,10 +81,9 @@ class ChannelLiveServerTestCase(TransactionTestCase):
     def _start(self, layers: list[Any], stack: ExitStack) -> list[Any]:
         """Start both parts; the stack stops them, the server first."""
         if any(layer.local_only for layer in layers):
-            [layer] = [layer for layer in layers if layer.alias == DEFAULT_CHANNEL_LAYER]
             worker: Any = Threaded(WorkerPart(layers, self.worker_threads, self.serve_static))
             stack.callback(worker.stop)
-            server: Any = Threaded(ServerPart(layer, self.host))
+            server: Any = Threaded(ServerPart(channel_layers[DEFAULT_CHANNEL_LAYER], self.host))
         else:
             worker = Process(part="worker", threads=self.worker_threads, serve_static=self.serve_static)
             stack.callback(worker.stop)

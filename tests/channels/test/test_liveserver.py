@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pytest
 from django.contrib.auth.models import User
-from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from websockets.sync.client import connect
 
-from channels import Channel, Group, channel_layers, route
+from channels import Channel, Group, route
 from channels.test import ChannelLiveServerTestCase
-from tests.conftest import wait_until
-
-from .test_base import passed, run
 
 NOTE = "not patched"
 
