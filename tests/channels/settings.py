@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "channels.delay",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

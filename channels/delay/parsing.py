@@ -1,0 +1,69 @@
+"""What a message on ``asgi.delay`` asks for, checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from channel_layer.exceptions import ChannelLayerError
+
+from .models import DelayedMessage
+
+CHANNEL = "asgi.delay"
+"""Where delayed messages are handed over (ASGI 1 draft, "Delay Protocol")."""
+
+DAY_MILLISECONDS = 86_400_000
+
+
+class BadRequest(ValueError):
+    """A message on ``asgi.delay`` that cannot be kept; the text says why."""
+
+
+def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
+    """The row that keeps a message, not yet saved.
+
+    Args:
+        content: ``channel``, a channel's name; ``content``, the message, a dict that JSON can hold;
+            ``delay``, milliseconds from now.
+        layer: says whether the message can be sent when it is due.
+
+    Raises:
+        BadRequest: it can never be sent.
+    """
+    for key in ("channel", "content", "delay"):
+        if key not in content:
+            raise BadRequest(f"the key {key!r} is missing; it must hold 'channel', 'content' and 'delay'")
+    channel, message = content["channel"], content["content"]
+    if not isinstance(message, dict):
+        raise BadRequest(f"'content' is {type(message).__name__}, it must be a dict")
+    try:
+        layer.prepare(channel, message)
+        text = json.dumps(message)
+    except ChannelLayerError as error:
+        raise BadRequest(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise BadRequest(
+            f"'content' for {channel!r} cannot be stored: {error}. It is kept as JSON, which has no bytes"
+        ) from None
+    return DelayedMessage(channel_name=channel, content=text, due_date=_due(content["delay"]))
+
+
+def _due(delay: Any) -> Any:
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not math.isfinite(delay):
+        raise BadRequest(f"'delay' is {delay!r}, it must be a number of milliseconds")
+    if delay < 0:
+        raise BadRequest(f"'delay' is {delay!r}, it must be 0 or more milliseconds")
+    try:
+        return timezone.now() + timedelta(milliseconds=delay)
+    except OverflowError:
+        raise BadRequest(f"'delay' is {delay!r}, about {delay / DAY_MILLISECONDS:.3g} days, which is too long") from None
+
+
+def remaining(row: DelayedMessage) -> dict[str, Any]:
+    """The message that would make this row again, for as long as it still has to wait."""
+    left = (row.due_date - timezone.now()) / timedelta(milliseconds=1)
+    return {"channel": row.channel_name, "content": json.loads(row.content), "delay": max(0.0, left)}
