@@ -16,7 +16,7 @@ from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..layer import ChannelLayer
 from .async_driver import AsyncDriver
 from .errors import is_unblocked, raise_replies
-from .hosts import BLOCK_SECONDS, parse_hosts
+from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, parse_hosts
 from .plan import Planner
 from .poller import Poller, Pollers
 from .presence import Presence
@@ -26,14 +26,8 @@ from .sync_driver import SyncDriver
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_BLOCK = 0.001
-"""Seconds; in ``BLMPOP`` 0 would mean for ever."""
-
 BATCH = 500
 """Calls in one pipeline where there may be many."""
-
-ANSWER_SECONDS = 0.05
-"""With several servers, how long a receive that does not block waits for their answers."""
 
 
 class More(IntEnum):
@@ -162,6 +156,7 @@ class RedisChannelLayer(ChannelLayer):
     def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
         """Take from the one server that has all the channels."""
         ((shard, here),) = shards.items()
+        self._end_polls(besides=tuple(sorted(here)))
         calls = self._receive_calls(here, limit, block)
         with self._receiving(here):
             replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)
@@ -170,20 +165,20 @@ class RedisChannelLayer(ChannelLayer):
     def _pop_several(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
         """Wait on several servers at once; see `Poller`."""
         purpose = tuple(sorted(name for here in shards.values() for name in here))
+        self._end_polls(besides=purpose)
         poller = self._pollers.borrow(purpose)
         try:
-            # Without blocking the answer of a pop that is begun now is awaited all the same.
-            poller.start(shards, lambda shard: self._receive_calls(shards[shard], limit, block or SHORTEST_BLOCK))
-            give_up = time.monotonic() + (block or ANSWER_SECONDS)
-            more = More.LATER
-            while poller.waiting:
-                shard = poller.wait(give_up - time.monotonic())
+            begun = poller.start(shards, lambda shard: self._receive_calls(shards[shard], limit, block))
+            give_up = time.monotonic() + (block or OPERATION_SECONDS)
+            while True:
+                # A pop that does not block is answered at once; one of an earlier call may take long.
+                shard = poller.wait(give_up - time.monotonic() if block or begun else 0)
                 if shard is None:
-                    break
+                    return [], More.LATER
+                begun.discard(shard)
                 deliveries, more = self._finish_pop(poller, shard, shards[shard])
                 if deliveries or block or more is More.NEVER:
                     return deliveries, more
-            return [], more
         finally:
             self._pollers.give_back(purpose, poller)
 
@@ -192,10 +187,15 @@ class RedisChannelLayer(ChannelLayer):
             replies = poller.finish(shard)
         return self._received(shard, channels, replies)
 
-    def _end_polls(self) -> None:
-        """End pops that wait for a receive which does not come, and put back what they took."""
-        self.interrupt()
-        for channels, poller in self._pollers.take_all():
+    def _end_polls(self, besides: tuple[str, ...] = ()) -> None:
+        """End pops that wait for a receive which does not come, and put back what they took.
+
+        Those for the channels ``besides`` go on, and those that have none of these channels.
+        """
+        abandoned = self._pollers.take(besides)
+        if abandoned:
+            self.interrupt()
+        for channels, poller in abandoned:
             shards = self._plan.by_shard(channels)
             for shard in poller.waiting:
                 deliveries, _ = self._finish_pop(poller, shard, shards[shard])

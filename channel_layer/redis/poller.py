@@ -31,8 +31,8 @@ class Poller:
         self._connections: dict[int, SyncConnection] = {}
         self._down_until: dict[int, float] = {}
 
-    def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> None:
-        """Begin a pop on every server that has none waiting.
+    def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> set[int]:
+        """Begin a pop on every server that has none waiting, and return which those are.
 
         Servers that cannot be reached are skipped for a while.
 
@@ -40,18 +40,23 @@ class Poller:
             LayerUnavailable: none can be reached.
         """
         failure: LayerUnavailable | None = None
+        begun: set[int] = set()
         for shard in shards:
             if shard not in self._connections and time.monotonic() >= self._down_until.get(shard, 0):
                 try:
                     self._connections[shard] = self._driver.start(shard, calls_for(shard))
+                    begun.add(shard)
                 except LayerUnavailable as error:
                     self._set_aside(shard, error)
                     failure = error
         if not self._connections:
             raise failure or LayerUnavailable("all its servers", "they could not be reached just now", uncertain=False)
+        return begun
 
     def wait(self, seconds: float) -> int | None:
         """A server that has answered, after waiting for the first; ``None`` if none has."""
+        if not self._connections:
+            return None
         ready = [shard for shard, connection in self._connections.items() if connection.has_answer()]
         if ready:
             return ready[0]
@@ -115,9 +120,18 @@ class Pollers:
         with self._lock:
             self._free.setdefault(channels, []).append(poller)
 
-    def take_all(self) -> list[tuple[tuple[str, ...], Poller]]:
-        """All that nobody uses now, no longer kept."""
+    def take(self, besides: tuple[str, ...]) -> list[tuple[tuple[str, ...], Poller]]:
+        """Pollers that nobody uses now and that could take messages from others, no longer kept.
+
+        Without ``besides`` these are all. Else they are those for other channels, some of these among
+        them: a pop that still waits there would take a message which the caller is about to wait for.
+        """
+        if not self._free:
+            return []
         with self._lock:
-            pollers = [(channels, poller) for channels, free in self._free.items() for poller in free]
-            self._free.clear()
-            return pollers
+            taken = [
+                channels
+                for channels in self._free
+                if not besides or (channels != besides and not set(besides).isdisjoint(channels))
+            ]
+            return [(channels, poller) for channels in taken for poller in self._free.pop(channels)]

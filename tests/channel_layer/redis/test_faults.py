@@ -203,6 +203,14 @@ class TestSeveralServers:
             taken.append(message["name"])
         assert Counter(taken) == dict.fromkeys(self.CHANNELS, 10)
 
+    def test_a_receive_on_other_channels_misses_nothing(self, layer: RedisChannelLayer) -> None:
+        layer.send(self.CHANNELS[0], {"n": 0})
+        assert layer.receive(self.CHANNELS, block=True)[1] == {"n": 0}
+        for name in self.CHANNELS:
+            layer.send(name, {"name": name})
+            assert layer.receive([name], block=True) == (name, {"name": name})
+            layer.receive(self.CHANNELS)
+
     def test_one_that_is_away_does_not_hold_up_the_others(
         self, redis_url: str, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
     ) -> None:

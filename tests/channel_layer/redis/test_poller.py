@@ -78,5 +78,16 @@ def test_a_poller_is_lent_to_one_receive_at_a_time(driver: SyncDriver) -> None:
     assert pollers.borrow(("c",)) is not first
     assert pollers.borrow(("a", "b")) is first
     pollers.give_back(("a", "b"), first)
-    assert pollers.take_all() == [(("a", "b"), first)]
-    assert pollers.take_all() == []
+    assert pollers.take(()) == [(("a", "b"), first)]
+    assert pollers.take(()) == []
+
+
+def test_pollers_that_could_take_a_message_from_another_receive_are_ended(driver: SyncDriver) -> None:
+    pollers = Pollers(driver)
+    mine, overlapping, other = (pollers.borrow(channels) for channels in (("a", "b"), ("b", "c"), ("d",)))
+    pollers.give_back(("a", "b"), mine)
+    pollers.give_back(("b", "c"), overlapping)
+    pollers.give_back(("d",), other)
+    assert pollers.take(("a", "b")) == [(("b", "c"), overlapping)]
+    assert pollers.borrow(("a", "b")) is mine
+    assert pollers.borrow(("d",)) is other
