@@ -15,6 +15,7 @@ from django.db import IntegrityError
 
 from channels.binding.websockets import WebsocketBinding, WebsocketBindingWithMembers
 from channels.generic.websockets import WebsocketDemultiplexer
+from channels.test import ChannelTestCase, WSClient, apply_routes
 
 from ..driving import Socket, working
 from ..messages import replies, websocket
@@ -306,3 +307,59 @@ def test_members_are_sent_beside_the_fields(layer: Any, hear: Hear) -> None:
         "shelf__name": "one",
         "added__date": book.added.date().isoformat(),
     }
+
+
+class UnderTheTestClient(ChannelTestCase):
+    """Bindings as the tests of an application for Channels 1 use them."""
+
+    def test_outbound(self) -> None:
+        class UserBinding(WebsocketBinding):
+            model = User
+            stream = "users"
+            fields = ["username", "email"]
+
+            @classmethod
+            def group_names(cls, instance: Any) -> list[str]:
+                return ["users"]
+
+        client = WSClient()
+        client.join_group("users")
+        user = User.objects.create(username="ada", email="ada@example.com")
+        data = {"username": "ada", "email": "ada@example.com"}
+        payload = {"action": "create", "pk": user.pk, "data": data, "model": "auth.user"}
+        assert client.receive() == {"stream": "users", "payload": payload}
+        assert client.receive() is None
+
+    def test_inbound(self) -> None:
+        class UserBinding(WebsocketBinding):
+            model = User
+            stream = "users"
+            fields = ["username", "email", "password", "last_name"]
+
+            @classmethod
+            def group_names(cls, instance: Any) -> list[str]:
+                return ["users_outbound"]
+
+            def has_permission(self, user: Any, action: str, pk: Any) -> bool:
+                return True
+
+        class Demultiplexer(WebsocketDemultiplexer):
+            consumers = {"users": UserBinding.consumer}
+            groups = ["inbound"]
+
+        with apply_routes([Demultiplexer.as_route(path="/")]):
+            client = WSClient()
+            client.send_and_consume("websocket.connect", path="/")
+            for payload in (
+                {"action": "create", "data": {"username": "ada", "email": "ada@example.com"}},
+                {"action": "update", "pk": 1, "data": {"username": "lovelace", "first_name": "no"}},
+            ):
+                payload["pk"] = User.objects.get().pk if payload["action"] == "update" else None
+                frame = {"stream": "users", "payload": payload}
+                client.send_and_consume("websocket.receive", path="/", text=frame)
+            user = User.objects.get()
+            assert (user.username, user.email, user.first_name) == ("lovelace", "ada@example.com", "")
+            frame = {"stream": "users", "payload": {"action": "delete", "pk": user.pk}}
+            client.send_and_consume("websocket.receive", path="/", text=frame)
+            assert not User.objects.exists()
+            assert client.receive() is None
