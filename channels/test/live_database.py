@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def on_disk() -> Iterator[None]:
         copies: dict[str, str] = {}
         moved = []
         try:
-            wrappers: list[Any] = connections.all()
+            wrappers: Iterable[Any] = connections.all()
             for number, wrapper in enumerate(wrappers):
                 if wrapper.vendor == "sqlite" and wrapper.is_in_memory_db():
                     name, memory = _move(wrapper, copies, Path(directory) / f"{number}.sqlite3")

@@ -10,6 +10,7 @@ from django.test import TransactionTestCase, modify_settings
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.layers import channel_layers
+from routing import Router
 
 from .layers import placed
 from .live_database import on_disk
@@ -28,8 +29,8 @@ class ChannelLiveServerTestCase(TransactionTestCase):
     further than its process, the memory layer, they are threads of the test's process: quicker to
     start, and what a test patches is patched for them too.
 
-    The layers are those of CHANNEL_LAYERS with TEST_CONFIG in place of CONFIG, and are flushed before each test.
-    What a test sends through `Channel` and `Group` goes to them too.
+    The layers are those of CHANNEL_LAYERS with TEST_CONFIG in place of CONFIG, and are flushed before and after
+    each test. What a test sends through `Channel` and `Group` goes to them too.
 
     Attributes:
         host: where the server listens, and the host in the URLs. It is added to ALLOWED_HOSTS.
@@ -99,8 +100,10 @@ def _test_layers() -> Iterator[list[Any]]:
         layers = []
         for alias in channel_layers.configs or [DEFAULT_CHANNEL_LAYER]:
             layer = channel_layers.make_test_backend(alias)
+            Router(layer.routing)  # a bad route is an error here, not in a process with an output of its own
             stack.callback(layer.close)
             layer.flush()
+            stack.callback(layer.flush)  # what nobody took belongs to no other test
             stack.enter_context(placed(alias, layer))
             layers.append(layer)
         yield layers

@@ -43,7 +43,7 @@ def project(tmp_path: Path) -> Path:
     """The guide's project, on channel layers of its own."""
     files = dict(AROUND)
     for path, code in re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```$", GUIDE.read_text(), re.M | re.S):
-        files[path] = files.get(path, "") + code.replace("chat-test", f"chat-test-{os.getpid()}")
+        files[path] = files.get(path, "") + code.replace('"name": "chat', f'"path": "{tmp_path}/chat')
     for path, code in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(code)

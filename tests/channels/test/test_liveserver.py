@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
+import unittest
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import override_settings
 from websockets.sync.client import connect
 
-from channels import Channel, Group, route
+from channels import Channel, Group, channel_layers, route
 from channels.test import ChannelLiveServerTestCase
 
+from .test_base import passed, run
+
+MEMORY = "channel_layer.memory.MemoryChannelLayer"
 NOTE = "not patched"
 
 
@@ -30,8 +39,8 @@ def answer(message: Any) -> None:
         text = ", ".join(User.objects.values_list("username", flat=True))
     elif message["text"] == "process":
         text = str(os.getpid())
-    elif message["text"] == "thread":
-        text = threading.current_thread().name
+    elif message["text"] == "setting":
+        text = getattr(settings, "OF_THE_TEST")  # noqa: B009
     else:
         text = NOTE
     message.reply_channel.send({"text": text})
@@ -52,6 +61,16 @@ ROUTING = [
 def layers(backend: str, **config: Any) -> Any:
     entry = {"BACKEND": backend, "CONFIG": {}, "TEST_CONFIG": config, "ROUTING": f"{__name__}.ROUTING"}
     return override_settings(CHANNEL_LAYERS={"default": entry})
+
+
+@contextmanager
+def in_a_file() -> Iterator[None]:
+    """The sqlite layer, for as long as the directory of its file is there."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        layers("channel_layer.sqlite.SqliteChannelLayer", path=f"{directory}/layer"),
+    ):
+        yield
 
 
 def asked(url: str, text: str) -> Any:
@@ -100,7 +119,7 @@ class LiveTests:
 class ThreadTests(LiveTests, ChannelLiveServerTestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        cls.enterClassContext(layers("channel_layer.memory.MemoryChannelLayer"))
+        cls.enterClassContext(layers(MEMORY))
         super().setUpClass()
 
     def test_with_the_memory_layer_everything_runs_in_this_process(self) -> None:
@@ -110,35 +129,133 @@ class ThreadTests(LiveTests, ChannelLiveServerTestCase):
         with mock.patch(f"{__name__}.NOTE", "patched"):
             assert asked(self.live_server_ws_url, "note") == "patched"
 
-    def test_static_files_are_served_without_debug(self) -> None:
-        assert status(f"{self.live_server_url}/static/admin/nothing.css") == 404
 
-
+@override_settings(OF_THE_TEST="from the test")
 class ProcessTests(LiveTests, ChannelLiveServerTestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        name = f"live-test-{os.getpid()}"
-        cls.enterClassContext(layers("channel_layer.sqlite.SqliteChannelLayer", name=name))
+        cls.enterClassContext(in_a_file())
         super().setUpClass()
 
     def test_with_a_layer_that_reaches_further_there_are_processes(self) -> None:
         process = int(asked(self.live_server_ws_url, "process"))
         assert process != os.getpid()
 
-    def test_which_are_gone_afterwards(self) -> None:
-        process = int(asked(self.live_server_ws_url, "process"))
-        self.addCleanup(os.kill, process, 0)  # cleanups of a test run before its processes end
-        type(self).worker_before = process  # type: ignore[attr-defined]
+    def test_with_the_settings_of_the_test(self) -> None:
+        with connect(self.live_server_ws_url) as socket:
+            socket.send("setting")
+            assert socket.recv(20) == "from the test"
 
 
-def processes_of_this_one() -> set[str]:
-    found = set()
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdigit():
-            try:
-                status_text = (directory / "status").read_text()
-            except OSError:
-                continue
-            if f"PPid:\t{os.getpid()}\n" in status_text:
-                found.add(directory.name)
-    return found
+@pytest.fixture
+def case() -> Iterator[Any]:
+    """Runs a body in a live test over the memory layer, with these attributes; gives the result."""
+    with layers(MEMORY):
+        yield lambda body, **attributes: run(body, base=ChannelLiveServerTestCase, **attributes)
+
+
+def error_of(result: unittest.TestResult) -> str:
+    [(_, trace)] = result.errors
+    return str(trace)
+
+
+class TestWhatIsLeft:
+    def test_the_processes_are_gone(self) -> None:
+        seen: list[Any] = []
+
+        def body(self: Any) -> None:
+            seen.append(int(asked(self.live_server_ws_url, "process")))
+            seen.append(self.live_server_url)
+
+        with in_a_file():
+            assert passed(body, base=ChannelLiveServerTestCase)
+        process, url = seen
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+        with pytest.raises(urllib.error.URLError):
+            status(url)
+
+    def test_the_layers_and_threads_are_as_before(self, case: Any) -> None:
+        before, threads = channel_layers["default"], threading.active_count()
+        seen = []
+
+        def body(self: Any) -> None:
+            seen.append(channel_layers["default"] is before)
+            asked(self.live_server_ws_url, "note")
+
+        assert case(body).wasSuccessful()
+        assert seen == [False]
+        assert channel_layers["default"] is before
+        assert threading.active_count() <= threads
+
+    def test_so_it_is_after_a_test_that_fails(self, case: Any) -> None:
+        before = channel_layers["default"]
+        assert "a reason" in error_of(case(lambda self: None, setUp=broken))
+        assert channel_layers["default"] is before
+
+
+class TestAttributes:
+    def test_so_many_consumers_run_at_a_time(self, case: Any) -> None:
+        both = threading.Barrier(2)
+
+        def meet(message: Any) -> None:
+            both.wait(20)
+            message.reply_channel.send({"text": "met"})
+
+        def body(self: Any) -> None:
+            with connect(self.live_server_ws_url) as one, connect(self.live_server_ws_url) as two:
+                one.send("x")
+                two.send("x")
+                assert (one.recv(20), two.recv(20)) == ("met", "met")
+
+        with mock.patch(f"{__name__}.ROUTING", [route("websocket.receive", meet)]):
+            assert case(body, worker_threads=2).wasSuccessful()
+
+    def test_static_files_are_served_unless_they_are_not_wanted(self, case: Any) -> None:
+        found = []
+
+        def body(self: Any) -> None:
+            found.append(status(f"{self.live_server_url}/static/hello.txt"))
+
+        static = Path(__file__).parent.parent / "static"
+        with override_settings(STATICFILES_DIRS=[static]):
+            assert case(body).wasSuccessful()
+            assert case(body, serve_static=False).wasSuccessful()
+        assert found == [200, 404]
+
+    def test_the_host_is_an_allowed_one(self, case: Any) -> None:
+        def body(self: Any) -> None:
+            assert self.live_server_url.startswith("http://127.0.0.1:")
+            assert status(f"{self.live_server_url}/hello/") == 200
+
+        with override_settings(ALLOWED_HOSTS=[]):
+            assert case(body, host="127.0.0.1").wasSuccessful()
+
+
+class TestMistakes:
+    def test_without_a_test_config_it_says_so(self) -> None:
+        with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": MEMORY, "ROUTING": []}}):
+            result = run(lambda self: None, base=ChannelLiveServerTestCase)
+        assert "CHANNEL_LAYERS['default']: TEST_CONFIG is missing" in error_of(result)
+
+    def test_a_route_that_cannot_work_is_named(self, case: Any) -> None:
+        with mock.patch(f"{__name__}.ROUTING", [route("a", "no.such.consumer")]):
+            assert "no.such.consumer" in error_of(case(lambda self: None))
+
+    def test_a_setting_that_cannot_travel_is_named(self) -> None:
+        with (
+            in_a_file(),
+            override_settings(LOCAL=lambda: None),
+        ):
+            result = run(lambda self: None, base=ChannelLiveServerTestCase)
+        assert "the setting LOCAL cannot be passed to the processes of a live test" in error_of(result)
+
+    def test_a_process_that_cannot_start_fails_the_test(self, capfd: pytest.CaptureFixture[str]) -> None:
+        with in_a_file():
+            result = run(lambda self: None, base=ChannelLiveServerTestCase, host="192.0.2.1")
+        assert "the server of the live test did not start" in error_of(result)
+        assert "cannot listen on 192.0.2.1" in capfd.readouterr().err
+
+
+def broken(self: Any) -> None:
+    raise RuntimeError("a reason")
