@@ -30,7 +30,7 @@ _REASONS = {
     400: "The request cannot be understood.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
-    500: "The application answered with something that is no HTTP response.",
+    500: "The application failed to answer, or answered with something that is no HTTP response.",
     503: "The service is overloaded or restarting. Please try again in a few seconds.",
     504: "The application did not answer in time.",
 }
@@ -161,6 +161,8 @@ class HttpExchange:
 
     def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None = None) -> None:
         """The response's beginning or its next chunk."""
+        if headers is not None and headers.get("failed"):
+            self.fail(500)
         if not message or self.phase is Phase.DONE:
             return
         try:

@@ -152,6 +152,8 @@ class WebSocketConnection:
         if headers is not None and self._turn_open and headers.get("turn") == self._turn:
             if "state" in headers:
                 self._keep(headers["state"])
+            if headers.get("failed") and self.phase is Phase.HANDSHAKE:
+                self._deny(500)
             self._next()
 
     def apply(self, reply: Reply) -> None:

@@ -245,3 +245,16 @@ def test_a_producer_that_breaks_off_before_it_began_is_a_server_error() -> None:
     case = Case()
     case.exchange.deliver({"content": b"", "more_content": True, "closed": True})
     assert case.status == 500
+
+
+def test_a_request_whose_consumer_failed_is_answered_at_once() -> None:
+    case = Case()
+    case.exchange.deliver({}, {"failed": True})
+    assert case.status == 500
+
+
+def test_a_response_whose_consumer_failed_midway_is_cut() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"some", "more_content": True})
+    case.exchange.deliver({}, {"failed": True})
+    assert case.writer.calls[-1] == ("abort",)

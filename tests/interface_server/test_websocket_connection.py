@@ -331,3 +331,19 @@ def test_a_message_too_large_for_the_layer_is_1009() -> None:
     assert case.socket.calls == [("close", 1009)]
     case.gateway.layer.max_message_size = 100_000
     assert case.count(RECEIVE) == 0
+
+
+def test_a_handshake_whose_consumer_failed_is_refused_at_once() -> None:
+    case = Case(accept=False)
+    case.end_turn(failed=True)
+    assert case.socket.calls == [("reject", 500)]
+    assert case.count(DISCONNECT) == 1
+
+
+def test_an_open_connection_outlives_a_consumer_that_failed() -> None:
+    case = Case()
+    case.connection.received("x")
+    case.end_turn(failed=True)
+    case.connection.received("y")
+    assert case.count(RECEIVE) == 2
+    assert case.connection.phase is Phase.OPEN
