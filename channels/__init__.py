@@ -3,12 +3,16 @@
 Importing this package needs no settings; they are read when a layer is first used.
 """
 
-from channel_layer.channel import Channel, Group
-from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from routing import include, route, route_class
+from .rooms import check_rooms
 
-from .layers import channel_layers
-from .version import __version__
+check_rooms()
+
+from channel_layer.channel import Channel, Group  # noqa: E402
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
+from routing import include, route, route_class  # noqa: E402
+
+from .layers import channel_layers  # noqa: E402
+from .version import __version__  # noqa: E402
 
 __all__ = [
     "DEFAULT_CHANNEL_LAYER",

@@ -34,6 +34,7 @@ class Board:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
+            "DJANGO_SETTINGS_MODULE": "bulletin.settings",
             "REDIS_URL": redis_url,
             "DATABASE_PATH": str(directory / "board.sqlite3"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROJECT)]),

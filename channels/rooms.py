@@ -1,0 +1,31 @@
+"""Whether the rooms that this package stands on are this distribution's own, before they are imported.
+
+A project may own a module called ``routing`` or ``workers``. Under ``manage.py`` the project's folder
+comes first on ``sys.path``, and its module would be imported in place of ours.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+def check_rooms(house: Path = HOUSE) -> None:
+    """Raise `ImportError` with one sentence if something hides one of the rooms."""
+    # The module that explains lies in the first of the rooms, which may be the hidden one.
+    spec = find_spec("channel_layer")
+    found = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+    if found is None or found.parent != house / "channel_layer":
+        raise ImportError(
+            f"{found or 'something'} hides the package 'channel_layer' of millrace, which lies in "
+            f"{house / 'channel_layer'}; rename it and change the imports of it"
+        )
+    from channel_layer.exceptions import LayerConfigurationError
+    from channel_layer.installation import check_installation
+
+    try:
+        check_installation(foreign=())
+    except LayerConfigurationError as error:
+        raise ImportError(str(error)) from None
