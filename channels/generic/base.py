@@ -15,7 +15,7 @@ from routing import RouteClass, route_class
 from ..auth import channel_session_user
 from ..log import printable
 from ..sessions import channel_session
-from .refusing import INTERNAL, refuse
+from .refusing import INTERNAL, aclose_refused, refuse
 
 Handler = Callable[..., Any]
 
@@ -131,9 +131,9 @@ class BaseConsumer(metaclass=ConsumerType):
                 f"{_named(type(self))} has no method {name!r}, which its method_mapping names for {channel!r}; "
                 f"define {name}(self, message, **kwargs)"
             ))  # fmt: skip
-        if self._is_async(channel) and not iscoroutinefunction(method):
-            return _awaiting(method, self._blocks(name))
-        return method
+        if not self._is_async(channel):
+            return method
+        return _awaiting(method, not iscoroutinefunction(method) and self._blocks(name))
 
     @classmethod
     def _is_async(cls, channel: str) -> bool:
@@ -147,15 +147,20 @@ class BaseConsumer(metaclass=ConsumerType):
 
 
 def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Make a coroutine function of a method that returns what another one's coroutine is.
+    """Make a coroutine function of a method that is one, or that returns the coroutine of another one.
 
     Decorators see by that what they are around: they must not end before the coroutine has.
     """
 
     @functools.wraps(method)
     async def run(message: Any, **kwargs: Any) -> Any:
-        result = await sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        try:
+            result = await sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+        except Exception as error:
+            if not blocks:
+                await aclose_refused(message, error)
+            raise
 
     return run
 

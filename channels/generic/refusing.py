@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
+
+from asgiref.sync import sync_to_async
 
 from channel_layer.exceptions import ChannelLayerError
 
@@ -19,6 +22,8 @@ UNUSABLE = 1007
 INTERNAL = 1011
 """Close code for a consumer that cannot work."""
 
+_CODE = "_close_code"
+
 logger = logging.getLogger("channels.generic")
 
 
@@ -29,16 +34,42 @@ class BadFrame(ValueError):
 def refuse(message: Any, code: int, error: Exception) -> NoReturn:
     """Close the WebSocket that a message came from and raise an error.
 
-    The close is sent at once, because what a consumer has queued is dropped when it raises. While the
-    handshake waits it is a rejection. Nothing is sent for a socket that is gone, or for messages of
-    another kind.
+    On an event loop, which must not wait for the layer, it only raises; the consumer's class then calls
+    `aclose_refused`.
+    """
+    if _on_event_loop():
+        vars(error)[_CODE] = code
+    else:
+        _close(message, code)
+    raise error
+
+
+async def aclose_refused(message: Any, error: BaseException) -> None:
+    """Close the WebSocket that a message came from if `refuse` raised the error on an event loop."""
+    code = vars(error).pop(_CODE, None)
+    if code is not None:
+        await sync_to_async(_close)(message, code)
+
+
+def _close(message: Any, code: int) -> None:
+    """Send a close at once, because what a consumer has queued is dropped when it raises.
+
+    While the handshake waits it is a rejection. Nothing is sent for a socket that is gone, or for messages
+    of another kind.
     """
     if message.reply_channel is not None and message.channel.name in ("websocket.connect", "websocket.receive"):
         try:
             message.reply_channel.send({"close": code}, immediately=True)
         except ChannelLayerError:
             logger.exception("the WebSocket %s could not be closed", printable(message.get("path")))
-    raise error
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def decode_text(message: Any, who: str, decode: Callable[[str], Any]) -> Any:

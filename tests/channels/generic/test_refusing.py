@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -47,6 +48,27 @@ def test_the_worker_logs_it_and_goes_on(layer: Any, caplog: pytest.LogCaptureFix
     assert "takes JSON, and got 'nonsense" in caplog.text
     assert "\x1b" not in caplog.text
     assert "frame without text" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "data", "code"), [("x", None, 1007), (None, b"x", 1003)])
+def test_an_event_loop_does_not_wait_for_the_close(layer: Any, text: Any, data: Any, code: int) -> None:
+    class AsyncEcho(Echo):
+        async def receive(self, content: Any, **kwargs: Any) -> None: ...
+
+    class Around(AsyncEcho):
+        async def raw_receive(self, message: Any, **kwargs: Any) -> None:
+            await super().raw_receive(message, **kwargs)
+
+    def send_many(items: Any) -> Any:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return sent(items)
+
+    sent, layer.channel_layer.send_many = layer.channel_layer.send_many, send_many
+    for consumer in (AsyncEcho, Around):
+        with pytest.raises(BadFrame):
+            asyncio.run(consumer(websocket(layer, "receive", text=text, bytes=data)))  # type: ignore[arg-type]
+        assert replies(layer) == [{"close": code}]
 
 
 def test_a_long_frame_makes_no_long_line(layer: Any) -> None:
