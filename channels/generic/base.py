@@ -20,6 +20,11 @@ from .refusing import INTERNAL, aclose_refused, refuse
 Handler = Callable[..., Any]
 
 
+def named(consumer: type) -> str:
+    """How errors call a consumer class."""
+    return f"{consumer.__module__}.{consumer.__qualname__}"
+
+
 class ConsumerType(ABCMeta):
     """Makes calling a consumer class run it: what is to be awaited comes back as a coroutine.
 
@@ -41,7 +46,7 @@ class ConsumerType(ABCMeta):
 
 def outcome_of(consumer: Any) -> Any:
     """A consumer that has been initialised, or the coroutine that finishes its work."""
-    outcome = vars(consumer).pop("_outcome", None)
+    outcome = vars(consumer).pop("_channels_outcome", None)
     return _finish(consumer, outcome) if inspect.isawaitable(outcome) else consumer
 
 
@@ -73,7 +78,7 @@ class BaseConsumer(metaclass=ConsumerType):
     def __init__(self, message: Any, **kwargs: Any) -> None:
         self.message = message
         self.kwargs = kwargs
-        self._outcome = self.dispatch(message, **kwargs)
+        self._channels_outcome = self.dispatch(message, **kwargs)
 
     @classmethod
     def channel_names(cls) -> set[str]:
@@ -94,7 +99,7 @@ class BaseConsumer(metaclass=ConsumerType):
         if attrs is None:
             return route_class(cls, **kwargs)
         if not isinstance(attrs, dict):
-            raise TypeError(f"attrs of {_named(cls)}.as_route() is a dict of attributes, not {attrs!r}")
+            raise TypeError(f"attrs of {named(cls)}.as_route() is a dict of attributes, not {attrs!r}")
         place = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
         make: Any = type(cls)
         return route_class(make(cls.__name__, (cls,), {**place, **attrs}), **kwargs)
@@ -107,7 +112,7 @@ class BaseConsumer(metaclass=ConsumerType):
             AttributeError: it names a method that is not there. In both cases a WebSocket gets closed
                 with 1011.
         """
-        handler = self._method_for(message)
+        handler = self.__method_for(message)
         if self.channel_session_user:
             return channel_session_user(handler)
         if self.channel_session:
@@ -118,30 +123,30 @@ class BaseConsumer(metaclass=ConsumerType):
         """Run the method for a message; a coroutine if it is ``async def``."""
         return self.get_handler(message, **kwargs)(message, **kwargs)
 
-    def _method_for(self, message: Any) -> Handler:
+    def __method_for(self, message: Any) -> Handler:
         channel = message.channel.name
         name = self.method_mapping.get(channel)
         if name is None:
             refuse(message, INTERNAL, LookupError(
-                f"{_named(type(self))} got a message on {printable(channel)!r}, which its method_mapping does not name"
+                f"{named(type(self))} got a message on {printable(channel)!r}, which its method_mapping does not name"
             ))  # fmt: skip
         method: Handler | None = getattr(self, name, None)
         if not callable(method):
             refuse(message, INTERNAL, AttributeError(
-                f"{_named(type(self))} has no method {name!r}, which its method_mapping names for {channel!r}; "
+                f"{named(type(self))} has no method {name!r}, which its method_mapping names for {channel!r}; "
                 f"define {name}(self, message, **kwargs)"
             ))  # fmt: skip
-        if not self._is_async(channel):
+        if not self._channels_is_async(channel):
             return method
-        return _awaiting(method, not iscoroutinefunction(method) and self._blocks(name))
+        return _awaiting(method, not iscoroutinefunction(method) and self._channels_blocks(name))
 
     @classmethod
-    def _is_async(cls, channel: str) -> bool:
+    def _channels_is_async(cls, channel: str) -> bool:
         """Whether a channel's messages are dealt with by a coroutine."""
         return iscoroutinefunction(getattr(cls, cls.method_mapping.get(channel, ""), None))
 
     @classmethod
-    def _blocks(cls, name: str) -> bool:
+    def _channels_blocks(cls, name: str) -> bool:
         """Whether a method that is no coroutine must not be called on an event loop."""
         return True
 
@@ -163,7 +168,3 @@ def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[Any, Any
             raise
 
     return run
-
-
-def _named(consumer: type) -> str:
-    return f"{consumer.__module__}.{consumer.__qualname__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .base import named
 from .plain import WebsocketConsumer
 from .refusing import decode_text
 
@@ -18,8 +19,7 @@ class JsonWebsocketConsumer(WebsocketConsumer):
 
     def raw_receive(self, message: Any, **kwargs: Any) -> Any:
         """Decode the frame, then `receive`."""
-        who = f"{type(self).__module__}.{type(self).__qualname__}"
-        return self.receive(decode_text(message, who, self.decode_json), **kwargs)
+        return self.receive(decode_text(message, named(type(self)), self.decode_json), **kwargs)
 
     def receive(self, content: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """The client sent JSON; ``content`` is what it says."""

@@ -15,9 +15,9 @@ from channel_layer.channel import Channel, Group
 
 from ..exceptions import SendNotAvailableOnDemultiplexer
 from ..log import printable
-from .base import BaseConsumer, outcome_of
+from .base import BaseConsumer, named, outcome_of
 from .json_text import JsonWebsocketConsumer
-from .refusing import UNUSABLE, BadFrame, refuse
+from .refusing import INTERNAL, UNUSABLE, BadFrame, refuse
 
 
 class WebsocketMultiplexer:
@@ -77,24 +77,24 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
     def receive(self, content: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Give a frame to the consumer of its stream."""
         if not isinstance(content, dict) or "stream" not in content or "payload" not in content:
-            self._refuse('a dict with "stream" and "payload" is expected', content)
+            self.__refuse('a dict with "stream" and "payload" is expected', content)
         payload = content["payload"]
         if not isinstance(payload, dict):
-            self._refuse("the payload must be a dict", content)
+            self.__refuse("the payload must be a dict", content)
         for stream, consumer in self.consumers.items():
             if stream == content["stream"]:
-                return self._forward_payload(stream, consumer, payload, kwargs)
+                return self.__forward_payload(stream, consumer, payload, kwargs)
         known = ", ".join(repr(stream) for stream in self.consumers)
-        self._refuse(f"there is no such stream; 'consumers' has {known or 'none'}", content)
+        self.__refuse(f"there is no such stream; 'consumers' has {known or 'none'}", content)
 
     def connect(self, message: Any, **kwargs: Any) -> Any:
         """Accept, then connect every consumer."""
         self.message.reply_channel.send({"accept": True})
-        return self._forward_to_all(message, kwargs)
+        return self.__forward_to_all(message, kwargs)
 
     def disconnect(self, message: Any, **kwargs: Any) -> Any:
         """Disconnect every consumer."""
-        return self._forward_to_all(message, kwargs)
+        return self.__forward_to_all(message, kwargs)
 
     def send(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `SendNotAvailableOnDemultiplexer`."""
@@ -109,18 +109,18 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
             "group_send() would send a frame without a stream; use WebsocketMultiplexer.group_send()"
         )
 
-    def _forward_payload(self, stream: str, consumer: Any, payload: Any, kwargs: dict[str, Any]) -> Any:
+    def __forward_payload(self, stream: str, consumer: Any, payload: Any, kwargs: dict[str, Any]) -> Any:
         text = self.encode_json(payload)
-        with self._text_is(text):
-            result = self._forward(stream, consumer, self.message, kwargs)
-        return self._with_text(text, result) if inspect.isawaitable(result) else None
+        with self.__text_is(text):
+            result = self.__forward(stream, consumer, self.message, kwargs)
+        return self.__with_text(text, result) if inspect.isawaitable(result) else None
 
-    async def _with_text(self, text: str, result: Awaitable[Any]) -> None:
-        with self._text_is(text):
+    async def __with_text(self, text: str, result: Awaitable[Any]) -> None:
+        with self.__text_is(text):
             await result
 
     @contextmanager
-    def _text_is(self, text: str) -> Iterator[None]:
+    def __text_is(self, text: str) -> Iterator[None]:
         """Have a payload in the message; a consumer that asks for it later gets the whole frame again."""
         frame = self.message.content["text"]
         self.message.content["text"] = text
@@ -129,20 +129,25 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         finally:
             self.message.content["text"] = frame
 
-    def _forward_to_all(self, message: Any, kwargs: dict[str, Any]) -> Any:
-        if self._is_async(message.channel.name):
-            return self._aforward_to_all(message, kwargs)
+    def __forward_to_all(self, message: Any, kwargs: dict[str, Any]) -> Any:
+        if self._channels_is_async(message.channel.name):
+            return self.__aforward_to_all(message, kwargs)
         for stream, consumer in self.consumers.items():
-            self._forward(stream, consumer, message, kwargs)
+            self.__forward(stream, consumer, message, kwargs)
         return None
 
-    async def _aforward_to_all(self, message: Any, kwargs: dict[str, Any]) -> None:
+    async def __aforward_to_all(self, message: Any, kwargs: dict[str, Any]) -> None:
         for stream, consumer in self.consumers.items():
-            result = await sync_to_async(self._forward)(stream, consumer, message, kwargs)
+            result = await sync_to_async(self.__forward)(stream, consumer, message, kwargs)
             if inspect.isawaitable(result):
                 await result
 
-    def _forward(self, stream: str, consumer: Any, message: Any, kwargs: dict[str, Any]) -> Any:
+    def __forward(self, stream: str, consumer: Any, message: Any, kwargs: dict[str, Any]) -> Any:
+        if not callable(consumer) or (isinstance(consumer, type) and hasattr(consumer, "trigger_inbound")):
+            # The second is a binding, whose consumer is a method of it.
+            advice = f"use {consumer.__qualname__}.consumer" if callable(consumer) else "it cannot be called"
+            what = f"{consumer!r} is no consumer for the stream {stream!r} of {named(type(self))}"
+            refuse(message, INTERNAL, TypeError(f"{what}: {advice}"))
         arguments = {**kwargs, "multiplexer": self.multiplexer_class(stream, message.reply_channel)}
         if not (isinstance(consumer, type) and issubclass(consumer, BaseConsumer) and hasattr(consumer, "send")):
             return consumer(message, **arguments)
@@ -153,20 +158,20 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         instance.__init__(message, **arguments)
         return outcome_of(instance)
 
-    def _refuse(self, reason: str, content: Any) -> NoReturn:
-        who, path = f"{type(self).__module__}.{type(self).__qualname__}", printable(self.path)
-        refuse(self.message, UNUSABLE, BadFrame(f"{who} on {path} got {printable(content, 80)}: {reason}"))
+    def __refuse(self, reason: str, content: Any) -> NoReturn:
+        what = f"{named(type(self))} on {printable(self.path)} got {printable(content, 80)}"
+        refuse(self.message, UNUSABLE, BadFrame(f"{what}: {reason}"))
 
     @classmethod
-    def _is_async(cls, channel: str) -> bool:
-        return super()._is_async(channel) or any(_is_async(one, channel) for one in cls.consumers.values())
+    def _channels_is_async(cls, channel: str) -> bool:
+        return super()._channels_is_async(channel) or any(_is_async(one, channel) for one in cls.consumers.values())
 
     @classmethod
-    def _blocks(cls, name: str) -> bool:
+    def _channels_blocks(cls, name: str) -> bool:
         return True
 
 
 def _is_async(consumer: Any, channel: str) -> bool:
     if isinstance(consumer, type) and issubclass(consumer, BaseConsumer):
-        return consumer._is_async(channel)
+        return consumer._channels_is_async(channel)
     return iscoroutinefunction(consumer)

@@ -11,7 +11,7 @@ from channel_layer.channel import Group
 
 from ..auth import channel_and_http_session_user_from_http, channel_session_user_from_http
 from ..sessions import enforce_ordering
-from .base import BaseConsumer, Handler
+from .base import BaseConsumer, Handler, named
 
 
 class WebsocketConsumer(BaseConsumer):
@@ -55,7 +55,7 @@ class WebsocketConsumer(BaseConsumer):
             return ordered
         if getattr(self, "slight_ordering", False):
             raise ValueError(
-                f"{type(self).__qualname__}.slight_ordering no longer exists; remove it: connect comes first anyway"
+                f"{named(type(self))}.slight_ordering no longer exists; remove it: connect comes first anyway"
             )
         return handler
 
@@ -69,7 +69,7 @@ class WebsocketConsumer(BaseConsumer):
 
     def raw_connect(self, message: Any, **kwargs: Any) -> Any:
         """Join the groups, then `connect`."""
-        for group in self._groups(kwargs):
+        for group in self.__groups(kwargs):
             Group(group, channel_layer=message.channel_layer).add(message.reply_channel)
         return self.connect(message, **kwargs)
 
@@ -108,29 +108,28 @@ class WebsocketConsumer(BaseConsumer):
 
     def raw_disconnect(self, message: Any, **kwargs: Any) -> Any:
         """Leave the groups, then `disconnect`."""
-        for group in self._groups(kwargs):
+        for group in self.__groups(kwargs):
             Group(group, channel_layer=message.channel_layer).discard(message.reply_channel)
         return self.disconnect(message, **kwargs)
 
     def disconnect(self, message: Any, **kwargs: Any) -> Any:
         """The socket is closed, by whomever."""
 
-    def _groups(self, kwargs: dict[str, Any]) -> Iterable[str]:
+    def __groups(self, kwargs: dict[str, Any]) -> Iterable[str]:
         groups = self.connection_groups(**kwargs)
         if isinstance(groups, str):
             raise TypeError(
-                f"the groups of {type(self).__module__}.{type(self).__qualname__} are a list of names, "
-                f"not the text {groups!r}; write [{groups!r}]"
+                f"the groups of {named(type(self))} are a list of names, not the text {groups!r}; write [{groups!r}]"
             )
         return groups
 
     @classmethod
-    def _is_async(cls, channel: str) -> bool:
+    def _channels_is_async(cls, channel: str) -> bool:
         plain = cls.method_mapping.get(channel, "").removeprefix("raw_")
-        return super()._is_async(channel) or iscoroutinefunction(getattr(cls, plain, None))
+        return super()._channels_is_async(channel) or iscoroutinefunction(getattr(cls, plain, None))
 
     @classmethod
-    def _blocks(cls, name: str) -> bool:
+    def _channels_blocks(cls, name: str) -> bool:
         return name != "raw_receive"  # which only looks at the message; the other two change groups
 
 

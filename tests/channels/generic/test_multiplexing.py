@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from channels import Group
+from channels.binding.websockets import WebsocketBinding
 from channels.exceptions import ConsumeLater, SendNotAvailableOnDemultiplexer
 from channels.generic import BaseConsumer
 from channels.generic.websockets import (
@@ -288,3 +289,17 @@ def test_a_consumer_without_a_send_can_be_on_a_stream(layer: Any) -> None:
 
     Own(websocket(layer, "receive", text=frame()))
     assert sent(layer) == [{"stream": "echo", "payload": {"bare": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [("consumers.Echo", "it cannot be called"), (WebsocketBinding, "use WebsocketBinding.consumer")],
+)
+def test_what_is_no_consumer_is_said_and_closes_with_1011(layer: Any, wrong: Any, advice: str) -> None:
+    class Own(WebsocketDemultiplexer):
+        consumers = {"echo": wrong}
+
+    with pytest.raises(TypeError, match=r"is no consumer for the stream 'echo' of .*Own") as caught:
+        Own(websocket(layer))
+    assert advice in str(caught.value)
+    assert replies(layer)[-1] == {"close": 1011}
