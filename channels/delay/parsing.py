@@ -60,7 +60,9 @@ def _due(delay: Any) -> Any:
     try:
         return timezone.now() + timedelta(milliseconds=delay)
     except OverflowError:
-        raise BadRequest(f"'delay' is {delay!r}, about {delay / DAY_MILLISECONDS:.3g} days, which is too long") from None
+        raise BadRequest(
+            f"'delay' is {delay!r}, about {delay / DAY_MILLISECONDS:.3g} days, which is too long"
+        ) from None
 
 
 def remaining(row: DelayedMessage) -> dict[str, Any]:

@@ -92,5 +92,3 @@ def _remove(rows: Sequence[DelayedMessage]) -> list[DelayedMessage]:
     for row in taken:
         row._state.adding = True
     return taken
-
-

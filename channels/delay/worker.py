@@ -54,9 +54,7 @@ class Worker:
 
     termed: Any
 
-    def __init__(
-        self, channel_layer: Any, signal_handlers: bool = True, database_sleep_duration: float = 1
-    ) -> None:
+    def __init__(self, channel_layer: Any, signal_handlers: bool = True, database_sleep_duration: float = 1) -> None:
         if not database_sleep_duration > 0:
             raise ValueError(f"database_sleep_duration must be above 0 seconds, not {database_sleep_duration!r}")
         self.channel_layer = channel_layer

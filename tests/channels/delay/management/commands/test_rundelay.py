@@ -8,7 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from django.test import override_settings
 
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
-from tests.conftest import free_port, running_redis, wait_until
+from tests.conftest import running_redis, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
 SETTINGS = "tests.channels.delay.settings"
@@ -166,11 +166,9 @@ def test_messages_for_a_full_channel_come_once_there_is_room(delays: Delays) -> 
 @pytest.mark.slow
 def test_a_layer_that_goes_away_is_waited_for(redis_server: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        port = free_port()
-        # The later port wins: the server that is started again must be found where the first one was.
         first = stack.enter_context(ExitStack())
         first.enter_context(running_redis(redis_server, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")))
-        url, prefix = f"unix://{tmp_path / 'redis.sock'}", f"delay-{port}:"
+        url, prefix = f"unix://{tmp_path / 'redis.sock'}", "delay:"
         layer = RedisChannelLayer(hosts=[url], prefix=prefix)
         stack.callback(layer.close)
         delays = Delays(tmp_path, {"TEST_REDIS_URL": url, "TEST_PREFIX": prefix}, layer)
@@ -180,6 +178,7 @@ def test_a_layer_that_goes_away_is_waited_for(redis_server: str, tmp_path: Path)
         delays.delay(1, 3000)
         wait_until(lambda: delays.waiting() == 1, "the message in the table")
         first.close()
+        layer.close()
         wait_until(lambda: process.running and "is away" in process.text(), "the outage being noticed")
         stack.enter_context(running_redis(redis_server, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")))
         assert delays.numbers(1) == [1]
