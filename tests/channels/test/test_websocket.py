@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -131,14 +132,21 @@ class AcceptTests(ChannelTestCase):
         assert client.receive() is None
 
     def test_anything_else_fails(self) -> None:
-        for reply in ({"accept": False}, {"close": True}, {"text": "hello"}):
+        expected: list[tuple[dict[str, Any], str]] = [
+            ({"accept": False}, "{'accept': False}"),
+            ({"close": True}, "{'close': True}"),
+            ({"text": "hello"}, "hello"),
+        ]
+        for reply, shown in expected:
 
             def consumer(message: Any, reply: dict[str, Any] = reply) -> None:
                 message.reply_channel.send(reply)
 
             client = WSClient()
             with apply_routes(route("websocket.connect", consumer)):
-                with pytest.raises(AssertionError, match="Connection rejected"):
+                with pytest.raises(
+                    AssertionError, match=re.escape(f"Connection rejected: {shown} != '{{accept: True}}'")
+                ):
                     client.send_and_consume("websocket.connect")
                 client.send_and_consume("websocket.connect", check_accept=False)
             assert client.receive(json=False) == reply.get("text", reply)
