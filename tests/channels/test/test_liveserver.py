@@ -147,6 +147,19 @@ class ProcessTests(LiveTests, ChannelLiveServerTestCase):
             assert socket.recv(20) == "from the test"
 
 
+@pytest.mark.redis
+def test_it_runs_over_redis(redis_url: str) -> None:
+    def body(self: Any) -> None:
+        with connect(self.live_server_ws_url) as socket:
+            socket.send("process")
+            assert int(socket.recv(20)) != os.getpid()
+            Group("everybody").send({"text": "from the test"})
+            assert socket.recv(20) == "from the test"
+
+    with layers("asgi_redis.RedisChannelLayer", hosts=[redis_url], prefix="live-test:"):
+        assert passed(body, body, base=ChannelLiveServerTestCase)
+
+
 @pytest.fixture
 def case() -> Iterator[Any]:
     """Runs a body in a live test over the memory layer, with these attributes; gives the result."""
