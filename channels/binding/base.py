@@ -12,8 +12,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 
 from channel_layer.channel import Group
 
-from ..auth import channel_session_user
-from ..sessions import channel_session
+from ..generic.applying import channel_session, channel_session_user
 from .instances import load_deferred, stored, with_values
 from .registry import BindingMetaclass
 

@@ -10,10 +10,10 @@ from django.core import serializers
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
 
+from ..generic.applying import enforce_ordering
 from ..generic.refusing import UNUSABLE, BadFrame, decode_text, refuse
 from ..generic.websockets import WebsocketMultiplexer
 from ..log import printable
-from ..sessions import enforce_ordering
 from .base import CREATE, UPDATE, Binding
 from .fields import read, writable
 
@@ -55,8 +55,10 @@ class WebsocketBinding(Binding):
     def get_handler(cls) -> Callable[..., Any]:
         """`trigger_inbound`, with the decorators that the attributes ask for."""
         handler = super().get_handler()
-        if cls.strict_ordering or cls.slight_ordering:
-            return enforce_ordering(handler, slight=not cls.strict_ordering)  # type: ignore[no-any-return]
+        if cls.strict_ordering:
+            return enforce_ordering(handler)
+        if cls.slight_ordering:
+            raise ValueError(cls._complaint("sets slight_ordering, which no longer exists; remove it"))
         return handler
 
     @classmethod

@@ -12,12 +12,9 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from routing import RouteClass, route_class
 
-from ..auth import channel_session_user
 from ..log import printable
-from ..sessions import channel_session
+from .applying import Handler, channel_session, channel_session_user
 from .refusing import INTERNAL, aclose_refused, refuse
-
-Handler = Callable[..., Any]
 
 
 def named(consumer: type) -> str:

@@ -9,9 +9,13 @@ from asgiref.sync import iscoroutinefunction
 
 from channel_layer.channel import Group
 
-from ..auth import channel_and_http_session_user_from_http, channel_session_user_from_http
-from ..sessions import enforce_ordering
-from .base import BaseConsumer, Handler, named
+from .applying import (
+    Handler,
+    channel_and_http_session_user_from_http,
+    channel_session_user_from_http,
+    enforce_ordering,
+)
+from .base import BaseConsumer, named
 
 
 class WebsocketConsumer(BaseConsumer):
@@ -51,8 +55,7 @@ class WebsocketConsumer(BaseConsumer):
         elif self.http_user:
             handler = channel_session_user_from_http(handler)
         if self.strict_ordering:
-            ordered: Handler = enforce_ordering(handler)
-            return ordered
+            return enforce_ordering(handler)
         if getattr(self, "slight_ordering", False):
             raise ValueError(
                 f"{named(type(self))}.slight_ordering no longer exists; remove it: connect comes first anyway"
