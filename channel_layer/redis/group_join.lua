@@ -4,6 +4,7 @@
 -- KEYS[2]   zset    members of the group in this process: local part → when it expires
 -- KEYS[3]   string  presence of the reader: its capacity
 -- KEYS[4]   list    queue of the reader
+-- KEYS[5]   string  ticket of an ordinary channel, with encryption only
 -- ARGV[1]   the reader
 -- ARGV[2]   local part, empty for an ordinary channel
 -- ARGV[3]   milliseconds the membership lasts
@@ -11,6 +12,7 @@
 -- ARGV[5]   milliseconds presence lasts without renewal
 -- ARGV[6]   milliseconds a message lives
 -- ARGV[7]   frame that tells the process, or empty
+-- ARGV[8]   the ticket, if there is KEYS[5]
 
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + now[2] / 1000
@@ -27,4 +29,7 @@ end
 if ARGV[7] ~= '' then
     redis.call('RPUSH', KEYS[4], struct.pack('>d', expires) .. ARGV[7])
     redis.call('PEXPIRE', KEYS[4], ARGV[6] + 10000)
+end
+if KEYS[5] then
+    redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[3])
 end

@@ -3,6 +3,7 @@
 -- KEYS[1]   zset    readers of the group on this server
 -- KEYS[2]   zset    members of the group in this process
 -- KEYS[3]   list    queue of the reader
+-- KEYS[4]   string  ticket of an ordinary channel, with encryption only
 -- ARGV[1]   the reader
 -- ARGV[2]   local part, empty for an ordinary channel
 -- ARGV[3]   milliseconds a message lives
@@ -18,4 +19,7 @@ if ARGV[4] ~= '' then
     local now = redis.call('TIME')
     redis.call('RPUSH', KEYS[3], struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[3]) .. ARGV[4])
     redis.call('PEXPIRE', KEYS[3], ARGV[3] + 10000)
+end
+if KEYS[4] then
+    redis.call('DEL', KEYS[4])
 end

@@ -8,6 +8,8 @@
 -- ARGV[4]   prefix of the members of this group in one process (zset)
 -- ARGV[5]   frame for processes
 -- ARGV[6]   frame for ordinary channels
+-- ARGV[7]   prefix of the tickets of this group (string), which go behind frames for ordinary channels;
+--           empty without encryption
 --
 -- Returns how many readers missed the message because their queue is full. Keys are built here, so
 -- that a process which died is dropped by whoever sends next.
@@ -28,7 +30,11 @@ for i = 1, #readers, 2 do
         if redis.call('LLEN', queue) >= tonumber(capacity) then
             full = full + 1
         else
-            redis.call('RPUSH', queue, stamp .. (string.sub(reader, -1) == '!' and ARGV[5] or ARGV[6]))
+            local frame = ARGV[5]
+            if string.sub(reader, -1) ~= '!' then
+                frame = ARGV[6] .. (ARGV[7] ~= '' and redis.call('GET', ARGV[7] .. reader) or '')
+            end
+            redis.call('RPUSH', queue, stamp .. frame)
             redis.call('PEXPIRE', queue, ARGV[1] + 10000)
             sent = sent + 1
         end

@@ -46,7 +46,7 @@ class Host:
             address = own.pop("address", None)
             extra = {**own, **extra}
             spec = address if address is not None else (extra.pop("host", "localhost"), extra.pop("port", 6379))
-        url = self._url(spec)
+        url = self._url(spec, extra.get("db", 0))
         options = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": OPERATION_SECONDS,
@@ -80,7 +80,7 @@ class Host:
         return self._make_async()
 
     @staticmethod
-    def _url(spec: Any) -> str:
+    def _url(spec: Any, database: Any) -> str:
         if isinstance(spec, str):
             if "://" not in spec:
                 raise LayerConfigurationError(
@@ -89,7 +89,7 @@ class Host:
             return spec
         if isinstance(spec, Sequence) and len(spec) == 2:
             host = f"[{spec[0]}]" if ":" in str(spec[0]) else spec[0]
-            return f"redis://{host}:{spec[1]}/0"
+            return f"redis://{host}:{spec[1]}/{database}"
         raise LayerConfigurationError(
             f"Redis host {spec!r} is none of: a URL, a (host, port) pair, a dict of redis-py arguments"
         )

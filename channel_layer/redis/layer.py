@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import Any
 
 from .. import names
+from ..cipher import Sealer
 from ..delivery import Delivery, Outgoing
-from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..exceptions import LayerUnavailable
 from ..layer import ChannelLayer
 from .async_driver import AsyncDriver
 from .errors import is_unblocked, raise_replies
@@ -49,7 +50,8 @@ class RedisChannelLayer(ChannelLayer):
             are spread over several by consistent hashing; all processes need the same list.
         prefix: in front of every key, so that projects can share a server.
         connection_kwargs: more arguments for redis-py's connections.
-        symmetric_encryption_keys: not supported yet; refused rather than ignored.
+        symmetric_encryption_keys: secrets, text or bytes, to encrypt messages with; the first encrypts,
+            all decrypt. Needs the package ``cryptography``. Names stay readable; see `channel_layer.cipher`.
         options: those of `ChannelLayer`.
 
     No call is repeated by this layer: connections are opened anew after an error, but a send or a
@@ -67,13 +69,12 @@ class RedisChannelLayer(ChannelLayer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if symmetric_encryption_keys:
-            raise LayerConfigurationError(
-                "symmetric_encryption_keys is not supported yet. Remove it and reach Redis over TLS (rediss://)."
-            )
         self._hosts = parse_hosts(hosts, connection_kwargs)
         self.prefix = prefix
-        self._plan = Planner([host.name for host in self._hosts], prefix, self.expiry, self.group_expiry, self.capacity)
+        secrets = symmetric_encryption_keys
+        self._sealer = Sealer(secrets, prefix, self.max_frame_size) if secrets else None
+        identities = [host.name for host in self._hosts]
+        self._plan = Planner(identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer)
         self._presence = Presence(self._plan, self.index)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
@@ -219,6 +220,9 @@ class RedisChannelLayer(ChannelLayer):
         raise_replies(replies, self._hosts[shard].name)
         reader, frames, expired = self._plan.popped(replies[-2], replies[-1])
         self.counters.expired += expired
+        if self._sealer is not None and frames:
+            frames, bad = self._sealer.open_all(reader, frames, int(replies[-1][0]))
+            self.counters.bad_frames += bad
         return self.open_frames(reader, frames) if frames else []
 
     # -- groups ----------------------------------------------------------------------------------

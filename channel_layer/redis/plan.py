@@ -7,6 +7,7 @@ Key schema, behind the layer's prefix::
     m:<group>:<reader>   zset    local parts in the group → time they expire
     p:<reader>           string  presence: capacity of the reader; expires when its process is gone
     s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
+    t:<group>:<reader>   string  with encryption: the ticket of an ordinary channel in the group
 
 With several servers everything about a reader lies on the reader's server, its memberships too; a
 group is on every server that has readers in it.
@@ -20,6 +21,7 @@ from typing import Any
 
 from .. import codec, names
 from ..capacity import CapacityRules
+from ..cipher import Sealer
 from ..delivery import Outgoing
 from . import scripts
 from .ring import HashRing
@@ -76,10 +78,17 @@ class Planner:
         prefix: put in front of every key.
         expiry, group_expiry: seconds.
         capacity: how much each channel holds.
+        sealer: encrypts the frames; without it they are as they are.
     """
 
     def __init__(
-        self, hosts: list[str], prefix: str, expiry: float, group_expiry: float, capacity: CapacityRules
+        self,
+        hosts: list[str],
+        prefix: str,
+        expiry: float,
+        group_expiry: float,
+        capacity: CapacityRules,
+        sealer: Sealer | None = None,
     ) -> None:
         self.ring = HashRing(hosts)
         self.shards = range(len(hosts))
@@ -90,6 +99,8 @@ class Planner:
         self._expiry_ms = int(expiry * 1000)
         self._group_expiry_ms = int(group_expiry * 1000)
         self._capacity = capacity
+        self._expiry = expiry
+        self._sealer = sealer
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -117,19 +128,29 @@ class Planner:
             )
             keys += (self.queue_prefix + reader, self._statistics(reader))
             args += (self._capacity.of_reader(reader), len(pairs))
-            args += [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
+            frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
+            args += frames if self._sealer is None else self._sealed(reader, frames)
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
 
     def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
+        for_processes = codec.frame(codec.GROUP, item.target, item.body, item.headers)
+        for_channels = codec.frame(codec.DIRECT, "", item.body, item.headers)
+        tickets = ""
+        if self._sealer is not None:
+            for_processes = self._sealer.for_processes(for_processes, self._expiry)
+            for_channels = self._sealer.for_members(item.target, for_channels, self._expiry)
+            tickets = self._ticket(item.target, "")
+        members = self._members(item.target, "")
         args = [
             self._expiry_ms,
             self.queue_prefix,
             self.presence_prefix,
-            self._members(item.target, ""),
-            codec.frame(codec.GROUP, item.target, item.body, item.headers),
-            codec.frame(codec.DIRECT, "", item.body, item.headers),
+            members,
+            for_processes,
+            for_channels,
+            tickets,
         ]
         for shard in self.shards:
             plan.add_group(shard, Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args))
@@ -138,6 +159,8 @@ class Planner:
         """Plan to put messages back to the front of a channel."""
         reader, local = names.split(channel)
         frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in reversed(items)]
+        if self._sealer is not None:
+            frames = self._sealed(reader, frames)
         call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self._expiry_ms, *frames])
         return self.ring.host_of(reader), call
 
@@ -178,34 +201,42 @@ class Planner:
     def join(self, group: str, reader: str, local: str, seconds: float | None = None, tell: bool = True) -> Call:
         """Add a member; ``tell`` its process unless it is the process that says so."""
         ms = self._group_expiry_ms if seconds is None else int(seconds * 1000)
-        frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000)) if local and tell else b""
-        return Call(
-            scripts.GROUP_JOIN,
-            [
-                self._group(group),
-                self._members(group, reader),
-                self.presence_prefix + reader,
-                self.queue_prefix + reader,
-            ],
-            [
-                reader,
-                local,
-                ms,
-                self._capacity.of_reader(reader),
-                PRESENCE_MS if local else ms,
-                self._expiry_ms,
-                frame,
-            ],
-        )
+        keys = [
+            self._group(group),
+            self._members(group, reader),
+            self.presence_prefix + reader,
+            self.queue_prefix + reader,
+        ]
+        frame = b""
+        if local and tell:
+            frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000))
+            if self._sealer is not None:
+                frame = self._sealer.for_channel(reader, frame, ms / 1000)
+        args = [
+            reader,
+            local,
+            ms,
+            self._capacity.of_reader(reader),
+            PRESENCE_MS if local else ms,
+            self._expiry_ms,
+            frame,
+        ]
+        if self._sealer is not None and not local:
+            keys.append(self._ticket(group, reader))
+            args.append(self._sealer.ticket(group, reader, ms / 1000))
+        return Call(scripts.GROUP_JOIN, keys, args)
 
     def leave(self, group: str, reader: str, local: str, tell: bool = True) -> Call:
         """Remove a member; ``tell`` as in `join`."""
-        frame = codec.membership_frame(codec.LEAVE, group, local, None) if local and tell else b""
-        return Call(
-            scripts.GROUP_LEAVE,
-            [self._group(group), self._members(group, reader), self.queue_prefix + reader],
-            [reader, local, self._expiry_ms, frame],
-        )
+        keys = [self._group(group), self._members(group, reader), self.queue_prefix + reader]
+        frame = b""
+        if local and tell:
+            frame = codec.membership_frame(codec.LEAVE, group, local, None)
+            if self._sealer is not None:
+                frame = self._sealer.for_channel(reader, frame, self._expiry)
+        if self._sealer is not None and not local:
+            keys.append(self._ticket(group, reader))
+        return Call(scripts.GROUP_LEAVE, keys, [reader, local, self._expiry_ms, frame])
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""
@@ -259,6 +290,13 @@ class Planner:
 
     def _members(self, group: str, reader: str) -> str:
         return f"{self.prefix}m:{group}:{reader}"
+
+    def _ticket(self, group: str, reader: str) -> str:
+        return f"{self.prefix}t:{group}:{reader}"
+
+    def _sealed(self, reader: str, frames: list[bytes]) -> list[bytes]:
+        assert self._sealer is not None
+        return [self._sealer.for_channel(reader, frame, self._expiry) for frame in frames]
 
     def _statistics(self, reader: str) -> str:
         # Names with a random part would leave one hash each behind, so their mark stands for all of them.

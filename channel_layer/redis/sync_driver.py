@@ -15,6 +15,9 @@ from . import scripts
 from .errors import DRIVER_ERRORS, translate
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_version
 from .scripts import Call, plain
+from .wire import Answers, pack
+
+READ_BYTES = 65_536
 
 
 class SyncConnection:
@@ -24,6 +27,8 @@ class SyncConnection:
         self.host = host
         self.client_id: int | None = None
         self._connection = host.connect_sync()
+        self._socket: Any = None
+        self._answers = Answers()
         self._pending: Sequence[Call] | None = None
         self.deadline = 0.0
         """When the answers to a blocking pop must have come, by `time.monotonic`."""
@@ -33,6 +38,8 @@ class SyncConnection:
         if self.client_id is not None:
             return
         self._connection.connect()
+        self._socket = self._connection._sock
+        self._answers = Answers()
         commands: list[tuple[Any, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         self._write(commands)
@@ -59,7 +66,7 @@ class SyncConnection:
 
     def fileno(self) -> int:
         """The socket's descriptor, for `select`."""
-        return int(self._connection._sock.fileno())
+        return int(self._socket.fileno())
 
     def has_answer(self) -> bool:
         """Whether `finish` would find something to read at once."""
@@ -71,17 +78,18 @@ class SyncConnection:
         self.client_id = None
         self._connection.disconnect()
 
-    def _write(self, commands: list[tuple[Any, ...]]) -> None:
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+    def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        self._socket.sendall(pack(commands))
 
     def _read(self, count: int) -> list[Any]:
-        replies: list[Any] = []
-        for _ in range(count):
-            try:
-                replies.append(self._connection.read_response(disable_decoding=True))
-            except redis.ResponseError as error:
-                replies.append(error)
-        return replies
+        self._answers.expect(count)
+        while True:
+            data = self._socket.recv(READ_BYTES)
+            if not data:
+                raise redis.ConnectionError("Connection closed by server.")
+            replies = self._answers.feed(data)
+            if replies is not None:
+                return replies
 
 
 class SyncDriver:

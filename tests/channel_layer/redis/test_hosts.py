@@ -37,6 +37,12 @@ def test_connection_kwargs_reach_the_connection() -> None:
     assert (connection.socket_timeout, connection.username) == (9, "worker")
 
 
+def test_a_database_goes_with_a_pair_too() -> None:
+    for spec in ({"host": "x", "db": 2}, {"address": ("x", 6379), "db": 2}):
+        assert Host(spec).connect_sync().db == Host(spec).connect_async().db == 2
+        assert Host(spec).name == "redis://x:6379/2"
+
+
 def test_tls_is_a_matter_of_the_url() -> None:
     assert type(Host("rediss://x").connect_sync()).__name__ == "SSLConnection"
 

@@ -1,0 +1,61 @@
+"""Commands to bytes and bytes to replies, for both drivers. No I/O.
+
+redis-py opens the connections (addresses, TLS, users, credential providers) and then the drivers use
+their sockets through hiredis without it: its own path from a command to the reply costs more than
+everything else a send does, see docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import hiredis
+import redis
+from redis._parsers import BaseParser
+
+_NOT_YET = object()
+
+
+def pack(commands: Iterable[tuple[Any, ...]]) -> bytes:
+    """The bytes of a pipeline."""
+    return b"".join(map(hiredis.pack_command, commands))
+
+
+class Answers:
+    """Gathers the replies to one pipeline after the other from what comes out of a socket."""
+
+    __slots__ = ("_missing", "_reader", "_replies")
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(
+            protocolError=redis.InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOT_YET
+        )
+        self._missing = 0
+        self._replies: list[Any] = []
+
+    def expect(self, count: int) -> None:
+        """The next pipeline has so many commands, at least one."""
+        self._missing = count
+        self._replies = []
+
+    def feed(self, data: bytes) -> list[Any] | None:
+        """Take bytes, and return the replies once all have come; errors of single commands are among them.
+
+        Raises:
+            redis.ConnectionError: the server will not go on with us, for example because it is loading.
+            redis.InvalidResponse: it does not speak the protocol, or says more than it was asked.
+        """
+        reader, replies = self._reader, self._replies
+        reader.feed(data)
+        while self._missing:
+            reply = reader.gets()
+            if reply is _NOT_YET:
+                return None
+            if isinstance(reply, redis.ConnectionError):
+                raise reply
+            replies.append(reply)
+            self._missing -= 1
+        if reader.has_data():
+            raise redis.InvalidResponse("an answer to no question")
+        return replies

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import redis
+
+from channel_layer.redis.wire import Answers, pack
+
+
+def test_commands_are_packed_one_behind_the_other() -> None:
+    assert pack([("ECHO", "é"), ("BLMPOP", 0.5, b"\x00", 3)]) == (
+        b"*2\r\n$4\r\nECHO\r\n$2\r\n\xc3\xa9\r\n*4\r\n$6\r\nBLMPOP\r\n$3\r\n0.5\r\n$1\r\n\x00\r\n$1\r\n3\r\n"
+    )
+
+
+def test_replies_come_when_the_last_byte_has_come() -> None:
+    answers = Answers()
+    answers.expect(3)
+    data = b"$3\r\nabc\r\n*-1\r\n:7\r\n"
+    assert [answers.feed(data[at : at + 1]) for at in range(len(data))] == [None] * (len(data) - 1) + [
+        [b"abc", None, 7]
+    ]
+    answers.expect(1)
+    assert answers.feed(b"+OK\r\n") == [b"OK"]
+
+
+def test_errors_of_single_commands_are_among_the_replies() -> None:
+    answers = Answers()
+    answers.expect(3)
+    replies = answers.feed(b"-NOSCRIPT none\r\n-UNBLOCKED by us\r\n:1\r\n")
+    assert replies is not None
+    forgotten, unblocked, one = replies
+    assert isinstance(forgotten, redis.exceptions.NoScriptError)
+    assert str(unblocked).startswith("UNBLOCKED")
+    assert one == 1
+
+
+def test_a_server_that_will_not_go_on_is_a_lost_connection() -> None:
+    answers = Answers()
+    answers.expect(2)
+    with pytest.raises(redis.ConnectionError):
+        answers.feed(b"-LOADING Redis is loading the dataset in memory\r\n")
+
+
+@pytest.mark.parametrize("data", [b"?what\r\n", b":1\r\n:2\r\n", b"HTTP/1.1 400 Bad Request\r\n"])
+def test_what_is_no_answer_is_refused(data: bytes) -> None:
+    answers = Answers()
+    answers.expect(1)
+    with pytest.raises(redis.InvalidResponse):
+        answers.feed(data)
