@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from typing import Any, BinaryIO
 
 READY = "ready"
@@ -41,12 +42,16 @@ def _set_up(plan: dict[str, Any]) -> list[Any]:
     import django
     from django.conf import settings
 
-    if plan["settings_module"]:
-        os.environ["DJANGO_SETTINGS_MODULE"] = plan["settings_module"]
-        for name, value in pickle.loads(plan["settings"]).items():
-            setattr(settings, name, value)
-    else:
-        settings.configure(**pickle.loads(plan["settings"]))
+    with warnings.catch_warnings():
+        # Of settings that are deprecated the test's own process has been warned.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        if plan["settings_module"]:
+            os.environ["DJANGO_SETTINGS_MODULE"] = plan["settings_module"]
+            for name, value in pickle.loads(plan["settings"]).items():
+                setattr(settings, name, value)
+        else:
+            settings.configure(**pickle.loads(plan["settings"]))
     django.setup(set_prefix=False)
     # Its routing may name consumers, whose modules can be imported only now.
     settings.CHANNEL_LAYERS = pickle.loads(plan["channel_layers"])

@@ -23,8 +23,8 @@ main(plan, sys.stdin.buffer)
 """
 """The program of a process. It takes the path first, for this package may be found there only."""
 
-_OF_THE_TEST_ENVIRONMENT = ("ALLOWED_HOSTS", "DEBUG", "EMAIL_BACKEND")
-"""Settings that a test run sets directly."""
+_OF_THE_TEST_ENVIRONMENT = ("ALLOWED_HOSTS", "DEBUG", "MAILERS", "EMAIL_BACKEND")
+"""Settings that a test run sets directly. A project with MAILERS (Django 6.1) has no EMAIL_BACKEND."""
 
 
 class Process:
@@ -119,7 +119,9 @@ def _settings() -> tuple[dict[str, Any], str | None]:
         values = {name: value for name, value in vars(holder).items() if name.isupper()} | values
         holder = holder.default_settings
     for name in _OF_THE_TEST_ENVIRONMENT:
-        values.setdefault(name, getattr(settings, name))
+        # Not asked of the settings themselves, which warn of what is deprecated: the project was warned already.
+        if hasattr(lazy._wrapped, name) and not (name == "EMAIL_BACKEND" and "MAILERS" in values):
+            values.setdefault(name, getattr(lazy._wrapped, name))
     # At the bottom lie the settings of a module, or the defaults if they were configured without one.
     return values, getattr(holder, "SETTINGS_MODULE", None)
 
