@@ -6,7 +6,7 @@ import functools
 import inspect
 from abc import ABCMeta
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
@@ -29,7 +29,7 @@ class ConsumerType(ABCMeta):
     """
 
     def __call__(cls, message: Any, **kwargs: Any) -> Any:
-        """Run a consumer for a message; returns it, or a coroutine that runs the rest and returns it."""
+        """Run a consumer for a message; returns it, or the coroutine that runs it and then gives it."""
         consumer = super().__call__(message, **kwargs)
         return outcome_of(consumer)
 
@@ -42,14 +42,9 @@ class ConsumerType(ABCMeta):
 
 
 def outcome_of(consumer: Any) -> Any:
-    """A consumer that has been initialised, or the coroutine that finishes its work."""
+    """A consumer that has been initialised, or the coroutine that runs it."""
     outcome = vars(consumer).pop("_channels_outcome", None)
-    return _finish(consumer, outcome) if inspect.isawaitable(outcome) else consumer
-
-
-async def _finish(consumer: Any, outcome: Any) -> Any:
-    await outcome
-    return consumer
+    return outcome if inspect.iscoroutine(outcome) else consumer
 
 
 class BaseConsumer(metaclass=ConsumerType):
@@ -117,8 +112,20 @@ class BaseConsumer(metaclass=ConsumerType):
         return handler
 
     def dispatch(self, message: Any, **kwargs: Any) -> Any:
-        """Run the method for a message; a coroutine if it is ``async def``."""
-        return self.get_handler(message, **kwargs)(message, **kwargs)
+        """Run the method for a message.
+
+        Returns:
+            What it returns; or, if it is ``async def``, a coroutine that runs it and gives this consumer.
+        """
+        handler = self.get_handler(message, **kwargs)
+        if iscoroutinefunction(handler):
+            return self.__run(handler, message, kwargs)
+        return handler(message, **kwargs)
+
+    async def __run(self, handler: Handler, message: Any, kwargs: dict[str, Any]) -> Self:
+        # Only this coroutine exists until it runs, so that a worker which cannot run it any more may close it.
+        await handler(message, **kwargs)
+        return self
 
     def __method_for(self, message: Any) -> Handler:
         channel = message.channel.name

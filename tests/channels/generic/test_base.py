@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -141,8 +142,14 @@ def test_dispatch_gives_the_coroutine(layer: Any) -> None:
     consumer = SlowPost.__new__(SlowPost)
     coroutine = consumer.dispatch(message)
     assert asyncio.iscoroutine(coroutine)
-    asyncio.run(coroutine)
+    assert asyncio.run(coroutine) is consumer
     assert consumer.got == ("slow letter", message, {})
+
+
+def test_a_coroutine_that_nobody_runs_can_be_closed(layer: Any) -> None:
+    SlowPost(Message({}, "letters", layer)).close()  # type: ignore[attr-defined]
+    # A coroutine left behind would warn when it is collected, and warnings are errors here.
+    gc.collect()
 
 
 @pytest.mark.parametrize("attribute", ["channel_session", "channel_session_user"])
