@@ -225,13 +225,11 @@ class Binding(metaclass=BindingMetaclass):
     @classmethod
     def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
         """Do what a message asks for, if its user may."""
-        from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
-
         self = cls()
         self.message = message
         self.kwargs = kwargs
         self.action, self.pk, self.data = self.deserialize(message)
-        self.user = getattr(message, "user", AnonymousUser())
+        self.user = message.user if hasattr(message, "user") else _anonymous()
         self.run_action(self.action, self.pk, self.data)
 
     def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
@@ -270,3 +268,9 @@ class Binding(metaclass=BindingMetaclass):
     def delete(self, pk: Any) -> None:
         """Delete an instance; nothing happens if there is none."""
         self.model._default_manager.filter(pk=pk).delete()
+
+
+def _anonymous() -> Any:
+    from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
+
+    return AnonymousUser()
