@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
-from django.db import close_old_connections
 
 from channel_layer.channel import Message
 from channel_layer.codec import pack_body
@@ -20,7 +19,7 @@ from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import Outbox
 from channels.exceptions import DenyConnection
 from channels.session_stores import uses_connections
-from channels.signals import consumer_finished, consumer_started
+from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
 from workers.runner import Runner
