@@ -7,6 +7,7 @@ from typing import Any
 from workers.hooks import Hook
 
 from . import signals
+from .db import suspect_connections
 
 
 class DjangoHook(Hook):
@@ -26,4 +27,6 @@ class DjangoHook(Hook):
 
     def after(self, message: Any, error: BaseException | None) -> None:
         """A consumer has ended."""
+        if error is not None:
+            suspect_connections()
         signals.consumer_finished.send(sender=DjangoHook, message=message)

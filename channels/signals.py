@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from django.db import close_old_connections
 from django.dispatch import Signal
+
+from .db import close_old_connections
 
 # Sent around every message, always by the same sender: looking the receivers up once is enough.
 consumer_started = Signal(use_caching=True)

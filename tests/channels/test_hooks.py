@@ -1,14 +1,15 @@
-"""`channels.hooks`, `channels.signals`: what happens around workers and consumers, with a real worker."""
+"""`channels.hooks`: what happens around workers and consumers, with a real worker."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
+import django.db
 import pytest
 from django.db import connection
 
-from channels import signals
+from channels import db, signals
 from channels.exceptions import DenyConnection
 from channels.hooks import DjangoHook
 from routing import Router, route
@@ -83,3 +84,18 @@ def test_connections_that_went_bad_are_replaced_before_the_next_consumer(layer: 
     work(layer, Router([route("a", use)]), done)
     assert len(states) == 2
     assert states[0] is not states[1]
+
+
+def test_after_an_error_all_connections_of_the_thread_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = []
+    monkeypatch.setattr(django.db, "close_old_connections", lambda: walks.append(1))
+    monkeypatch.setattr(db, "WALK_SECONDS", 3600.0)
+    hook = DjangoHook()
+    db.suspect_connections()
+    hook.before(None)
+    hook.after(None, None)
+    assert walks == [1]
+    hook.before(None)
+    hook.after(None, RuntimeError())
+    assert walks == [1, 1]
+    db.suspect_connections()

@@ -1,0 +1,97 @@
+"""Database connections of the threads that run consumers.
+
+Django closes connections that broke or outlived CONN_MAX_AGE around each request; here that happens
+around each consumer. Walking through all of them, as `django.db.close_old_connections` does, costs more
+than many a consumer, so the connections a thread has opened are remembered.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+import django.db
+from asgiref.sync import sync_to_async
+from django.db.backends.signals import connection_created
+
+__all__ = ["close_old_connections", "database_sync_to_async"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WALK_SECONDS = 1.0
+"""A thread walks through all its connections at least so often, when it runs consumers.
+
+It finds those that Django did not announce: one that failed half way through connecting, for example.
+"""
+
+
+class _Mine(threading.local):
+    """What a thread knows of its connections."""
+
+    def __init__(self) -> None:
+        self.opened: list[Any] = []
+        self.walk_at = 0.0
+
+
+_mine = _Mine()
+
+
+def close_old_connections(**kwargs: Any) -> None:
+    """Close the calling thread's connections that are unusable or have outlived CONN_MAX_AGE."""
+    now = time.monotonic()
+    if now >= _mine.walk_at:
+        _mine.walk_at = now + WALK_SECONDS
+        django.db.close_old_connections()
+    elif _mine.opened:
+        for connection in _mine.opened:
+            connection.close_if_unusable_or_obsolete()
+    else:
+        return
+    _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
+
+
+def suspect_connections() -> None:
+    """Have the thread's next `close_old_connections` walk through all of them: something went wrong in it."""
+    _mine.walk_at = 0.0
+
+
+def database_sync_to_async(
+    func: Callable[P, R], thread_sensitive: bool = True, executor: Any = None
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Make a function that uses the database one to await: `sync_to_async`, with old connections closed.
+
+    It runs in another thread than the consumer, so what happens around the consumer does not reach the
+    connections it uses. Connections inside a transaction are left to those who began it.
+
+    Args:
+        func: the function.
+        thread_sensitive, executor: see `asgiref.sync.sync_to_async`.
+    """
+
+    @functools.wraps(func)
+    def looked_after(*args: P.args, **kwargs: P.kwargs) -> R:
+        _close_idle()
+        try:
+            return func(*args, **kwargs)
+        finally:
+            _close_idle()
+
+    return sync_to_async(looked_after, thread_sensitive=thread_sensitive, executor=executor)
+
+
+def _close_idle() -> None:
+    for connection in django.db.connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+def _remember(*, connection: Any, **kwargs: Any) -> None:
+    if all(connection is not known for known in _mine.opened):
+        _mine.opened.append(connection)
+
+
+connection_created.connect(_remember, dispatch_uid="channels.db")
