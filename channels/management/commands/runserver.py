@@ -19,6 +19,7 @@ from django.core.management.commands.runserver import Command as PlainCommand
 from django.db import connections
 from django.utils import autoreload
 
+from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.hooks import DjangoHook
@@ -27,7 +28,7 @@ from channels.management.working import log_message, open_layer, reach, route_wi
 from channels.staticfiles import http_consumer
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint, EndpointError
-from interface_server.options import Options
+from interface_server.options import Options, OptionsError
 from interface_server.server import build_server
 from workers import Worker
 
@@ -108,13 +109,16 @@ class Command(StaticFilesCommand):
                 "--noworker nobody would answer. Leave the option away, or use the sqlite or redis layer."
             )
         reach(layer)
-        server_options = Options(
-            http_timeout=options["http_timeout"],
-            accept_timeout=options["websocket_handshake_timeout"],
-            graceful_timeout=STOP_SECONDS,
-            access_log="-",
-            verbosity=options["verbosity"],
-        )
+        try:
+            server_options = Options(
+                http_timeout=options["http_timeout"],
+                accept_timeout=options["websocket_handshake_timeout"],
+                graceful_timeout=STOP_SECONDS,
+                access_log="-",
+                verbosity=options["verbosity"],
+            )
+        except OptionsError as error:
+            raise CommandError(str(error)) from error
         endpoint = Endpoint(host="0.0.0.0" if self.addr == "0" else self.addr, port=int(self.port))
         server = build_server(Application(layer.channel_layer, server_options), endpoints=[endpoint])
         worker = self._worker(layer, options) if options["run_worker"] else None
@@ -124,17 +128,23 @@ class Command(StaticFilesCommand):
             self.stderr.write(f"Error: {error}")
             os._exit(1)  # a thread of the autoreloader's cannot end the process in another way
         self._banner(layer, worker)
+        self._run(server, sockets, worker, layer)
+
+    def _run(self, server: Any, sockets: Any, worker: Worker | None, layer: Any) -> None:
         done = threading.Event()
         # With the autoreloader this is a daemon thread: the process ends around it unless it is waited for.
         atexit.register(_stop, server, worker, done)
+        team = _Work(worker, server) if worker is not None else None
         try:
-            if worker is not None:
-                threading.Thread(target=worker.run, name="worker", daemon=True).start()
             server.run(sockets)
         finally:
+            if team is not None:
+                team.stop()
+            layer.close()
             done.set()
-            _stop(server, worker, done)
             atexit.unregister(_stop)
+        if team is not None and team.failure is not None:
+            raise CommandError(f"channel layer {layer.alias!r}: {team.failure}") from team.failure
 
     def _worker(self, layer: Any, options: dict[str, Any]) -> Worker:
         consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
@@ -162,9 +172,32 @@ class Command(StaticFilesCommand):
         self.stdout.flush()
 
 
+class _Work:
+    """A worker in a thread of its own, from now on. If it cannot go on, the server stops too."""
+
+    def __init__(self, worker: Worker, server: Any) -> None:
+        self.failure: LayerConfigurationError | None = None
+        self._worker = worker
+        self._server = server
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have running consumers finish, within `STOP_SECONDS`."""
+        self._worker.stop()
+        self._thread.join(STOP_SECONDS + 1)
+
+    def _run(self) -> None:
+        try:
+            self._worker.run()
+        except LayerConfigurationError as error:
+            self.failure = error
+            self._server.should_exit = True
+
+
 def _stop(server: Any, worker: Worker | None, done: threading.Event) -> None:
     """Stop what runs, and wait for it as long as a stop may take."""
     server.should_exit = True
     if worker is not None:
         worker.stop()
-    done.wait(STOP_SECONDS)
+    done.wait(STOP_SECONDS + 1)

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
+from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.hooks import DjangoHook
@@ -20,6 +21,7 @@ from workers.supervisor import exit_with_parent
 logger = logging.getLogger("channels.runworker")
 
 DEFAULT_THREADS = 4
+DEFAULT_GRACE = 30.0
 
 
 class Command(BaseCommand):
@@ -63,12 +65,21 @@ class Command(BaseCommand):
             metavar="N",
             help="worker processes to start and keep running (default: %(default)s)",
         )
+        parser.add_argument(
+            "--grace",
+            type=float,
+            default=DEFAULT_GRACE,
+            metavar="SECONDS",
+            help="how long running consumers may take to finish when the worker is stopped (default: %(default)g)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until stopped."""
         for name in ("threads", "processes"):
             if options[name] < 1:
                 raise CommandError(f"--{name} must be 1 or more, not {options[name]}")
+        if not options["grace"] > 0:
+            raise CommandError(f"--grace must be more than 0 seconds, not {options['grace']:g}")
         log.set_up(options["verbosity"])
         layer = open_layer(options["layer"])
         if layer.local_only:
@@ -76,15 +87,20 @@ class Command(BaseCommand):
                 f"channel layer {layer.alias!r} ({layer.describe()}) reaches no further than one process, so a worker "
                 "of its own would never get a message. Use the sqlite or redis layer, or manage.py runserver."
             )
-        router = route_with(layer, http_consumer())
-        reach(layer)
-        if options["processes"] > 1:
-            # Connections made so far are the children's own business to make anew.
+        try:
+            router = route_with(layer, http_consumer())
+            reach(layer)
+            if options["processes"] == 1:
+                ended_well = self._work(layer, router, options)
+        finally:
+            # Puts back what a waiting pop took. Processes make connections of their own.
             layer.close()
-            sys.exit(Supervisor(child_command(options), options["processes"]).run())
-        self._work(layer, router, options)
+        if options["processes"] > 1:
+            sys.exit(Supervisor(child_command(options), options["processes"], options["grace"]).run())
+        if not ended_well:
+            sys.exit(1)
 
-    def _work(self, layer: Any, router: Any, options: dict[str, Any]) -> None:
+    def _work(self, layer: Any, router: Any, options: dict[str, Any]) -> bool:
         try:
             worker = Worker(
                 layer,
@@ -93,14 +109,17 @@ class Command(BaseCommand):
                 only_channels=options["only_channels"],
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
+                grace=options["grace"],
                 on_message=log_message if options["verbosity"] > 1 else None,
             )
         except ValueError as error:  # the globs leave nothing to listen on
             raise CommandError(str(error)) from error
         logger.info("Worker on channel layer %r: %s", layer.alias, layer.describe())
         exit_with_parent(worker.stop)
-        if not worker.run():
-            sys.exit(1)
+        try:
+            return worker.run()
+        except LayerConfigurationError as error:
+            raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
 
 
 def child_command(options: dict[str, Any]) -> list[str]:
@@ -108,6 +127,7 @@ def child_command(options: dict[str, Any]) -> list[str]:
     own = get_child_arguments()
     command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
+    command += ["--grace", format(options["grace"], "g")]
     for name in ("only_channels", "exclude_channels"):
         for glob in options[name]:
             command.append(f"--{name.replace('_', '-')}={glob}")

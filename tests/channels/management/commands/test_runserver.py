@@ -181,11 +181,11 @@ def test_without_layers_or_with_noasgi_it_is_djangos_own(directory: Path, argume
         assert "Channel layer" not in server.text()
 
 
-def failing(directory: Path, *arguments: str) -> str:
+def failing(directory: Path, *arguments: str, settings: str = "tests.channels.settings") -> str:
     """What it says when it cannot start."""
     found = subprocess.run(
         [sys.executable, "-m", "django", "runserver", "--noreload", *arguments],
-        env=os.environ | environment(directory, "tests.channels.settings"),
+        env=os.environ | environment(directory, settings),
         capture_output=True,
         text=True,
         timeout=60,
@@ -202,3 +202,28 @@ def test_without_workers_the_memory_layer_would_be_deaf(directory: Path) -> None
 
 def test_a_port_in_use_is_named(directory: Path, server: Running) -> None:
     assert f"Error: cannot listen on 127.0.0.1:{server.port}: it is in use" in failing(directory, str(server.port))
+
+
+def test_a_timeout_that_cannot_be_is_named(directory: Path) -> None:
+    assert "http_timeout must be above 0, not -1" in failing(directory, str(free_port()), "--http_timeout=-1")
+
+
+UNUSABLE = """
+from tests.channels.settings import *
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.memory import MemoryChannelLayer
+
+
+class Unusable(MemoryChannelLayer):
+    def receive_many(self, channels, limit=1, timeout=0):
+        raise LayerConfigurationError("the server is too old")
+
+
+CHANNEL_LAYERS = {"default": {"BACKEND": "unusable_settings.Unusable", "ROUTING": []}}
+"""
+
+
+def test_a_layer_that_turns_out_to_be_unusable_ends_it_with_a_sentence(directory: Path) -> None:
+    (directory / "unusable_settings.py").write_text(UNUSABLE)
+    text = failing(directory, str(free_port()), settings="unusable_settings")
+    assert "CommandError: channel layer 'default': the server is too old" in text

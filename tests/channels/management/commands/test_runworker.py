@@ -13,10 +13,13 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.sqlite import SqliteChannelLayer
+from channels.management.commands import runworker
 from channels.management.commands.runworker import child_command
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Service
+from workers import Supervisor, Worker
 
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
 
@@ -62,11 +65,66 @@ def test_less_than_one_is_refused(option: str, tmp_path: Path) -> None:
     assert error_of(option, "0", layers=on_sqlite(tmp_path)) == f"{option} must be 1 or more, not 0"
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_no_time_to_finish_is_refused(seconds: str, tmp_path: Path) -> None:
+    text = error_of(f"--grace={seconds}", layers=on_sqlite(tmp_path))
+    assert text == f"--grace must be more than 0 seconds, not {seconds}"
+
+
+def test_a_layer_that_turns_out_to_be_unusable_is_one_sentence_and_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Any] = []
+
+    def receive_many(*args: Any, **kwargs: Any) -> Any:
+        raise LayerConfigurationError("the server is too old")
+
+    monkeypatch.setattr(SqliteChannelLayer, "receive_many", receive_many)
+    real = SqliteChannelLayer.close
+    monkeypatch.setattr(SqliteChannelLayer, "close", lambda self: (closed.append(self), real(self))[1])
+    assert error_of(layers=on_sqlite(tmp_path)) == "channel layer 'default': the server is too old"
+    assert len(closed) == 1
+
+
+def test_the_grace_reaches_the_worker_and_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    class Recorded(Worker):
+        def run(self) -> bool:
+            given.append(self.grace)
+            return True
+
+    class Supervised(Supervisor):
+        def run(self) -> int:
+            given.append(self.grace)
+            return 0
+
+    monkeypatch.setattr(runworker, "Worker", Recorded)
+    monkeypatch.setattr(runworker, "Supervisor", Supervised)
+    with override_settings(CHANNEL_LAYERS=on_sqlite(tmp_path)):
+        call_command("runworker", skip_checks=True)
+        call_command("runworker", "--grace", "2.5", skip_checks=True)
+        with pytest.raises(SystemExit) as caught:
+            call_command("runworker", "--grace", "4", "--processes", "2", skip_checks=True)
+    assert caught.value.code == 0
+    assert given == [30.0, 2.5, 4.0]
+
+
+def test_a_worker_that_left_consumers_behind_ends_with_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "run", lambda self: False)
+    with override_settings(CHANNEL_LAYERS=on_sqlite(tmp_path)), pytest.raises(SystemExit) as caught:
+        call_command("runworker", skip_checks=True)
+    assert caught.value.code == 1
+
+
 def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "runworker", "--processes", "3"])
     options = {
         "layer": "other",
         "threads": 2,
+        "grace": 7.5,
         "only_channels": ["a.*", "b"],
         "exclude_channels": ["c"],
         "settings": "project.settings",
@@ -75,8 +133,9 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     }
     command = child_command(options)
     assert command[command.index("runworker") :] == [
-        "runworker", "--layer", "other", "--threads", "2", "--only-channels=a.*", "--only-channels=b",
-        "--exclude-channels=c", "--settings=project.settings", "--verbosity", "2", "--no-color",
+        "runworker", "--layer", "other", "--threads", "2", "--grace", "7.5",
+        "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
+        "--settings=project.settings", "--verbosity", "2", "--no-color",
     ]  # fmt: skip
 
 
