@@ -8,10 +8,11 @@ from abc import ABCMeta
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Self
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 
 from routing import RouteClass, route_class
 
+from ..db import database_sync_to_async
 from ..log import printable
 from .applying import Handler, channel_session, channel_session_user
 from .refusing import INTERNAL, aclose_refused, refuse
@@ -164,7 +165,7 @@ def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[Any, Any
     @functools.wraps(method)
     async def run(message: Any, **kwargs: Any) -> Any:
         try:
-            result = await sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
+            result = await database_sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
             return await result if inspect.isawaitable(result) else result
         except Exception as error:
             if not blocks:

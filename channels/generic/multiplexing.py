@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 from django.core.serializers.json import DjangoJSONEncoder
 
 from channel_layer.channel import Channel, Group
 
+from ..db import database_sync_to_async
 from ..exceptions import SendNotAvailableOnDemultiplexer
 from ..log import printable
 from .base import BaseConsumer, named, outcome_of
@@ -138,7 +139,7 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
 
     async def __aforward_to_all(self, message: Any, kwargs: dict[str, Any]) -> None:
         for stream, consumer in self.consumers.items():
-            result = await sync_to_async(self.__forward)(stream, consumer, message, kwargs)
+            result = await database_sync_to_async(self.__forward)(stream, consumer, message, kwargs)
             if inspect.isawaitable(result):
                 await result
 
