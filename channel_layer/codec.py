@@ -17,6 +17,7 @@ integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -32,11 +33,20 @@ LEAVE: Final = 3
 MAX_DEPTH: Final = 64
 """Levels of nesting a message may have."""
 
-_packer_options: dict[str, Any] = {"use_bin_type": True}
 _NIL = msgpack.packb(None)
 _ARRAY_OF_4 = b"\x94"
 _BOXES = frozenset({dict, list})
 _SCALARS = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+class _Packers(threading.local):
+    """One for each thread. A new one for each value costs more than packing it: its buffer has 256 KiB."""
+
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer(use_bin_type=True).pack
+
+
+_packers = _Packers()
 
 
 class BadFrame(ValueError):
@@ -53,7 +63,7 @@ def pack_body(message: Mapping[str, Any], target: str | None = None) -> bytes:
         if type(value) not in _SCALARS:
             _check(value, target, key, 1)
     try:
-        return msgpack.packb(message, use_bin_type=True)  # type: ignore[no-any-return]
+        return _packers.pack(message)  # type: ignore[no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
         _locate(message, target, "")
         raise InvalidMessage(target, str(error)) from error
@@ -61,13 +71,13 @@ def pack_body(message: Mapping[str, Any], target: str | None = None) -> bytes:
 
 def frame(kind: int, address: str, body: bytes, headers: Mapping[str, Any] | None = None) -> bytes:
     """Put an encoded body into a frame."""
-    packed = _NIL if headers is None else msgpack.packb(headers, **_packer_options)
-    return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, msgpack.packb(address), body, packed)
+    pack = _packers.pack
+    return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, pack(address), body, _NIL if headers is None else pack(headers))
 
 
 def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> bytes:
     """A `JOIN` or `LEAVE` frame."""
-    return msgpack.packb((kind, group, local, seconds))  # type: ignore[no-any-return]
+    return _packers.pack((kind, group, local, seconds))  # type: ignore[no-any-return]
 
 
 def unpack_frame(data: bytes, max_size: int) -> list[Any]:
@@ -109,7 +119,9 @@ def _check_content(content: dict[Any, Any]) -> None:
                     if type(key) is not str:
                         raise BadFrame("a key is no text")
                 box = box.values()
-            inner += [item for item in box if item and type(item) in _BOXES]
+            for item in box:
+                if type(item) in _BOXES and item:
+                    inner.append(item)
         if not inner:
             return
         level = inner
@@ -150,7 +162,7 @@ def _locate(value: Any, target: str | None, path: str) -> None:
             _locate(item, target, f"{path}[{index}]")
     else:
         try:
-            msgpack.packb(value, **_packer_options)
+            _packers.pack(value)
         except OverflowError:
             raise InvalidMessage(target, f"{path!r} is an integer of more than 64 bits") from None
         except UnicodeEncodeError as error:

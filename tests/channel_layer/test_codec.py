@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import tracemalloc
 from typing import Any
 
@@ -171,3 +172,29 @@ def test_memberships_pass() -> None:
     for kind, seconds in ((codec.JOIN, 60), (codec.LEAVE, None)):
         packed = codec.membership_frame(kind, "group", "local", seconds)
         assert codec.unpack_frame(packed, LIMIT) == [kind, "group", "local", seconds]
+
+
+def test_a_message_that_cannot_be_encoded_leaves_nothing_for_the_next() -> None:
+    with pytest.raises(InvalidMessage):
+        codec.pack_body({"good": "x" * 1_000, "bad": object()})
+    assert codec.pack_body({"n": 1}) == msgpack.packb({"n": 1})
+
+
+def test_threads_encode_at_the_same_time() -> None:
+    class Slow(dict[str, int]):
+        def items(self) -> Any:
+            barrier.wait(10)
+            return super().items()
+
+    barrier = threading.Barrier(2)
+    bodies: dict[int, bytes] = {}
+
+    def encode(number: int) -> None:
+        bodies[number] = codec.pack_body(Slow(number=number))
+
+    threads = [threading.Thread(target=encode, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bodies == {number: msgpack.packb({"number": number}) for number in range(2)}
