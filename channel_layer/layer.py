@@ -83,6 +83,7 @@ class ChannelLayer(ABC):
         self.expiry = _seconds("expiry", expiry)
         self.group_expiry = _seconds("group_expiry", group_expiry)
         self.max_message_size = int(_seconds("max_message_size", max_message_size))
+        self.max_frame_size = self.max_message_size + 65_536
         self.capacity = CapacityRules(capacity, channel_capacity)
         self.counters = Counters()
         self.index = MembershipIndex()
@@ -289,7 +290,7 @@ class ChannelLayer(ABC):
     def open_frames(self, reader: str, frames: Iterable[bytes]) -> list[Delivery]:
         """Turn frames taken from ``reader``'s queue, expired ones already gone, into deliveries."""
         deliveries = []
-        limit = self.max_message_size + 65_536
+        limit = self.max_frame_size
         for data in frames:
             try:
                 kind, address, content, rest = codec.unpack_frame(data, limit)

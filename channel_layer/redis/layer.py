@@ -72,7 +72,8 @@ class RedisChannelLayer(ChannelLayer):
         self._hosts = parse_hosts(hosts, connection_kwargs)
         self.prefix = prefix
         secrets = symmetric_encryption_keys
-        self._sealer = Sealer(secrets, prefix, self.max_frame_size) if secrets else None
+        # Only what says so means "no encryption": an empty text is a secret that got lost on its way.
+        self._sealer = None if secrets in (None, [], ()) else Sealer(secrets, prefix, self.max_frame_size)
         identities = [host.name for host in self._hosts]
         self._plan = Planner(identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer)
         self._presence = Presence(self._plan, self.index)

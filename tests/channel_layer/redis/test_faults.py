@@ -154,11 +154,6 @@ def test_a_wrong_password_is_said_without_the_password(redis_url: str, make_redi
     assert "secret" not in str(caught.value)
 
 
-def test_encryption_keys_are_refused_rather_than_ignored() -> None:
-    with pytest.raises(LayerConfigurationError, match="symmetric_encryption_keys is not supported yet"):
-        RedisChannelLayer(symmetric_encryption_keys=["k"])
-
-
 class TestSeveralServers:
     @pytest.fixture
     def layer(self, own_redis: OwnRedis) -> RedisChannelLayer:

@@ -1,4 +1,4 @@
-"""The public suite on a real Redis, with one server and with several."""
+"""The public suite on a real Redis: with one server, with several, and encrypted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from channel_layer.redis import RedisChannelLayer
 class TestOneServer(ConformanceSuite):
     elsewhere: ClassVar[dict[str, Any] | None] = {"prefix": "another-project:"}
     databases: ClassVar[tuple[int, ...]] = (0,)
+    config: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
     def make_layer(self, redis_url: str) -> Iterator[MakeLayer]:
@@ -23,7 +24,7 @@ class TestOneServer(ConformanceSuite):
         prefix = f"test-{uuid.uuid4().hex}:"
 
         def make(**options: Any) -> RedisChannelLayer:
-            made.append(RedisChannelLayer(hosts=hosts, **{"prefix": prefix, **options}))
+            made.append(RedisChannelLayer(hosts=hosts, **{"prefix": prefix, **self.config, **options}))
             return made[-1]
 
         yield make
@@ -33,4 +34,12 @@ class TestOneServer(ConformanceSuite):
 
 
 class TestSeveralServers(TestOneServer):
+    databases = (0, 1, 2)
+
+
+class TestEncrypted(TestOneServer):
+    config: ClassVar[dict[str, Any]] = {"symmetric_encryption_keys": ["a secret", "the one before it"]}
+
+
+class TestEncryptedOnSeveralServers(TestEncrypted):
     databases = (0, 1, 2)
