@@ -93,6 +93,10 @@ class AsgiRequest(HttpRequest):
         return self.message.content.get("scheme") or "http"
 
     def _load_post_and_files(self) -> None:
+        if isinstance(self._stream, LazyBody) and self._stream.failure is not None:
+            # Who reads it first is told. Who comes later reports the error, and must not meet it again.
+            self._mark_post_parse_error()  # type: ignore[attr-defined]
+            return
         self._settle_length()
         super()._load_post_and_files()
 
