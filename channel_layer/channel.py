@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +45,10 @@ class Channel:
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
 
+    async def asend(self, content: dict[str, Any], immediately: bool = False) -> None:
+        """Async form of `send`: inside a consumer it is held back too, otherwise it is awaited."""
+        await _ahand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
+
     def __str__(self) -> str:
         return self.name
 
@@ -66,11 +72,21 @@ class Group:
 
     def add(self, channel: Channel | str) -> None:
         """Add a channel at once, or renew its membership."""
+        _warn_on_event_loop("Group.add", "aadd")
         self.channel_layer.group_add(self.name, channel.name if isinstance(channel, Channel) else channel)
+
+    async def aadd(self, channel: Channel | str) -> None:
+        """Async form of `add`."""
+        await self.channel_layer.agroup_add(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     def discard(self, channel: Channel | str) -> None:
         """Remove a channel at once; no error if it was no member."""
+        _warn_on_event_loop("Group.discard", "adiscard")
         self.channel_layer.group_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
+
+    async def adiscard(self, channel: Channel | str) -> None:
+        """Async form of `discard`."""
+        await self.channel_layer.agroup_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     def send(self, content: dict[str, Any], immediately: bool = False) -> None:
         """Send a message to every member; held back inside a consumer as `Channel.send` does.
@@ -78,6 +94,10 @@ class Group:
         Members whose channel is full miss the message.
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
+
+    async def asend(self, content: dict[str, Any], immediately: bool = False) -> None:
+        """Async form of `send`: inside a consumer it is held back too, otherwise it is awaited."""
+        await _ahand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
 
     def __str__(self) -> str:
         return self.name
@@ -90,8 +110,28 @@ def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
     outbox = None if immediately else current_outbox()
     if outbox is not None:
         outbox.append((layer, item))
-    elif layer.send_many([item]):
+        return
+    _warn_on_event_loop("send", "asend", level=4)
+    if layer.send_many([item]):
         raise ChannelFull(item.target)
+
+
+async def _ahand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
+    outbox = None if immediately else current_outbox()
+    if outbox is not None:
+        outbox.append((layer, item))
+    elif await layer.asend_many([item]):
+        raise ChannelFull(item.target)
+
+
+def _warn_on_event_loop(name: str, instead: str, level: int = 3) -> None:
+    """Warn who waits for the layer on an event loop. No error: it works, and code that mixes both may rely on it."""
+    if asyncio._get_running_loop() is not None:
+        warnings.warn(
+            f"{name}() waits for the channel layer and holds up the event loop meanwhile; await {instead}() there",
+            RuntimeWarning,
+            stacklevel=level,
+        )
 
 
 class Message:

@@ -8,6 +8,9 @@ be slow for once, one of those standing by keeps watch: if a consumer has not co
 `WATCH_SECONDS`, it takes over the next message, or the fetching. When all threads are busy, messages
 that nobody has begun go back to the front of their channel, for other workers.
 
+Coroutines run elsewhere, so many at a time as there are `Slots`. While all are taken, their channels are
+left out of the fetching, and what was fetched from them goes back.
+
 A thread sends what finished consumers left to send before it waits for anything.
 """
 
@@ -24,10 +27,15 @@ from typing import Any
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 
+from .slots import Slots
+
 logger = logging.getLogger(__name__)
 
 FETCH_SECONDS = 5.0
 """How long one fetch waits for a message."""
+
+LEFT_OUT_SECONDS = 1.0
+"""The same while some channels are left out, for layers whose waiting cannot be interrupted."""
 
 WATCH_SECONDS = 0.002
 """How long a consumer may take before another thread steps in."""
@@ -79,17 +87,23 @@ class Intake:
         channels: what to listen on.
         before_wait: called by a thread before it waits for anything, and by one that steps in for a
             slow one: the moment to send what finished consumers have left to send. Must not raise.
+        slots: places for coroutines.
     """
 
-    def __init__(self, layer: Any, channels: list[str], before_wait: Callable[[], None]) -> None:
+    def __init__(
+        self, layer: Any, channels: list[str], before_wait: Callable[[], None], slots: Slots | None = None
+    ) -> None:
         self.pace = Pace()
         self._layer = layer
         self._channels = channels
         self._before_wait = before_wait
+        self._slots = slots if slots is not None else Slots(1)
         self._lock = threading.Lock()
         self._sleepers = threading.Condition(self._lock)
         self._watcher = threading.Condition(self._lock)
         self._ready: deque[Delivery] = deque()
+        self._turned_away: list[Delivery] = []
+        self._leaves_out = False
         self._fetching = False
         self._watching = False
         self._watcher_asleep = False
@@ -107,6 +121,8 @@ class Intake:
         with self._lock:
             delivery = self._pop()
         while delivery is None:
+            if self._turned_away:
+                self._put_back_turned_away()
             self._before_wait()
             with self._lock:
                 stepped_in = self._fetching and self._stand_by()
@@ -119,6 +135,8 @@ class Intake:
                 delivery = self._fetch()
             elif stepped_in:
                 self._before_wait()
+        if self._turned_away:
+            self._put_back_turned_away()
         return delivery
 
     def stop(self) -> None:
@@ -130,7 +148,13 @@ class Intake:
             self._stopping.set()
             self._sleepers.notify_all()
             self._watcher.notify_all()
+        self._slots.wake()
         self._layer.interrupt()
+
+    def let_in(self) -> None:
+        """Have channels fetched again that were left out, if there are places for coroutines again."""
+        if self._leaves_out and self._slots.free:
+            self._layer.interrupt()
 
     def put_back_stuck(self) -> None:
         """Give messages back that nobody has begun. To be called when all threads are busy.
@@ -138,12 +162,22 @@ class Intake:
         What surely did not reach the layer stays here.
         """
         with self._lock:
-            stuck = list(self._ready)
+            stuck = [*self._turned_away, *self._ready]
+            self._turned_away.clear()
             self._ready.clear()
-        for channel, deliveries in groupby(stuck, key=lambda delivery: delivery.channel):
-            self._put_back(channel, list(deliveries))
+        self._put_back_all(stuck)
 
-    def _put_back(self, channel: str, deliveries: list[Delivery]) -> None:
+    def _put_back_turned_away(self) -> None:
+        with self._lock:
+            turned_away, self._turned_away = self._turned_away, []
+        self._put_back_all(turned_away)
+
+    def _put_back_all(self, deliveries: list[Delivery]) -> None:
+        for channel, together in groupby(deliveries, key=lambda delivery: delivery.channel):
+            self.put_back(channel, list(together))
+
+    def put_back(self, channel: str, deliveries: list[Delivery]) -> None:
+        """Give messages back that nobody has begun. What surely did not reach the layer stays here."""
         try:
             self._layer.put_back(channel, deliveries)
         except LayerUnavailable as error:
@@ -157,14 +191,17 @@ class Intake:
 
     def waiting(self) -> tuple[int, int]:
         """How many messages wait here, and a number that changes whenever one is handed out."""
-        return len(self._ready), self._handed_out
+        return len(self._ready) + len(self._turned_away), self._handed_out
 
     def _pop(self) -> Delivery | None:
         """Take one of the messages that are here, under the lock."""
-        if not self._ready:
-            return None
-        self._handed_out += 1
-        return self._ready.popleft()
+        while self._ready:
+            delivery = self._ready.popleft()
+            if self._slots.admits(delivery.channel):
+                self._handed_out += 1
+                return delivery
+            self._turned_away.append(delivery)
+        return None
 
     def _fetch(self) -> Delivery | None:
         """Receive messages and return the first of them."""
@@ -188,15 +225,25 @@ class Intake:
             return self._pop()
 
     def _receive(self) -> list[Delivery]:
+        channels, limit, timeout = self._channels, self.pace.limit, FETCH_SECONDS
+        if self._slots.channels:
+            limit = min(limit, max(1, self._slots.free))
+            if not self._slots.free:
+                channels = [name for name in channels if name not in self._slots.channels]
+                timeout = LEFT_OUT_SECONDS
+                if not channels:
+                    self._slots.wait(timeout)
+                    return []
+        self._leaves_out = channels is not self._channels
         try:
-            deliveries: list[Delivery] = self._layer.receive_many(
-                self._channels, limit=self.pace.limit, timeout=FETCH_SECONDS
-            )
+            deliveries: list[Delivery] = self._layer.receive_many(channels, limit=limit, timeout=timeout)
         except LayerConfigurationError:
             raise
         except Exception as error:
             self._back_off(error)
             return []
+        finally:
+            self._leaves_out = False
         if self._failures:
             logger.warning("channel layer %s is back", self._layer.describe())
             self._failures = 0

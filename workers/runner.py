@@ -6,8 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +31,10 @@ The first time it goes back at once. What it waits for is most often something a
 to do, and ten tries without a pause would be over in a few milliseconds.
 """
 
+Finished = tuple[Outbox, str, Message]
+"""What to send, with the end of the message's turn in it; a word for the log: ``ok``, ``ignored``,
+``failed``, ``later`` or ``dropped``; and the message."""
+
 SendLater = Callable[[float, Any, Outgoing], None]
 """Sends a message to a layer after so many seconds; see `Sender.add_later`."""
 
@@ -39,7 +42,7 @@ SendLater = Callable[[float, Any, Outgoing], None]
 class Runner:
     """Matches a message, runs its consumer and collects what is to be sent.
 
-    Thread-safe; nothing a consumer raises leaves `run`.
+    Thread-safe; nothing a consumer raises leaves `run` or `begin`.
 
     Args:
         layer: the layer the messages come from.
@@ -55,14 +58,18 @@ class Runner:
         self._hooks = hooks
         self._retries = retries
         self._send_later = send_later
-        self._local = threading.local()
 
-    def run(self, delivery: Delivery) -> tuple[Outbox, str, Message]:
-        """Run the consumer of a message.
+    def run(self, delivery: Delivery) -> Finished:
+        """Run the consumer of a message to its end; a coroutine on an event loop made for it.
 
-        Returns:
-            What to send, with the end of the message's turn in it; a word for the log: ``ok``,
-            ``ignored``, ``failed``, ``later`` or ``dropped``; and the message.
+        Raises:
+            ValueError: the message's ``reply_channel`` is no text.
+        """
+        begun = self.begin(delivery)
+        return begun.run_here() if isinstance(begun, Begun) else begun
+
+    def begin(self, delivery: Delivery) -> Finished | Begun:
+        """Run the consumer of a message, unless it is a coroutine: then that is returned, to be run elsewhere.
 
         Raises:
             ValueError: the message's ``reply_channel`` is no text.
@@ -74,12 +81,16 @@ class Runner:
         outbox: Outbox = []
         with collecting(outbox):
             outcome = self._consume(message, delivery, outbox)
-        if "turn" in headers and outcome != "later" and reply_channel is not None:
-            self._end_turn(reply_channel.name, message, headers, outcome, outbox)
-        return outbox, outcome, message
+            if isinstance(outcome, tuple):
+                return Begun(self, delivery, message, reply_channel, outbox, *outcome)
+        return self._finished(outbox, outcome, message, reply_channel, headers)
 
-    def _consume(self, message: Message, delivery: Delivery, outbox: Outbox) -> str:
+    def _consume(
+        self, message: Message, delivery: Delivery, outbox: Outbox
+    ) -> str | tuple[Any, Coroutine[Any, Any, Any]]:
+        """Call the consumer and what belongs around it; how it ended, or the consumer and its coroutine."""
         error: BaseException | None = None
+        coroutine: Coroutine[Any, Any, Any] | None = None
         consumer = None
         self._hooks.before(message)
         try:
@@ -89,14 +100,23 @@ class Runner:
             consumer, kwargs = match
             result = consumer(message, **kwargs)
             if inspect.iscoroutine(result):
-                self._run_coroutine(result)
+                coroutine = result
+                return consumer, coroutine
             return "ok"
         except BaseException as caught:  # SystemExit and the like end the consumer, not the worker
             error = caught
             return self._deal_with(caught, message, delivery, consumer, outbox)
         finally:
-            self._hooks.after(message, error)
+            if coroutine is None:
+                self._hooks.after(message, error)
             error = None  # its traceback holds this frame, and so everything in it, until it is let go
+
+    def _finished(
+        self, outbox: Outbox, outcome: str, message: Message, reply_channel: Any, headers: Mapping[str, Any]
+    ) -> Finished:
+        if "turn" in headers and outcome != "later" and reply_channel is not None:
+            self._end_turn(reply_channel.name, message, headers, outcome, outbox)
+        return outbox, outcome, message
 
     def _deal_with(
         self, error: BaseException, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox
@@ -155,31 +175,66 @@ class Runner:
         except ChannelLayerError as error:
             logger.error("the turn of a message on %s cannot be ended: %s", message.channel, error)
 
-    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run an ``async def`` consumer in this thread, on a loop that the thread keeps."""
-        runner = getattr(self._local, "runner", None)
-        if runner is None:
-            runner = self._local.runner = asyncio.Runner()
-        # In today's context: left alone, a runner goes on using the one of its first run, whose outbox is gone.
-        runner.run(_to_its_end(coroutine), context=contextvars.copy_context())
 
-    def close_thread(self) -> None:
-        """Release what the calling thread holds."""
-        runner = self._local.__dict__.pop("runner", None)
-        if runner is not None:
-            runner.close()
+class Begun:
+    """An ``async def`` consumer whose coroutine is still to be run.
 
+    Attributes:
+        coroutine: what to await.
+        context: to await it in; it holds the outbox and whatever was set while the coroutine was made.
+        delivery: the message as it was received.
+    """
 
-async def _to_its_end(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Await a consumer and cancel the tasks it leaves behind: nobody would send what they send."""
-    try:
-        await coroutine
-    finally:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        if others:
-            await asyncio.gather(*others, return_exceptions=True)
+    def __init__(
+        self,
+        runner: Runner,
+        delivery: Delivery,
+        message: Message,
+        reply_channel: Any,
+        outbox: Outbox,
+        consumer: Any,
+        coroutine: Coroutine[Any, Any, Any],
+    ) -> None:
+        self.coroutine = coroutine
+        self.context = contextvars.copy_context()
+        self.delivery = delivery
+        self._runner = runner
+        self._message = message
+        self._headers: Mapping[str, Any] = delivery.headers or {}
+        self._reply_channel = reply_channel
+        self._outbox = outbox
+        self._consumer = consumer
+
+    @property
+    def name(self) -> str:
+        """The consumer's name, for the log."""
+        return _name(self._consumer)
+
+    def finish(self, error: BaseException | None) -> Finished:
+        """Do what is left to do when the coroutine has ended: sync code, for a thread, in the coroutine's context."""
+        outcome = "ok"
+        if error is not None:
+            outcome = self._runner._deal_with(error, self._message, self.delivery, self._consumer, self._outbox)
+        self._runner._hooks.after(self._message, error)
+        return self._runner._finished(self._outbox, outcome, self._message, self._reply_channel, self._headers)
+
+    def abandon(self) -> None:
+        """Give up a coroutine that nobody has run yet, for its message goes elsewhere."""
+        self.coroutine.close()
+        self.context.run(self._runner._hooks.after, self._message, None)
+
+    def run_here(self) -> Finished:
+        """Run the coroutine in the calling thread, on an event loop made for it."""
+        error: BaseException | None = None
+        try:
+            with asyncio.Runner() as loop:
+                loop.run(self.coroutine, context=self.context)
+        except BaseException as caught:
+            error = caught
+        try:
+            return self.context.run(self.finish, error)
+        finally:
+            error = None  # as in Runner._consume
 
 
 def _name(consumer: Any) -> str:

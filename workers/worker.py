@@ -1,4 +1,4 @@
-"""A worker: threads that take messages off a layer and run their consumers."""
+"""A worker: threads that take messages off a layer and run their consumers, and an event loop for coroutines."""
 
 from __future__ import annotations
 
@@ -13,28 +13,39 @@ from typing import Any
 
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.registry import channel_layers
 
 from .hooks import Hook, Hooks
 from .intake import Intake
-from .runner import Runner
+from .runner import Begun, Finished, Runner
 from .selection import select_channels
 from .sender import Sender
+from .slots import Slots
+from .sync_side import SyncSide
+from .tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 MONITOR_SECONDS = 0.05
+
+ASYNC_TASKS = 100
+"""How many ``async def`` consumers run at the same time unless somebody says otherwise."""
 
 OnMessage = Callable[[Any, float, str], None]
 """Called after each consumer with the message, the seconds it took, and how it ended."""
 
 
 class Worker:
-    """Receives messages from a layer and runs consumers in threads.
+    """Receives messages from a layer and runs consumers in threads, ``async def`` consumers on an event loop.
+
+    The loop has a thread of its own, started with the first coroutine; see `Tasks`.
 
     Args:
         channel_layer: the layer; if ``router`` is not given it has one as ``channel_layer.router``.
         router: gives consumers for messages, and the names of the channels to listen on.
         threads: consumers that run at the same time.
+        async_tasks: ``async def`` consumers that run at the same time, beside those in threads. While they
+            are so many, messages on the channels where such consumers have turned up stay there.
         only_channels, exclude_channels: globs that narrow down the channels.
         hooks: see `Hook`.
         message_retries: how often a message may be consumed later.
@@ -44,9 +55,10 @@ class Worker:
             while the worker stops ends the waiting for consumers; a second SIGTERM does not, because
             process managers send it to every process and supervisors pass it on.
         on_message: see `OnMessage`.
+        sync_side: where sync code around ``async def`` consumers runs.
 
     Raises:
-        ValueError: the globs leave no channel.
+        ValueError: the globs leave no channel, or a number is less than 1.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class Worker:
         router: Any = None,
         *,
         threads: int = 4,
+        async_tasks: int = ASYNC_TASKS,
         only_channels: Collection[str] | None = None,
         exclude_channels: Collection[str] | None = None,
         hooks: Iterable[Hook] = (),
@@ -63,9 +76,12 @@ class Worker:
         hung_seconds: float = 60.0,
         signal_handlers: bool = True,
         on_message: OnMessage | None = None,
+        sync_side: SyncSide | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
+        if async_tasks < 1:
+            raise ValueError(f"a worker needs room for at least one async def consumer, not {async_tasks}")
         router = router if router is not None else channel_layer.router
         self.channel_layer = channel_layer
         self.channels = select_channels(router.channels, only_channels or (), exclude_channels or ())
@@ -79,8 +95,11 @@ class Worker:
         self._on_message = on_message
         self._hooks = Hooks(hooks)
         self._sender = Sender(lambda: self.termed)
-        self._intake = Intake(channel_layer, self.channels, self._sender.flush)
+        self._slots = Slots(async_tasks)
+        self._intake = Intake(channel_layer, self.channels, self._sender.flush, self._slots)
         self._runner = Runner(channel_layer, router, self._hooks, message_retries, self._sender.add_later)
+        self._sync_side = sync_side if sync_side is not None else SyncSide()
+        self._tasks = Tasks(self._slots, self._sync_side, self._take_over, self._sender.flush, self._close_async_side)
         self._busy: dict[threading.Thread, tuple[float, str]] = {}
         self._reported: dict[threading.Thread, float] = {}
 
@@ -144,18 +163,39 @@ class Worker:
             except BaseException:
                 logger.exception("a message on %s could not be dealt with", delivery.channel)
         self._sender.flush()
-        self._runner.close_thread()
 
     def _run(self, delivery: Delivery) -> None:
         thread = threading.current_thread()
         started = time.perf_counter()
         self._busy[thread] = (started, delivery.channel)
         try:
-            outbox, outcome, message = self._runner.run(delivery)
+            result = self._runner.begin(delivery)
+        except BaseException:
+            self._slots.give_up()
+            raise
         finally:
             del self._busy[thread]
             seconds = time.perf_counter() - started
+            # What a coroutine waits for keeps no thread, so it does not count here.
             self._intake.pace.record(seconds)
+        if isinstance(result, Begun):
+            self._hand_over(result)
+        else:
+            self._slots.give_up()
+            self._take_over(result, seconds)
+
+    def _hand_over(self, begun: Begun) -> None:
+        """Have a coroutine run on the event loop."""
+        self._slots.keep(begun.delivery.channel)
+        try:
+            self._tasks.begin(begun)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _take_over(self, finished: Finished, seconds: float) -> None:
+        """Have sent what a consumer sent, and tell of it."""
+        outbox, outcome, message = finished
         self._sender.add(outbox)
         if self._on_message is not None:
             self._on_message(message, seconds, outcome)
@@ -164,7 +204,7 @@ class Worker:
         """Until the stop: give back what nobody gets to, send what lies, watch over the threads."""
         before = (0, 0)
         while not self.termed:
-            time.sleep(MONITOR_SECONDS)
+            self._pause()
             waiting = self._intake.waiting()
             if waiting[0] and waiting == before:
                 self._guarded(self._intake.put_back_stuck)
@@ -172,7 +212,16 @@ class Worker:
             # For when all threads are in consumers, or what a full channel refused is due again.
             self._sender.flush()
             self._report_hung()
+            self._tasks.report_hung(self.hung_seconds)
             self._replace_dead(team)
+
+    def _pause(self) -> None:
+        """Wait a moment, and meanwhile have messages fetched again for which there are places again."""
+        deadline = time.monotonic() + MONITOR_SECONDS
+        while not self.termed and (remaining := deadline - time.monotonic()) > 0:
+            if self._slots.freed.wait(remaining):
+                self._slots.freed.clear()
+            self._guarded(self._intake.let_in)
 
     def _replace_dead(self, team: list[threading.Thread]) -> None:
         """Start threads anew that ended although they never should, short of memory for example."""
@@ -197,22 +246,39 @@ class Worker:
     def _finish(self, team: list[threading.Thread]) -> bool:
         deadline = time.monotonic() + self.grace
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
-        while any(thread.is_alive() for thread in team) and time.monotonic() < deadline and not self._impatient:
+        while self._is_at_work(team) and time.monotonic() < deadline and not self._impatient:
             # Again and again, for a thread that was just about to wait for a message the first time.
             self._guarded(self._intake.stop)
             self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))
+            if not any(thread.is_alive() for thread in team):
+                time.sleep(MONITOR_SECONDS / 10)
         hung = [thread for thread in team if thread.is_alive()]
         for thread in hung:
             _, channel = self._busy.get(thread, (0.0, "a channel"))
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
+        all_ended = self._tasks.close(self._put_back_begun)
+        self._guarded(self._sync_side.close)
         self._guarded(self._intake.put_back_stuck)
         self._sender.drain()
         unsaved, _ = self._intake.waiting()
         if unsaved:
             logger.error("%d messages that nobody had begun are lost: the layer is away", unsaved)
-        return not hung
+        return all_ended and not hung
+
+    def _is_at_work(self, team: list[threading.Thread]) -> bool:
+        return any(thread.is_alive() for thread in team) or not self._tasks.is_idle
+
+    def _put_back_begun(self, begun: Begun) -> None:
+        """Give back the message of a coroutine that found no place any more."""
+        begun.abandon()
+        self._intake.put_back(begun.delivery.channel, [begun.delivery])
+
+    async def _close_async_side(self) -> None:
+        """Release what the layers that are in use hold on the event loop."""
+        for layer in (self.channel_layer, *(channel_layers[alias] for alias in channel_layers)):
+            await layer.aclose()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

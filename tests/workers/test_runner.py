@@ -308,7 +308,6 @@ def test_async_consumers_collect_their_sends_run_after_run() -> None:
     for _ in range(3):
         assert case.run({"turn": 7}) == "ok"
         assert case.replies() == [({"text": "async"}, {"turn": 7})]
-    case.runner.close_thread()
 
 
 def test_an_async_consumer_that_raises_fails_like_any_other() -> None:
@@ -319,7 +318,6 @@ def test_an_async_consumer_that_raises_fails_like_any_other() -> None:
     case = Case(consumer)
     assert case.run({"turn": 7}) == "failed"
     assert case.replies() == [FAILED]
-    case.runner.close_thread()
 
 
 def test_tasks_that_an_async_consumer_leaves_are_cancelled() -> None:
@@ -338,4 +336,3 @@ def test_tasks_that_an_async_consumer_leaves_are_cancelled() -> None:
     case = Case(consumer)
     assert case.run() == "ok"
     assert ended.is_set()
-    case.runner.close_thread()

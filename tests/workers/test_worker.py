@@ -254,7 +254,7 @@ def test_a_message_consumed_later_lets_others_pass_and_keeps_its_turn(layer: Fla
         assert (found.message, found.headers) == ({"n": 0}, {"turn": 1})
 
 
-def test_async_consumers_run_in_every_thread(layer: FlakyLayer) -> None:
+def test_async_consumers_run_beside_each_other(layer: FlakyLayer) -> None:
     together = threading.Barrier(3)
 
     async def consumer(message: Any) -> None:
@@ -342,7 +342,7 @@ def test_globs_narrow_down_the_channels(layer: FlakyLayer) -> None:
     assert worker.channels == ["a"]
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"only_channels": ["nothing"]}])
+@pytest.mark.parametrize("options", [{"threads": 0}, {"async_tasks": 0}, {"only_channels": ["nothing"]}])
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], layer: FlakyLayer) -> None:
     with pytest.raises(ValueError):
         Worker(layer, Routes(a=print), **options)

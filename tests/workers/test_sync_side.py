@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from typing import Any
+
+import pytest
+
+from workers import Worker
+from workers.sync_side import SyncSide
+
+from .tools import FlakyLayer, Routes, working
+
+
+def test_functions_run_in_a_thread_with_the_context_they_were_called_in() -> None:
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+
+    async def main() -> tuple[int, bool]:
+        variable.set(5)
+        return await SyncSide().run(lambda: (variable.get(), threading.current_thread() is threading.main_thread()))
+
+    assert asyncio.run(main()) == (5, False)
+
+
+def test_what_a_function_raises_is_raised() -> None:
+    async def main() -> None:
+        await SyncSide().run(lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+
+
+class Telling(SyncSide):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def enter(self) -> None:
+        self.told.append(f"enter on {threading.current_thread().name}")
+
+    async def run(self, function: Any) -> Any:
+        self.told.append("run")
+        return await super().run(function)
+
+    def close(self) -> None:
+        self.told.append("close")
+
+
+def test_a_worker_uses_the_one_it_is_given() -> None:
+    side, layer = Telling(), FlakyLayer()
+
+    async def consumer(message: Any) -> None:
+        side.told.append("consumer")
+        message.reply_channel.send({})
+
+    with working(layer, Routes(a=consumer), sync_side=side) as worker:
+        assert isinstance(worker, Worker)
+        layer.send("a", {"reply_channel": "out"})
+        assert layer.receive_many(["out"], timeout=20)
+    assert side.told == ["enter on worker-async", "consumer", "run", "close"]
+
+
+def test_a_consumer_whose_sync_side_fails_ends_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(SyncSide):
+        async def run(self, function: Any) -> Any:
+            raise OSError("no more threads")
+
+    async def consumer(message: Any) -> None:
+        pass
+
+    layer = FlakyLayer()
+    with working(layer, Routes(a=consumer, b=lambda m: m.reply_channel.send({})), sync_side=Failing(), async_tasks=1):
+        for _ in range(3):
+            layer.send("a", {})
+        layer.send("b", {"reply_channel": "out"})
+        assert layer.receive_many(["out"], timeout=20)
+    assert "a message on a could not be dealt with" in caplog.text
