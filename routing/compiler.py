@@ -65,10 +65,8 @@ def compile_entry(entry: Any, trail: Trail) -> Tree:
         consumer = _consumer(entry.consumer, where)
         channels = _channels_of(consumer, where)
     elif isinstance(entry, Route):
-        if not isinstance(entry.channel, str) or not entry.channel:
-            raise RoutingError(where, f"the channel is a name, not {describe_value(entry.channel)}")
+        channels = _names(entry.channels, where)
         consumer = _consumer(entry.consumer, where)
-        channels = [entry.channel]
     else:
         raise RoutingError(trail.where, f"{describe_value(entry)} is no route; use route(), route_class() or include()")
     filters = compile_filters(entry.filters, where)
@@ -95,6 +93,16 @@ def _compile_include(entry: Include, trail: Trail, where: str) -> Tree:
     if not filters:
         return tree
     return {channel: [Branch(filters, tuple(nodes))] for channel, nodes in tree.items()}
+
+
+def _names(given: Any, where: str) -> list[str]:
+    names = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]
+    if not names:
+        raise RoutingError(where, "the list of channels is empty")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise RoutingError(where, f"the channel is a name, not {describe_value(name)}")
+    return list(dict.fromkeys(names))
 
 
 def _consumer(given: Any, where: str) -> Any:

@@ -29,7 +29,7 @@ def compile_filters(filters: Mapping[str, Any], where: str) -> tuple[Filter, ...
             raise RoutingError(where, f"the filter {key} is a regular expression as text, not {type(given).__name__}")
         try:
             expression = re.compile(pattern, flags)
-        except re.error as error:
+        except (re.error, ValueError, OverflowError) as error:  # a flag that text cannot have, a repetition without end
             raise RoutingError(where, f"the filter {key}={pattern!r} is no regular expression: {error}") from error
         compiled.append(Filter(key, expression.match, tuple(expression.groupindex)))
     return tuple(compiled)

@@ -12,22 +12,22 @@ from .signature import describe
 
 
 class Route:
-    """Messages of one channel that pass the filters go to a consumer.
+    """Messages of a channel, or of several, that pass the filters go to a consumer.
 
     Args:
-        channel: name of the channel.
+        channels: name of the channel, or a list of names.
         consumer: a callable ``(message, **named groups)``, sync or async, or its dotted path.
         filters: message key → regular expression, matched from the start of the key's value. Named
             groups become keyword arguments of the consumer. A message without the key does not match.
     """
 
-    def __init__(self, channel: str, consumer: Any, **filters: Any) -> None:
-        self.channel = channel
+    def __init__(self, channels: Any, consumer: Any, **filters: Any) -> None:
+        self.channels = channels
         self.consumer = consumer
         self.filters = filters
 
     def __repr__(self) -> str:
-        what = f"{self.channel!r}, {_shown(self.consumer)}"
+        what = f"{self.channels!r}, {_shown(self.consumer)}"
         return f"route({_call(what, self.filters)})"
 
 

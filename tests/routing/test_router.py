@@ -26,6 +26,19 @@ def test_a_message_goes_to_the_consumer_of_its_channel() -> None:
     assert router.match(FakeMessage("b")) == (anything, {})
 
 
+@pytest.mark.parametrize("channels", [["a", "b", "a"], ("a", "b"), {"a", "b"}])
+def test_a_route_may_listen_on_several_channels(channels: Any) -> None:
+    router = Router([route(channels, plain)])
+    assert router.channels == {"a", "b"}
+    assert router.match(FakeMessage("a")) == router.match(FakeMessage("b")) == (plain, {})
+
+
+def test_a_message_may_be_filtered_by_a_key_named_channel() -> None:
+    router = Router([route("asgi.delay", plain, channel="^mail")])
+    assert router.match(FakeMessage("asgi.delay", channel="mail.send")) == (plain, {})
+    assert router.match(FakeMessage("asgi.delay", channel="chat")) is None
+
+
 def test_a_message_on_a_channel_without_a_route_matches_nothing() -> None:
     assert Router([route("a", plain)]).match(FakeMessage("b")) is None
 
