@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from websockets.frames import Frame, Opcode
+from .websocket_frames import message_frame
 
 NORMAL_CLOSURE = 1000
 
@@ -35,8 +35,7 @@ class Payload:
     def frame(self) -> bytes:
         """A whole unmasked WebSocket frame (RFC 6455, section 5.2)."""
         if self._frame is None:
-            opcode = Opcode.TEXT if self.is_text else Opcode.BINARY
-            self._frame = Frame(opcode, self.raw).serialize(mask=False)
+            self._frame = message_frame(self.is_text, self.raw)
         return self._frame
 
 

@@ -18,6 +18,7 @@ from .http_framing import short_response
 from .messages import Scope
 from .replies import Payload
 from .websocket_connection import ABNORMAL, TOO_BIG, WebSocketConnection
+from .websocket_frames import least_size, whole_message
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -57,6 +58,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._extensions: list[Any] = []
         self._connection: WebSocketConnection | None = None
         self._parts: list[bytes] = []
+        self._unparsed = 0
         self._is_text = False
         self._paused = False
         self._deaf = False
@@ -168,7 +170,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._lose(ABNORMAL)
                 self._transport.abort()
             return
-        self._parse(frames, data)
+        if not self._take_whole(data):
+            self._parse(frames, data)
         if self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
             self._connection.overflow()
 
@@ -217,10 +220,25 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- frames ----------------------------------------------------------------------------------
 
+    def _take_whole(self, data: bytes) -> bool:
+        """Take the usual read, one whole message, past the library, if that stands between two messages."""
+        if self._unparsed or self._parts or self._extensions or self._closing_at:
+            return False
+        message = whole_message(data, self._options.websocket_max_message)
+        if message is None:
+            return False
+        self._is_text, payload = message
+        self._message(payload)
+        return True
+
     def _parse(self, frames: ServerProtocol, data: bytes) -> None:
+        # Each frame takes off the least it can have been, so 0 is only reached where the library waits
+        # for a new frame; after a frame with a longer head than it needed, never again.
+        self._unparsed += len(data)
         for start in range(0, len(data), SLICE):
             frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
             for frame in frames.events_received():
+                self._unparsed -= least_size(len(frame.data))
                 self._take(frame)
             if frames.parser_exc is not None or self._deaf or self._transport.is_closing():
                 break

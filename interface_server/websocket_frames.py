@@ -1,0 +1,64 @@
+"""The frames nearly all traffic consists of, at a fraction of the price of a complete parser. No I/O.
+
+`websockets` checks everything RFC 6455 asks for; what is written here is only the case in which there
+is nothing to check but a few bytes: one whole message in one masked frame, and nothing else. Whatever
+looks different in any way is left to the library. See docs/performance.md for what that is worth.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C where the library has it built
+
+TEXT = 0x1
+BINARY = 0x2
+
+_FIN = 0x80
+_MASKED = 0x80
+_LENGTH_16 = 126
+_LENGTH_64 = 127
+_WHOLE_TEXT = _FIN | TEXT
+_WHOLE_BINARY = _FIN | BINARY
+
+_head_16 = struct.Struct("!BBH").pack
+_head_64 = struct.Struct("!BBQ").pack
+
+
+def whole_message(data: bytes, max_size: int | None) -> tuple[bool, bytes] | None:
+    """Whether ``data`` is text, and the payload, if it is exactly one unfragmented data frame from a client.
+
+    Anything else is ``None``: several frames, a part of one, control frames, fragments, reserved bits,
+    no mask, 64 KiB and more, a payload of more than ``max_size`` bytes (RFC 6455, section 5.2). Only
+    to be asked where a frame may begin, and while no fragmented message is unfinished.
+    """
+    size = len(data) - 6
+    if size < 0 or data[0] not in (_WHOLE_TEXT, _WHOLE_BINARY):
+        return None
+    start = 6
+    if size >= _LENGTH_16:
+        size, start = size - 2, 8
+        if data[1] != _MASKED | _LENGTH_16 or data[2] << 8 | data[3] != size:
+            return None
+    elif data[1] != _MASKED | size:
+        return None
+    if max_size is not None and size > max_size:
+        return None
+    return data[0] == _WHOLE_TEXT, apply_mask(data[start:], data[start - 4 : start])
+
+
+def message_frame(is_text: bool, payload: bytes) -> bytes:
+    """A whole unmasked frame, as a server sends it."""
+    first, size = _WHOLE_TEXT if is_text else _WHOLE_BINARY, len(payload)
+    if size < _LENGTH_16:
+        return b"%c%c%b" % (first, size, payload)
+    if size < 65_536:
+        return _head_16(first, _LENGTH_16, size) + payload
+    return _head_64(first, _LENGTH_64, size) + payload
+
+
+def least_size(length: int) -> int:
+    """The least number of bytes in which a client can send a payload of so many bytes."""
+    if length < _LENGTH_16:
+        return length + 6
+    return length + (8 if length < 65_536 else 14)
