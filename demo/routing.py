@@ -6,4 +6,6 @@ from channels.routing import include
 
 channel_routing = [
     include("demo.chat.routing.channel_routing", path=r"^/chat"),
+    include("demo.prices.routing.channel_routing", path=r"^/prices"),
+    include("demo.documents.routing.channel_routing", path=r"^/documents"),
 ]

@@ -32,6 +32,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "demo.chat",
+    "demo.prices",
+    "demo.documents",
 ]
 
 MIDDLEWARE = [
@@ -87,6 +89,10 @@ else:
             "ROUTING": "demo.routing.channel_routing",
         },
     }
+
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "documents"
+LOGOUT_REDIRECT_URL = "start"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

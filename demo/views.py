@@ -6,8 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from demo.chat.models import Room
+from demo.documents.models import Document
+from demo.prices.models import Coin
 
 
 def start(request: HttpRequest) -> HttpResponse:
     """What there is to see: each demonstration has a panel, included from its own application."""
-    return render(request, "start.html", {"rooms": Room.objects.lively()[:8]})
+    context = {"rooms": Room.objects.lively()[:6], "coins": Coin, "document_count": Document.objects.count()}
+    return render(request, "start.html", context)

@@ -1,6 +1,7 @@
 // The list of messages: in the order of their ids, each once, those still under way at the end.
 // Everything people wrote goes in as textContent, so markup stays text.
 
+import { coloured, face, make } from "../demo/people.js";
 import { isMine } from "./identity.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -87,40 +88,19 @@ export class MessageLog {
 function render(message, fresh) {
   const row = make("li", "message");
   row.dataset.key = message.key;
-  row.style.setProperty("--hue", hueOf(message.name));
   row.classList.toggle("mine", isMine(message.key));
   row.classList.toggle("waiting", !message.id);
   row.classList.toggle("fresh", fresh);
 
-  const face = make("span", "face", initials(message.name));
-  face.setAttribute("aria-hidden", "true");
   const byline = make("p", "byline");
   const time = make("time", "", clock.format(new Date(message.sent)));
   time.dateTime = message.sent;
-  byline.append(make("b", "", message.name), time);
-  row.append(face, byline, make("p", "text", message.text));
+  byline.append(coloured(make("b", "", message.name), message.name), time);
+  row.append(face(message.name), byline, make("p", "text", message.text));
   return row;
 }
 
 function dayHeading(date) {
   const today = new Date().toDateString() === date.toDateString();
   return make("li", "day", today ? "Today" : calendar.format(date));
-}
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function initials(name) {
-  const words = name.split(/\s+/).filter(Boolean);
-  return [words[0], words.length > 1 ? words.at(-1) : ""].map((word) => [...(word ?? "")][0] ?? "").join("").toUpperCase();
-}
-
-function hueOf(name) {
-  let hash = 0;
-  for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)) % 360;
-  return hash;
 }

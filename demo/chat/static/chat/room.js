@@ -1,5 +1,6 @@
 // A chat room: keeps the socket, what is yet unsent, and who this is.
 
+import { showConnection } from "../demo/connection.js";
 import { LiveSocket } from "../demo/live_socket.js";
 import { MessageLog } from "./log.js";
 import { keepKey, keptName, keepName } from "./identity.js";
@@ -44,15 +45,9 @@ const socket = new LiveSocket({
 });
 
 function showState(state, delay) {
-  const connection = byId("connection");
-  connection.dataset.state = state;
-  if (state === "open") {
-    connection.textContent = "Connected";
-    unconfirmed.forEach((said) => socket.send(said));
-  } else {
-    connection.textContent = state === "waiting" && delay > 1500 ? "Offline, trying again" : "Connecting";
-    byId("here").hidden = true;
-  }
+  showConnection(state, delay);
+  if (state === "open") unconfirmed.forEach((said) => socket.send(said));
+  else byId("here").hidden = true;
 }
 
 function showHere(count) {

@@ -1,0 +1,80 @@
+// The prices page: one socket, which is in the group of the coin that is chosen.
+
+import { showConnection } from "../demo/connection.js";
+import { LiveSocket } from "../demo/live_socket.js";
+import { Chart } from "./chart.js";
+
+const STALE_MILLISECONDS = 5000;
+const byId = (id) => document.getElementById(id);
+const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
+const difference = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", signDisplay: "exceptZero" });
+const percent = new Intl.NumberFormat("en-US", { style: "percent", minimumFractionDigits: 2, signDisplay: "exceptZero" });
+
+const seconds = Number(byId("chart").dataset.seconds);
+const chart = new Chart(byId("chart"), seconds);
+const prices = new Map(); // second → dollars
+let coin = document.querySelector("[name=coin]:checked").value;
+let stale = null;
+
+const socket = new LiveSocket({
+  address() {
+    const url = new URL(`../${coin}/`, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url;
+  },
+  onMessage({ coin: of, prices: news, refused }) {
+    if (refused) console.error(refused);
+    // The last price of the other coin may have been on its way when this one was chosen.
+    if (of === coin && news) show(news);
+  },
+  onState: showConnection,
+});
+
+byId("coins").addEventListener("change", (event) => choose(event.target.value));
+
+function choose(chosen) {
+  coin = chosen;
+  prices.clear();
+  draw();
+  // If the socket is away just now, it comes back to this coin's address.
+  if (socket.isOpen) socket.send({ watch: coin });
+  const name = document.querySelector("[name=coin]:checked + span").textContent;
+  document.title = document.title.replace(/^.*(?= ·)/, name);
+  history.replaceState(null, "", `../${coin}/`);
+}
+
+function show(news) {
+  for (const [second, value] of news) prices.set(second, value);
+  const newest = Math.max(...prices.keys());
+  for (const second of prices.keys()) if (second <= newest - seconds) prices.delete(second);
+  if (news.length) draw();
+  byId("quiet").hidden = prices.size > 0;
+  clearTimeout(stale);
+  stale = setTimeout(complain, STALE_MILLISECONDS);
+}
+
+function draw() {
+  const points = [...prices].sort(([one], [other]) => one - other);
+  chart.show(points);
+  byId("change").hidden = !points.length;
+  if (!points.length) {
+    for (const id of ["price", "low", "high"]) byId(id).textContent = "–";
+    return;
+  }
+  const values = points.map(([, value]) => value);
+  const [before, now] = [values[0], values.at(-1)];
+  byId("price").textContent = dollars.format(now);
+  byId("low").textContent = dollars.format(Math.min(...values));
+  byId("high").textContent = dollars.format(Math.max(...values));
+  byId("change").dataset.way = now > before ? "up" : now < before ? "down" : "";
+  byId("change-value").textContent = `${difference.format(now - before)} (${percent.format(now / before - 1)})`;
+}
+
+// No price for a while, though the connection is well.
+function complain() {
+  if (!socket.isOpen) return;
+  const command = document.createElement("code");
+  command.textContent = "manage.py tick_prices";
+  byId("quiet").replaceChildren("No new prices come. Is ", command, " running?");
+  byId("quiet").hidden = false;
+}
