@@ -11,6 +11,7 @@ import workers
 from workers.selection import select_channels
 
 from .hooks import DjangoHook
+from .sync_threads import SyncThreads
 
 __all__ = ["Worker", "WorkerGroup"]
 
@@ -94,6 +95,7 @@ class Worker:
                 only_channels=self.only_channels,
                 exclude_channels=self.exclude_channels,
                 hooks=[_FaceHook(self)],
+                sync_side=SyncThreads(self.n_threads),
                 message_retries=self.message_retries,
                 signal_handlers=self.signal_handlers,
             )

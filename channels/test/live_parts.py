@@ -10,6 +10,7 @@ from django.db import connections
 
 from channels.hooks import DjangoHook
 from channels.staticfiles import http_consumer
+from channels.sync_threads import SyncThreads
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options
@@ -71,6 +72,7 @@ class WorkerPart:
                 hooks=[_LiveHook()],
                 grace=STOP_SECONDS,
                 signal_handlers=False,
+                sync_side=SyncThreads(threads),
             )
             for layer in layers
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -148,3 +150,76 @@ def test_a_copy_has_its_own_content_and_the_same_state(layer: MemoryChannelLayer
     twin["a"] = 2
     assert message["a"] == 1
     assert (twin.channel.name, twin.headers, twin.state) == ("x", message.headers, b"new")
+
+
+def test_async_forms_reach_the_layer(layer: MemoryChannelLayer) -> None:
+    async def main() -> None:
+        await Channel("room", channel_layer=layer).asend({"text": "hi"})
+        group = Group("all", channel_layer=layer)
+        await group.aadd(Channel("a", channel_layer=layer))
+        await group.aadd("b")
+        await group.aadd("c")
+        await group.adiscard("c")
+        await group.asend({"n": 1})
+
+    asyncio.run(main())
+    assert layer.receive(["room"]) == ("room", {"text": "hi"})
+    assert layer.receive(["a"]) == ("a", {"n": 1})
+    assert layer.receive(["b"]) == ("b", {"n": 1})
+    assert layer.receive(["c"]) == (None, None)
+
+
+def test_an_async_send_to_a_full_channel_raises(layer: MemoryChannelLayer) -> None:
+    async def main() -> None:
+        for _ in range(3):
+            await Channel("room", channel_layer=layer).asend({})
+
+    with pytest.raises(ChannelFull, match="'room'"):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("cls", [Channel, Group])
+def test_inside_a_consumer_async_sends_are_held_back_unless_they_are_urgent(
+    cls: Any, layer: MemoryChannelLayer
+) -> None:
+    layer.group_add("room", "room")
+
+    async def main() -> None:
+        with collecting([]) as outbox:
+            await cls("room", channel_layer=layer).asend({"n": 1})
+            assert [item.target for _, item in outbox] == ["room"]
+            assert layer.receive(["room"]) == (None, None)
+            await cls("room", channel_layer=layer).asend({"n": 2}, immediately=True)
+            assert layer.receive(["room"]) == ("room", {"n": 2})
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("call", "instead"),
+    [
+        (lambda layer: Channel("a", channel_layer=layer).send({}), "asend"),
+        (lambda layer: Group("a", channel_layer=layer).send({}), "asend"),
+        (lambda layer: Group("a", channel_layer=layer).add("b"), "aadd"),
+        (lambda layer: Group("a", channel_layer=layer).discard("b"), "adiscard"),
+    ],
+)
+def test_sync_forms_that_wait_warn_on_an_event_loop_with_the_line_they_stand_in(
+    call: Any, instead: str, layer: MemoryChannelLayer
+) -> None:
+    async def main() -> None:
+        with pytest.warns(RuntimeWarning, match=rf"holds up the event loop meanwhile; await {instead}\(\)") as caught:
+            call(layer)
+        assert caught[0].filename == __file__
+
+    asyncio.run(main())
+
+
+def test_a_sync_send_that_is_held_back_warns_of_nothing(layer: MemoryChannelLayer) -> None:
+    async def main() -> None:
+        with warnings.catch_warnings(), collecting([]) as outbox:
+            warnings.simplefilter("error")
+            Channel("room", channel_layer=layer).send({})
+            assert len(outbox) == 1
+
+    asyncio.run(main())

@@ -26,6 +26,7 @@ from channels.hooks import DjangoHook
 from channels.layers import channel_layers
 from channels.management.working import log_message, open_layer, reach, route_with
 from channels.staticfiles import http_consumer
+from channels.sync_threads import SyncThreads
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint, EndpointError
 from interface_server.options import Options, OptionsError
@@ -148,14 +149,16 @@ class Command(StaticFilesCommand):
 
     def _worker(self, layer: Any, options: dict[str, Any]) -> Worker:
         consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
+        threads = WORKER_THREADS if options["use_threading"] else 1
         return Worker(
             layer,
             route_with(layer, consumer),
-            threads=WORKER_THREADS if options["use_threading"] else 1,
+            threads=threads,
             hooks=[DjangoHook()],
             grace=STOP_SECONDS,
             signal_handlers=False,
             on_message=log_message if options["verbosity"] > 1 else None,
+            sync_side=SyncThreads(threads),
         )
 
     def _banner(self, layer: Any, worker: Worker | None) -> None:

@@ -15,8 +15,10 @@ from channels import log
 from channels.hooks import DjangoHook
 from channels.management.working import log_message, open_layer, reach, route_with
 from channels.staticfiles import http_consumer
+from channels.sync_threads import SyncThreads
 from workers import Supervisor, Worker
 from workers.supervisor import exit_with_parent
+from workers.worker import ASYNC_TASKS
 
 logger = logging.getLogger("channels.runworker")
 
@@ -59,6 +61,14 @@ class Command(BaseCommand):
             help="consumers that run at the same time in one process (default: %(default)s)",
         )
         parser.add_argument(
+            "--async-tasks",
+            type=int,
+            default=ASYNC_TASKS,
+            metavar="N",
+            help="async def consumers that run at the same time in one process, beside those in threads "
+            "(default: %(default)s)",
+        )
+        parser.add_argument(
             "--processes",
             type=int,
             default=1,
@@ -75,9 +85,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until stopped."""
-        for name in ("threads", "processes"):
+        for name in ("threads", "async_tasks", "processes"):
             if options[name] < 1:
-                raise CommandError(f"--{name} must be 1 or more, not {options[name]}")
+                raise CommandError(f"--{name.replace('_', '-')} must be 1 or more, not {options[name]}")
         if not options["grace"] > 0:
             raise CommandError(f"--grace must be more than 0 seconds, not {options['grace']:g}")
         log.set_up(options["verbosity"])
@@ -106,11 +116,13 @@ class Command(BaseCommand):
                 layer,
                 router,
                 threads=options["threads"],
+                async_tasks=options["async_tasks"],
                 only_channels=options["only_channels"],
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
                 grace=options["grace"],
                 on_message=log_message if options["verbosity"] > 1 else None,
+                sync_side=SyncThreads(options["threads"]),
             )
         except ValueError as error:  # the globs leave nothing to listen on
             raise CommandError(str(error)) from error
@@ -127,6 +139,7 @@ def child_command(options: dict[str, Any]) -> list[str]:
     own = get_child_arguments()
     command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
+    command += ["--async-tasks", str(options["async_tasks"])]
     command += ["--grace", format(options["grace"], "g")]
     for name in ("only_channels", "exclude_channels"):
         for glob in options[name]:

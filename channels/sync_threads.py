@@ -1,0 +1,136 @@
+"""The threads in which `sync_to_async` runs what ``async def`` consumers call.
+
+By asgiref's rules all of them would share one thread of the process, and one slow query would hold up
+the queries of all others. Here they share several; each consumer stays with the one it got first, because
+its database connections belong to that thread. The threads live on, and their connections with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.db import connections
+
+from workers.sync_side import SyncSide
+
+from .db import close_old_connections
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_Job = Callable[[], None]
+
+
+class _Thread:
+    """One thread with its queue. Started when it gets its first job."""
+
+    def __init__(self, number: int) -> None:
+        self._put = self._done = 0  # each is counted by one thread
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # A daemon: a query that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=f"worker-async-sync-{number}", daemon=True)
+        self._started = False
+
+    @property
+    def jobs(self) -> int:
+        """How many it has to do."""
+        return self._put - self._done
+
+    def put(self, job: _Job) -> None:
+        self._put += 1
+        if not self._started:
+            self._started = True
+            self._thread.start()
+        self._queue.put(job)
+
+    def end(self) -> None:
+        """Close the connections and end, when all jobs are done."""
+        self._queue.put(None)
+
+    def join(self, seconds: float) -> None:
+        if self._started:
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job()
+            del job  # it holds what was passed to the function
+            self._done += 1
+        connections.close_all()
+
+
+class _Ticket(Executor):
+    """The executor of one consumer: the thread with the least to do when it is first used."""
+
+    def __init__(self, threads: list[_Thread]) -> None:
+        self._threads = threads
+        self._mine: _Thread | None = None
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """See `Executor.submit`."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self._mine is None:
+            self._mine = min(self._threads, key=lambda thread: thread.jobs)
+            self._mine.put(_look_after_connections)  # they may have grown old since the thread's last job
+        self._mine.put(job)
+        return future
+
+
+class _Context(ThreadSensitiveContext):
+    """What asgiref looks up the executor of a consumer by."""
+
+
+class SyncThreads(SyncSide):
+    """Gives each ``async def`` consumer a thread for its sync code: queries, sessions, signals.
+
+    Args:
+        threads: how many there are; also the most database connections that these consumers use.
+    """
+
+    CLOSE_SECONDS = 1.0
+    """How long threads that still run something are waited for at the end."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = [_Thread(number) for number in range(1, threads + 1)]
+
+    def enter(self) -> None:
+        """See `SyncSide.enter`."""
+        context = _Context()
+        SyncToAsync.context_to_thread_executor[context] = _Ticket(self._threads)
+        SyncToAsync.thread_sensitive_context.set(context)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """See `SyncSide.run`; the thread is the consumer's own."""
+        return await sync_to_async(function)()
+
+    def close(self) -> None:
+        """See `SyncSide.close`; closes the database connections."""
+        for thread in self._threads:
+            thread.end()
+        for thread in self._threads:
+            thread.join(self.CLOSE_SECONDS)
+
+
+def _look_after_connections() -> None:
+    try:
+        close_old_connections()
+    except Exception:
+        logger.exception("old database connections could not be closed")
