@@ -10,7 +10,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from channel_layer.channel import Group
 from channel_layer.delivery import Delivery
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.layers import channel_layers
@@ -106,7 +105,7 @@ class Client:
 
     def join_group(self, group_name: str) -> None:
         """Add the reply channel to a group."""
-        Group(group_name, alias=self.alias).add(self.reply_channel)
+        self.channel_layer.group_add(group_name, self.reply_channel)
 
     def _with_reply_channel(self, content: dict[str, Any] | None) -> dict[str, Any]:
         if content is not None and not isinstance(content, dict):

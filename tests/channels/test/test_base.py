@@ -181,7 +181,7 @@ class TestUnderPytest(ChannelTestCase):
         assert message.content == {"value": 1}
 
     async def test_async_tests_have_it_too(self) -> None:
-        Channel("input").send({"value": 2})
+        await Channel("input").asend({"value": 2})
         message = self.get_next_message("input", require=True)
         assert message is not None
         assert message.content == {"value": 2}

@@ -248,6 +248,7 @@ class AsyncTests(ChannelTestCase):
             return await User.objects.acount()
 
         client = Client()
+        client.join_group("people")
         for consumer in (count, acount):
             with consuming(consumer):
                 assert await client.asend_and_consume("input") == 1
