@@ -1,0 +1,107 @@
+"""`channels.body`: the body of a request, fetched when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from channels.body import LazyBody
+from channels.exceptions import RequestAborted, RequestTimeout
+
+BODY = "http.request.body?x"
+
+
+@pytest.fixture
+def body(layer: Any) -> Iterator[Callable[..., LazyBody]]:
+    """Makes bodies, and closes them."""
+    made: list[LazyBody] = []
+
+    def make(first: bytes = b"", timeout: float = 20, memory: int = 1000) -> LazyBody:
+        made.append(LazyBody(first, layer, BODY, timeout, memory))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def send(layer: Any, *chunks: bytes, end: bool = True) -> None:
+    for number, chunk in enumerate(chunks):
+        layer.send(BODY, {"content": chunk, "more_content": not (end and number == len(chunks) - 1)})
+
+
+def test_it_is_the_first_part_and_all_chunks(layer: Any, body: Any) -> None:
+    send(layer, *(bytes([number]) for number in range(20)))
+    assert body(b"first").read() == b"first" + bytes(range(20))
+
+
+def test_nothing_is_fetched_before_it_is_read(layer: Any, body: Any) -> None:
+    send(layer, b"a")
+    made = body()
+    assert (made.tell(), made.readable(), made.seekable()) == (0, True, True)
+    assert layer.receive([BODY]) == (BODY, {"content": b"a", "more_content": False})
+
+
+def test_it_reads_like_a_file(layer: Any, body: Any) -> None:
+    send(layer, b"ne\ntwo\n", b"three")
+    made = body(b"o")
+    assert made.size() == 13
+    assert made.read(2) == b"on"
+    assert made.readline() == b"e\n"
+    assert made.readline(2) == b"tw"
+    assert list(made) == [b"o\n", b"three"]
+    assert made.tell() == 13
+    assert made.seek(0) == 0
+    assert made.readlines() == [b"one\n", b"two\n", b"three"]
+
+
+def test_its_size_leaves_the_position_alone(layer: Any, body: Any) -> None:
+    send(layer, b"abc")
+    made = body()
+    made.read(1)
+    assert made.size() == 3
+    assert made.read() == b"bc"
+
+
+@pytest.mark.parametrize(("length", "on_disk"), [(1000, False), (1001, True)])
+def test_a_large_one_is_kept_on_disk_and_given_back(layer: Any, body: Any, length: int, on_disk: bool) -> None:
+    send(layer, b"x" * length)
+    made = body()
+    assert made.read(1) == b"x"
+    assert made._file._rolled is on_disk
+    made.close()
+    assert made._file.closed
+    with pytest.raises(ValueError, match="closed"):
+        made.read()
+
+
+def test_one_that_stops_coming_is_a_timeout_each_time_it_is_read(layer: Any, body: Any) -> None:
+    send(layer, b"a", end=False)
+    made = body(timeout=0.01)
+    with pytest.raises(RequestTimeout, match=r"^no more of the request's body came within 0\.01 seconds$"):
+        made.read()
+    send(layer, b"too late")
+    with pytest.raises(RequestTimeout):
+        made.read()
+    assert isinstance(made.failure, RequestTimeout)
+
+
+def test_a_client_that_left_is_an_abort(layer: Any, body: Any) -> None:
+    layer.send(BODY, {"closed": True, "content": b"", "more_content": False})
+    made = body()
+    with pytest.raises(RequestAborted, match="went away before its request was complete"):
+        made.read()
+    assert isinstance(made.failure, RequestAborted)
+
+
+def test_a_pop_that_comes_back_early_does_not_end_it(layer: Any, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, answers = layer.channel_layer.receive_many, [[], []]
+
+    def receive_many(*args: Any) -> Any:
+        return answers.pop() if answers else real(*args)
+
+    monkeypatch.setitem(layer.__dict__, "receive_many", receive_many)
+    send(layer, b"whole")
+    assert body().read() == b"whole"
