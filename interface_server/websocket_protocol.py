@@ -232,13 +232,10 @@ class WebSocketProtocol(asyncio.Protocol):
         return True
 
     def _parse(self, frames: ServerProtocol, data: bytes) -> None:
-        # Each frame takes off the least it can have been, so 0 is only reached where the library waits
-        # for a new frame; after a frame with a longer head than it needed, never again.
         self._unparsed += len(data)
         for start in range(0, len(data), SLICE):
             frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
             for frame in frames.events_received():
-                self._unparsed -= least_size(len(frame.data))
                 self._take(frame)
             if frames.parser_exc is not None or self._deaf or self._transport.is_closing():
                 break
@@ -248,6 +245,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._linger()
 
     def _take(self, frame: Any) -> None:
+        # The least it can have been, so that 0 is only reached where the library waits for a new frame;
+        # after a frame with a longer head than it needed, never again.
+        self._unparsed -= least_size(len(frame.data))
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._is_text = opcode is Opcode.TEXT

@@ -8,13 +8,21 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.options import Options
+from interface_server.websocket_protocol import WebSocketProtocol
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, running, silent
 
@@ -426,3 +434,83 @@ def test_memory_does_not_grow_with_frames_that_wait() -> None:
                 client.socket.sendall(b"\x82\xfe" + struct.pack("!H", len(payload)) + b"\0\0\0\0" + payload)
         connection = next(iter(server.gateway.connections.values()))
         assert connection._inbox_bytes < 500_000
+
+
+class Recorder:
+    """The transport and the connection of a protocol that no server runs."""
+
+    def __init__(self) -> None:
+        self.got: list[object] = []
+        self.closed = False
+
+    def received(self, content: str | bytes) -> None:
+        self.got.append(content)
+
+    def lost(self, code: int) -> None:
+        self.got.append(code)
+
+    def write(self, data: bytes) -> None:
+        self.got.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    write_eof = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class OnlyTheLibrary(WebSocketProtocol):
+    def _take_whole(self, data: bytes) -> bool:
+        return False
+
+
+def outcome(kind: type[WebSocketProtocol], reads: list[bytes]) -> list[object]:
+    recorder = Recorder()
+    gateway = SimpleNamespace(options=Options(websocket_max_message=150), now=0.0, tickers=set())
+    protocol = kind(gateway, set(), recorder)  # type: ignore[arg-type]
+    protocol._frames = ServerProtocol(state=State.OPEN, max_size=150)
+    protocol._connection = recorder  # type: ignore[assignment]
+    for data in reads:
+        if not recorder.closed:
+            protocol.data_received(data)
+    return recorder.got
+
+
+client_frames = st.builds(
+    Frame,
+    st.sampled_from([Opcode.TEXT, Opcode.TEXT, Opcode.BINARY, Opcode.CONT]),
+    st.sampled_from([b"", b"abc", "grün".encode(), b"\xff", b"y" * 126, b"z" * 150, b"z" * 151]),
+    st.sampled_from([True, True, False]),
+)
+other_frames = st.sampled_from(
+    [Frame(Opcode.PING, b"p"), Frame(Opcode.PONG, b"q"), Frame(Opcode.CLOSE, b"\x0f\xa1"), b"\x81\x01?"]
+)
+a_longer_head_than_needed = st.just(b"\x81\xfe\x00\x03" + bytes(4) + b"abc")
+
+
+@given(
+    st.lists(
+        st.tuples(client_frames | client_frames | other_frames | a_longer_head_than_needed, st.integers(0, 12)),
+        max_size=12,
+    )
+)
+def test_however_frames_are_cut_into_reads_the_outcome_is_that_of_the_complete_parser(
+    frames: list[tuple[Frame | bytes, int]],
+) -> None:
+    """A cut of 0 leaves a frame whole in a read of its own, 12 joins it to the next one."""
+    reads, joined = [], b""
+    for frame, cut in frames:
+        joined += frame.serialize(mask=True) if isinstance(frame, Frame) else frame
+        if cut < 12:
+            reads += [piece for piece in (joined[:cut], joined[cut:]) if piece]
+            joined = b""
+    reads.append(joined)
+    assert outcome(WebSocketProtocol, reads) == outcome(OnlyTheLibrary, reads)
