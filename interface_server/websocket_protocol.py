@@ -222,7 +222,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _take_whole(self, data: bytes) -> bool:
         """Take the usual read, one whole message, past the library, if that stands between two messages."""
-        if self._unparsed or self._parts or self._extensions or self._closing_at:
+        if self._unparsed or self._parts or self._extensions:
             return False
         message = whole_message(data, self._options.websocket_max_message)
         if message is None:

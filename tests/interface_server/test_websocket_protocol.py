@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -493,19 +493,26 @@ client_frames = st.builds(
 other_frames = st.sampled_from(
     [Frame(Opcode.PING, b"p"), Frame(Opcode.PONG, b"q"), Frame(Opcode.CLOSE, b"\x0f\xa1"), b"\x81\x01?"]
 )
+A_WHOLE_TEXT = b"\x81\x83" + bytes(4) + b"abc"
+cuts = st.sampled_from([0, 0, 0, 1, 2, 6, 8, 12])
 a_longer_head_than_needed = st.just(b"\x81\xfe\x00\x03" + bytes(4) + b"abc")
 
 
 @given(
     st.lists(
-        st.tuples(client_frames | client_frames | other_frames | a_longer_head_than_needed, st.integers(0, 12)),
+        st.tuples(client_frames | client_frames | other_frames | a_longer_head_than_needed, cuts),
         max_size=12,
     )
 )
+@example([(b"\x82\x89" + bytes(4) + A_WHOLE_TEXT, 6), (A_WHOLE_TEXT, 0)])
+@example([(Frame(Opcode.TEXT, b"abc", fin=False), 0), (A_WHOLE_TEXT, 0)])
 def test_however_frames_are_cut_into_reads_the_outcome_is_that_of_the_complete_parser(
     frames: list[tuple[Frame | bytes, int]],
 ) -> None:
-    """A cut of 0 leaves a frame whole in a read of its own, 12 joins it to the next one."""
+    """A cut of 0 leaves a frame whole in a read of its own, 12 joins it to the next one.
+
+    The examples: a frame in a frame, cut where it begins, and a message amid another's fragments.
+    """
     reads, joined = [], b""
     for frame, cut in frames:
         joined += frame.serialize(mask=True) if isinstance(frame, Frame) else frame
