@@ -156,7 +156,9 @@ def test_a_group_frame_passes_for_no_frame_of_a_channel_and_the_other_way_round(
     assert refused(by, "room", to_processes, cipher.NOT_SEALED)
     assert refused(by, "process!", b"\x01" + to_processes[1:], cipher.ALTERED)
     assert refused(by, "process!", b"\x02" + by.for_channel("process!", b"frame", 1)[1:], cipher.ALTERED)
-    assert refused(by, "process!", by.for_members("group", b"frame", 1), cipher.NOT_SEALED)
+    to_members = by.for_members("group", b"frame", 1)
+    assert refused(by, "process!", to_members + by.ticket("group", "process!", 1), cipher.NOT_SEALED)
+    assert refused(by, "process!", b"\x02" + to_members[1:], cipher.ALTERED)
 
 
 def test_a_frame_for_a_group_needs_the_ticket_of_that_group_and_channel() -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from channel_layer import codec
 from channel_layer.capacity import CapacityRules
+from channel_layer.cipher import CLOCK_TOLERANCE, Sealer
 from channel_layer.delivery import Outgoing
 from channel_layer.redis import scripts
 from channel_layer.redis.plan import Planner
@@ -68,3 +71,33 @@ def test_the_age_of_the_oldest_element_is_counted_from_when_it_was_sent() -> Non
     expires = struct.Struct(">d").pack(1_060_000.0)
     assert planner().age(expires, [b"1005", b"0"]) == 5.0
     assert planner().age(None, [b"1005", b"0"]) == 0.0
+
+
+def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
+    def at(seconds: float) -> Sealer:
+        return Sealer(["secret"], "p:", 1000, lambda: 1_800_000_000.0 + seconds)
+
+    plan = Planner(["redis://x"], "p:", 60, 86_400, CapacityRules(7), at(0))
+    [push, to_group] = plan.send([item("d!1"), item("everyone", group=True)]).calls[0]
+    join, member = plan.join("everyone", "d!", "1"), plan.join("everyone", "room", "")
+    again = plan.join("everyone", "d!", "1", seconds=500)
+    _, back = plan.put_front("d!1", [item("d!1")])
+    for reader, sealed, lifetime in (
+        ("d!", push.args[4], 60),
+        ("d!", to_group.args[4], 60),
+        ("room", to_group.args[5] + member.args[7], 60),
+        ("d!", back.args[1], 60),
+        ("d!", join.args[6], 86_400),
+        ("d!", again.args[6], 500),
+        ("d!", plan.leave("everyone", "d!", "1").args[3], 60),
+    ):
+        codec.unpack_frame(at(lifetime + CLOCK_TOLERANCE).open(reader, sealed), 1000)
+        with pytest.raises(codec.BadFrame):
+            at(lifetime + CLOCK_TOLERANCE + 1).open(reader, sealed)
+
+
+def test_without_encryption_there_are_no_tickets() -> None:
+    assert len(planner().join("everyone", "room", "").keys) == 4
+    assert len(planner().leave("everyone", "room", "").keys) == 3
+    [call] = planner().send([item("everyone", group=True)]).calls[0]
+    assert call.args[6] == ""
