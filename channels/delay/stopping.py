@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+logger = logging.getLogger("channels.delay")
 
 AGAIN_SECONDS = 0.05
 """How often the layer is interrupted until the loop has ended: it may have been about to wait."""
@@ -17,7 +20,7 @@ class Stopper:
     """Wakes a loop up so that it can end.
 
     A signal handler may run in the middle of anything, also while this very thread holds the lock of
-    an event or waits for an answer on a connection. All it may do is to write to a pipe; a thread
+    an event or waits for an answer on a connection. All it may do is to write to a socket; a thread
     at the other end does what is to be done.
 
     Args:
@@ -33,7 +36,7 @@ class Stopper:
         self._interrupt = interrupt
         self._note = note
         self._ended = threading.Event()
-        self._reader, self._writer = os.pipe()
+        self._reader, self._writer = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
 
     @contextmanager
@@ -49,22 +52,29 @@ class Stopper:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._ended.set()
-            os.write(self._writer, b".")
+            self._wake()
             self._thread.join()
-            os.close(self._reader)
-            os.close(self._writer)
+            self._reader.close()
+            self._writer.close()
 
     def stop(self) -> None:
-        """Have the loop end; callable from signal handlers, and from any thread while it runs."""
+        """Have the loop end; callable from signal handlers and from any thread, also when it has ended."""
         self._note()
-        os.write(self._writer, b".")
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # closed: the loop has ended
+            self._writer.send(b".")
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.stop()
 
     def _watch(self) -> None:
-        os.read(self._reader, 1)
+        self._reader.recv(1)
         self.stopping.set()
         while not self._ended.is_set():
-            self._interrupt()
+            try:
+                self._interrupt()
+            except Exception as error:
+                logger.warning("the layer cannot be interrupted (%s); stopping once it answers", error)
             self._ended.wait(AGAIN_SECONDS)

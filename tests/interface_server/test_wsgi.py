@@ -35,11 +35,11 @@ QUICK = {"http_timeout": 20}
 class Asked:
     """What became of one request."""
 
-    def __init__(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body = status, dict(headers), body
+    def __init__(self, head: tuple[str, list[tuple[str, str]]], body: bytes) -> None:
+        self.status, self.headers, self.body = head[0], dict(head[1]), body
 
 
-def ask(application: Any, method: str = "GET", body: bytes = b"", **environ: Any) -> Asked:
+def ask(application: Any, method: str = "GET", body: bytes = b"", /, **environ: Any) -> Asked:
     """Call an application as a WSGI server does, under the eyes of the standard library's validator."""
     full: dict[str, Any] = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": ""}
     full["wsgi.input"] = io.BytesIO(body)
@@ -58,7 +58,7 @@ def ask(application: Any, method: str = "GET", body: bytes = b"", **environ: Any
         content = b"".join(response)
     finally:
         response.close()  # type: ignore[attr-defined]
-    return Asked(*started[0], content)
+    return Asked(started[0], content)
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def test_a_body_comes_in_chunks(size: int, terminated: bool) -> None:
 
     with served(consumer) as (application, _):
         if terminated:
-            environ = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body)}
+            environ: dict[str, Any] = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body)}
             asked = ask(application, "POST", **environ)
         else:
             asked = ask(application, "POST", body)
@@ -217,7 +217,7 @@ def test_a_layer_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_body_beyond_the_limit_is_a_413(method: str, length: int) -> None:
     with served(body_max=1000) as (application, workers):
         assert ask(application, method, b"x" * length).status.startswith("413 ")
-        terminated = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"x" * length)}
+        terminated: dict[str, Any] = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"x" * length)}
         assert ask(application, method, **terminated).status.startswith("413 ")
         assert workers.on("http.request") == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from typing import Any
 
 from channels.delay.stopping import Stopper
 from tests.conftest import wait_until
@@ -45,3 +46,25 @@ def test_it_works_beside_the_main_thread_without_signals() -> None:
     stopper.stop()
     thread.join(20)
     assert ended == [True]
+
+
+def test_a_stop_after_the_end_does_no_harm() -> None:
+    stopper = Stopper(lambda: None, lambda: None)
+    with stopper.running(signal_handlers=False):
+        pass
+    stopper.stop()
+
+
+def test_a_layer_that_cannot_be_interrupted_is_tried_again(caplog: Any) -> None:
+    failures = threading.Semaphore(0)
+
+    def fail() -> None:
+        failures.release()
+        raise RuntimeError("no way")
+
+    stopper = Stopper(fail, lambda: None)
+    with stopper.running(signal_handlers=False):
+        stopper.stop()
+        for _ in range(2):
+            assert failures.acquire(timeout=20)
+    assert "the layer cannot be interrupted (no way)" in caplog.text

@@ -25,7 +25,7 @@ class Rounds(Worker):
     left = 0
 
     @property
-    def termed(self) -> bool:  # type: ignore[override]
+    def termed(self) -> bool:
         if not self.left:
             return True
         self.left -= 1
