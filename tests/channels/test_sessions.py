@@ -12,22 +12,17 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from django.utils.decorators import method_decorator
 
-from channels.connection_session import MAX_BYTES, ConnectionSession
-from channels.exceptions import ConsumeLater, SessionTooLarge
+from channels.exceptions import ConsumeLater
 from channels.sessions import (
     channel_and_http_session,
     channel_session,
-    enforce_ordering,
     http_session,
     session_for_reply_channel,
 )
-from routing import Router, RoutingError, route
 
 from .messages import REPLY, websocket
 
@@ -107,28 +102,6 @@ class TestOnTheConnection:
         flush(again)
         assert json.loads(again.state) == {}
 
-    def test_exactly_the_limit_fits_and_one_byte_more_does_not(self, layer: Any) -> None:
-        room = MAX_BYTES - len('{"a":""}')
-        message = websocket(layer)
-        remember(message, a="x" * room)
-        assert len(message.state) == MAX_BYTES
-        with pytest.raises(SessionTooLarge) as caught:
-            remember(websocket(layer), a="x" * (room + 1))
-        assert str(caught.value).startswith("the channel session has 16385 bytes, its connection carries 16384.")
-
-    @pytest.mark.parametrize("state", [b"not json", b"\xff\xfe", b"[1]", b"3"])
-    def test_a_state_that_cannot_be_read_starts_empty(self, layer: Any, state: bytes) -> None:
-        assert recall(websocket(layer, "receive", turn=1, state=state)) == {}
-
-    def test_the_key_stays_the_connections(self, layer: Any) -> None:
-        session = session_for_reply_channel(REPLY)
-        message = websocket(layer)
-        remember(message, a=1)
-        assert message.channel_session.session_key == session.session_key
-        message.channel_session.cycle_key()
-        message.channel_session.flush()
-        assert message.channel_session.session_key == session.session_key
-
     def test_nested_decorators_share_one_session(self, layer: Any) -> None:
         @channel_session
         @channel_session
@@ -206,29 +179,10 @@ class TestTheDecorator:
         with pytest.raises(ValueError, match="has no reply_channel"):
             recall(websocket(layer, reply_channel=None))
 
-    def test_calling_without_a_message_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="@channel_session was called without a message"):
-            recall("text")
-
     def test_the_message_may_be_given_by_name(self, layer: Any) -> None:
         message = websocket(layer)
         remember(message=message, a=1)
         assert json.loads(message.state) == {"a": 1}
-
-    def test_it_works_on_methods_directly_and_through_method_decorator(self, layer: Any) -> None:
-        class Consumer:
-            @channel_session
-            def direct(self, message: Any) -> None:
-                message.channel_session["a"] = 1
-
-            @method_decorator(channel_session)
-            def adapted(self, message: Any) -> None:
-                message.channel_session["b"] = 2
-
-        first, second = websocket(layer), websocket(layer)
-        Consumer().direct(first)
-        Consumer().adapted(second)
-        assert (json.loads(first.state), json.loads(second.state)) == ({"a": 1}, {"b": 2})
 
     @pytest.mark.parametrize("turn", [0, None])
     def test_it_works_on_coroutines(self, layer: Any, turn: int | None) -> None:
@@ -242,45 +196,6 @@ class TestTheDecorator:
         assert asyncio.run(later(message, word="x")) == "done"
         assert recall(websocket(layer, "receive", turn=turn, state=message.state)) == {"word": "x"}
 
-    def test_an_error_of_a_coroutine_passes_through(self, layer: Any) -> None:
-        @channel_session
-        async def fails(message: Any) -> None:
-            message.channel_session["tried"] = True
-            raise RuntimeError("mine")
-
-        message = websocket(layer)
-        with pytest.raises(RuntimeError, match="mine"):
-            asyncio.run(fails(message))
-        assert json.loads(message.state) == {"tried": True}
-
-    def test_the_router_sees_what_the_consumer_takes(self) -> None:
-        @channel_session
-        def needs_a_room(message: Any, room: str) -> None: ...
-
-        with pytest.raises(RoutingError, match="missing a required argument: 'room'"):
-            Router([route("a", needs_a_room)])
-
-    def test_signed_cookies_cannot_keep_channel_sessions(self) -> None:
-        with (
-            override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"),
-            pytest.raises(ValueError, match="set CHANNEL_SESSION_ENGINE"),
-        ):
-            session_for_reply_channel(REPLY)
-
-    def test_channel_sessions_may_have_an_engine_of_their_own(self) -> None:
-        with override_settings(
-            SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-            CHANNEL_SESSION_ENGINE="django.contrib.sessions.backends.cache",
-        ):
-            assert type(session_for_reply_channel(REPLY)).__module__.endswith("backends.cache")
-
-    def test_an_unknown_store_is_refused(self, layer: Any) -> None:
-        with (
-            override_settings(CHANNEL_SESSION_STORE="memcached"),
-            pytest.raises(ImproperlyConfigured, match="must be 'connection' or 'database', not 'memcached'"),
-        ):
-            recall(websocket(layer))
-
 
 class TestHttpSession:
     def test_it_is_found_by_its_cookie(self, layer: Any, browser: SessionStore) -> None:
@@ -289,15 +204,6 @@ class TestHttpSession:
             return message.http_session["language"]
 
         assert consumer(websocket(layer, headers=cookie(browser))) == "cs"
-
-    def test_the_query_string_comes_first(self, layer: Any, browser: SessionStore) -> None:
-        @http_session
-        def consumer(message: Any) -> Any:
-            return message.http_session.session_key
-
-        headers = {"cookie": f"{settings.SESSION_COOKIE_NAME}=somebody-elses-key"}
-        query = f"a=b&session_key={browser.session_key}"
-        assert consumer(websocket(layer, query=query, headers=headers)) == browser.session_key
 
     def test_without_a_key_it_is_none(self, layer: Any) -> None:
         @http_session
@@ -337,15 +243,6 @@ class TestHttpSession:
         consumer(message)
         assert message.content == before
 
-    def test_a_message_of_another_kind_is_refused(self, layer: Any) -> None:
-        @http_session
-        def consumer(message: Any) -> None: ...
-
-        message = websocket(layer)
-        del message.content["path"]
-        with pytest.raises(ValueError, match="has no path"):
-            consumer(message)
-
     @pytest.mark.parametrize("turn", [0, None])
     def test_both_sessions_last_for_the_connection(self, layer: Any, browser: SessionStore, turn: int | None) -> None:
         @channel_and_http_session
@@ -362,84 +259,3 @@ class TestHttpSession:
             return message.http_session["language"]
 
         assert asyncio.run(consumer(websocket(layer, headers=cookie(browser)))) == "cs"
-
-
-class TestOrder:
-    def consumer(self) -> tuple[Any, list[int]]:
-        seen: list[int] = []
-
-        @enforce_ordering
-        def consumer(message: Any) -> None:
-            seen.append(message["order"])
-
-        return consumer, seen
-
-    def test_with_turns_it_runs_whatever_comes(self, layer: Any) -> None:
-        consumer, seen = self.consumer()
-        with CaptureQueriesContext(connection) as queries:
-            consumer(websocket(layer, "receive", turn=7))
-        assert (seen, queries.captured_queries) == ([7], [])
-
-    def test_without_turns_messages_wait_for_those_before_them(self, layer: Any) -> None:
-        consumer, seen = self.consumer()
-        for order in (2, 1):
-            consumer(websocket(layer, "receive", turn=None, order=order))
-        assert seen == []
-        consumer(websocket(layer, "connect", turn=None, order=0))
-        for _ in range(6):
-            name, content = layer.receive(["websocket.receive"])
-            if name is not None:
-                consumer(websocket(layer, "receive", turn=None, **content))
-        assert seen == [0, 1, 2]
-        assert layer.receive(["websocket.receive"]) == (None, None)
-
-    @pytest.mark.parametrize("turn", [0, None])
-    def test_it_works_on_coroutines(self, layer: Any, turn: int | None) -> None:
-        seen = []
-
-        @enforce_ordering
-        async def later(message: Any) -> None:
-            await asyncio.sleep(0)
-            message.channel_session["seen"] = True
-            seen.append(message["order"])
-
-        first = websocket(layer, turn=turn)
-        asyncio.run(later(first))
-        assert recall(websocket(layer, "receive", turn=turn, state=first.state))["seen"] is True
-        asyncio.run(later(websocket(layer, "receive", turn=turn and 1, order=1, state=first.state)))
-        assert seen == [0, 1]
-
-    def test_a_message_that_waited_is_what_it_was(self, layer: Any) -> None:
-        consumer, _ = self.consumer()
-        consumer(websocket(layer, "receive", turn=None, order=1, text="hello"))
-        consumer(websocket(layer, "connect", turn=None, order=0))
-        _, content = layer.receive(["websocket.receive"])
-        assert content == {"reply_channel": REPLY, "path": "/chat/", "order": 1, "text": "hello"}
-
-    def test_a_message_without_an_order_is_refused(self, layer: Any) -> None:
-        consumer, _ = self.consumer()
-        message = websocket(layer, "receive", turn=None)
-        del message.content["order"]
-        with pytest.raises(ValueError, match="has no 'order'"):
-            consumer(message)
-
-    def test_it_may_be_written_with_parentheses(self, layer: Any) -> None:
-        @enforce_ordering()
-        def bare(message: Any) -> str:
-            return message.channel_session.session_key[:3]
-
-        assert bare(websocket(layer)) == "chn"
-
-    def test_slight_order_is_gone(self) -> None:
-        with pytest.raises(ValueError, match="no longer exists"):
-            enforce_ordering(slight=True)
-
-
-def test_a_session_does_no_io_of_its_own(layer: Any) -> None:
-    session = ConnectionSession(websocket(layer), "chn123456")
-    session["a"] = 1
-    session.save()
-    assert session.exists("chn123456")
-    assert not session.exists("another")
-    session.create()
-    assert dict(session.items()) == {}

@@ -1,0 +1,122 @@
+"""`channels.backends`: from an entry of CHANNEL_LAYERS to a layer."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.memory import MemoryChannelLayer
+from channel_layer.redis import RedisChannelLayer
+from channel_layer.sqlite import SqliteChannelLayer
+from channels.backends import InvalidChannelLayerError, backend_class, make_layer
+
+MEMORY = "channel_layer.memory.MemoryChannelLayer"
+
+
+def made(**config: Any) -> Any:
+    return make_layer("default", config, config.get("CONFIG"))
+
+
+def error_of(**config: Any) -> str:
+    with pytest.raises(InvalidChannelLayerError) as caught:
+        made(**config)
+    return str(caught.value)
+
+
+class Strict:
+    """A backend of somebody else's that names its options."""
+
+    def __init__(self, size: int) -> None:
+        if size > 10:
+            raise ValueError("size is too large")
+        self.size = size
+
+
+class Lenient:
+    """One that takes any option."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+
+HERE = "tests.channels.test_backends"
+
+
+@pytest.mark.parametrize(
+    ("old", "options", "new"),
+    [
+        ("asgi_redis.RedisChannelLayer", {"hosts": [("localhost", 6379)], "prefix": "x:"}, RedisChannelLayer),
+        ("asgi_redis.core.RedisChannelLayer", {"hosts": ["redis://localhost:6379/0"]}, RedisChannelLayer),
+        ("asgiref.inmemory.ChannelLayer", {"capacity": 3, "channel_capacity": {"a.*": 1}}, MemoryChannelLayer),
+        ("asgi_ipc.IPCChannelLayer", {"prefix": "mine", "channel_memory": 1_000_000}, SqliteChannelLayer),
+    ],
+)
+def test_backends_of_channels_1_stand_for_ours(old: str, options: dict[str, Any], new: type) -> None:
+    layer = made(BACKEND=old, CONFIG=options)
+    assert type(layer) is new
+    layer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("asgi_redis.RedisSentinelChannelLayer", "Redis Sentinel is not supported yet"),
+        ("asgi_rabbitmq.RabbitmqChannelLayer", "RabbitMQ is not supported yet"),
+        ("channels_redis.core.RedisChannelLayer", "that is a layer for Channels 2 and later"),
+    ],
+)
+def test_backends_that_cannot_be_had_say_why_and_what_to_use(path: str, words: str) -> None:
+    text = error_of(BACKEND=path)
+    assert text.startswith(f"CHANNEL_LAYERS['default']: BACKEND '{path}' cannot be used: {words}")
+    assert "use 'channel_layer." in text
+
+
+def test_a_backend_that_is_not_there() -> None:
+    assert error_of(BACKEND="nowhere.Layer") == (
+        "CHANNEL_LAYERS['default']: BACKEND 'nowhere.Layer' cannot be imported: No module named 'nowhere'"
+    )
+
+
+def test_an_option_that_does_not_exist_is_named_with_those_that_do() -> None:
+    text = error_of(BACKEND=MEMORY, CONFIG={"capacty": 5})
+    assert "CONFIG has no option 'capacty'; MemoryChannelLayer takes capacity, channel_capacity, clock" in text
+
+
+def test_an_option_that_cannot_work() -> None:
+    assert error_of(BACKEND=MEMORY, CONFIG={"expiry": -1}) == (
+        "CHANNEL_LAYERS['default']: CONFIG does not work: expiry must be a number above 0, not -1"
+    )
+
+
+def test_the_error_is_one_that_commands_and_old_code_catch() -> None:
+    assert issubclass(InvalidChannelLayerError, LayerConfigurationError)
+    assert issubclass(InvalidChannelLayerError, ValueError)
+    again = pickle.loads(pickle.dumps(InvalidChannelLayerError("a", "reason")))
+    assert str(again) == "CHANNEL_LAYERS['a']: reason"
+
+
+@pytest.mark.parametrize("backend", [None, "", 5])
+def test_a_missing_backend_shows_what_one_looks_like(backend: Any) -> None:
+    text = error_of(BACKEND=backend)
+    assert text.startswith("CHANNEL_LAYERS['default']: BACKEND is missing; set it to a dotted path, for example 'chan")
+
+
+def test_a_class_is_found_by_its_path() -> None:
+    assert backend_class("default", {"BACKEND": MEMORY}) is MemoryChannelLayer
+
+
+def test_options_of_foreign_backends_are_checked_as_far_as_they_are_known() -> None:
+    assert made(BACKEND=f"{HERE}.Strict", CONFIG={"size": 3}).size == 3
+    assert made(BACKEND=f"{HERE}.Lenient", CONFIG={"any": 1}).options == {"any": 1}
+    assert error_of(BACKEND=f"{HERE}.Strict", CONFIG={"sizes": 3}).endswith("no option 'sizes'; Strict takes size")
+    assert error_of(BACKEND=f"{HERE}.Strict", CONFIG={"size": 11}).endswith("does not work: size is too large")
+    assert "missing 1 required positional argument: 'size'" in error_of(BACKEND=f"{HERE}.Strict")
+
+
+def test_the_options_given_are_left_as_they_are() -> None:
+    options = {"prefix": "mine", "channel_memory": 1}
+    made(BACKEND="asgi_ipc.IPCChannelLayer", CONFIG=options).close()
+    assert options == {"prefix": "mine", "channel_memory": 1}
