@@ -12,9 +12,10 @@ from django.dispatch import Signal
 
 from .db import close_old_connections
 
-# Sent around every message, always by the same sender: looking the receivers up once is enough.
-consumer_started = Signal(use_caching=True)
-consumer_finished = Signal(use_caching=True)
+# Not use_caching=True: applications send consumer_finished with sender=None, as Channels 1 showed, and a
+# signal that caches refuses that.
+consumer_started = Signal()
+consumer_finished = Signal()
 worker_ready = Signal()
 worker_process_ready = Signal()
 

@@ -36,3 +36,7 @@ def test_a_receiver_that_comes_later_is_called_too() -> None:
     signals.consumer_started.disconnect(receiver)
     signals.consumer_started.send(sender=Sender, message=3)
     assert seen == [2]
+
+
+def test_an_application_may_send_them_without_a_sender() -> None:
+    assert all(answer is None for _, answer in signals.consumer_finished.send(sender=None))
