@@ -83,13 +83,13 @@ class WsgiInterface:
         try:
             body = RequestBody(environ["wsgi.input"], length, self.options.body_max)
             head, content, more = exchange.head(exchange.ask(body))
+            start_response(_status_line(head.status), _fields(head, content, more, scope["method"]))
         except Failed as failure:
             response.close()
             return self._fail(failure.status, start_response)
         except BaseException:
             response.close()
             raise
-        start_response(_status_line(head.status), _fields(head, content, more, scope["method"]))
         response.begin(head, content, more)
         return response
 

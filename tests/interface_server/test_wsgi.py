@@ -242,6 +242,18 @@ def test_a_server_that_stops_reading_tells_the_producer() -> None:
         workers.wait_for("http.disconnect")
 
 
+def test_a_server_that_does_not_take_the_head_gets_nothing_more() -> None:
+    def refuse(*args: Any) -> Any:
+        raise ValueError("no")
+
+    with served(stream(b"one")) as (application, workers):
+        environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
+        setup_testing_defaults(environ)
+        with pytest.raises(ValueError, match="no"):
+            application(environ, refuse)
+        workers.wait_for("http.disconnect")
+
+
 @pytest.mark.parametrize(
     "consumer",
     [

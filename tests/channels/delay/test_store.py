@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from channels.delay import store
@@ -100,3 +101,14 @@ def test_a_missing_table_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.table_exists()
     monkeypatch.setattr(connection.introspection, "table_names", list)
     assert not store.table_exists()
+
+
+def test_databases_that_lock_rows_are_asked_to_pass_over_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save([row()])
+    for name in ("has_select_for_update", "has_select_for_update_skip_locked"):
+        monkeypatch.setattr(connection.features, name, True)
+    # SQLite does not know the words; what counts here is that they are said, and that nothing is lost by it.
+    with CaptureQueriesContext(connection) as queries, pytest.raises(OperationalError, match="syntax error"):
+        store.claim(5, ())
+    assert any(query["sql"].endswith("FOR UPDATE SKIP LOCKED") for query in queries)
+    assert DelayedMessage.objects.count() == 1
