@@ -1,7 +1,7 @@
 """Run the demo: ``run_demo.py [PORT]``. What ``make demo`` calls once everything is installed.
 
-Brings the database up to date, starts the processes of the Procfile with honcho, says where to look as soon as
-a page is served, and ends with status 0 on Ctrl-C.
+Brings the database up to date, makes two users, starts the processes of the Procfile with honcho, says where to look
+and how to sign in as soon as a page is served, and ends with status 0 on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,11 +35,19 @@ def main() -> int:
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
     if subprocess.run(migrate, cwd=ROOT, env=environment).returncode:
         return 1
+    users = make_users(environment)
     with own_terminal():
-        return run(port, environment)
+        return run(port, environment, users)
 
 
-def run(port: int, environment: dict[str, str]) -> int:
+def make_users(environment: dict[str, str]) -> list[str]:
+    """Have somebody to sign in as; a line for each. Nobody while DEBUG is off, with a line that says why."""
+    command = [sys.executable, "manage.py", "demo_users"]
+    made = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    return made.stdout.splitlines()
+
+
+def run(port: int, environment: dict[str, str], users: list[str]) -> int:
     """Start the Procfile's processes and wait for them, or for a signal."""
     asked_to_stop = threading.Event()
 
@@ -52,7 +60,7 @@ def run(port: int, environment: dict[str, str]) -> int:
     # A terminal's Ctrl-C reaches honcho as well, so there is nothing to pass on.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=announce, args=(port, honcho), daemon=True).start()
+    threading.Thread(target=announce, args=(port, honcho, users), daemon=True).start()
     status = honcho.wait()
     if asked_to_stop.is_set():
         print("\nStopped.")
@@ -82,8 +90,8 @@ def check_free(port: int) -> None:
             sys.exit(f"Port {port} cannot be used here ({error.strerror}): choose another: make demo PORT=8000")
 
 
-def announce(port: int, honcho: subprocess.Popen[bytes]) -> None:
-    """Say where the demo is once it serves its start page."""
+def announce(port: int, honcho: subprocess.Popen[bytes], users: list[str]) -> None:
+    """Say where the demo is and how to sign in, once it serves its start page."""
     address = f"http://localhost:{port}/"
     for _ in range(READY_SECONDS * 5):
         try:
@@ -97,7 +105,8 @@ def announce(port: int, honcho: subprocess.Popen[bytes]) -> None:
             return
     else:
         return
-    lines = ["The demo is here:", "", f"    {address}", "", "Ctrl-C stops it."]
+    sign_in = ["Sign in to its documents as", "", *(f"    {user}" for user in users), ""] if users else []
+    lines = ["The demo is here:", "", f"    {address}", "", *sign_in, "Ctrl-C stops it."]
     width = max(map(len, lines)) + 4
     box = [f"│  {line:<{width - 2}}│" for line in lines]
     print("\n".join(["", "╭" + "─" * width + "╮", *box, "╰" + "─" * width + "╯", ""]), flush=True)

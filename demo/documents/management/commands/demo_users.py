@@ -23,5 +23,5 @@ class Command(BaseCommand):
         users = get_user_model().objects
         for name, password in PASSWORDS.items():
             user = users.filter(username=name).first() or users.create_user(name, password=password)
-            known = user.check_password(password)
-            self.stdout.write(f"{name} / {password if known else 'the password you gave this user'}")
+            known = f": {password}" if user.check_password(password) else " as you have changed it"
+            self.stdout.write(f"{name}, password{known}")

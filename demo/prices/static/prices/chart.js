@@ -1,7 +1,7 @@
 // A line chart of the last minutes. It moves on with time: each new point comes in from the right edge.
 
 const SVG = "http://www.w3.org/2000/svg";
-const TOP = 22, BOTTOM = 26, GAP = 10;
+const TOP = 28, BOTTOM = 26, GAP = 10;
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const fullClock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", second: "2-digit" });

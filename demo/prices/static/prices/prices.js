@@ -61,6 +61,7 @@ function draw() {
     for (const id of ["price", "low", "high"]) byId(id).textContent = "–";
     return;
   }
+  byId("span").textContent = duration(points.at(-1)[0] - points[0][0]);
   const values = points.map(([, value]) => value);
   const [before, now] = [values[0], values.at(-1)];
   byId("price").textContent = dollars.format(now);
@@ -68,6 +69,10 @@ function draw() {
   byId("high").textContent = dollars.format(Math.max(...values));
   byId("change").dataset.way = now > before ? "up" : now < before ? "down" : "";
   byId("change-value").textContent = `${difference.format(now - before)} (${percent.format(now / before - 1)})`;
+}
+
+function duration(length) {
+  return length < 60 ? `in ${length} s` : `in ${Math.round(length / 60)} min`;
 }
 
 // No price for a while, though the connection is well.
