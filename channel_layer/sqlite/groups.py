@@ -19,14 +19,14 @@ GONE_SECONDS = 120.0
 
 _READERS = """
 WITH RECURSIVE step (reader) AS (
-    SELECT min(reader) FROM members WHERE team = ?1
+    SELECT min(reader) FROM members WHERE team = :team
     UNION ALL
-    SELECT (SELECT min(reader) FROM members WHERE team = ?1 AND members.reader > step.reader)
+    SELECT (SELECT min(reader) FROM members WHERE team = :team AND members.reader > step.reader)
     FROM step WHERE step.reader IS NOT NULL
 )
 SELECT reader FROM step WHERE reader IS NOT NULL
-AND EXISTS (SELECT 1 FROM members WHERE team = ?1 AND members.reader = step.reader AND expires > ?2)
-AND NOT EXISTS (SELECT 1 FROM readers WHERE readers.reader = step.reader AND seen < ?3)
+AND EXISTS (SELECT 1 FROM members WHERE team = :team AND members.reader = step.reader AND expires > :now)
+AND NOT EXISTS (SELECT 1 FROM readers WHERE readers.reader = step.reader AND seen < :silent)
 """
 
 _CHANNELS = (
@@ -45,7 +45,7 @@ Frames = list[tuple[str, bytes]]
 
 def readers(connection: sqlite3.Connection, group: str, now: float) -> list[str]:
     """Who reads for the members of a group: process-specific names up to ``!``, others as they are."""
-    rows = connection.execute(_READERS, (group, now, now - SILENT_SECONDS))
+    rows = connection.execute(_READERS, {"team": group, "now": now, "silent": now - SILENT_SECONDS})
     return [reader for (reader,) in rows.fetchall()]
 
 
