@@ -41,6 +41,10 @@ UNAVAILABLE = {
 """Backends that cannot be used, and why."""
 
 IGNORED_OPTIONS = {
+    "asgi_redis.RedisChannelLayer": {"stats_prefix"},
+    "asgi_redis.core.RedisChannelLayer": {"stats_prefix"},
+    "asgi_redis.RedisLocalChannelLayer": {"stats_prefix"},
+    "asgi_redis.local.RedisLocalChannelLayer": {"stats_prefix"},
     "asgi_ipc.IPCChannelLayer": {"channel_memory", "group_memory"},
     "asgi_ipc.core.IPCChannelLayer": {"channel_memory", "group_memory"},
 }
@@ -90,6 +94,8 @@ def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
 def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
     """Make the layer of an entry with the options of its CONFIG; raises `InvalidChannelLayerError`."""
     backend = backend_class(alias, config)
+    if not isinstance(options or {}, Mapping):
+        raise InvalidChannelLayerError(alias, f"CONFIG is a dict of options, not {type(options).__name__}")
     given = dict(options or {})
     for name in IGNORED_OPTIONS.get(config["BACKEND"], ()):
         given.pop(name, None)

@@ -49,7 +49,11 @@ HERE = "tests.channels.test_backends"
     ("old", "options", "new"),
     [
         ("asgi_redis.RedisChannelLayer", {"hosts": [("localhost", 6379)], "prefix": "x:"}, RedisChannelLayer),
-        ("asgi_redis.core.RedisChannelLayer", {"hosts": ["redis://localhost:6379/0"]}, RedisChannelLayer),
+        (
+            "asgi_redis.core.RedisChannelLayer",
+            {"hosts": ["redis://localhost:6379/0"], "stats_prefix": "x:"},
+            RedisChannelLayer,
+        ),
         ("asgiref.inmemory.ChannelLayer", {"capacity": 3, "channel_capacity": {"a.*": 1}}, MemoryChannelLayer),
         ("asgi_ipc.IPCChannelLayer", {"prefix": "mine", "channel_memory": 1_000_000}, SqliteChannelLayer),
     ],
@@ -114,6 +118,12 @@ def test_options_of_foreign_backends_are_checked_as_far_as_they_are_known() -> N
     assert error_of(BACKEND=f"{HERE}.Strict", CONFIG={"sizes": 3}).endswith("no option 'sizes'; Strict takes size")
     assert error_of(BACKEND=f"{HERE}.Strict", CONFIG={"size": 11}).endswith("does not work: size is too large")
     assert "missing 1 required positional argument: 'size'" in error_of(BACKEND=f"{HERE}.Strict")
+
+
+@pytest.mark.parametrize("options", [["hosts"], "redis://localhost"])
+def test_options_that_are_no_dict_are_refused(options: Any) -> None:
+    text = error_of(BACKEND=MEMORY, CONFIG=options)
+    assert text == f"CHANNEL_LAYERS['default']: CONFIG is a dict of options, not {type(options).__name__}"
 
 
 def test_the_options_given_are_left_as_they_are() -> None:
