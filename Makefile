@@ -16,7 +16,7 @@ help: ## This list
 	@echo
 	@echo "  PYTHON=python3.13 chooses an interpreter, PORT=9000 the demo's port, ARGS=\"-k chat\" is handed to pytest."
 
-demo: $(VENV)/.demo ## Run the chat on http://localhost:8000/ (Ctrl-C stops it)
+demo: $(VENV)/.demo ## Run the demos on http://localhost:8000/ (Ctrl-C stops it)
 	@$(BIN)/python scripts/run_demo.py $(PORT)
 
 test: $(VENV)/.dev ## Run every test, after installing what they need

@@ -1,4 +1,4 @@
-"""The demo as a Django project; its own tests are in ``demo/chat/tests.py``, as in any project."""
+"""The demo as a Django project; its own tests are in ``demo/*/tests.py``, as in any project."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ def test_every_file_a_page_asks_for_is_there() -> None:
 
 
 def test_the_procfile_is_what_the_documentation_says() -> None:
-    assert (ROOT / "Procfile").read_text() == (
-        "web: daphne demo.asgi:channel_layer --port $PORT --bind 0.0.0.0 -v2\nworker: python manage.py runworker -v2\n"
-    )
+    assert (ROOT / "Procfile").read_text().splitlines() == [
+        "web: daphne demo.asgi:channel_layer --port $PORT --bind 0.0.0.0 -v2",
+        "worker: python manage.py runworker -v2",
+        "prices: python manage.py tick_prices",
+    ]
