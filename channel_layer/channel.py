@@ -72,7 +72,7 @@ class Group:
 
     def add(self, channel: Channel | str) -> None:
         """Add a channel at once, or renew its membership."""
-        _warn_on_event_loop("Group.add", "aadd")
+        _warn_on_event_loop(self.channel_layer, "Group.add", "aadd")
         self.channel_layer.group_add(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     async def aadd(self, channel: Channel | str) -> None:
@@ -81,7 +81,7 @@ class Group:
 
     def discard(self, channel: Channel | str) -> None:
         """Remove a channel at once; no error if it was no member."""
-        _warn_on_event_loop("Group.discard", "adiscard")
+        _warn_on_event_loop(self.channel_layer, "Group.discard", "adiscard")
         self.channel_layer.group_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     async def adiscard(self, channel: Channel | str) -> None:
@@ -111,7 +111,7 @@ def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
     if outbox is not None:
         outbox.append((layer, item))
         return
-    _warn_on_event_loop("send", "asend", level=4)
+    _warn_on_event_loop(layer, "send", "asend", level=4)
     if layer.send_many([item]):
         raise ChannelFull(item.target)
 
@@ -124,9 +124,9 @@ async def _ahand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
         raise ChannelFull(item.target)
 
 
-def _warn_on_event_loop(name: str, instead: str, level: int = 3) -> None:
+def _warn_on_event_loop(layer: Any, name: str, instead: str, level: int = 3) -> None:
     """Warn who waits for the layer on an event loop. No error: it works, and code that mixes both may rely on it."""
-    if asyncio._get_running_loop() is not None:
+    if asyncio._get_running_loop() is not None and not getattr(layer, "local_only", False):
         warnings.warn(
             f"{name}() waits for the channel layer and holds up the event loop meanwhile; await {instead}() there",
             RuntimeWarning,

@@ -30,3 +30,11 @@ class DjangoHook(Hook):
         if error is not None:
             suspect_connections()
         signals.consumer_finished.send(sender=DjangoHook, message=message)
+
+    def after_blocks(self) -> bool:
+        """See `Hook.after_blocks`: not if nobody but this package listens to the signal.
+
+        An event loop has no connections to look after; those of its consumers' threads have `SyncThreads`.
+        """
+        overridden = type(self).after is not DjangoHook.after
+        return overridden or any(key[0] != signals.LOOK_AFTER for key, *_ in signals.consumer_finished.receivers)

@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -73,6 +74,11 @@ class _Ticket(Executor):
         self._threads = threads
         self._mine: _Thread | None = None
 
+    def give_back(self) -> None:
+        """The consumer has ended."""
+        if self._mine is not None:
+            self._mine.put(_look_after_connections)
+
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """See `Executor.submit`."""
         future: Future[T] = Future()
@@ -94,6 +100,10 @@ class _Ticket(Executor):
         return future
 
 
+_ticket: ContextVar[_Ticket] = ContextVar("channels_sync_thread")
+"""The ticket of the consumer that is run in this context."""
+
+
 class _Context(ThreadSensitiveContext):
     """What asgiref looks up the executor of a consumer by."""
 
@@ -113,9 +123,14 @@ class SyncThreads(SyncSide):
 
     def enter(self) -> None:
         """See `SyncSide.enter`."""
-        context = _Context()
-        SyncToAsync.context_to_thread_executor[context] = _Ticket(self._threads)
+        context, ticket = _Context(), _Ticket(self._threads)
+        SyncToAsync.context_to_thread_executor[context] = ticket
         SyncToAsync.thread_sensitive_context.set(context)
+        _ticket.set(ticket)
+
+    def leave(self) -> None:
+        """See `SyncSide.leave`; old connections are closed in the consumer's thread, if it used one."""
+        _ticket.get().give_back()
 
     async def run(self, function: Callable[[], T]) -> T:
         """See `SyncSide.run`; the thread is the consumer's own."""

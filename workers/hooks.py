@@ -13,8 +13,9 @@ class Hook:
     """Base class of hooks; override what you need.
 
     `before` and `after` run in the thread that runs the consumer, the others in the thread that
-    starts the worker. What a hook sends through channels is collected with what the consumer sends.
-    A hook that raises is logged and otherwise ignored.
+    starts the worker. Around an ``async def`` consumer, which runs on an event loop, they run in threads
+    all the same, see `after_blocks`. What a hook sends through channels is collected with what the
+    consumer sends. A hook that raises is logged and otherwise ignored.
     """
 
     def worker_process_ready(self, worker: Any) -> None:
@@ -28,6 +29,13 @@ class Hook:
 
     def after(self, message: Any, error: BaseException | None) -> None:
         """A consumer has returned, or raised ``error``."""
+
+    def after_blocks(self) -> bool:
+        """Whether `after` may wait for something. If not, it is called on the event loop of ``async def`` consumers.
+
+        Asked whenever such a consumer has returned.
+        """
+        return type(self).after is not Hook.after
 
 
 class Hooks:
@@ -56,6 +64,10 @@ class Hooks:
         """See `Hook.after`."""
         for hook in self._reversed:
             _call(hook.after, message, error, catch=BaseException)
+
+    def after_blocks(self) -> bool:
+        """Whether `after` of any hook blocks."""
+        return any(hook.after_blocks() for hook in self._hooks)
 
 
 def _call(method: Any, *args: Any, catch: type[BaseException] = Exception) -> None:

@@ -210,8 +210,12 @@ class Begun:
         """The consumer's name, for the log."""
         return _name(self._consumer)
 
+    def blocks(self, error: BaseException | None) -> bool:
+        """Whether `finish` is to be called in a thread."""
+        return error is not None or self._runner._hooks.after_blocks()
+
     def finish(self, error: BaseException | None) -> Finished:
-        """Do what is left to do when the coroutine has ended: sync code, for a thread, in the coroutine's context."""
+        """Do what is left to do when the coroutine has ended: sync code, called in the coroutine's context."""
         outcome = "ok"
         if error is not None:
             outcome = self._runner._deal_with(error, self._message, self.delivery, self._consumer, self._outbox)

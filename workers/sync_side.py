@@ -22,5 +22,8 @@ class SyncSide:
         """Run a function in a thread, in a copy of the consumer's context, and return what it returns."""
         return await asyncio.to_thread(function)
 
+    def leave(self) -> None:
+        """A consumer has ended, and all that was run for it; called as `enter` is. Must be quick."""
+
     def close(self) -> None:
         """The worker ends; release what is held. Called in the thread that runs the worker."""

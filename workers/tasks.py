@@ -245,7 +245,11 @@ class Tasks:
         try:
             if run.children:
                 await _end(run.children)
-            run.finished = await self._sync_side.run(lambda: run.begun.finish(error))
+            if run.begun.blocks(error):
+                run.finished = await self._sync_side.run(lambda: run.begun.finish(error))
+            else:
+                run.finished = run.begun.finish(None)
+            self._sync_side.leave()
         except BaseException:
             logger.exception("a message on %s could not be dealt with", run.begun.delivery.channel)
         finally:

@@ -195,6 +195,21 @@ def test_inside_a_consumer_async_sends_are_held_back_unless_they_are_urgent(
     asyncio.run(main())
 
 
+class FarLayer(MemoryChannelLayer):
+    """One that has to be waited for."""
+
+    local_only = False
+
+
+def test_a_layer_inside_the_process_keeps_no_event_loop_waiting(layer: MemoryChannelLayer) -> None:
+    async def main() -> None:
+        Channel("room", channel_layer=layer).send({"n": 1})
+        Group("all", channel_layer=layer).add("room")
+
+    asyncio.run(main())
+    assert layer.group_channels("all") == ["room"]
+
+
 @pytest.mark.parametrize(
     ("call", "instead"),
     [
@@ -204,9 +219,9 @@ def test_inside_a_consumer_async_sends_are_held_back_unless_they_are_urgent(
         (lambda layer: Group("a", channel_layer=layer).discard("b"), "adiscard"),
     ],
 )
-def test_sync_forms_that_wait_warn_on_an_event_loop_with_the_line_they_stand_in(
-    call: Any, instead: str, layer: MemoryChannelLayer
-) -> None:
+def test_sync_forms_that_wait_warn_on_an_event_loop_with_the_line_they_stand_in(call: Any, instead: str) -> None:
+    layer = FarLayer()
+
     async def main() -> None:
         with pytest.warns(RuntimeWarning, match=rf"holds up the event loop meanwhile; await {instead}\(\)") as caught:
             call(layer)
@@ -215,7 +230,9 @@ def test_sync_forms_that_wait_warn_on_an_event_loop_with_the_line_they_stand_in(
     asyncio.run(main())
 
 
-def test_a_sync_send_that_is_held_back_warns_of_nothing(layer: MemoryChannelLayer) -> None:
+def test_a_sync_send_that_is_held_back_warns_of_nothing() -> None:
+    layer = FarLayer()
+
     async def main() -> None:
         with warnings.catch_warnings(), collecting([]) as outbox:
             warnings.simplefilter("error")

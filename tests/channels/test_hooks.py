@@ -99,3 +99,20 @@ def test_after_an_error_all_connections_of_the_thread_are_looked_at(monkeypatch:
     hook.after(None, RuntimeError())
     assert walks == [1, 1]
     db.suspect_connections()
+
+
+def test_the_end_of_an_async_consumer_needs_a_thread_if_somebody_listens_to_the_signal() -> None:
+    class Overriding(DjangoHook):
+        def after(self, message: Any, error: BaseException | None) -> None:
+            """Do something else."""
+
+    def receiver(**kwargs: Any) -> None:
+        """Perhaps query the database."""
+
+    assert not DjangoHook().after_blocks()
+    assert Overriding().after_blocks()
+    signals.consumer_finished.connect(receiver)
+    try:
+        assert DjangoHook().after_blocks()
+    finally:
+        signals.consumer_finished.disconnect(receiver)

@@ -75,3 +75,8 @@ def test_a_hook_overrides_only_what_it_needs() -> None:
     hooks.worker_ready(None)
     hooks.before(None)
     hooks.after(None, None)
+
+
+def test_a_hook_blocks_at_the_end_of_a_consumer_if_it_does_anything_there() -> None:
+    assert not Hooks([Hook()]).after_blocks()
+    assert Hooks([Hook(), Recording("a", [])]).after_blocks()

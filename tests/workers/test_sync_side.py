@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workers import Worker
+from workers import Hook, Worker
 from workers.sync_side import SyncSide
 
 from .tools import FlakyLayer, Routes, working
@@ -31,6 +31,13 @@ def test_what_a_function_raises_is_raised() -> None:
         asyncio.run(main())
 
 
+class Blocking(Hook):
+    """Its `after` is overridden, so it is taken for one that may wait."""
+
+    def after(self, message: Any, error: BaseException | None) -> None:
+        """Do nothing."""
+
+
 class Telling(SyncSide):
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -42,22 +49,26 @@ class Telling(SyncSide):
         self.told.append("run")
         return await super().run(function)
 
+    def leave(self) -> None:
+        self.told.append(f"leave on {threading.current_thread().name}")
+
     def close(self) -> None:
         self.told.append("close")
 
 
-def test_a_worker_uses_the_one_it_is_given() -> None:
+@pytest.mark.parametrize(("hooks", "runs"), [((Blocking(),), ["run"]), ((Hook(),), []), ((), [])])
+def test_a_worker_uses_the_one_it_is_given(hooks: Any, runs: list[str]) -> None:
     side, layer = Telling(), FlakyLayer()
 
     async def consumer(message: Any) -> None:
         side.told.append("consumer")
         message.reply_channel.send({})
 
-    with working(layer, Routes(a=consumer), sync_side=side) as worker:
+    with working(layer, Routes(a=consumer), hooks=hooks, sync_side=side) as worker:
         assert isinstance(worker, Worker)
         layer.send("a", {"reply_channel": "out"})
         assert layer.receive_many(["out"], timeout=20)
-    assert side.told == ["enter on worker-async", "consumer", "run", "close"]
+    assert side.told == ["enter on worker-async", "consumer", *runs, "leave on worker-async", "close"]
 
 
 def test_a_consumer_whose_sync_side_fails_ends_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
@@ -66,7 +77,7 @@ def test_a_consumer_whose_sync_side_fails_ends_all_the_same(caplog: pytest.LogCa
             raise OSError("no more threads")
 
     async def consumer(message: Any) -> None:
-        pass
+        raise ValueError
 
     layer = FlakyLayer()
     with working(layer, Routes(a=consumer, b=lambda m: m.reply_channel.send({})), sync_side=Failing(), async_tasks=1):
