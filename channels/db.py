@@ -64,8 +64,9 @@ def database_sync_to_async(
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make a function that uses the database one to await: `sync_to_async`, with old connections closed.
 
-    It runs in another thread than the consumer, so what happens around the consumer does not reach the
-    connections it uses. Connections inside a transaction are left to those who began it.
+    Inside an ``async def`` consumer plain `sync_to_async` does: its thread is looked after around the
+    consumer. This is for tasks that go on for long, for other threads (``thread_sensitive=False``), and for
+    code written for Channels 2 and later. Connections inside a transaction are left to those who began it.
 
     Args:
         func: the function.

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from routing import passes_arguments
-
-from .db import database_sync_to_async
 
 Consumer = Callable[..., Any]
 Around = Callable[[Any], AbstractContextManager[None]]
@@ -42,14 +40,14 @@ def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consum
         async def async_inner(*args: Any, **kwargs: Any) -> Any:
             message = message_of(name, args, kwargs)
             context = around(message)
-            await database_sync_to_async(_enter)(context, message)
+            await sync_to_async(_enter)(context, message)
             try:
                 result = await func(*args, **kwargs)
             except BaseException as error:
-                if not await database_sync_to_async(context.__exit__)(type(error), error, error.__traceback__):
+                if not await sync_to_async(context.__exit__)(type(error), error, error.__traceback__):
                     raise
                 return None
-            await database_sync_to_async(context.__exit__)(None, None, None)
+            await sync_to_async(context.__exit__)(None, None, None)
             return result
 
         return passes_arguments(async_inner if iscoroutinefunction(func) else inner)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from channel_layer.channel import Channel
 from routing import passes_arguments
 
-from .db import database_sync_to_async
 from .decorating import Consumer, message_of
 
 NEXT = "__channels_next_order"
@@ -32,10 +31,10 @@ def in_order(func: Consumer) -> Consumer:
     @functools.wraps(func)
     async def async_inner(*args: Any, **kwargs: Any) -> Any:
         message = message_of("enforce_ordering", args, kwargs)
-        if not await database_sync_to_async(_is_next)(message):
+        if not await sync_to_async(_is_next)(message):
             return None
         result = await func(*args, **kwargs)
-        await database_sync_to_async(_count)(message)
+        await sync_to_async(_count)(message)
         return result
 
     return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
