@@ -165,19 +165,19 @@ class Intake:
             stuck = [*self._turned_away, *self._ready]
             self._turned_away.clear()
             self._ready.clear()
-        self._put_back_all(stuck)
+        self.put_back_all(stuck)
 
     def _put_back_turned_away(self) -> None:
         with self._lock:
             turned_away, self._turned_away = self._turned_away, []
-        self._put_back_all(turned_away)
+        self.put_back_all(turned_away)
 
-    def _put_back_all(self, deliveries: list[Delivery]) -> None:
+    def put_back_all(self, deliveries: list[Delivery]) -> None:
+        """Give messages back that nobody has begun, in their order. What surely did not reach the layer stays here."""
         for channel, together in groupby(deliveries, key=lambda delivery: delivery.channel):
-            self.put_back(channel, list(together))
+            self._put_back(channel, list(together))
 
-    def put_back(self, channel: str, deliveries: list[Delivery]) -> None:
-        """Give messages back that nobody has begun. What surely did not reach the layer stays here."""
+    def _put_back(self, channel: str, deliveries: list[Delivery]) -> None:
         try:
             self._layer.put_back(channel, deliveries)
         except LayerUnavailable as error:

@@ -35,7 +35,7 @@ OnFinished = Callable[[Finished, float], None]
 
 
 class _Run:
-    """One consumer on its way through the loop. Belongs to the loop's thread."""
+    """One consumer on its way through the loop. Belongs to the loop's thread once it has begun."""
 
     __slots__ = ("begun", "children", "finished", "finishing", "reported", "seconds", "started", "task")
 
@@ -94,9 +94,21 @@ class Tasks:
 
     def begin(self, begun: Begun) -> None:
         """Take over a consumer; returns at once. The caller has taken a slot for it."""
-        run = _Run(begun, time.perf_counter())
         loop = self._loop or self._start()
-        loop.call_soon_threadsafe(self._admit, run)
+        self._waiting.append(_Run(begun, time.perf_counter()))
+        loop.call_soon_threadsafe(self._admit)
+
+    def turn_away(self, seconds: float) -> list[Begun]:
+        """Consumers that have waited for so long and not begun; they and their slots are the caller's again."""
+        turned_away: list[Begun] = []
+        latest = time.perf_counter() - seconds
+        # The loop takes from this end too, so what was there may be gone a moment later.
+        while self._waiting and (run := self._next_waiting()) is not None:
+            if run.started > latest:
+                self._waiting.appendleft(run)
+                break
+            turned_away.append(run.begun)
+        return turned_away
 
     # -- watching over them ----------------------------------------------------------------------
 
@@ -135,11 +147,8 @@ class Tasks:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def close(self, put_back: Callable[[Begun], None]) -> bool:
-        """Cancel what still runs, and end the threads. Blocks for `CANCEL_SECONDS` at most.
-
-        Args:
-            put_back: what to do with a consumer that has not begun to run.
+    def close(self) -> bool:
+        """Cancel what still runs, and end the threads. Blocks for a few times `CANCEL_SECONDS` at most.
 
         Returns:
             Whether nothing had to be cancelled.
@@ -149,14 +158,7 @@ class Tasks:
         if loop is None:
             return True
         unfinished = not self.is_idle
-        unbegun: queue.SimpleQueue[list[Begun]] = queue.SimpleQueue()
-        loop.call_soon_threadsafe(self._cancel, unbegun)
-        try:
-            for begun in unbegun.get(timeout=CANCEL_SECONDS):
-                put_back(begun)
-                self._slots.release()
-        except queue.Empty:
-            logger.error("an async def consumer blocks the event loop; it and all others on it are left behind")
+        loop.call_soon_threadsafe(self._cancel)
         deadline = time.monotonic() + CANCEL_SECONDS
         while not self.is_idle and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -169,9 +171,7 @@ class Tasks:
             thread.join(CANCEL_SECONDS)
         return not unfinished
 
-    def _cancel(self, unbegun: queue.SimpleQueue[list[Begun]]) -> None:
-        unbegun.put([run.begun for run in self._waiting])
-        self._waiting.clear()
+    def _cancel(self) -> None:
         for run in self._running:
             # A moment later, because a task that is cancelled before its first step does not even begin.
             asyncio.get_running_loop().call_soon(self._cancel_run, run)
@@ -223,13 +223,17 @@ class Tasks:
         await loop.shutdown_asyncgens()
         await self._at_end()
 
-    def _admit(self, run: _Run) -> None:
-        if len(self._running) >= self._slots.most:
-            self._waiting.append(run)
-            return
-        self._running[run] = None
-        loop = asyncio.get_running_loop()
-        run.task = loop.create_task(self._drive(run), context=run.begun.context)
+    def _admit(self) -> None:
+        """Begin those that wait, as far as there is room."""
+        while self._waiting and len(self._running) < self._slots.most and (run := self._next_waiting()) is not None:
+            self._running[run] = None
+            run.task = asyncio.get_running_loop().create_task(self._drive(run), context=run.begun.context)
+
+    def _next_waiting(self) -> _Run | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
 
     async def _drive(self, run: _Run) -> None:
         """Run a coroutine to its end, whatever that is, and pass on what came of it."""
@@ -256,8 +260,7 @@ class Tasks:
             error = None  # as in Runner
             del self._running[run]
             self._done.put(run)
-            if self._waiting:
-                self._admit(self._waiting.popleft())
+            self._admit()
 
     # -- in the helper thread --------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ MONITOR_SECONDS = 0.05
 ASYNC_TASKS = 100
 """How many ``async def`` consumers run at the same time unless somebody says otherwise."""
 
+UNBEGUN_SECONDS = 0.25
+"""How long a coroutine may wait for room on the event loop before its message goes back to its channel."""
+
 OnMessage = Callable[[Any, float, str], None]
 """Called after each consumer with the message, the seconds it took, and how it ended."""
 
@@ -212,6 +215,7 @@ class Worker:
             # For when all threads are in consumers, or what a full channel refused is due again.
             self._sender.flush()
             self._report_hung()
+            self._give_back_unbegun(UNBEGUN_SECONDS)
             self._tasks.report_hung(self.hung_seconds)
             self._replace_dead(team)
 
@@ -249,6 +253,7 @@ class Worker:
         while self._is_at_work(team) and time.monotonic() < deadline and not self._impatient:
             # Again and again, for a thread that was just about to wait for a message the first time.
             self._guarded(self._intake.stop)
+            self._give_back_unbegun(UNBEGUN_SECONDS)
             self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))
@@ -258,7 +263,8 @@ class Worker:
         for thread in hung:
             _, channel = self._busy.get(thread, (0.0, "a channel"))
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
-        all_ended = self._tasks.close(self._put_back_begun)
+        self._give_back_unbegun(0)
+        all_ended = self._tasks.close()
         self._guarded(self._sync_side.close)
         self._guarded(self._intake.put_back_stuck)
         self._sender.drain()
@@ -270,10 +276,14 @@ class Worker:
     def _is_at_work(self, team: list[threading.Thread]) -> bool:
         return any(thread.is_alive() for thread in team) or not self._tasks.is_idle
 
-    def _put_back_begun(self, begun: Begun) -> None:
-        """Give back the message of a coroutine that found no place any more."""
-        begun.abandon()
-        self._intake.put_back(begun.delivery.channel, [begun.delivery])
+    def _give_back_unbegun(self, seconds: float) -> None:
+        """Give back the messages of coroutines that have found no room for so long, or whose loop is held up."""
+        unbegun = self._tasks.turn_away(seconds)
+        for begun in unbegun:
+            self._guarded(begun.abandon)
+        self._intake.put_back_all([begun.delivery for begun in unbegun])
+        for _ in unbegun:
+            self._slots.release()
 
     async def _close_async_side(self) -> None:
         """Release what the layers that are in use hold on the event loop."""
