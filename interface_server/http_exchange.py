@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from channel_layer.delivery import Outgoing
@@ -88,6 +89,7 @@ class HttpExchange:
         self._scope = scope
         self._writer = writer
         self._started = gateway.clock()
+        self._opened = gateway.now
         self._begun = False
         self._buffer = bytearray()
         self._received = 0
@@ -159,7 +161,7 @@ class HttpExchange:
 
     # -- from the consumers ----------------------------------------------------------------------
 
-    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None = None) -> None:
+    def deliver(self, message: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> None:
         """The response's beginning or its next chunk."""
         if headers is not None and headers.get("failed"):
             self.fail(500)
@@ -184,8 +186,8 @@ class HttpExchange:
             self.fail(500)
 
     def apply(self, reply: Reply) -> None:
-        """A message through a group; an HTTP response has nothing to do with groups."""
-        logger.error("a message to a group went to the HTTP request %s, which cannot take it", self._describe())
+        """A message through a group: an answer to all requests that wait in it."""
+        self.deliver(reply.message)
 
     # -- from the uplink -------------------------------------------------------------------------
 
@@ -340,6 +342,9 @@ class HttpExchange:
         complete = not self._gone and self._status == status and status != 0
         self.phase = Phase.DONE
         self._gateway.connections.pop(self._local, None)
+        if self._gateway.now != self._opened:
+            # Only who waits is put into groups, and forgetting is work for every request.
+            self._gateway.forget([self.channel])
         self._buffer.clear()
         if dispatched and not complete:
             self._say_gone()

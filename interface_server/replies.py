@@ -43,15 +43,17 @@ class Reply:
     """A checked reply.
 
     Attributes:
+        message: the reply as it was sent.
         accept: whether to accept the handshake; ``None`` if the reply does not say.
         payload: what to send.
         close: the code to close with.
         subprotocol: the one to agree on with the client, if the reply accepts.
     """
 
-    __slots__ = ("accept", "close", "payload", "subprotocol")
+    __slots__ = ("accept", "close", "message", "payload", "subprotocol")
 
     def __init__(self, message: Mapping[str, Any]) -> None:
+        self.message = message
         self.accept: bool | None = _typed(message, "accept", bool)
         self.payload = _payload(message)
         self.close = _close_code(message.get("close"))

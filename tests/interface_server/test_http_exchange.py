@@ -226,11 +226,25 @@ def test_a_stream_that_pauses_is_not_cut_off() -> None:
     assert ("abort",) not in case.writer.calls
 
 
-def test_a_message_through_a_group_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_through_a_group_is_an_answer() -> None:
+    case = Case()
+    case.exchange.apply(Reply({"status": 200, "content": b"news"}))
+    assert case.writer.calls == [("start", 200, b"news", False)]
+
+
+def test_a_message_through_a_group_that_is_no_answer_is_an_error_of_the_server() -> None:
     case = Case()
     case.exchange.apply(Reply({"text": "x"}))
-    assert "GET /p" in caplog.text
-    assert case.writer.calls == []
+    assert case.status == 500
+
+
+def test_a_request_that_waited_is_forgotten_in_its_groups() -> None:
+    quick, slow = Case(), Case()
+    slow.gateway.now += 1
+    for case in (quick, slow):
+        case.exchange.deliver({"status": 200})
+    assert quick.gateway._gone == set()
+    assert slow.gateway._gone == {slow.exchange.channel}
 
 
 def test_a_response_whose_producer_breaks_off_is_cut_and_not_ended() -> None:
