@@ -29,7 +29,7 @@ class WebsocketBinding(Binding):
     """
 
     model: Any = None
-    stream = None
+    stream: str | None = None
     strict_ordering: bool = False
     slight_ordering: bool = False
 

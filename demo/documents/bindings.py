@@ -12,14 +12,14 @@ from django.db import transaction
 from django.db.models import F
 
 from channels.binding.websockets import WebsocketBindingWithMembers
-from demo.documents.groups import LIST, notify
+from demo.documents.groups import LIST, notify, tell_who_is_here
 from demo.documents.models import TEXT_LENGTH, TITLE_LENGTH, Document
 
 
 class DocumentBinding(WebsocketBindingWithMembers):
     """What the two have in common: refusing."""
 
-    model = None
+    model: Any = None
 
     def refuse(self, reason: str, **more: Any) -> None:
         """Tell the page why nothing was changed."""
@@ -72,6 +72,7 @@ class ListBinding(DocumentBinding):
         if document:
             document.delete()
             notify(self.user, "deleted", document.title)
+            tell_who_is_here()
 
     def title(self, data: dict[str, Any]) -> str:
         """The title in some data, on one line; if it cannot be one the page is told, and it is empty."""

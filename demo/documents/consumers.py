@@ -1,7 +1,7 @@
 """The sockets of the pages: several streams over each.
 
-``documents`` and ``text`` are bindings, see there. On ``presence`` a page says ``{"editing": true}`` or ``false``, when
-that changes and every half minute, and is sent who is where. ``notices`` tells what somebody did.
+``documents`` and ``text`` are bindings, see there. On ``presence`` a page says ``{"window": id, "editing": true}`` or
+``false``, when that changes and all 25 seconds, and is sent who is where. ``notices`` tells what somebody did.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from channels.generic.websockets import JsonWebsocketConsumer, WebsocketDemultip
 from channels.security.websockets import allowed_hosts_only
 from demo.documents.bindings import ListBinding, TextBinding
 from demo.documents.groups import EVERYBODY, LIST, of_session, tell_who_is_here, who_is_here
-from demo.documents.models import Document, Presence
+from demo.documents.models import WINDOW_LENGTH, Document, Presence
 
 
 class PresenceConsumer(JsonWebsocketConsumer):
@@ -23,25 +23,31 @@ class PresenceConsumer(JsonWebsocketConsumer):
 
     def connect(self, message: Any, pk: str | None = None, **kwargs: Any) -> None:
         """Somebody opened the list, or the document `pk`."""
-        self.note(pk, editing=False)
+        self.note({}, pk)
         tell_who_is_here()
 
-    def receive(self, content: Any, multiplexer: Any = None, pk: str | None = None, **kwargs: Any) -> None:
+    def receive(self, content: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Somebody begins or ends to edit, or just says that they are still there."""
-        if self.note(pk, editing=pk is not None and content.get("editing") is True):
+        if self.note(content, kwargs.get("pk")):
             tell_who_is_here()
         else:
-            multiplexer.send(who_is_here())
+            kwargs["multiplexer"].send(who_is_here())
 
     def disconnect(self, message: Any, **kwargs: Any) -> None:
         """Somebody closed it, or their connection broke."""
         Presence.objects.filter(channel=message.reply_channel.name).delete()
         tell_who_is_here()
 
-    def note(self, pk: str | None, editing: bool) -> bool:
+    def note(self, content: dict[str, Any], pk: str | None) -> bool:
         """Keep where this socket is; the result is whether others need to know."""
         document = Document.objects.filter(pk=pk).first() if pk else None
-        return Presence.objects.note(self.message.reply_channel.name, self.message.user, document, editing)
+        return Presence.objects.note(
+            channel=self.message.reply_channel.name,
+            window=str(content.get("window") or "")[:WINDOW_LENGTH],
+            user=self.message.user,
+            document=document,
+            editing=document is not None and content.get("editing") is True,
+        )
 
 
 class Page(WebsocketDemultiplexer):
@@ -76,15 +82,15 @@ class DocumentPage(Page):
 
     consumers = {"text": TextBinding.consumer, "presence": PresenceConsumer}
 
-    def connection_groups(self, pk: str, **kwargs: Any) -> Iterable[str]:
+    def connection_groups(self, **kwargs: Any) -> Iterable[str]:
         """The document's group, besides everybody's."""
-        return [Document(pk=pk).group_name, EVERYBODY]
+        return [Document(pk=kwargs["pk"]).group_name, EVERYBODY]
 
-    def connect(self, message: Any, pk: str, **kwargs: Any) -> None:  # type: ignore[override]
+    def connect(self, message: Any, **kwargs: Any) -> None:
         """Send the document; from then on the binding sends what changes."""
-        document = Document.objects.filter(pk=pk).first()
+        document = Document.objects.filter(pk=kwargs["pk"]).first()
         if document is None:
-            raise DenyConnection(f"there is no document {pk}")
-        super().connect(message, pk=pk, **kwargs)
+            raise DenyConnection(f"there is no document {kwargs['pk']}")
+        super().connect(message, **kwargs)
         now = TextBinding().serialize(document, "update")
         WebsocketMultiplexer("text", message.reply_channel).send(now)

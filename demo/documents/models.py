@@ -13,9 +13,10 @@ from django.utils import timezone
 
 TITLE_LENGTH = 80
 TEXT_LENGTH = 20_000
+WINDOW_LENGTH = 40
 
-STALE_AFTER = timedelta(seconds=150)
-"""Who was not heard of for so long is gone. Pages say that they are there every 30 s, in the background every 60."""
+STALE_AFTER = timedelta(seconds=100)
+"""Who was not heard of for so long is gone. Pages say that they are there every 25 s, in the background every 60."""
 
 
 class Document(models.Model):
@@ -53,14 +54,15 @@ class Document(models.Model):
 class PresenceQuerySet(models.QuerySet["Presence"]):
     """Who is where."""
 
-    def note(self, channel: str, user: Any, document: Document | None, editing: bool) -> bool:
-        """Keep where a socket is; the result is whether that is news, or somebody else has gone stale."""
+    def note(self, channel: str, window: str, user: Any, document: Document | None, editing: bool) -> bool:
+        """Keep where a socket is; the result is whether that is news, or an entry was out of date."""
         now = timezone.now()
-        gone, _ = self.filter(seen__lt=now - STALE_AFTER).delete()
-        place = {"user": user, "document": document, "editing": editing}
-        known = self.filter(channel=channel, **place).update(seen=now)
-        if known:
-            return gone > 0
+        stale, _ = self.filter(seen__lt=now - STALE_AFTER).delete()
+        # After a crash of its server a window comes back on another socket, before the old one is missed.
+        left, _ = self.filter(user=user, window=window).exclude(window="").exclude(channel=channel).delete()
+        place = {"window": window, "user": user, "document": document, "editing": editing}
+        if self.filter(channel=channel, **place).update(seen=now):
+            return stale + left > 0
         # One socket's messages take turns, so nobody else notes this one at the same time.
         if not self.filter(channel=channel).update(seen=now, **place):
             self.create(channel=channel, seen=now, **place)
@@ -84,9 +86,13 @@ class PresenceQuerySet(models.QuerySet["Presence"]):
 
 
 class Presence(models.Model):
-    """One open socket: whose it is, and where. Without a document it is the list's."""
+    """One open socket: whose it is, and where. Without a document it is the list's.
+
+    The page makes up `window`, by which it is known when its socket is another one.
+    """
 
     channel = models.CharField(max_length=200, unique=True)
+    window = models.CharField(max_length=WINDOW_LENGTH, blank=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     document = models.ForeignKey(Document, on_delete=models.SET_NULL, null=True)
     editing = models.BooleanField(default=False)

@@ -120,6 +120,15 @@ class PresenceTests(DocumentsTestCase):
         bob.say("presence", editing=False)
         self.assertEqual(set(ada.people()), {"ada", "bob"})
 
+    def test_a_window_that_comes_back_on_another_socket_is_there_once(self) -> None:
+        ada, before, pk = Window(self.ada), Window(self.bob, self.path), str(self.minutes.pk)
+        before.say("presence", window="w", editing=True)
+        after = Window(self.bob, self.path)
+        after.say("presence", window="w", editing=True)
+        self.assertEqual(ada.people()["bob"], ({}, {pk: 1}))
+        before.close()
+        self.assertEqual(ada.people()["bob"], ({}, {pk: 1}))
+
     def test_nobody_edits_the_list(self) -> None:
         ada = Window(self.ada)
         ada.say("presence", editing=True)
@@ -127,9 +136,10 @@ class PresenceTests(DocumentsTestCase):
 
     def test_readers_of_a_deleted_document_are_still_here(self) -> None:
         ada, bob = Window(self.ada), Window(self.bob, self.path)
-        self.minutes.delete()
-        bob.say("presence", editing=True)
+        ada.say("documents", action="delete", pk=self.minutes.pk)
         self.assertEqual(ada.people()["bob"], ({}, {}))
+        bob.say("presence", editing=True)
+        self.assertEqual(bob.people()["bob"], ({}, {}))
 
 
 class ListTests(DocumentsTestCase):

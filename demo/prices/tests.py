@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from decimal import Decimal
 from typing import Any
 from unittest import mock
@@ -138,7 +139,7 @@ class CommandTests(ChannelTestCase):
         """Run it for as many ticks as there are results."""
         pauses = [*[None] * (len(results) - 1), KeyboardInterrupt]
         with (
-            mock.patch.object(tick_prices.time, "sleep", side_effect=pauses),
+            mock.patch.object(time, "sleep", side_effect=pauses),
             mock.patch.object(tick_prices, "push", side_effect=results) as push,
         ):
             call_command("tick_prices")

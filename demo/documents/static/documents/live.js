@@ -4,7 +4,9 @@ import { showConnection } from "../demo/connection.js";
 import { Notices } from "./notices.js";
 import { Presence } from "./presence.js";
 
-const BEAT_MILLISECONDS = 30_000;
+const BEAT_MILLISECONDS = 25_000;
+// By this the server knows a window again that comes back on another socket.
+const WINDOW = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export const byId = (id) => document.getElementById(id);
 export const me = JSON.parse(byId("me").textContent);
@@ -16,7 +18,7 @@ export function goLive({ editing, onPeople, onOpen, onClose }) {
   const notices = new Notices(byId("notices"), me);
   const presence = new Presence({ onPeople, onArrival: (text) => notices.show(text), me });
   const sayWhere = () => {
-    if (bridge.socket.readyState === WebSocket.OPEN) bridge.stream("presence").send({ editing: editing() });
+    if (bridge.socket.readyState === WebSocket.OPEN) bridge.stream("presence").send({ window: WINDOW, editing: editing() });
   };
 
   bridge.demultiplex("presence", (message) => presence.hear(message));
@@ -26,7 +28,7 @@ export function goLive({ editing, onPeople, onOpen, onClose }) {
   showConnection("connecting");
   bridge.socket.addEventListener("open", () => {
     showConnection("open");
-    if (editing()) sayWhere();
+    sayWhere();
     onOpen();
   });
   bridge.socket.addEventListener("close", () => {
