@@ -12,7 +12,8 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
 * **No aliasing.** Messages are encoded when they are handed over.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
-the layer's timeouts allow; async calls belong to one event loop at a time. Cancelling an async send
+the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
+thread of its own; what one of them holds is released by `ChannelLayer.aclose` in that loop. Cancelling an async send
 leaves open whether it happened; cancelling an async receive may lose what it was about to return.
 
 A backend subclasses `ChannelLayer` and fills in the abstract methods: moving frames in batches, and

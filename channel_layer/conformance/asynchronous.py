@@ -174,3 +174,32 @@ class AsyncRules(Tools):
 
         for n in range(3):
             run(main(n), layer)
+
+    def test_it_works_in_several_event_loops_at_the_same_time(self, layer: ChannelLayer) -> None:
+        """A worker and an interface server in one process share a layer, and each has a loop."""
+        together = threading.Barrier(2)
+        errors: list[BaseException] = []
+
+        async def main(name: str) -> None:
+            reader = f"loop.{name}!"
+            receiving = asyncio.create_task(gather(layer, reader, count=60))
+            await asyncio.to_thread(together.wait, PATIENCE)
+            for n in range(30):
+                await layer.agroup_add("loops", f"{reader}{n}")
+                await asyncio.gather(layer.asend(f"{reader}a", {"n": n}), layer.asend(f"{reader}b", {"n": n}))
+                await layer.agroup_discard("loops", f"{reader}{n}")
+            assert sorted(numbers(await receiving)) == sorted([*range(30), *range(30)])
+
+        def in_a_thread(name: str) -> None:
+            try:
+                run(main(name), layer)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=in_a_thread, args=(name,)) for name in ("one", "other")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5 * PATIENCE)
+        assert errors == []
+        assert not any(thread.is_alive() for thread in threads)

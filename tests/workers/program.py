@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -24,6 +25,13 @@ def job(message: Any) -> None:
     Channel("replies", channel_layer=message.channel_layer).send({"n": message["n"]})
 
 
+async def async_job(message: Any) -> None:
+    """The same as `job`, waiting without a thread."""
+    await Channel("done", channel_layer=message.channel_layer).asend({"n": message["n"]}, immediately=True)
+    await asyncio.sleep(message.get("seconds", 0))
+    Channel("replies", channel_layer=message.channel_layer).send({"n": message["n"]})
+
+
 class TellReady(Hook):
     def worker_ready(self, worker: Any) -> None:
         """Say which process is ready for signals and messages."""
@@ -31,10 +39,10 @@ class TellReady(Hook):
 
 
 class Routes:
-    channels = ("jobs",)
+    channels = ("jobs", "async.jobs")
 
     def match(self, message: Any) -> tuple[Any, dict[str, Any]]:
-        return job, {}
+        return job if message.channel.name == "jobs" else async_job, {}
 
 
 def main(kind: str, url: str, prefix: str) -> int:
@@ -42,7 +50,9 @@ def main(kind: str, url: str, prefix: str) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     if kind == "supervisor":
         return Supervisor([sys.executable, __file__, "worker", url, prefix], processes=2, grace=10).run()
-    worker = Worker(RedisChannelLayer(hosts=[url], prefix=prefix), Routes(), grace=20, hooks=[TellReady()])
+    worker = Worker(
+        RedisChannelLayer(hosts=[url], prefix=prefix), Routes(), async_tasks=20, grace=20, hooks=[TellReady()]
+    )
     exit_with_parent(worker.stop)
     return 0 if worker.run() else 1
 

@@ -77,18 +77,19 @@ class Tally:
         return len(self.seen)
 
 
-def put(layer: Any, count: int, seconds: float = 0.0, start: int = 0) -> None:
+def put(layer: Any, count: int, seconds: float = 0.0, start: int = 0, channel: str = "jobs") -> None:
     for at in range(start, start + count, 100):
         numbers = range(at, min(at + 100, start + count))
-        assert layer.send_many([layer.prepare("jobs", {"n": n, "seconds": seconds}) for n in numbers]) == []
+        assert layer.send_many([layer.prepare(channel, {"n": n, "seconds": seconds}) for n in numbers]) == []
 
 
+@pytest.mark.parametrize("channel", ["jobs", "async.jobs"])
 def test_workers_stopped_and_started_under_load_lose_nothing(
-    layer: RedisChannelLayer, processes: Processes, eventually: Callable[..., Any]
+    channel: str, layer: RedisChannelLayer, processes: Processes, eventually: Callable[..., Any]
 ) -> None:
     count = 3000
     done, replies, ready = Tally(layer, "done"), Tally(layer, "replies"), Tally(layer, "ready")
-    put(layer, count, seconds=0.002)
+    put(layer, count, seconds=0.002, channel=channel)
     running = [processes.start(), processes.start()]
     for round_ in range(8):
         goal = (round_ + 1) * count // 10
