@@ -7,7 +7,7 @@ from typing import Any
 from workers.hooks import Hook
 
 from . import signals
-from .db import suspect_connections
+from .db import close_old_connections, suspect_connections
 
 
 class DjangoHook(Hook):
@@ -23,13 +23,19 @@ class DjangoHook(Hook):
 
     def before(self, message: Any) -> None:
         """A consumer is about to run."""
-        signals.consumer_started.send(sender=DjangoHook, message=message, environ={})
+        if signals.is_ours_alone(signals.consumer_started):
+            close_old_connections()
+        else:
+            signals.consumer_started.send(sender=DjangoHook, message=message, environ={})
 
     def after(self, message: Any, error: BaseException | None) -> None:
         """A consumer has ended."""
         if error is not None:
             suspect_connections()
-        signals.consumer_finished.send(sender=DjangoHook, message=message)
+        if signals.is_ours_alone(signals.consumer_finished):
+            close_old_connections()
+        else:
+            signals.consumer_finished.send(sender=DjangoHook, message=message)
 
     def after_blocks(self) -> bool:
         """See `Hook.after_blocks`: not if nobody but this package listens to the signal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from channels import signals
+from channels import db, signals
 
 
 @pytest.mark.parametrize("name", ["consumer_started", "consumer_finished", "worker_ready", "worker_process_ready"])
@@ -40,3 +40,18 @@ def test_a_receiver_that_comes_later_is_called_too() -> None:
 
 def test_an_application_may_send_them_without_a_sender() -> None:
     assert all(answer is None for _, answer in signals.consumer_finished.send(sender=None))
+
+
+def test_whether_others_listen_is_known() -> None:
+    def receiver(**kwargs: object) -> None: ...
+
+    signal = signals.consumer_started
+    assert signals.is_ours_alone(signal)
+    signal.connect(receiver)
+    assert not signals.is_ours_alone(signal)
+    signal.disconnect(receiver)
+    assert signals.is_ours_alone(signal)
+    signal.disconnect(dispatch_uid=signals.LOOK_AFTER)
+    assert not signals.is_ours_alone(signal)
+    signal.connect(db.close_old_connections, dispatch_uid=signals.LOOK_AFTER)
+    assert signals.is_ours_alone(signal)
