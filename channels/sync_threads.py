@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
@@ -140,8 +141,9 @@ class SyncThreads(SyncSide):
         """See `SyncSide.close`; closes the database connections."""
         for thread in self._threads:
             thread.end()
+        deadline = time.monotonic() + self.CLOSE_SECONDS
         for thread in self._threads:
-            thread.join(self.CLOSE_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _look_after_connections() -> None:

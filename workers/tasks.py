@@ -148,7 +148,7 @@ class Tasks:
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> bool:
-        """Cancel what still runs, and end the threads. Blocks for a few times `CANCEL_SECONDS` at most.
+        """Cancel what still runs, and end the threads. Blocks for twice `CANCEL_SECONDS` at most.
 
         Returns:
             Whether nothing had to be cancelled.
@@ -168,7 +168,7 @@ class Tasks:
         self._done.put(None)
         loop.call_soon_threadsafe(loop.stop)
         for thread in self._threads:
-            thread.join(CANCEL_SECONDS)
+            thread.join(CANCEL_SECONDS / 2)
         return not unfinished
 
     def _cancel(self) -> None:

@@ -216,7 +216,7 @@ class Worker:
             self._sender.flush()
             self._report_hung()
             self._give_back_unbegun(UNBEGUN_SECONDS)
-            self._tasks.report_hung(self.hung_seconds)
+            self._guarded(lambda: self._tasks.report_hung(self.hung_seconds))
             self._replace_dead(team)
 
     def _pause(self) -> None:
