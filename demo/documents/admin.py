@@ -20,5 +20,5 @@ class DocumentAdmin(admin.ModelAdmin):
 class PresenceAdmin(admin.ModelAdmin):
     """Who is where."""
 
-    list_display = ["user", "document", "editing", "seen"]
+    list_display = ["user", "document_id", "editing", "seen"]
     ordering = ["-seen"]

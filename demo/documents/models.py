@@ -94,11 +94,13 @@ class Presence(models.Model):
     channel = models.CharField(max_length=200, unique=True)
     window = models.CharField(max_length=WINDOW_LENGTH, blank=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
-    document = models.ForeignKey(Document, on_delete=models.SET_NULL, null=True)
+    # Not constrained: a document may be deleted in the moment in which somebody opens it.
+    document = models.ForeignKey(Document, on_delete=models.SET_NULL, null=True, db_constraint=False)
     editing = models.BooleanField(default=False)
     seen = models.DateTimeField(db_index=True)
 
     objects = PresenceQuerySet.as_manager()
 
     def __str__(self) -> str:
-        return f"{self.user} {'edits' if self.editing else 'reads'} {self.document or 'the list'}"
+        place = f"document {self.document_id}" if self.document_id else "the list"
+        return f"{self.user} {'edits' if self.editing else 'reads'} {place}"

@@ -241,8 +241,13 @@ def test_presence_and_texts_are_right_again_after_the_web_server_went_away(open_
     demo.wait_for_page()
     for page in (ada, bob):
         wait_connected(page)
-    expect(ada.locator("#people .person", has_text="bob")).to_contain_text(f"edits {title}", timeout=PATIENCE)
+    # The server that was killed told nobody that they left: they must be known again, and be there once.
+    expect_people(ada, ada="looks at the list", bob=f"edits {title}")
     save(bob)
+    bob.get_by_role("button", name="Done").click()
+    expect_people(ada, ada="looks at the list", bob=f"reads {title}")
+    ada.reload()
+    expect_people(ada, ada="looks at the list", bob=f"reads {title}")
 
 
 def test_who_signs_out_in_one_window_is_out_in_the_other(open_as: OpenAs, browser: Browser, demo: Project) -> None:

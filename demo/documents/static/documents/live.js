@@ -17,6 +17,7 @@ export function goLive({ editing, onPeople, onOpen, onClose }) {
   const bridge = new channels.WebSocketBridge({ minReconnectionDelay: 500 });
   const notices = new Notices(byId("notices"), me);
   const presence = new Presence({ onPeople, onArrival: (text) => notices.show(text), me });
+  let leaving = false;
   const sayWhere = () => {
     if (bridge.socket.readyState === WebSocket.OPEN) bridge.stream("presence").send({ window: WINDOW, editing: editing() });
   };
@@ -35,8 +36,10 @@ export function goLive({ editing, onPeople, onOpen, onClose }) {
     showConnection("waiting", 2000);
     presence.forget();
     onClose();
-    askToSignIn();
+    if (!leaving) askToSignIn();
   });
+  // Who signs out here has the socket closed too, and is already on the way.
+  byId("sign-out")?.addEventListener("submit", () => { leaving = true; });
   setInterval(sayWhere, BEAT_MILLISECONDS);
   document.addEventListener("visibilitychange", () => document.hidden || sayWhere());
   return { bridge, notices, sayWhere };
