@@ -52,5 +52,4 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-add_module_names = False
 python_maximum_signature_line_length = 100

@@ -1,19 +1,28 @@
 """Lists of options, made from the programs that have them.
 
-``daphne-options`` and ``django-options NAME`` in a page become definition lists of the options of ``daphne`` and
-of a management command.
+``daphne-options``, ``server-options`` and ``django-options NAME`` in a page become definition lists of the options of
+``daphne``, of an interface server, and of a management command.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from sphinx.util.docutils import SphinxDirective
+
+VALUES = {
+    click.types.StringParamType: "TEXT",
+    click.types.IntParamType: "NUMBER",
+    click.types.IntRange: "NUMBER",
+    click.types.FloatParamType: "NUMBER",
+}
 
 DJANGO = {"version", "settings", "pythonpath", "traceback", "no_color", "force_color", "verbosity", "help"}
 """Options that every management command has."""
@@ -41,14 +50,28 @@ class DaphneOptions(OptionList):
     """The options of ``daphne``, with defaults."""
 
     def options_of(self) -> Iterator[tuple[str, str]]:
-        """As its ``--help`` says."""
+        """As its ``--help`` says, with types that say no more than they need to."""
         from interface_server.cli import main
 
-        with click.Context(main, info_name="daphne") as context:
-            for parameter in main.get_params(context):
-                record = parameter.get_help_record(context)
-                if record is not None:
-                    yield record[0], " ".join(record[1].split())
+        for parameter in main.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                value = "" if parameter.is_flag else f" {VALUES[type(parameter.type)]}"
+                default = f" [default: {parameter.default}]" if parameter.show_default else ""
+                yield ", ".join(parameter.opts) + value, " ".join(((parameter.help or "") + default).split())
+
+
+class ServerOptions(OptionList):
+    """The fields of ``interface_server.options.Options``, with defaults."""
+
+    def options_of(self) -> Iterator[tuple[str, str]]:
+        """As its docstring says."""
+        from interface_server.options import Options
+
+        attributes = (inspect.getdoc(Options) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+        meanings = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", attributes, re.MULTILINE)
+        assert [name for name, _ in meanings] == [field.name for field in dataclasses.fields(Options)]
+        for field, (name, meaning) in zip(dataclasses.fields(Options), meanings, strict=True):
+            yield f"{name} = {field.default!r}", " ".join(meaning.replace("``", "").split())
 
 
 class DjangoOptions(OptionList):
@@ -83,7 +106,7 @@ def _meaning(action: argparse.Action, program: str) -> str:
 
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's entry point."""
-    directives: dict[str, type[Directive]] = {"daphne-options": DaphneOptions, "django-options": DjangoOptions}
-    for name, directive in directives.items():
-        app.add_directive(name, directive)
+    app.add_directive("daphne-options", DaphneOptions)
+    app.add_directive("server-options", ServerOptions)
+    app.add_directive("django-options", DjangoOptions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
