@@ -60,7 +60,7 @@ class AsyncConnection(asyncio.Protocol):
         self._waiter = waiter
         self._answers.expect(len(commands))
         transport.write(pack(commands))
-        # A timer that fails the future: `asyncio.timeout` would cancel the task, at twice the price.
+        # A timer that fails the future: `asyncio.timeout` would cancel the task, at three times the price.
         timer = None if deadline is None else loop.call_at(deadline, self._time_out)
         try:
             return await waiter
