@@ -11,6 +11,11 @@ ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels"]
 
 ELSEWHERE = {
     "channel_layer/conformance": "run on every layer, by test_conformance.py and redis/test_layer.py",
+    "channels/test/http.py": "the import path of Channels 1 for test_websocket.py's client",
+    **dict.fromkeys(
+        [f"channels/test/live_{part}.py" for part in ("child", "parts", "processes", "threads")],
+        "the inside of a live server, run by test_liveserver.py",
+    ),
     "channels/version.py": "one constant, checked by tests/test_packaging.py",
 }
 """Modules, or folders of modules, whose tests have another name, and which."""
