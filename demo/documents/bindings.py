@@ -102,7 +102,7 @@ class TextBinding(DocumentBinding):
 
     def has_permission(self, user: Any, action: str, pk: Any) -> bool:
         """Whoever is signed in may save the document whose page this is."""
-        return bool(user.is_authenticated) and action == "update" and str(pk) == self.kwargs["pk"]
+        return bool(user.is_authenticated) and action == "update" and pk == int(self.kwargs["pk"])
 
     def update(self, pk: Any, data: dict[str, Any]) -> None:
         """Save a text."""
