@@ -1,0 +1,172 @@
+"""The pages without a test file of their own: their examples do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+
+from channel_layer.redis import RedisChannelLayer
+from channels.layers import channel_layers
+from channels.message import Message
+from channels.signals import consumer_finished
+from channels.test import WSClient
+from channels.test.layers import IsolatedLayer, placed
+from interface_server.application import Application
+from interface_server.wsgi import WsgiInterface
+from routing import route
+from routing.router import ignore
+
+from .documents import DOCS, run_examples
+from .driving import Socket, working
+
+
+@contextmanager
+def served(layer: Any, page: str, **given: Any) -> Iterator[dict[str, Any]]:
+    """A worker with the routing of a page's examples, which are given."""
+    names = run_examples(page, "guide", **given)
+    with working(layer, names["channel_routing"]):
+        yield names
+
+
+def test_consumers(layer: Any) -> None:
+    with served(layer, "consumers.md") as names:
+        kitchen = Socket(layer, "kitchen", path="/rooms/kitchen/")
+        assert kitchen.connect() == [{"accept": True}]
+        assert kitchen.say("hello") == [{"text": "hello"}]
+        assert kitchen.say("x" * 1001) == [{"close": 4000}]
+        assert Socket(layer, "cellar", path="/rooms/cellar/").connect() == [{"accept": False}]
+        greeted = Socket(layer, "greeted", path="/greet/")
+        assert greeted.connect() == [{"text": '{"hello": "you"}'}]
+        assert greeted.say("bye") == [{"text": "Goodbye.", "close": True}]
+        names["arrived"].add("picture")
+        use = Socket(layer, "use")
+        use.tell("uploads.use", id="picture")
+        assert not use.failed
+
+
+def test_consumers_ask_for_a_message_later(layer: Any) -> None:
+    names = run_examples("consumers.md", "guide")
+    with pytest.raises(names["ConsumeLater"]):
+        names["use_upload"](Message({"id": "missing"}, "uploads.use", layer))
+
+
+def test_routing(layer: Any) -> None:
+    with served(layer, "routing.md") as names:
+        assert names["CHANNEL_LAYERS"]["default"]["ROUTING"] == "project.routing.channel_routing"
+        assert Socket(layer, path="/rooms/hall/").connect() == [{"text": "Welcome to hall."}]
+        assert Socket(layer, path="/echo/").say("again") == [{"text": "again"}]
+        assert Socket(layer, path="/polls/7/vote/tea/").say("") == [{"text": "7: tea"}]
+        assert Socket(layer, path="/elsewhere/").connect() == [{"accept": False}]
+        export = Socket(layer, path="/export.pdf")
+        assert export.tell("http.request", method="GET") == [{"status": 200, "content": b"pdf"}]
+        for channel in ("pictures.shrink", "pictures.again"):
+            picture = Socket(layer)
+            picture.tell(channel)
+            assert not picture.failed
+
+
+def test_groups(layer: Any) -> None:
+    with served(layer, "groups.md") as names:
+        socket = Socket(layer, path="/prices/bitcoin/")
+        assert socket.connect() == [{"accept": True}]
+        names["new_price"]("bitcoin", 100)
+        assert socket.heard() == [{"text": "bitcoin 100"}]
+        socket.say("litecoin")
+        names["new_price"]("bitcoin", 101)
+        names["new_price"]("litecoin", 7)
+        assert socket.heard() == [{"text": "litecoin 7"}]
+
+
+def test_concepts(layer: Any) -> None:
+    names = run_examples("concepts.md", "guide", picture=SimpleNamespace(pk=7))
+    assert layer.receive(["thumbnails.make"]) == ("thumbnails.make", {"picture": 7})
+    names["connect"](Message({"reply_channel": "daphne.x!one"}, "websocket.connect", layer), "hall")
+    assert layer.group_channels("chat-hall") == ["daphne.x!one"]
+    assert layer.receive(["daphne.x!"]) == ("daphne.x!one", {"accept": True})
+
+
+def test_what_a_chat_of_channels_4_becomes(layer: Any) -> None:
+    with served(layer, "coming-from-channels-4.md"):
+        one = Socket(layer, "one", path="/chat/hall/")
+        assert one.connect() == [{"accept": True}]
+        assert one.say("hello") == [{"text": "hello"}]
+
+
+def test_how_a_test_of_channels_4_is_written(layer: Any) -> None:
+    page = DOCS / "coming-from-channels-4.md"
+    rows = re.findall(r"^\| `[^|]*communicator[^|]*` \| `([^|]*)` \|$", page.read_text(), re.MULTILINE | re.IGNORECASE)
+    assert len(rows) == 7
+    routing = [*run_examples(page.name, "guide")["channel_routing"], route("websocket.disconnect", ignore)]
+    with placed("default", IsolatedLayer(layer.channel_layer, "default", routing)):
+        names: dict[str, Any] = {"WSClient": WSClient}
+        for number, row in enumerate(rows):
+            given = "answer = " if row.startswith("client.receive") else ""
+            if row.endswith("receive()"):
+                names["client"].send_and_consume("websocket.receive", text='{"a": 1}', path="/chat/kitchen/")
+            exec(f"client = {row}" if number == 0 else given + row, names)
+            if given:
+                assert names["answer"] == ({"a": 1} if row.endswith("receive()") else "hello")
+
+
+@pytest.mark.usefixtures("database")
+def test_delayed_messages(layer: Any) -> None:
+    from channels.delay.models import DelayedMessage
+
+    order = SimpleNamespace(pk=7, pick_up_time=timezone.now() - timedelta(seconds=1))
+    names = run_examples("delay.md", "guide", order=order, INSTALLED_APPS=[])
+    assert names["INSTALLED_APPS"] == ["channels", "channels.delay"]
+    quarter = 15 * 60 * 1000
+    delayed = {"channel": "mail.remind", "content": {"order": 7}, "delay": quarter}
+    assert layer.receive(["asgi.delay"]) == ("asgi.delay", delayed)
+    [row] = DelayedMessage.objects.is_due()
+    row.send()
+    assert layer.receive(["mail.remind"]) == ("mail.remind", {"order": 7})
+
+
+def test_signals(layer: Any) -> None:
+    names = run_examples("reference/signals.md", "guide")
+    try:
+        with working(layer, [route("one", ignore)]):
+            Socket(layer).tell("one")
+        assert names["finished"] == ["one"]
+    finally:
+        consumer_finished.disconnect(names["count"])
+
+
+def test_settings() -> None:
+    names = run_examples("reference/settings.md", "guide")
+    with override_settings(CHANNEL_LAYERS=names["CHANNEL_LAYERS"]):
+        for layer in (channel_layers.make_backend("default"), channel_layers.make_test_backend("default")):
+            assert isinstance(layer.channel_layer, RedisChannelLayer)
+
+
+@pytest.mark.usefixtures("layer")
+def test_a_wsgi_server() -> None:
+    application = run_examples("wsgi.md", "guide")["application"]
+    assert isinstance(application, WsgiInterface)
+    application.close()
+
+
+@pytest.mark.usefixtures("layer")
+def test_deploying(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1/0")
+    monkeypatch.setenv("CHANNELS_KEY", "a key")
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "deploying.md").read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"os": os}
+    for block in blocks:
+        if block.startswith('"CONFIG"'):
+            names["CHANNEL_LAYERS"]["default"].update(eval("{" + block + "}", names))
+        else:
+            exec(block, names)
+    assert isinstance(names["application"], Application)
+    with override_settings(CHANNEL_LAYERS=names["CHANNEL_LAYERS"]):
+        assert channel_layers.make_backend("default").describe().startswith("redis://localhost:1")
