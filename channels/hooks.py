@@ -42,5 +42,4 @@ class DjangoHook(Hook):
 
         An event loop has no connections to look after; those of its consumers' threads have `SyncThreads`.
         """
-        overridden = type(self).after is not DjangoHook.after
-        return overridden or any(key[0] != signals.LOOK_AFTER for key, *_ in signals.consumer_finished.receivers)
+        return type(self).after is not DjangoHook.after or not signals.is_ours_alone(signals.consumer_finished)
