@@ -13,7 +13,8 @@ class Headers(TypedDict, total=False):
     ``state`` is what the sender keeps for its reply channel. The worker answers on the reply channel
     with the same ``turn`` (it is over), with ``state`` if it changed (empty if it was taken away), and
     with ``failed`` set if the consumer raised or the message was dropped after too many tries:
-    what it was to send will not come. ``tries`` counts how often a consumer asked for the message to
+    what it was to send will not come. A message with ``flow`` but no turn is answered in case of
+    failure only. ``tries`` counts how often a consumer asked for the message to
     be delivered later. ``flow`` names a single-reader channel on
     which the sender of a request reports ``{"written": bytes of the response so far}`` and at last
     ``{"closed": True}``, so that whoever produces a long response can keep pace with its client.

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _EMPTY = pack_body({})
 
+FAILURES = frozenset({"failed", "dropped"})
+"""Outcomes after which the sender of a message will get no more answer."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds before a message is put back the second time it is consumed later, doubling up to the most.
 
@@ -114,8 +117,11 @@ class Runner:
     def _finished(
         self, outbox: Outbox, outcome: str, message: Message, reply_channel: Any, headers: Mapping[str, Any]
     ) -> Finished:
-        if "turn" in headers and outcome != "later" and reply_channel is not None:
-            self._end_turn(reply_channel.name, message, headers, outcome, outbox)
+        if reply_channel is not None and outcome != "later":
+            if "turn" in headers:
+                self._end_turn(reply_channel.name, message, headers, outcome, outbox)
+            elif "flow" in headers and outcome in FAILURES:
+                self._tell(reply_channel.name, {"failed": True}, outbox)
         return outbox, outcome, message
 
     def _deal_with(
@@ -159,7 +165,7 @@ class Runner:
     def _end_turn(self, name: str, message: Message, before: Any, outcome: str, outbox: Outbox) -> None:
         """Tell the sender, with the last reply if there is one, that it may send the next message."""
         headers: dict[str, Any] = {"turn": before["turn"]}
-        if outcome in ("failed", "dropped"):
+        if outcome in FAILURES:
             headers["failed"] = True
         state: Any = message.state or b""
         if not isinstance(state, bytes):
@@ -170,10 +176,14 @@ class Runner:
             if item.target == name and not item.group and layer is self._layer:
                 item.headers = headers
                 return
+        self._tell(name, headers, outbox)
+
+    def _tell(self, name: str, headers: dict[str, Any], outbox: Outbox) -> None:
+        """Send headers alone to a reply channel."""
         try:
             outbox.append((self._layer, Outgoing(check_channel(name), _EMPTY, headers)))
         except ChannelLayerError as error:
-            logger.error("the turn of a message on %s cannot be ended: %s", message.channel, error)
+            logger.error("a sender cannot be told how its message ended: %s", error)
 
 
 class Begun:

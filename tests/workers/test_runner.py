@@ -336,3 +336,15 @@ def test_tasks_that_an_async_consumer_leaves_are_cancelled() -> None:
     case = Case(consumer)
     assert case.run() == "ok"
     assert ended.is_set()
+
+
+def test_the_sender_of_a_request_is_told_of_a_failure() -> None:
+    case = Case(raising(ValueError()))
+    assert case.run({"flow": "flow?x"}) == "failed"
+    assert case.replies() == [({}, {"failed": True})]
+
+
+def test_the_sender_of_a_request_that_was_dealt_with_is_told_nothing_more() -> None:
+    case = Case(reply)
+    assert case.run({"flow": "flow?x"}) == "ok"
+    assert case.replies() == [({"text": "one"}, None), ({"text": "two"}, None)]
