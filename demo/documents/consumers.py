@@ -35,8 +35,9 @@ class PresenceConsumer(JsonWebsocketConsumer):
 
     def disconnect(self, message: Any, **kwargs: Any) -> None:
         """Somebody closed it, or their connection broke."""
-        Presence.objects.filter(channel=message.reply_channel.name).delete()
-        tell_who_is_here()
+        left, _ = Presence.objects.filter(channel=message.reply_channel.name).delete()
+        if left:  # nobody comes whose connection was denied
+            tell_who_is_here()
 
     def note(self, content: dict[str, Any], pk: str | None) -> bool:
         """Keep where this socket is; the result is whether others need to know."""
@@ -56,12 +57,15 @@ class Page(WebsocketDemultiplexer):
     http_user = True
 
     @allowed_hosts_only
-    def connect(self, message: Any, **kwargs: Any) -> None:
-        """Let in who is signed in, as long as they are."""
+    def raw_connect(self, message: Any, **kwargs: Any) -> None:
+        """Let in who is signed in, as long as they are.
+
+        Not in `connect`, which comes after the groups were joined: nobody is to be in them who may not.
+        """
         if not message.user.is_authenticated:
             raise DenyConnection("sign in first")
         Group(of_session(message.http_session.session_key)).add(message.reply_channel)
-        super().connect(message, **kwargs)
+        super().raw_connect(message, **kwargs)
 
 
 class ListPage(Page):

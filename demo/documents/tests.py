@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
+from channels import Group
 from channels.exceptions import DenyConnection
 from channels.test import ChannelTestCase, WSClient
+from demo.documents.groups import EVERYBODY, LIST
 from demo.documents.management.commands.demo_users import PASSWORDS
 from demo.documents.models import STALE_AFTER, TEXT_LENGTH, TITLE_LENGTH, Document, Presence
 from demo.documents.signing_out import SIGNED_OUT
@@ -64,6 +66,8 @@ class EntranceTests(DocumentsTestCase):
             with self.assertRaises(DenyConnection):
                 Window(None, path)
         self.assertEqual(Presence.objects.count(), 0)
+        for group in (LIST, EVERYBODY, self.minutes.group_name):
+            self.assertEqual(list(Group(group).channel_layer.group_channels(group)), [])
 
     def test_a_page_of_another_site_is_denied(self) -> None:
         with self.assertRaises(DenyConnection):
@@ -127,6 +131,8 @@ class PresenceTests(DocumentsTestCase):
         after.say("presence", window="w", editing=True)
         self.assertEqual(ada.people()["bob"], ({}, {pk: 1}))
         before.close()
+        self.assertEqual(ada.hear("presence"), [])
+        ada.say("presence", editing=False)
         self.assertEqual(ada.people()["bob"], ({}, {pk: 1}))
 
     def test_nobody_edits_the_list(self) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from demo.documents.management.commands.demo_users import PASSWORDS
 from tests.end_to_end.conftest import WAIT_MILLISECONDS
@@ -104,6 +107,16 @@ def edit(page: Page, text: str) -> None:
 def save(page: Page) -> None:
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#saved")).to_contain_text("Saved by", timeout=PATIENCE)
+
+
+def test_who_is_not_signed_in_gets_in_at_no_moment(open_as: OpenAs, demo: Project) -> None:
+    ada = open_as("ada")
+    address = demo.url.replace("http", "ws") + "/documents/"
+    for _ in range(10):
+        # Each creation is told to the groups, in which nobody may be who is about to be denied.
+        create(ada)
+        with pytest.raises(InvalidStatus, match="403"), connect(address, origin=Origin(demo.url)):
+            pytest.fail("a stranger was let in")
 
 
 def test_two_people_see_each_other_on_the_list(open_as: OpenAs) -> None:
