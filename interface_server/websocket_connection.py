@@ -29,6 +29,8 @@ READ_AHEAD_MESSAGES = 64
 READ_AHEAD_BYTES = 65_536
 UNORDERED_WINDOW = 16
 LOST_TURN_SECONDS = 5.0
+HELD_REPLIES = 64
+"""Messages through groups that wait for the end of a handshake."""
 
 ABNORMAL = 1006
 GOING_AWAY = 1001
@@ -100,6 +102,7 @@ class WebSocketConnection:
         self._unsent = 0
         self._order = 0
         self._state: bytes | None = None
+        self._held: list[Reply] = []
         self._accept_deadline = gateway.now + gateway.options.accept_timeout
         life = gateway.options.websocket_life
         self._end_of_life = gateway.now + life if life else float("inf")
@@ -148,7 +151,7 @@ class WebSocketConnection:
             except BadReply as error:
                 logger.error("a reply to the WebSocket %s was ignored: %s", printable(self._path), error)
             else:
-                self.apply(reply)
+                self._carry_out(reply)
         if headers is not None and self._turn_open and headers.get("turn") == self._turn:
             if "state" in headers:
                 self._keep(headers["state"])
@@ -157,10 +160,29 @@ class WebSocketConnection:
             self._next()
 
     def apply(self, reply: Reply) -> None:
-        """Do what a reply says, whether it came on the reply channel or through a group."""
+        """Do what a reply through a group says, once the handshake was accepted.
+
+        It never answers the handshake itself: consumers join a socket to its groups before they decide
+        about it, and a message to the others must not let in somebody whom they are about to deny.
+        """
+        if self.phase is not Phase.HANDSHAKE:
+            self._do(reply)
+        elif len(self._held) < HELD_REPLIES:
+            self._held.append(reply)
+        else:
+            logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self._path))
+
+    def _carry_out(self, reply: Reply) -> None:
         if self.phase is Phase.CLOSED:
             return
         if self.phase is Phase.HANDSHAKE and not self._answer_handshake(reply):
+            return
+        self._do(reply)
+        while self._held:
+            self._do(self._held.pop(0))
+
+    def _do(self, reply: Reply) -> None:
+        if self.phase is not Phase.OPEN:
             return
         if reply.payload is not None and not self._socket.send(reply.payload):
             self.overflow()

@@ -8,7 +8,7 @@ import pytest
 
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from interface_server.replies import Reply
-from interface_server.websocket_connection import LOST_TURN_SECONDS, Phase, WebSocketConnection
+from interface_server.websocket_connection import HELD_REPLIES, LOST_TURN_SECONDS, Phase, WebSocketConnection
 from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
@@ -322,6 +322,34 @@ def test_a_reply_through_a_group_is_the_same_as_one_of_its_own() -> None:
     case = Case()
     case.connection.apply(Reply({"text": "all"}))
     assert case.socket.calls == [("send", "all")]
+
+
+def test_a_message_through_a_group_lets_nobody_in() -> None:
+    case = Case(accept=False)
+    case.connection.apply(Reply({"text": "for members"}))
+    case.connection.apply(Reply({"accept": True}))
+    assert case.socket.calls == []
+    case.reply({"accept": False})
+    assert case.socket.calls == [("reject", 403)]
+
+
+def test_messages_through_groups_wait_for_the_handshake() -> None:
+    case = Case(accept=False)
+    case.connection.apply(Reply({"text": "one"}))
+    case.connection.apply(Reply({"text": "two"}))
+    case.reply({"accept": True, "text": "welcome"})
+    assert case.socket.calls == [("accept", None), ("send", "welcome"), ("send", "one"), ("send", "two")]
+    case.connection.apply(Reply({"text": "three"}))
+    assert case.socket.calls[-1] == ("send", "three")
+
+
+def test_only_so_many_messages_wait_for_a_handshake(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(accept=False)
+    for number in range(HELD_REPLIES + 1):
+        case.connection.apply(Reply({"text": str(number)}))
+    case.reply({"accept": True})
+    assert case.socket.calls[1:] == [("send", str(number)) for number in range(HELD_REPLIES)]
+    assert "was dropped: the handshake of /p waits" in caplog.text
 
 
 def test_a_message_too_large_for_the_layer_is_1009() -> None:
