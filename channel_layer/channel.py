@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -194,8 +195,8 @@ class Message:
         return self.content.get(key, default)
 
     def copy(self) -> Message:
-        """A message with a shallow copy of the content."""
-        twin = Message(self.content.copy(), self.channel.name, self.channel_layer, self.headers)
+        """A message whose content can be changed without changing this one's."""
+        twin = Message(copy.deepcopy(self.content), self.channel.name, self.channel_layer, self.headers)
         twin.state = self.state
         return twin
 

@@ -34,7 +34,14 @@ def _limit(name: str, help_text: str, *declarations: str) -> Callable[[Command],
     default = getattr(_DEFAULTS, name)
     kind = float if Options.__annotations__[name] == "float" else int
     flags = declarations or (f"--{name.replace('_', '-')}",)
-    return click.option(*flags, name, type=kind, default=default, show_default=True, help=help_text)
+    return click.option(
+        *flags, name, type=kind, default=default, show_default=True, help=help_text, callback=_minus_one_is_none
+    )
+
+
+def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Take -1 for 0, no limit, where daphne 1 did; elsewhere it is refused later."""
+    return 0 if value == -1 and parameter.name in ("websocket_life", "ping_timeout") else value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

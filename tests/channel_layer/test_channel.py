@@ -144,11 +144,12 @@ def test_headers_are_beside_the_content(layer: MemoryChannelLayer) -> None:
 
 
 def test_a_copy_has_its_own_content_and_the_same_state(layer: MemoryChannelLayer) -> None:
-    message = Message({"a": 1}, "x", layer, {"turn": 1, "state": b"old"})
+    message = Message({"a": 1, "list": [1]}, "x", layer, {"turn": 1, "state": b"old"})
     message.state = b"new"
     twin = message.copy()
     twin["a"] = 2
-    assert message["a"] == 1
+    twin["list"].append(2)
+    assert (message["a"], message["list"]) == (1, [1])
     assert (twin.channel.name, twin.headers, twin.state) == ("x", message.headers, b"new")
 
 

@@ -223,6 +223,11 @@ def test_every_old_option_is_understood() -> None:
     )  # fmt: skip
 
 
+def test_minus_one_is_no_limit_where_it_always_was() -> None:
+    given = main.make_context("daphne", ["x:y", "--websocket_timeout", "-1", "--ping-timeout", "-1"]).params
+    assert (given["websocket_life"], given["ping_timeout"]) == (0, 0)
+
+
 def test_every_option_can_be_set_on_the_command_line() -> None:
     assert set(vars(Options())) <= set(parse())
 
