@@ -12,12 +12,13 @@ from typing import Any, Protocol
 from channel_layer.exceptions import LayerUnavailable
 
 from .access_log import AccessLog
+from .client_socket import Socket
 from .downlink import Downlink
 from .http_exchange import HttpExchange, ResponseWriter
 from .messages import MessageFactory, Scope
 from .options import Options
 from .uplink import Uplink
-from .websocket_connection import Socket, WebSocketConnection
+from .websocket_connection import WebSocketConnection
 
 logger = logging.getLogger("interface_server")
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import enum
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, MessageTooLarge
 
 from .access_log import printable
+from .client_socket import Socket
 from .messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from .replies import BadReply, Payload, Reply
+from .replies import BadReply, Reply
 from .uplink import Entry
 
 if TYPE_CHECKING:
@@ -37,28 +38,6 @@ GOING_AWAY = 1001
 TOO_BIG = 1009
 SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
-
-
-class Socket(Protocol):
-    """The client's side of a connection, as its server provides it. No call blocks."""
-
-    def accept(self, subprotocol: str | None) -> None:
-        """Complete the handshake."""
-
-    def reject(self, status: int) -> None:
-        """Answer the handshake with an HTTP status."""
-
-    def send(self, payload: Payload) -> bool:
-        """Queue a message; false if too much waits for this client already."""
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; the server sees to its end."""
-
-    def pause(self) -> None:
-        """Take no further messages from the client for now."""
-
-    def resume(self) -> None:
-        """Take messages again."""
 
 
 class Phase(enum.Enum):

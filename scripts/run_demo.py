@@ -30,6 +30,7 @@ def main() -> int:
     environment = os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PORT": str(port),
+        "DJANGO_SETTINGS_MODULE": "demo.settings",
         "PYTHONUNBUFFERED": "1",
     }
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]

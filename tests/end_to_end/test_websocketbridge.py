@@ -218,7 +218,8 @@ def test_it_comes_back_with_its_listeners_when_the_server_does(page: Page, site:
     assert heard(page, 1) == [[{"again": True}, None]]
     events = page.evaluate("events.map(([type]) => type)")
     assert events.count("open") == 2
-    assert events.count("onopen") == 2
+    # The first socket may have been open before it had its listener.
+    assert "onopen" in events[events.index("close") :]
 
 
 def test_a_socket_that_is_closed_for_good_stays_closed(page: Page, site: Site) -> None:
