@@ -60,6 +60,8 @@ class Site:
         self.sockets.clear()
 
     def say(self, *messages: Any) -> None:
+        # The browser knows of the connection a moment before the handler here does.
+        wait_until(lambda: self.sockets, "a socket")
         for message in messages:
             self.sockets[-1].send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
@@ -76,8 +78,8 @@ class Site:
 
     def _talk(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        self.opened.append(connection.request.path)
         self.sockets.append(connection)
+        self.opened.append(connection.request.path)
         for frame in connection:
             self.got.append(json.loads(frame))
 
