@@ -165,11 +165,15 @@ def test_a_change_of_the_code_is_picked_up(directory: Path) -> None:
 
         def answer() -> bytes:
             try:
-                return server.get("/")[1]
+                found: bytes = server.get("/")[1]
             except OSError:
                 return b""
+            if found == b"before":
+                # Django takes the times of all files first; a change ahead of that is none to it.
+                urls.touch()
+            return found
 
-        wait_until(lambda: answer() == b"after", "the new answer", within=40)
+        wait_until(lambda: answer() == b"after", "the new answer", within=60)
 
 
 @pytest.mark.parametrize(("arguments", "settings"), [(["--noasgi"], "tests.channels.settings"), ([], "plain_settings")])
