@@ -158,7 +158,8 @@ class RedisChannelLayer(ChannelLayer):
     def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
         """Take from the one server that has all the channels."""
         ((shard, here),) = shards.items()
-        self._end_polls(besides=tuple(sorted(here)))
+        if len(self._hosts) > 1:
+            self._end_polls(besides=tuple(sorted(here)))
         calls = self._receive_calls(here, limit, block)
         with self._receiving(here):
             replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)

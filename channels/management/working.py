@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.backends import InvalidChannelLayerError
 from channels.layers import channel_layers
 from channels.log import message_line
@@ -15,6 +16,16 @@ from routing import RoutingError
 
 logger = logging.getLogger("channels.management")
 message_logger = logging.getLogger("channels.messages")
+
+
+def add_layer_option(parser: CommandParser) -> None:
+    """Declare ``--layer``, the alias that `open_layer` takes."""
+    parser.add_argument(
+        "--layer",
+        default=DEFAULT_CHANNEL_LAYER,
+        metavar="ALIAS",
+        help="which entry of CHANNEL_LAYERS to work for (default: %(default)s)",
+    )
 
 
 def open_layer(alias: str) -> Any:

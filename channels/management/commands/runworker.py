@@ -10,10 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.hooks import DjangoHook
-from channels.management.working import log_message, open_layer, reach, route_with
+from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
 from channels.staticfiles import http_consumer
 from channels.sync_threads import SyncThreads
 from workers import Supervisor, Worker
@@ -33,12 +32,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument(
-            "--layer",
-            default=DEFAULT_CHANNEL_LAYER,
-            metavar="ALIAS",
-            help="which entry of CHANNEL_LAYERS to work for (default: %(default)s)",
-        )
+        add_layer_option(parser)
         parser.add_argument(
             "--only-channels",
             action="append",

@@ -9,11 +9,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.delay import store
 from channels.delay.worker import Worker
-from channels.management.working import open_layer, reach
+from channels.management.working import add_layer_option, open_layer, reach
 
 logger = logging.getLogger("channels.delay")
 
@@ -25,12 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument(
-            "--layer",
-            default=DEFAULT_CHANNEL_LAYER,
-            metavar="ALIAS",
-            help="which entry of CHANNEL_LAYERS to work for (default: %(default)s)",
-        )
+        add_layer_option(parser)
         parser.add_argument(
             "--sleep",
             type=float,
