@@ -1,0 +1,14 @@
+"""Studies: measurements that are more than a rate beside the peers. Each returns one section of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..section import Section, Setting
+
+STUDIES: dict[str, Callable[[Setting], Section]] = {}
+"""All of them, by the name the command knows them by, in the order of the report.
+
+Each starts and stops its own processes. It raises `RoundError` if an answer was wrong or did not come, `StackError` if a
+process did not start or ended, and `MissingError` if something has to be installed.
+"""
