@@ -69,18 +69,18 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def open_tcp(host: str, port: int, count: int) -> list[Connection]:
-    """Open TCP connections with Nagle's algorithm off."""
+def open_tcp(host: str, port: int, count: int, source: str = "") -> list[Connection]:
+    """Open TCP connections with Nagle's algorithm off, from the address ``source`` if it is given."""
     connections = []
     for number in range(count):
-        sock = socket.create_connection((host, port), timeout=STALL)
+        sock = socket.create_connection((host, port), STALL, (source, 0) if source else None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connections.append(Connection(sock, number))
     return connections
 
 
-def open_websockets(host: str, port: int, path: str, count: int) -> list[Connection]:
-    """Open WebSockets, `_BATCH` handshakes at a time.
+def open_websockets(host: str, port: int, path: str, count: int, source: str = "") -> list[Connection]:
+    """Open WebSockets, `_BATCH` handshakes at a time, from the address ``source`` if it is given.
 
     Raises:
         FrameError: a handshake was refused.
@@ -90,7 +90,7 @@ def open_websockets(host: str, port: int, path: str, count: int) -> list[Connect
     request = handshake_request(f"{host}:{port}", path, key)
     opened: list[Connection] = []
     while len(opened) < count:
-        batch = open_tcp(host, port, min(_BATCH, count - len(opened)))
+        batch = open_tcp(host, port, min(_BATCH, count - len(opened)), source)
         for connection in batch:
             connection.number += len(opened)
             connection.sock.sendall(request)

@@ -30,12 +30,14 @@ class Stack:
 
     Attributes:
         port: where its server listens.
+        redis_port: where its Redis listens.
         processes: role → process, ``redis`` among them.
     """
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.port = 0
+        self.redis_port = 0
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="millrace-bench-")
 
@@ -84,17 +86,17 @@ class Stack:
         self._directory.cleanup()
 
     def _start(self) -> None:
-        redis_port = free_port()
-        redis = [redis_server(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._spawn("redis", [*redis, "--dir", self._directory.name], dict(os.environ))
-        self._wait("redis", lambda: _redis_answers(redis_port))
+        self.redis_port = free_port()
+        redis = [redis_server(), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
+        self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
+        self._wait("redis", lambda: _redis_answers(self.redis_port))
         self.port = free_port()
-        environment = self._environment(redis_port)
+        environment = self._environment()
         for role in self.peer.processes:
             self._spawn(role, self.peer.command(role, self.port), environment)
         self._wait("server", lambda: _page_answers(self.port))
 
-    def _environment(self, redis_port: int) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         paths = [self.peer.project, HERE / "project_shared"]
         if self.peer.name == OURS:
             paths.append(HERE.parent)  # the peers must not find our packages: two have the same names
@@ -104,7 +106,7 @@ class Stack:
             "PYTHONDONTWRITEBYTECODE": "1",
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "BENCH_DIRECTORY": self._directory.name,
-            "BENCH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "BENCH_REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
             "BENCH_LAYER": self.peer.layer,
             "BENCH_MIDDLEWARE": "basic" if self.peer.middleware else "none",
         }
