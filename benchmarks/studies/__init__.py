@@ -9,6 +9,6 @@ from ..section import Section, Setting
 STUDIES: dict[str, Callable[[Setting], Section]] = {}
 """All of them, by the name the command knows them by, in the order of the report.
 
-Each starts and stops its own processes. It raises `RoundError` if an answer was wrong or did not come, `StackError` if a
-process did not start or ended, and `MissingError` if something has to be installed.
+Each starts and stops its own processes. It raises `RoundError` if an answer was wrong or did not come, `StackError`
+if a process did not start or ended, and `MissingError` if something has to be installed.
 """

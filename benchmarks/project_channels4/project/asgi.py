@@ -13,10 +13,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 django_application = get_asgi_application()
 
 from .consumers import EchoConsumer, GroupConsumer  # noqa: E402  (Django must be set up)
+from .studies import BytesConsumer  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": URLRouter([path("echo/", EchoConsumer.as_asgi()), path("group/", GroupConsumer.as_asgi())]),
+        "websocket": URLRouter(
+            [
+                path("echo/", EchoConsumer.as_asgi()),
+                path("group/", GroupConsumer.as_asgi()),
+                path("bytes/", BytesConsumer.as_asgi()),
+            ]
+        ),
     }
 )

@@ -1,9 +1,11 @@
-"""One view, as small as a view can be."""
+"""One view, as small as a view can be, and two for large bodies."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+from .bodies import download, upload
 
 
 def hello(request: HttpRequest) -> HttpResponse:
@@ -11,4 +13,4 @@ def hello(request: HttpRequest) -> HttpResponse:
     return HttpResponse("Hello, world.\n", content_type="text/plain")
 
 
-urlpatterns = [path("", hello)]
+urlpatterns = [path("", hello), path("upload/", upload), path("download/", download)]
