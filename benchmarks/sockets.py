@@ -18,6 +18,7 @@ STALL = 15.0
 """Seconds without any progress after which a load has failed."""
 
 _BATCH = 50
+_IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python 3.11 has no name for it
 
 
 class LoadError(Exception):
@@ -73,10 +74,26 @@ def open_tcp(host: str, port: int, count: int, source: str = "") -> list[Connect
     """Open TCP connections with Nagle's algorithm off, from the address ``source`` if it is given."""
     connections = []
     for number in range(count):
-        sock = socket.create_connection((host, port), STALL, (source, 0) if source else None)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connections.append(Connection(sock, number))
+        connections.append(Connection(connect(host, port, source), number))
     return connections
+
+
+def connect(host: str, port: int, source: str = "") -> socket.socket:
+    """One such connection; a blocking socket that waits for `STALL` seconds at most."""
+    sock = socket.socket()
+    try:
+        sock.settimeout(STALL)
+        if source:
+            # The port is chosen when both addresses are known: a search among the ports of one takes milliseconds
+            # as soon as thousands of them were used in the last minute.
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+        sock.connect((host, port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def open_websockets(host: str, port: int, path: str, count: int, source: str = "") -> list[Connection]:

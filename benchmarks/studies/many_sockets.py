@@ -10,19 +10,18 @@ import time
 
 from ..frames import CLOSE, FrameError, FrameReader, check_handshake, client_frame, handshake_request
 from ..loads import Load
-from ..sockets import MASK, STALL, Connection, LoadError, open_websockets, watch
+from ..sockets import MASK, STALL, Connection, LoadError, connect, open_websockets, watch
 
 PER_SOURCE = 4_000
 """Sockets from one loopback address: a pair of addresses has 28,000 ports, and a closed one is busy for a minute."""
 
-_SOURCES = 200
 _KEY = base64.b64encode(b"millrace-measure").decode()
 _GOODBYE = client_frame(CLOSE, (1000).to_bytes(2, "big"), MASK)
 
 
 def source(number: int) -> str:
-    """The loopback address from which the socket of this number is opened."""
-    return f"127.0.0.{2 + number // PER_SOURCE % _SOURCES}"
+    """The loopback address from which this process opens its socket of this number; no other process uses it soon."""
+    return f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.{1 + number // PER_SOURCE % 250}"
 
 
 def open_many(host: str, port: int, path: str, count: int) -> list[Connection]:
@@ -84,7 +83,7 @@ def handshakes(host: str, port: int, path: str, concurrent: int, seconds: float)
     began = now = time.perf_counter()
     while now < began + seconds or under_way:
         while now < began + seconds and len(under_way) < concurrent:
-            opening = _Opening(_connect(host, port, source(started)), time.perf_counter())
+            opening = _Opening(connect(host, port, source(started)), time.perf_counter())
             opening.sock.sendall(request)
             under_way[opening.sock.fileno()] = opening
             poll.register(opening.sock.fileno(), select.EPOLLIN)
@@ -101,12 +100,6 @@ def handshakes(host: str, port: int, path: str, concurrent: int, seconds: float)
                     load.count += 1
                     load.seconds = now - began
     return load
-
-
-def _connect(host: str, port: int, address: str) -> socket.socket:
-    sock = socket.create_connection((host, port), timeout=STALL, source_address=(address, 0))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
 
 
 def _finished(opening: _Opening, load: Load, now: float) -> bool:
