@@ -7,49 +7,116 @@ import datetime
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
-from .environments import HERE, MissingError, set_up, wrk
-from .machine import describe
-from .peers import DEFAULT, OURS, PEERS, Peer
-from .report import Results, cpu_table, figure_text, figures_table, write
+from . import plot
+from .environments import HERE, set_up
+from .peers import DEFAULT, KINDS, OURS, PEERS, Peer
+from .programs import MissingError, wrk
+from .report import Results, cpu_table, figures_table, ratios_table, write
+from .rounds import estimate, run
+from .section import Setting
 from .sockets import allow_many_files
-from .stack import Stack, StackError
-from .works import WORKS, RoundError, Work, measure
+from .stack import StackError
+from .studies import STUDIES
+from .works import WORKS, RoundError
 
-WARM_UP_SECONDS = 1.5
+STUDY_SECONDS = 45.0
+"""About what a study takes with the default rounds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Set up, measure, report; returns the exit status."""
     options = _parser().parse_args(arguments)
-    peers = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers]
     works = [work for work in WORKS if work.kind in options.only]
+    studies = [name for name in STUDIES if name in options.only]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the servers are stopped
     allow_many_files()
-    if wrk() is None and any(work.kind == "http" for work in works):
+    if any(work.kind == "http" for work in works) and wrk() is None:
         tell("wrk is missing ('sudo apt-get install wrk'): requests are made by benchmarks.client.")
+    wanted = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers]
+    setting = Setting(options.rounds, options.seconds, tell)
     try:
-        for environment in dict.fromkeys(peer.environment for peer in peers):
-            set_up(environment)
-        results = run(peers, works, options.rounds, options.seconds)
+        peers, left_out = available([peer for peer in wanted if not set(peer.kinds).isdisjoint(options.only)])
+        seconds = estimate(peers, works, setting) + STUDY_SECONDS * len(studies)
+        tell(f"This takes about {max(1, round(seconds / 60))} minutes.")
+        results = run(peers, works if peers else [], setting)
+        results.left_out = {**left_out, **results.left_out}
+        for name in studies:
+            conduct(name, results, setting)
     except (MissingError, StackError) as error:
         tell(f"Stopped: {error}")
         return 1
     except KeyboardInterrupt:
         tell("Stopped; nothing was written.")
         return 130
-    print(f"\n{figures_table(results)}\n\n{cpu_table(results)}\n")
+    _show(results)
     if options.name:
         path = write(results, HERE / "results", options.name, datetime.date.today().isoformat())
         print(f"Written to {path.relative_to(HERE.parent)} and .json")
+        if results.samples:
+            _draw(path.with_suffix(".json"))
     return 1 if results.failures else 0
+
+
+def available(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
+    """Those of the peers that are installed, or could be now, and why others are not.
+
+    Raises:
+        MissingError: Millrace is not.
+    """
+    found, missing = [], {}
+    for peer in peers:
+        try:
+            set_up(peer.environment)
+        except MissingError as error:
+            if peer.name == OURS:
+                raise
+            missing[peer.name] = str(error)
+            tell(f"{peer.title} is left out: {error}")
+        else:
+            found.append(peer)
+    return found, missing
+
+
+def conduct(name: str, results: Results, setting: Setting) -> None:
+    """Carry a study through and keep its section, or why there is none."""
+    try:
+        results.sections[name] = STUDIES[name](setting)
+    except MissingError as error:
+        tell(f"{name} is left out: {error}")
+        results.left_out[name] = str(error)
+    except (RoundError, StackError) as error:
+        tell(f"{name}: failed: {error}")
+        results.fail(name, "study", str(error))
+
+
+def _show(results: Results) -> None:
+    if results.works:
+        print(f"\n{figures_table(results)}\n\n{ratios_table(results)}\n\n{cpu_table(results)}")
+    for section in results.sections.values():
+        print(f"\n{section.document()}")
+    print()
+
+
+def _draw(path: Path) -> None:
+    try:
+        print(f"Drawn in {plot.draw(path).relative_to(HERE.parent)}")
+    except MissingError as error:
+        tell(f"There is no picture: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Millrace beside its peers.")
-    parser.add_argument("--only", default="http,echo,group", type=_some_of(["http", "echo", "group"]), metavar="KINDS")
+    everything = [*KINDS, *STUDIES]
+    parser.add_argument(
+        "--only",
+        default=",".join(everything),
+        type=_some_of(everything),
+        metavar="KINDS",
+        help=f"some of {', '.join(KINDS)} and of the studies {', '.join(STUDIES)} (default: everything)",
+    )
     parser.add_argument(
         "--peers",
         default=",".join(DEFAULT),
@@ -92,40 +159,6 @@ def chosen(name: str, layer: str) -> Peer:
     if name != OURS or layer == peer.layer:
         return peer
     return replace(peer, title=f"{peer.title} ({layer})", layer=layer)
-
-
-def run(peers: list[Peer], works: list[Work], rounds: int, seconds: float) -> Results:
-    """Start all peers and measure them in turns: A B C, A B C, … after one warm-up round each.
-
-    Raises:
-        StackError: a peer did not start or ended by itself.
-    """
-    environments = list(dict.fromkeys(peer.environment for peer in peers))
-    results = Results(describe(environments), seconds, works, peers)
-    with ExitStack() as running:
-        stacks = [running.enter_context(Stack(peer)) for peer in peers]
-        for work in works:
-            for number in range(rounds + 1):
-                for stack in stacks:
-                    _round(results, stack, work, number, seconds)
-    return results
-
-
-def _round(results: Results, stack: Stack, work: Work, number: int, seconds: float) -> None:
-    if results.failures.get(work.title, {}).get(stack.peer.name):
-        return  # once is enough: a peer that cannot do it would stall every round
-    try:
-        sample = measure(stack, work, seconds if number else min(seconds, WARM_UP_SECONDS))
-    except RoundError as error:
-        reason = f"{error}; its server said: {stack.said('server', 1)}"
-        tell(f"{work.title}, {stack.peer.title}: failed: {reason}")
-        results.fail(work, stack.peer, reason)
-    else:
-        value = figure_text(work, sample.p50 if work.latency else sample.rate)
-        tell(f"{work.title}, {stack.peer.title}, {f'round {number}' if number else 'warm-up'}: {value}")
-        if number:
-            results.add(work, stack.peer, sample)
-    stack.settle()
 
 
 def tell(text: str) -> None:

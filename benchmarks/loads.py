@@ -134,18 +134,17 @@ def group(connections: list[Connection], seconds: float) -> Load:
 
 
 def _send_to_all(poll: select.epoll, by_fd: dict[int, Connection], sender: Connection, number: int) -> None:
-    text = f"send {number}".encode()
-    payload = text.ljust(PAYLOAD, b".")
+    payload = f"send {number} ".encode().ljust(PAYLOAD, b".")
     expected = server_frame(TEXT, payload)
     missing = len(by_fd)
     for connection in by_fd.values():
         connection.expected = expected
     read = os.read
-    os.write(sender.fd, client_frame(TEXT, text, MASK))
+    os.write(sender.fd, client_frame(TEXT, payload, MASK))
     while missing:
         events = poll.poll(STALL)
         if not events:
-            raise LoadError(f"{text.decode()!r} did not reach {missing} of {len(by_fd)} members in {STALL:.0f} s")
+            raise LoadError(f"send {number} did not reach {missing} of {len(by_fd)} members in {STALL:.0f} s")
         for fd, _ in events:
             connection = by_fd[fd]
             data = read(fd, _READ)

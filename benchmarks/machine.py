@@ -7,7 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
-from .environments import redis_server, versions, wrk
+from .environments import versions
+from .programs import redis_server, wrk
 
 
 def describe(environments: list[str]) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .environments import HERE, python_of
+from .environments import HERE, NCHAN, OWN, python_of
 
 OURS = "millrace"
+KINDS = ["http", "echo", "group"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Peer:
         name: what ``--peers`` calls it.
         title: its column's heading.
         environment: where it is installed, see `environments`.
-        project: directory of the project it runs.
+        project: directory of the project it runs, and in which.
         processes: role → command; ``{bin}`` and ``{port}`` are filled in.
         layer: which channel layer its settings choose.
         middleware: whether they have Django's security and common middleware.
+        kinds: which kinds of work it can do.
+        redis: whether it needs one.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Peer:
     processes: Mapping[str, Sequence[str]] = field(hash=False)
     layer: str
     middleware: bool = True
+    kinds: Sequence[str] = field(default=tuple(KINDS), hash=False)
+    redis: bool = True
 
     def command(self, role: str, port: int) -> list[str]:
         """The command line of one of its processes."""
@@ -39,7 +45,7 @@ class Peer:
         return [part.format(bin=programs, port=port) for part in self.processes[role]]
 
 
-_MILLRACE = {
+_BROKERED = {
     "server": ["{bin}/daphne", "project.asgi:channel_layer", "-b", "127.0.0.1", "-p", "{port}", "-v", "0"],
     "worker": ["{bin}/python", "manage.py", "runworker", "-v", "0"],
 }
@@ -50,17 +56,21 @@ _UVICORN = {
         *("--log-level", "warning", "--no-access-log"),
     ]
 }
+_NGINX = {"server": [sys.executable, "-m", "benchmarks.nchan", "{port}"]}
+_MILLRACE = HERE / "project_millrace"
 _CHANNELS4 = HERE / "project_channels4"
 
 PEERS = {
     peer.name: peer
     for peer in [
-        Peer(OURS, "Millrace", "millrace", HERE / "project_millrace", _MILLRACE, "redis"),
+        Peer(OURS, "Millrace", OWN, _MILLRACE, _BROKERED, "redis"),
+        Peer("channels1", "Channels 1.1.8", "channels1", _MILLRACE, _BROKERED, "asgi_redis"),
         Peer("channels4-daphne", "Channels 4, daphne", "channels4", _CHANNELS4, _DAPHNE, "core"),
         Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _CHANNELS4, _UVICORN, "core"),
+        Peer("nchan", "nchan (nginx, C)", NCHAN, HERE.parent, _NGINX, "", kinds=["group"], redis=False),
         Peer("channels4-pubsub", "Channels 4, uvicorn, pub/sub layer", "channels4", _CHANNELS4, _UVICORN, "pubsub"),
     ]
 }
 """All of them, by name."""
 
-DEFAULT = [OURS, "channels4-daphne", "channels4-uvicorn"]
+DEFAULT = [OURS, "channels1", "channels4-daphne", "channels4-uvicorn", "nchan"]

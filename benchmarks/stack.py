@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 from .cpu import cpu_seconds
-from .environments import HERE, redis_server
+from .environments import HERE
 from .peers import OURS, Peer
+from .programs import redis_server
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -30,8 +31,8 @@ class Stack:
 
     Attributes:
         port: where its server listens.
-        redis_port: where its Redis listens.
-        processes: role → process, ``redis`` among them.
+        redis_port: where its Redis listens; 0 if it needs none.
+        processes: role → process, ``redis`` among them if it needs one.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -86,15 +87,19 @@ class Stack:
         self._directory.cleanup()
 
     def _start(self) -> None:
-        self.redis_port = free_port()
-        redis = [redis_server(), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
-        self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
-        self._wait("redis", lambda: _redis_answers(self.redis_port))
+        if self.peer.redis:
+            self._start_redis()
         self.port = free_port()
         environment = self._environment()
         for role in self.peer.processes:
             self._spawn(role, self.peer.command(role, self.port), environment)
         self._wait("server", lambda: _page_answers(self.port))
+
+    def _start_redis(self) -> None:
+        self.redis_port = free_port()
+        redis = [redis_server(), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
+        self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
+        self._wait("redis", lambda: _redis_answers(self.redis_port))
 
     def _environment(self) -> dict[str, str]:
         paths = [self.peer.project, HERE / "project_shared"]

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .cpu import machine_seconds
-from .environments import HERE, wrk
+from .environments import HERE
+from .programs import wrk
 from .stack import Stack
+from .targets import Target, times, within
 
 BODY = "Hello, world.\n"
 
@@ -36,13 +38,13 @@ class Work:
         kind: ``http``, ``echo`` or ``group``.
         sockets: connections that take part.
         latency: the figure is the median latency instead of the rate.
-        target: what this stage wants to reach, in the figure's unit.
+        targets: what Millrace is to reach, with its defaults.
     """
 
     kind: str
     sockets: int
     latency: bool = False
-    target: float | None = None
+    targets: tuple[Target, ...] = ()
 
     @property
     def title(self) -> str:
@@ -54,14 +56,14 @@ class Work:
 
 
 WORKS = [
-    Work("http", 1, latency=True),
-    Work("http", 16, target=12_000),
-    Work("http", 64),
-    Work("echo", 1, latency=True, target=0.0002),
-    Work("echo", 50, target=24_000),
-    Work("echo", 200),
-    Work("group", 500),
-    Work("group", 2_000, target=100_000),
+    Work("http", 1, latency=True, targets=within(0.000_45)),
+    Work("http", 16, targets=times(channels1=25, channels4_uvicorn=6)),
+    Work("http", 64, targets=times(channels1=40, channels4_uvicorn=10)),
+    Work("echo", 1, latency=True, targets=within(0.000_25)),
+    Work("echo", 50, targets=times(channels1=50, channels4_uvicorn=1.2)),
+    Work("echo", 200, targets=times(channels1=70, channels4_uvicorn=1.8)),
+    Work("group", 500, targets=times(channels4_uvicorn=10)),
+    Work("group", 2_000, targets=times(channels1=200, channels4_uvicorn=20, nchan=0.6)),
 ]
 
 

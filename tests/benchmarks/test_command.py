@@ -7,18 +7,23 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks.peers import PEERS, Peer
-from benchmarks.report import Results
-from benchmarks.works import RoundError, Sample, Work
+from benchmarks import rounds as turns
+from benchmarks.peers import DEFAULT, PEERS, Peer
+from benchmarks.programs import MissingError
+from benchmarks.section import Section, Setting
+from benchmarks.stack import StackError
+from benchmarks.works import WORKS, RoundError, Sample, Work
 
 
 class Quiet:
-    """A stack that runs nothing."""
+    """A stack that runs nothing; Channels 4 under its pub/sub layer does not start."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
     def __enter__(self) -> Quiet:
+        if self.peer.name == "channels4-pubsub":
+            raise StackError("it did not answer")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -43,11 +48,27 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
         made.append((stack.peer.name, work.title, stack.peer.middleware))
         return Sample(100.0, 0.001, 0.002, seconds, 10, {"server": 0.1})
 
-    monkeypatch.setattr(command, "Stack", Quiet)
-    monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(turns, "Stack", Quiet)
+    monkeypatch.setattr(turns, "measure", measure)
+    monkeypatch.setattr(turns, "describe", lambda environments: {})
     monkeypatch.setattr(command, "set_up", lambda environment: None)
-    monkeypatch.setattr(command, "describe", lambda environments: {})
+    monkeypatch.setattr(command, "wrk", lambda: "/usr/bin/wrk")
     monkeypatch.setattr(command.signal, "signal", lambda *args: None)
+    return made
+
+
+@pytest.fixture
+def studies(monkeypatch: pytest.MonkeyPatch) -> list[Setting]:
+    """The settings of the one study that there is; it finds nothing much."""
+    made: list[Setting] = []
+
+    def idle(setting: Setting) -> Section:
+        made.append(setting)
+        return Section("Idle", "Nothing to do.", [["who", "CPU"], ["worker", "0%"]], {})
+
+    for name in list(command.STUDIES):
+        monkeypatch.delitem(command.STUDIES, name)
+    monkeypatch.setitem(command.STUDIES, "idle", idle)
     return made
 
 
@@ -66,7 +87,7 @@ def test_a_failed_round_is_reported_and_the_others_go_on(
     rounds: list[tuple[str, str, bool]], capsys: pytest.CaptureFixture[str]
 ):
     assert command.main(["--only", "group", "--rounds", "1", "--name", ""]) == 1
-    assert {peer for peer, _, _ in rounds} == {"millrace", "channels4-uvicorn"}
+    assert {peer for peer, _, _ in rounds} == {"millrace", "channels1", "channels4-uvicorn", "nchan"}
     assert "failed: no delivery; its server said: out of memory" in capsys.readouterr().err
 
 
@@ -90,7 +111,86 @@ def test_only_our_side_changes_its_layer():
     assert command.chosen("channels4-uvicorn", "sqlite") is PEERS["channels4-uvicorn"]
 
 
-def test_results_of_a_run_know_their_peers(rounds: list[tuple[str, str, bool]]):
-    results = command.run([PEERS["millrace"]], [Work("echo", 1)], 2, 1)
-    assert isinstance(results, Results)
+def test_nchan_takes_part_in_groups_only(rounds: list[tuple[str, str, bool]]):
+    command.main(["--only", "http,echo,group", "--rounds", "1", "--name", ""])
+    assert {work for peer, work, _ in rounds if peer == "nchan"} == {"group of 500 members", "group of 2,000 members"}
+    assert {peer for peer, work, _ in rounds if work == "echo 200 sockets"} == set(DEFAULT) - {"nchan"}
+
+
+def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
+    rounds: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def set_up(environment: str) -> None:
+        if environment == "channels1":
+            raise MissingError("it needs Python 3.11")
+
+    monkeypatch.setattr(command, "set_up", set_up)
+    assert command.main(["--only", "http", "--rounds", "1", "--name", ""]) == 0
+    assert {peer for peer, _, _ in rounds} == {"millrace", "channels4-daphne", "channels4-uvicorn"}
+    assert "Channels 1.1.8 is left out: it needs Python 3.11\n" in capsys.readouterr().err
+
+
+def test_without_our_side_nothing_is_measured(
+    rounds: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def set_up(environment: str) -> None:
+        raise MissingError("it is not installed")
+
+    monkeypatch.setattr(command, "set_up", set_up)
+    assert command.main(["--name", ""]) == 1
+    assert (rounds, capsys.readouterr().err) == ([], "Stopped: it is not installed\n")
+
+
+def test_a_peer_that_does_not_start_is_left_out(rounds: list[tuple[str, str, bool]]):
+    results = turns.run([PEERS["millrace"], PEERS["channels4-pubsub"]], [Work("echo", 1)], Setting(2, 1, command.tell))
+    assert [peer.name for peer in results.peers] == ["millrace"]
+    assert results.left_out == {"channels4-pubsub": "it did not answer"}
     assert len(results.of(Work("echo", 1), "millrace")) == 2
+
+
+def test_a_study_alone_starts_no_peer(
+    rounds: list[tuple[str, str, bool]], studies: list[Setting], capsys: pytest.CaptureFixture[str]
+):
+    assert command.main(["--only", "idle", "--rounds", "2", "--seconds", "5", "--name", ""]) == 0
+    assert [(setting.rounds, setting.seconds) for setting in studies] == [(2, 5)]
+    assert rounds == []
+    assert "## Idle\n" in capsys.readouterr().out
+
+
+def test_studies_follow_the_rounds_unless_others_are_asked_for(
+    rounds: list[tuple[str, str, bool]], studies: list[Setting]
+):
+    command.main(["--only", "echo", "--peers", "millrace", "--rounds", "1", "--name", ""])
+    assert studies == []
+    command.main(["--peers", "millrace", "--rounds", "1", "--name", ""])
+    assert len(studies) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (MissingError("no such program"), 0, "idle is left out: no such program"),
+        (RoundError("no echo"), 1, "idle: failed: no echo"),
+    ],
+)
+def test_a_study_that_cannot_be_done_does_not_cost_the_others(
+    error: Exception,
+    status: int,
+    line: str,
+    rounds: list[tuple[str, str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def fail(setting: Setting) -> Section:
+        raise error
+
+    monkeypatch.setitem(command.STUDIES, "idle", fail)
+    assert command.main(["--only", "echo,idle", "--peers", "millrace", "--rounds", "1", "--name", ""]) == status
+    said = capsys.readouterr()
+    assert line in said.err
+    assert "echo 50 sockets" in said.out
+
+
+def test_a_run_of_everybody_with_the_defaults_is_estimated_below_a_quarter_of_an_hour():
+    seconds = turns.estimate([PEERS[name] for name in DEFAULT], WORKS, Setting(3, 3, command.tell))
+    assert 5 * 60 < seconds < 15 * 60

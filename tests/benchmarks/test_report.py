@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.peers import PEERS
-from benchmarks.report import Results, as_json, cpu_table, document, figures_table, markdown, write
+import pytest
+
+from benchmarks.peers import PEERS, Peer
+from benchmarks.report import Results, as_json, cpu_table, document, figures_table, markdown, ratios_table, write
+from benchmarks.section import Section
+from benchmarks.targets import times, within
 from benchmarks.works import Sample, Work
 
-RATE = Work("echo", 50, target=24_000)
-LATENCY = Work("echo", 1, latency=True)
+RATE = Work("echo", 50, targets=times(channels4_daphne=2, channels4_uvicorn=1.2))
+LATENCY = Work("echo", 1, latency=True, targets=within(0.000_9))
+GROUP = Work("group", 500)
 
 
 def results() -> Results:
@@ -28,22 +34,50 @@ def cells(table: str, row: int) -> list[str]:
     return [cell.strip() for cell in table.splitlines()[row].strip("|").split("|")]
 
 
-def test_the_table_has_medians_and_ratios():
+def test_the_table_has_the_medians_of_everybody():
     table = figures_table(results())
-    assert cells(table, 0)[1:4] == ["Millrace", "Channels 4, daphne", "Millrace : Channels 4, daphne"]
-    assert cells(table, 2) == ["echo 50 sockets", "3,000/s", "1,500/s", "2.00 ×", "24,000/s", "67%"]
-    assert cells(table, 3) == ["echo 1 socket, p50", "1.00 ms", "3.00 ms", "3.00 ×", "", "0%"]
+    assert cells(table, 0) == ["work", "Millrace", "Channels 4, daphne", "spread"]
+    assert cells(table, 2) == ["echo 50 sockets", "3,000/s", "1,500/s", "67%"]
+    assert cells(table, 3) == ["echo 1 socket, p50", "1.00 ms", "3.00 ms", "0%"]
+
+
+def test_ratios_stand_beside_targets_with_their_verdicts():
+    table = ratios_table(results())
+    assert cells(table, 0) == ["work", "to Channels 4, daphne", "target", "reached"]
+    targets = "≥ 2.00 × Channels 4, daphne: reached; ≥ 1.20 × Channels 4, uvicorn: not measured"
+    assert cells(table, 2) == ["echo 50 sockets", "2.00 ×", targets, "1 of 1"]
+    assert cells(table, 3) == ["echo 1 socket, p50", "3.00 ×", "≤ 0.90 ms: missed", "0 of 1"]
+
+
+@pytest.mark.parametrize("peer", [PEERS["channels4-uvicorn"], replace(PEERS["millrace"], layer="sqlite")])
+def test_targets_are_those_of_our_side_over_redis(peer: Peer):
+    made = Results({}, 3.0, [LATENCY], [peer])
+    made.add(LATENCY, peer, Sample(1_000, 0.000_1, 0.001, 2.0, 2_000))
+    assert made.verdicts(LATENCY) == []
 
 
 def test_cpu_time_is_given_per_operation_and_as_a_share():
     assert cells(cpu_table(results()), 2)[2:6] == ["100.0 µs (20%)", "", "10.0 µs (2%)", ""]
 
 
-def test_a_work_nobody_could_do_has_empty_cells_and_a_reason():
+def test_a_work_nobody_could_do_has_dashes_and_a_reason():
     made = Results({}, 3.0, [RATE], [PEERS["millrace"], PEERS["channels4-daphne"]])
-    made.fail(RATE, made.peers[1], "the handshake was refused")
-    assert cells(figures_table(made), 2) == ["echo 50 sockets", "–", "–", "–", "24,000/s", ""]
+    made.fail(RATE.title, "channels4-daphne", "the handshake was refused")
+    assert cells(figures_table(made), 2) == ["echo 50 sockets", "–", "–", ""]
     assert "- echo 50 sockets, channels4-daphne: the handshake was refused" in document(made, "run", "2026-01-01")
+
+
+def test_a_peer_that_cannot_do_a_work_has_empty_cells():
+    made = Results({}, 3.0, [RATE, GROUP], [PEERS["millrace"], PEERS["nchan"]])
+    assert [cells(figures_table(made), row)[2] for row in (2, 3)] == ["", "–"]
+    assert [cells(ratios_table(made), row)[1] for row in (2, 3)] == ["", "–"]
+
+
+def test_a_peer_that_was_left_out_has_no_column_but_a_reason():
+    made = results()
+    made.leave_out(PEERS["channels4-daphne"], "pip failed")
+    assert cells(figures_table(made), 0) == ["work", "Millrace", "spread"]
+    assert "## Left out\n\n- channels4-daphne: pip failed\n" in document(made, "run", "2026-01-01")
 
 
 def test_the_files_hold_the_machine_and_every_sample(tmp_path: Path):
@@ -53,6 +87,16 @@ def test_the_files_hold_the_machine_and_every_sample(tmp_path: Path):
     kept = json.loads(path.with_suffix(".json").read_text())
     assert kept == json.loads(json.dumps(as_json(results())))
     assert [sample["rate"] for sample in kept["samples"]["echo 50 sockets"]["millrace"]] == [2_000, 4_000]
+    assert kept["works"][0]["reached"] == [True, None]
+
+
+def test_what_a_study_found_is_a_section_and_is_kept_unrounded():
+    made = Results({}, 3.0, [], [PEERS["millrace"]])
+    made.sections["idle"] = Section("Idle", "Two processes.", [["who", "CPU"], ["worker", "0.1%"]], {"cpu": [0.00123]})
+    text = document(made, "run", "2026-01-01")
+    assert "## Idle\n\nTwo processes.\n\n| who    |" in text
+    assert "Where the CPU time goes" not in text
+    assert as_json(made)["studies"]["idle"]["data"] == {"cpu": [0.00123]}
 
 
 def test_a_table_is_aligned_as_plain_text():

@@ -6,8 +6,6 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-PAYLOAD = 100
-
 
 class EchoConsumer(AsyncWebsocketConsumer):
     """Sends a frame back."""
@@ -23,9 +21,8 @@ class GroupConsumer(AsyncWebsocketConsumer):
     groups = ["all"]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Send what came, filled up to the payload's size, to everybody in the group."""
-        text = (text_data or "").ljust(PAYLOAD, ".")
-        await self.channel_layer.group_send("all", {"type": "group.message", "text": text})
+        """Send what came to everybody in the group."""
+        await self.channel_layer.group_send("all", {"type": "group.message", "text": text_data})
 
     async def group_message(self, event: dict[str, Any]) -> None:
         """Pass a message of the group on to this socket."""

@@ -1,1 +1,1 @@
-"""What the two projects have in common: settings, one view, one address."""
+"""What the projects have in common: settings, one view, one address."""

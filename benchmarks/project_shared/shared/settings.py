@@ -1,4 +1,4 @@
-"""Settings of both projects; each adds its apps and its channel layer."""
+"""Settings of all projects; each adds its apps and its channel layer."""
 
 from __future__ import annotations
 
