@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..section import Section, Setting
+from . import connections, groups, idle, payloads, sqlite, workers
 
-STUDIES: dict[str, Callable[[Setting], Section]] = {}
+STUDIES: dict[str, Callable[[Setting], Section]] = {
+    "workers": workers.study,
+    "connections": connections.study,
+    "groups": groups.study,
+    "payloads": payloads.study,
+    "sqlite": sqlite.study,
+    "idle": idle.study,
+}
 """All of them, by the name the command knows them by, in the order of the report.
 
 Each starts and stops its own processes. It raises `RoundError` if an answer was wrong or did not come, `StackError`

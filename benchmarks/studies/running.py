@@ -9,11 +9,11 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
 
+from ..crowd.order import Order
 from ..environments import HERE, set_up
 from ..peers import OURS, PEERS, Peer
 from ..stack import Stack
 from ..works import RoundError
-from .client import Order
 
 UVICORN = "channels4-uvicorn"
 SPARE_CONNECTIONS = 200
@@ -65,7 +65,7 @@ class Client:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Client:
-        command = [sys.executable, "-m", "benchmarks.studies.client", json.dumps(asdict(self._order))]
+        command = [sys.executable, "-m", "benchmarks.crowd", json.dumps(asdict(self._order))]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=HERE.parent, stdin=pipe, stdout=pipe, text=True)
         try:
@@ -85,7 +85,7 @@ class Client:
             self._process.communicate()
 
     def go(self) -> None:
-        """Let the load begin (or, of one that holds sockets, end); returns at once."""
+        """Let the load begin, again if it has ended (or, of one that holds sockets, end it); returns at once."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")

@@ -1,7 +1,8 @@
-"""The client of the studies, one process per load: ``python -m benchmarks.studies.client '{"kind": "hold", ...}'``.
+"""The client of the studies, one process per load: ``python -m benchmarks.crowd '{"kind": "hold", ...}'``.
 
 As `benchmarks.client` it opens its sockets, prints ``ready``, waits for a line on its standard input, puts the load on
-and prints one line of JSON: what the load says, ``cpu`` (seconds of this process), or ``error``.
+and prints one line of JSON: what the load says, ``cpu`` (seconds of this process), or ``error``. Each further line has
+it put the load on once more, over the same sockets; it ends with its input.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..figures import percentile
@@ -20,30 +20,9 @@ from ..loads import Load, echo, gather, group
 from ..sockets import Connection, LoadError, allow_many_files
 from . import bodies, members, messages
 from .many_sockets import handshakes, hold, open_many
+from .order import Order
 
 HOST = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a client is to do.
-
-    Attributes:
-        kind: one of `KINDS`.
-        port: of the server.
-        path: of the WebSockets or requests.
-        sockets: how many, or how many at a time.
-        seconds: how long.
-        size: bytes of a message or of a body.
-    """
-
-    kind: str
-    port: int
-    path: str = "/"
-    sockets: int = 1
-    seconds: float = 3.0
-    size: int = 100
-
 
 Answer = dict[str, Any]
 
@@ -56,12 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         prepare, run = KINDS[order.kind]
         opened = prepare(order)
         print("ready", flush=True)
-        if order.kind != "hold" and not sys.stdin.readline():
-            return 1
         gc.disable()  # nothing here makes cycles, and a pause would be the server's fault
-        used = time.process_time()
-        answer = run(order, opened)
-        print(json.dumps({**answer, "cpu": time.process_time() - used}))
+        if order.kind == "hold":
+            hold(opened, sys.stdin.fileno())
+        while sys.stdin.readline():
+            used = time.process_time()
+            answer = run(order, opened)
+            print(json.dumps({**answer, "cpu": time.process_time() - used}), flush=True)
     except (LoadError, FrameError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
@@ -89,7 +69,6 @@ def _members(order: Order) -> list[Connection]:
 
 
 def _hold(order: Order, connections: list[Connection]) -> Answer:
-    hold(connections, sys.stdin.fileno())
     return {"count": len(connections)}
 
 

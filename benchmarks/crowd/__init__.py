@@ -1,0 +1,1 @@
+"""The client of the studies: many sockets, large messages, large bodies."""

@@ -1,0 +1,26 @@
+"""What a client process is told to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client is to do.
+
+    Attributes:
+        kind: one of ``KINDS`` of the command.
+        port: of the server.
+        path: of the WebSockets or requests.
+        sockets: how many, or how many at a time.
+        seconds: how long.
+        size: bytes of a message or of a body.
+    """
+
+    kind: str
+    port: int
+    path: str = "/"
+    sockets: int = 1
+    seconds: float = 3.0
+    size: int = 100

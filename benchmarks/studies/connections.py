@@ -1,0 +1,115 @@
+"""What an idle WebSocket costs the server, and how many can be opened in a second."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import Any
+
+from ..cpu import memory_bytes
+from ..section import Section, Setting
+from ..stack import Stack
+from .rows import HEADS, at_least, at_most, kibibytes, known, middle, milliseconds, rate
+from .running import Client, once, ours, started, uvicorn
+
+HELD = [5_000, 10_000]
+HELD_BY_CHANNELS = [1_000]
+"""Fewer, because opening them takes Channels 4 a second for every two hundred."""
+
+WARM_UP = 200
+CONCURRENT = 100
+
+LARGEST = 30 * 1_024
+LARGEST_DIFFERENCE = 10 * 1_024
+LEAST_PLAIN, LEAST_JOINING = 2_000, 1_500
+
+TEXT = f"""\
+**Memory**: what the resident memory (RSS) of the process that holds the sockets grew by, divided by the
+sockets, while clients hold so many idle ones. Pages that it shares with other processes are there before and do
+not grow. {WARM_UP} sockets were opened and closed before, so that nothing which is made once is in it.
+uvicorn's row is its own protocol under an application that accepts and waits: what a socket costs before any
+framework sees it. What the kernel keeps for a socket is in neither.
+
+**Handshakes**: {CONCURRENT} at a time are opened, closed with 1000, and opened again once the server has
+answered the close; one counts when it is closed. With `/echo/` no consumer of the project runs at connect, with
+`/group/` one joins a group, and another leaves it at the end."""
+
+
+def study(setting: Setting) -> Section:
+    """Hold idle sockets, then open and close them in a loop; see `TEXT`."""
+    memory = _memory(setting)
+    handshakes = _handshakes(setting)
+    largest = str(HELD[-1])
+    mine, bare = middle(memory["millrace"][largest]), middle(memory["uvicorn"][largest])
+    table = [HEADS]
+    for count in HELD:
+        table.append(
+            at_most(f"{count:,} idle sockets, each", middle(memory["millrace"][str(count)]), LARGEST, kibibytes)
+        )
+    table += [
+        known(f"uvicorn alone, {int(count):,}", middle(sizes), kibibytes) for count, sizes in memory["uvicorn"].items()
+    ]
+    table.append(at_most("more than uvicorn alone", mine - bare, LARGEST_DIFFERENCE, kibibytes))
+    for number, sizes in memory["channels4"].items():
+        table.append(known(f"Channels 4, uvicorn, {int(number):,}", middle(sizes), kibibytes))
+    for path, least, what in (
+        ("/echo/", LEAST_PLAIN, "handshakes, no consumer"),
+        ("/group/", LEAST_JOINING, "handshakes, joining a group"),
+    ):
+        table.append(at_least(what, middle(_rates(handshakes["millrace"][path])), least, rate))
+        table.append(known("the same, p99", middle(each["p99"] for each in handshakes["millrace"][path]), milliseconds))
+        table.append(known("the same, Channels 4, uvicorn", middle(_rates(handshakes["channels4"][path])), rate))
+    return Section("Connections", TEXT, table, {"bytes per socket": memory, "handshakes": handshakes})
+
+
+def _memory(setting: Setting) -> dict[str, dict[str, list[float]]]:
+    """Who → sockets → bytes per socket, one figure each: a second one of the same server would reuse memory."""
+    found = {}
+    for who, peer, path, counts in (
+        ("millrace", ours(connections=HELD[-1]), "/echo/", HELD),
+        ("uvicorn", uvicorn(application="project.bare:application"), "/", HELD),
+        ("channels4", uvicorn(), "/echo/", HELD_BY_CHANNELS),
+    ):
+        with started(peer) as stack:
+            found[who] = {str(count): [size] for count, size in held(stack, path, counts).items()}
+        for count, sizes in found[who].items():
+            setting.tell(f"connections, {who}, {count} idle sockets: {kibibytes(sizes[0])} each")
+    return found
+
+
+def held(stack: Stack, path: str, counts: list[int]) -> dict[int, float]:
+    """Bytes per socket by number of idle sockets, which grows while the earlier ones stay open."""
+    process = stack.processes["server"].pid
+    once(stack, "hold", path=path, sockets=WARM_UP)
+    stack.settle()
+    before = memory_bytes(process)
+    sizes = {}
+    with ExitStack() as clients:
+        holding: list[Client] = []
+        for count, more in zip(counts, [counts[0], *(later - now for now, later in pairwise(counts))], strict=True):
+            holding.append(clients.enter_context(Client(stack, "hold", path=path, sockets=more)))
+            stack.settle(3.0)
+            sizes[count] = (memory_bytes(process) - before) / count
+        for client in holding:
+            client.run()  # fails if one of its sockets was closed meanwhile
+    return sizes
+
+
+def _handshakes(setting: Setting) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Who → path → rounds, taking turns."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {"millrace": {}, "channels4": {}}
+    with started(ours()) as own, started(uvicorn()) as other:
+        for path in ("/echo/", "/group/"):
+            for number in range(setting.rounds + 1):
+                for who, stack in (("millrace", own), ("channels4", other)):
+                    seconds = setting.seconds if number else 1.0
+                    said = once(stack, "handshakes", path=path, sockets=CONCURRENT, seconds=seconds)
+                    if number:
+                        found[who].setdefault(path, []).append(said)
+                        setting.tell(f"connections, {who}, handshakes of {path}: {rate(_rates([said])[0])}")
+                    stack.settle()
+    return found
+
+
+def _rates(rounds: list[dict[str, Any]]) -> list[float]:
+    return [each["count"] / each["seconds"] for each in rounds]

@@ -1,0 +1,107 @@
+"""Groups of many sockets: what a send costs Redis, and how fast sockets join."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from ..cpu import cpu_seconds
+from ..section import Section, Setting
+from ..stack import Stack
+from .rows import HEADS, at_least, at_most, known, microseconds, middle, milliseconds, rate, share
+from .running import Client, once, ours, started
+
+MEMBERS = [10, 1_000, 10_000]
+JOINING = 10_000
+LEAST_JOINS = 5_000
+LARGEST_DIFFERENCE = 0.2
+
+TEXT = f"""\
+**Sends**: real sockets, all in one interface process, are members of one group; one after the other says so and
+100 bytes go to all, the next when all have them. What Redis does for one send is its own account (`INFO
+commandstats`, all commands: the frame, the send, what worker and interface server fetch, the end of the turn),
+and again the CPU time of its process, which sees the network too. The first must not depend on the number of
+members: the largest may be {LARGEST_DIFFERENCE:.0%} above the least.
+
+**Joins**: {JOINING:,} sockets are open; 500 at a time each send a frame whose consumer adds them to the group
+and answers. The time runs from the first frame to the last answer. Then one message to the group must reach
+every one of them."""
+
+Round = dict[str, Any]
+
+
+def study(setting: Setting) -> Section:
+    """Measure both; see `TEXT`."""
+    joins: list[Round] = []
+    with started(ours(connections=MEMBERS[-1])) as stack:
+        sends = {str(members): _sends(setting, stack, members) for members in MEMBERS}
+        for _ in range(setting.rounds):
+            stack.settle()
+            joins.append(once(stack, "join", path="/join/", sockets=JOINING))
+            setting.tell(f"groups, {JOINING} sockets: {rate(_rate(joins[-1]))} joins")
+    return Section("Groups", TEXT, table(sends, joins), {"sends": sends, "joins": joins})
+
+
+def table(sends: Mapping[str, Sequence[Round]], joins: Sequence[Round]) -> list[list[str]]:
+    """The figures: of sends by number of members, and of joins."""
+    rows = [HEADS]
+    costs = []
+    for members, rounds in sends.items():
+        costs.append(middle(each["in redis"] for each in rounds))
+        rows.append(known(f"a send to {int(members):,} members, in Redis", costs[-1], microseconds))
+        rows.append(known("the same, Redis' CPU time", middle(each["redis cpu"] for each in rounds), microseconds))
+        rows.append(known("the same, until all have it, p50", middle(each["p50"] for each in rounds), milliseconds))
+    rows.append(at_most("in Redis, largest above least", above_least(costs), LARGEST_DIFFERENCE, share))
+    rows.append(at_least(f"{JOINING:,} sockets join", middle(map(_rate, joins)), LEAST_JOINS, rate))
+    return rows
+
+
+def above_least(costs: Sequence[float]) -> float:
+    """By which share the largest is above the least."""
+    return max(costs) / min(costs) - 1
+
+
+def _sends(setting: Setting, stack: Stack, members: int) -> list[Round]:
+    process = stack.processes["redis"].pid
+    rounds = []
+    with Client(stack, "group", path="/group/", sockets=members, seconds=setting.seconds) as client:
+        client.run()
+        stack.settle(3.0)
+        for _ in range(setting.rounds):
+            before, cpu = commands(stack), cpu_seconds(process)
+            said = client.run()
+            cpu = cpu_seconds(process) - cpu
+            used = spent(before, commands(stack))
+            sends = said["count"] / members
+            by_command = {name: seconds / sends for name, seconds in used.items()}
+            rounds.append(
+                {**said, "in redis": sum(by_command.values()), "redis cpu": cpu / sends, "by command": by_command}
+            )
+            setting.tell(f"groups, {members} members: {microseconds(rounds[-1]['in redis'])} in Redis for a send")
+    return rounds
+
+
+def commands(stack: Stack) -> dict[str, float]:
+    """Seconds that the stack's Redis has worked on each command since it started."""
+    with redis.Redis(port=stack.redis_port) as client:
+        return seconds_of(client.info("commandstats"))
+
+
+def seconds_of(statistics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by command, from ``INFO commandstats`` as redis-py gives it; without what this measurement adds."""
+    return {
+        name.removeprefix("cmdstat_"): figures["usec"] / 1e6
+        for name, figures in statistics.items()
+        if name != "cmdstat_info"
+    }
+
+
+def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What was added between two accounts."""
+    return {name: seconds - before.get(name, 0.0) for name, seconds in after.items() if seconds > before.get(name, 0.0)}
+
+
+def _rate(measured: Round) -> float:
+    return float(measured["count"] / measured["seconds"])

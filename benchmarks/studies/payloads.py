@@ -1,0 +1,124 @@
+"""Large messages and large bodies: bytes a second, and what they do to the memory of each process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..cpu import memory_bytes
+from ..section import Section, Setting
+from ..stack import Stack
+from .rows import HEADS, at_most, known, mebibytes, megabytes_per_second, middle
+from .running import Client, once, ours, started, uvicorn
+
+SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
+SOCKETS = 4
+
+BODY = 100_000_000
+BODIES = {"upload": "/upload/", "download": "/download/"}
+FLAT = 16 * 1_048_576
+"""Growth up to which memory counts as flat: a few chunks on their way, 6 % of the buffers one copy would need."""
+
+LOOK_SECONDS = 0.02
+
+TEXT = f"""\
+**Messages**: {SOCKETS} sockets echo binary messages, one on its way each; every byte of every echo is compared.
+MB/s is payload in one direction.
+
+**Bodies**: one upload of {BODY // 1_000_000} MB, which the view reads in chunks of 64 KiB and answers with size
+and CRC-32, and one download, a `StreamingHttpResponse` of 64 KiB blocks, which the client checks. Growth is the
+highest resident memory (RSS) of a process during the transfer, looked at every {LOOK_SECONDS * 1000:.0f} ms,
+above that before it; after one transfer of each kind that is not counted. Redis is given its own line: what is
+on its way is there. Flat is up to {FLAT // 1_048_576} MiB."""
+
+Round = dict[str, Any]
+
+
+def study(setting: Setting) -> Section:
+    """Measure both on both sides; see `TEXT`."""
+    data: dict[str, dict[str, list[Round]]] = {}
+    with started(ours()) as own, started(uvicorn()) as other:
+        stacks = {"millrace": own, "channels4": other}
+        for size, name in SIZES.items():
+            data[name] = _messages(setting, stacks, size, name)
+        for kind, path in BODIES.items():
+            data[kind] = _bodies(setting, stacks, kind, path)
+    return Section("Payloads", TEXT, table(data), data)
+
+
+def table(data: dict[str, dict[str, list[Round]]]) -> list[list[str]]:
+    """The figures of both sides."""
+    rows = [HEADS]
+    for name in SIZES.values():
+        for who, title in (("millrace", "Millrace"), ("channels4", "Channels 4, uvicorn")):
+            rows.append(known(f"echo of {name}, {title}", _median(data[name][who], "speed"), megabytes_per_second))
+    for kind in BODIES:
+        for who, title in (("millrace", "Millrace"), ("channels4", "Channels 4, uvicorn")):
+            rounds = data[kind][who]
+            rows.append(known(f"{kind}, {title}", _median(rounds, "speed"), megabytes_per_second))
+            for role in rounds[0]["growth"]:
+                growth = middle(each["growth"][role] for each in rounds)
+                what = f"growth of its {'Redis' if role == 'redis' else role}"
+                rows.append(
+                    at_most(what, growth, FLAT, mebibytes) if who == "millrace" else known(what, growth, mebibytes)
+                )
+    return rows
+
+
+def _median(rounds: list[Round], figure: str) -> float:
+    return middle(each[figure] for each in rounds)
+
+
+def _messages(setting: Setting, stacks: dict[str, Stack], size: int, name: str) -> dict[str, list[Round]]:
+    found: dict[str, list[Round]] = {who: [] for who in stacks}
+    for number in range(setting.rounds + 1):
+        for who, stack in stacks.items():
+            seconds = setting.seconds if number else 1.0
+            with Client(stack, "messages", path="/bytes/", sockets=SOCKETS, seconds=seconds, size=size) as client:
+                said = client.run()
+            said["speed"] = said["count"] * size / said["seconds"]
+            if number:
+                found[who].append(said)
+                setting.tell(f"payloads, {who}, echo of {name}: {megabytes_per_second(said['speed'])}")
+            stack.settle()
+    return found
+
+
+def _bodies(setting: Setting, stacks: dict[str, Stack], kind: str, path: str) -> dict[str, list[Round]]:
+    found: dict[str, list[Round]] = {who: [] for who in stacks}
+    for number in range(setting.rounds + 1):
+        for who, stack in stacks.items():
+            with watched(stack) as growth:
+                said = once(stack, kind, path=path, size=BODY)
+            said |= {"speed": BODY / said["seconds"], "growth": growth}
+            if number:
+                found[who].append(said)
+                setting.tell(f"payloads, {who}, {kind}: {megabytes_per_second(said['speed'])}")
+            stack.settle()
+    return found
+
+
+@contextmanager
+def watched(stack: Stack) -> Iterator[dict[str, int]]:
+    """Watch the memory of a stack's processes during the block; afterwards there is the growth by role."""
+    processes = {role: process.pid for role, process in stack.processes.items()}
+    before = {role: memory_bytes(pid) for role, pid in processes.items()}
+    highest = dict(before)
+    growth: dict[str, int] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            for role, pid in processes.items():
+                highest[role] = max(highest[role], memory_bytes(pid))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield growth
+    finally:
+        over.set()
+        watcher.join()
+    growth.update({role: highest[role] - before[role] for role in processes})

@@ -1,0 +1,46 @@
+"""The layer that needs no server: echoes over a file, and what waiting for it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..section import Section, Setting
+from .idle import SECONDS, idle_shares
+from .rows import HEADS, at_least, at_most, known, middle, milliseconds, rate, share
+from .running import once, ours, started
+
+LONGEST = 0.0025
+LEAST_RATE = 8_000
+LARGEST_SHARE = 0.01
+
+TEXT = f"""\
+One interface server and one worker over the sqlite layer, both with their defaults: echoes of 100 bytes over 1
+and over 50 sockets, and the CPU time of both processes over {SECONDS:.0f} s without anything to do."""
+
+
+def study(setting: Setting) -> Section:
+    """Measure; see `TEXT`."""
+    echoes: dict[int, list[dict[str, Any]]] = {1: [], 50: []}
+    with started(ours(layer="sqlite")) as stack:
+        for sockets, rounds in echoes.items():
+            once(stack, "echo", path="/echo/", sockets=sockets, seconds=1.0)
+            for _ in range(setting.rounds):
+                rounds.append(once(stack, "echo", path="/echo/", sockets=sockets, seconds=setting.seconds))
+                said = f"{milliseconds(rounds[-1]['p50'])}, {rate(_rate(rounds[-1]))}"
+                setting.tell(f"sqlite, echo over {sockets}: {said}")
+                stack.settle()
+        shares = idle_shares(stack, setting.rounds)
+    table = [
+        HEADS,
+        at_most("echo, 1 socket, p50", middle(each["p50"] for each in echoes[1]), LONGEST, milliseconds),
+        known("the same, p99", middle(each["p99"] for each in echoes[1]), milliseconds),
+        at_least("echo, 50 sockets", middle(map(_rate, echoes[50])), LEAST_RATE, rate),
+        known("the same, p99", middle(each["p99"] for each in echoes[50]), milliseconds),
+    ]
+    for role, idle in shares.items():
+        table.append(at_most(f"idle {role}, of one processor", middle(idle), LARGEST_SHARE, share))
+    return Section("sqlite layer", TEXT, table, {"echo": echoes, "idle": shares})
+
+
+def _rate(measured: dict[str, Any]) -> float:
+    return float(measured["count"] / measured["seconds"])
