@@ -18,8 +18,9 @@ from pathlib import Path
 
 from .__main__ import chosen, tell
 from .cpu import times
-from .environments import HERE, MissingError, python_of, set_up
+from .environments import HERE, python_of, set_up
 from .peers import OURS, PEERS
+from .programs import MissingError
 from .report import markdown
 from .sockets import allow_many_files
 from .stack import Stack, StackError

@@ -5,8 +5,6 @@ from __future__ import annotations
 from channels import Group
 from channels.message import Message
 
-PAYLOAD = 100
-
 
 def echo(message: Message) -> None:
     """Send a frame back."""
@@ -20,8 +18,8 @@ def join(message: Message) -> None:
 
 
 def send_to_all(message: Message) -> None:
-    """Send what came, filled up to the payload's size, to everybody in the group."""
-    Group("all").send({"text": message["text"].ljust(PAYLOAD, ".")})
+    """Send what came to everybody in the group."""
+    Group("all").send({"text": message["text"]})
 
 
 def leave(message: Message) -> None:
