@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
         weight = "bold" if ours else "normal"
         ink = colour("ink" if ours else "muted")
         axes.barh(place, bar.value, height=0.68, color=colour("ours" if ours else "theirs"))
-        space = {"textcoords": "offset points", "va": "center", "color": ink, "weight": weight}
+        space: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": ink, "weight": weight}
         axes.annotate(bar.title, (0, place), xytext=(-6, 0), ha="right", **space)
         axes.annotate(bar.label, (bar.value, place), xytext=(4, 0), ha="left", **space)
 
