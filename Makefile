@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## Run every test, after installing what they need
 	@scripts/test-needs $(BIN)/python
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.demo ## Measure beside Channels 4; ARGS="--only echo" and more: benchmarks/README.md
+bench: $(VENV)/.demo ## Measure beside Channels 1, Channels 4 and nchan; ARGS="--only echo": benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev ## Build the documentation into build/docs; a warning is an error
