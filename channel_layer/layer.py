@@ -34,6 +34,7 @@ from . import codec, names
 from .capacity import CapacityRules
 from .delivery import Delivery, Outgoing
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge
+from .exchange import Exchange
 from .members import MembershipIndex
 
 BLOCK_SECONDS = 5.0
@@ -204,6 +205,20 @@ class ChannelLayer(ABC):
     @abstractmethod
     async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """Async form of `receive_many`."""
+
+    def begin_exchange(
+        self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
+    ) -> Exchange:
+        """Send prepared messages and then receive: `send_many` and `receive_many` in one, for receivers that answer.
+
+        When this returns the messages are on their way, in order with whatever is sent afterwards. How
+        that ended, and what is received, `Exchange.finish` says, which does the waiting.
+
+        Args:
+            items: as for `send_many`, at least one.
+            channels, limit, timeout: as for `receive_many`.
+        """
+        return Exchange(self, items, channels, limit, timeout)
 
     def interrupt(self) -> None:  # noqa: B027 - a backend need not have it
         """Make `receive_many` calls that wait in other threads return soon, losing nothing.

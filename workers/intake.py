@@ -11,7 +11,8 @@ that nobody has begun go back to the front of their channel, for other workers.
 Coroutines run elsewhere, so many at a time as there are `Slots`. While all are taken, their channels are
 left out of the fetching, and what was fetched from them goes back.
 
-A thread sends what finished consumers left to send before it waits for anything.
+A thread sends what finished consumers left to send before it waits for anything. The one that fetches
+sends and fetches in one round trip, if the layer can.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
@@ -79,24 +79,32 @@ class Pace:
         return self._seconds >= self.SLOW_SECONDS
 
 
+class Sends(Protocol):
+    """What finished consumers left to send; see `workers.sender.Sender`."""
+
+    def flush(self) -> None:
+        """Send it. Does not raise."""
+
+    def receive(self, layer: Any, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
+        """Send it and receive messages."""
+
+
 class Intake:
     """Hands out messages to the threads that call `next`.
 
     Args:
         layer: where messages come from.
         channels: what to listen on.
-        before_wait: called by a thread before it waits for anything, and by one that steps in for a
-            slow one: the moment to send what finished consumers have left to send. Must not raise.
+        sender: what finished consumers left to send; sent before a thread waits for anything, and by one
+            that steps in for a slow one.
         slots: places for coroutines.
     """
 
-    def __init__(
-        self, layer: Any, channels: list[str], before_wait: Callable[[], None], slots: Slots | None = None
-    ) -> None:
+    def __init__(self, layer: Any, channels: list[str], sender: Sends, slots: Slots | None = None) -> None:
         self.pace = Pace()
         self._layer = layer
         self._channels = channels
-        self._before_wait = before_wait
+        self._sender = sender
         self._slots = slots if slots is not None else Slots(1)
         self._lock = threading.Lock()
         self._sleepers = threading.Condition(self._lock)
@@ -123,7 +131,8 @@ class Intake:
         while delivery is None:
             if self._turned_away:
                 self._put_back_turned_away()
-            self._before_wait()
+            if self._fetching:
+                self._sender.flush()
             with self._lock:
                 stepped_in = self._fetching and self._stand_by()
                 delivery = self._pop()
@@ -134,7 +143,7 @@ class Intake:
             if delivery is None:
                 delivery = self._fetch()
             elif stepped_in:
-                self._before_wait()
+                self._sender.flush()
         if self._turned_away:
             self._put_back_turned_away()
         return delivery
@@ -206,8 +215,6 @@ class Intake:
     def _fetch(self) -> Delivery | None:
         """Receive messages and return the first of them."""
         try:
-            # Again, because a thread that stepped in did so while others had left something to send.
-            self._before_wait()
             deliveries = self._receive()
         except BaseException:
             self._hand_over([], call=True)
@@ -232,11 +239,12 @@ class Intake:
                 channels = [name for name in channels if name not in self._slots.channels]
                 timeout = LEFT_OUT_SECONDS
                 if not channels:
+                    self._sender.flush()
                     self._slots.wait(timeout)
                     return []
         self._leaves_out = channels is not self._channels
         try:
-            deliveries: list[Delivery] = self._layer.receive_many(channels, limit=limit, timeout=timeout)
+            deliveries: list[Delivery] = self._sender.receive(self._layer, channels, limit, timeout)
         except LayerConfigurationError:
             raise
         except Exception as error:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.outbox import Outbox
 
@@ -51,28 +51,44 @@ class _Line:
 
     def send(self, fresh: list[Outgoing], patience: float | None) -> None:
         """Send new messages, and those kept if it is time to; ``patience`` shortens the waiting."""
-        now = time.monotonic()
-        if self.kept and now < self._retry_at:
-            # Behind what waits already; to a layer that is away, everything waits.
-            away = self._away_since is not None
-            self.kept += [item for item in fresh if away or _full_name(item) in self._since]
-            items = [item for item in fresh if not away and _full_name(item) not in self._since]
-        else:
-            items, self.kept = self.kept + fresh, []
+        items = self.take(fresh)
         if not items:
             return
         try:
             refused = self.layer.send_many(items)
         except LayerUnavailable as error:
-            if error.uncertain:
-                logger.error("%d messages may be lost: %s", len(items), error)
-            else:
-                self._keep_while_away(items, now, AWAY_SECONDS if patience is None else patience, error)
+            self.settle(items, [], error, patience)
         except Exception:
             logger.exception("%d messages dropped", len(items))
         else:
+            self.settle(items, refused, None, patience)
+
+    def take(self, fresh: list[Outgoing]) -> list[Outgoing]:
+        """What is to be sent now: new messages, and those kept if it is time to."""
+        if self.kept and time.monotonic() < self._retry_at:
+            # Behind what waits already; to a layer that is away, everything waits.
+            away = self._away_since is not None
+            self.kept += [item for item in fresh if away or _full_name(item) in self._since]
+            return [item for item in fresh if not away and _full_name(item) not in self._since]
+        items, self.kept = self.kept + fresh, []
+        return items
+
+    def settle(
+        self,
+        items: list[Outgoing],
+        refused: list[Outgoing],
+        error: LayerUnavailable | None,
+        patience: float | None,
+    ) -> None:
+        """Keep what was not sent, unless it has waited long enough."""
+        now = time.monotonic()
+        if error is None:
             self._away_since = None
             self._keep_refused(items, refused, now, FULL_SECONDS if patience is None else patience)
+        elif error.uncertain:
+            logger.error("%d messages may be lost: %s", len(items), error)
+        else:
+            self._keep_while_away(items, now, AWAY_SECONDS if patience is None else patience, error)
 
     def _keep_while_away(self, items: list[Outgoing], now: float, patience: float, error: LayerUnavailable) -> None:
         if self._away_since is None:
@@ -163,6 +179,35 @@ class Sender:
             except Exception:
                 logger.exception("sending failed; going on")
 
+    def receive(self, layer: Any, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
+        """Send everything that can be sent now, and receive from one of the layers; in one round trip if it can.
+
+        Raises:
+            LayerUnavailable: receiving failed. Whatever sending comes to is dealt with here.
+        """
+        exchange = None
+        if self._pending or self._kept or self._later:
+            # The next flush waits until these are on their way, but not for what is received.
+            with self._flushing:
+                items = self._flush(besides=layer)
+                if items:
+                    try:
+                        exchange = layer.begin_exchange(items, channels, limit, timeout)
+                    except Exception:
+                        logger.exception("%d messages dropped", len(items))
+                        raise
+        if exchange is None:
+            received: list[Delivery] = layer.receive_many(channels, limit=limit, timeout=timeout)
+            return received
+
+        def sent(refused: list[Outgoing], error: LayerUnavailable | None) -> None:
+            with self._flushing:
+                self._lines[id(layer)].settle(items, refused, error, self._patience)
+                self._count_kept()
+
+        answer: list[Delivery] = exchange.finish(sent)
+        return answer
+
     def drain(self) -> None:
         """Send everything, waiting for full channels and an absent layer up to `LAST_SECONDS` each."""
         while self._pending or self._kept or self._later:
@@ -170,7 +215,8 @@ class Sender:
             if self._kept:
                 time.sleep(FIRST_PAUSE)
 
-    def _flush(self) -> None:
+    def _flush(self, besides: Any = None) -> list[Outgoing]:
+        """Send to every layer but one; what is to be sent there is the caller's to send."""
         stopping = self._stopping()
         with self._lock:
             pending, self._pending, self._bytes = self._pending, [], 0
@@ -183,9 +229,22 @@ class Sender:
             fresh.setdefault(id(layer), []).append(item)
             if id(layer) not in self._lines:
                 self._lines[id(layer)] = _Line(layer)
+        left: list[Outgoing] = []
         for key, line in self._lines.items():
-            if key in fresh or line.kept:
-                line.send(fresh.get(key, []), LAST_SECONDS if stopping else None)
+            if key not in fresh and not line.kept:
+                continue
+            if line.layer is besides:
+                left = line.take(fresh.get(key, []))
+            else:
+                line.send(fresh.get(key, []), self._patience)
+        self._count_kept()
+        return left
+
+    @property
+    def _patience(self) -> float | None:
+        return LAST_SECONDS if self._stopping() else None
+
+    def _count_kept(self) -> None:
         self._kept = sum(len(line.kept) for line in self._lines.values())
 
 

@@ -99,7 +99,7 @@ class Worker:
         self._hooks = Hooks(hooks)
         self._sender = Sender(lambda: self.termed)
         self._slots = Slots(async_tasks)
-        self._intake = Intake(channel_layer, self.channels, self._sender.flush, self._slots)
+        self._intake = Intake(channel_layer, self.channels, self._sender, self._slots)
         self._runner = Runner(channel_layer, router, self._hooks, message_retries, self._sender.add_later)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._tasks = Tasks(self._slots, self._sync_side, self._take_over, self._sender.flush, self._close_async_side)

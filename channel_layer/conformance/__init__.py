@@ -34,6 +34,7 @@ from __future__ import annotations
 from .asynchronous import AsyncRules
 from .capacity import CapacityRules
 from .concurrency import ConcurrencyRules
+from .exchanges import ExchangeRules
 from .groups import GroupRules
 from .messages import MessageRules
 from .naming import NameRules
@@ -41,7 +42,9 @@ from .queues import QueueRules
 from .tools import MakeLayer, Tools
 
 
-class ConformanceSuite(MessageRules, NameRules, QueueRules, CapacityRules, GroupRules, ConcurrencyRules, AsyncRules):
+class ConformanceSuite(
+    MessageRules, NameRules, QueueRules, CapacityRules, GroupRules, ConcurrencyRules, ExchangeRules, AsyncRules
+):
     """Every rule of the contract. A subclass provides the fixture ``make_layer``."""
 
 

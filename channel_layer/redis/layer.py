@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
@@ -14,9 +14,11 @@ from .. import names
 from ..cipher import Sealer
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerUnavailable
+from ..exchange import Exchange
 from ..layer import ChannelLayer
 from .async_driver import AsyncDriver
 from .errors import is_unblocked, raise_replies
+from .exchange import RedisExchange
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, parse_hosts
 from .plan import Planner
 from .poller import Poller, Pollers
@@ -147,6 +149,28 @@ class RedisChannelLayer(ChannelLayer):
                 if deliveries or (not replies[-2] and time.monotonic() >= deadline):
                     return deliveries
         return []
+
+    def begin_exchange(
+        self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
+    ) -> Exchange:
+        """See `ChannelLayer.begin_exchange`; with one server it is one round trip."""
+        if len(self._hosts) > 1 or not channels:
+            return super().begin_exchange(items, channels, limit, timeout)
+        here = [names.check_receive(name) for name in channels]
+        deadline = time.monotonic() + timeout
+        plan = self._plan.send(items)
+
+        def receive(replies: Callable[[], list[Any]]) -> list[Delivery]:
+            with self._receiving(here):
+                pops = replies()
+            deliveries, more = self._received(0, here, pops)
+            left = deadline - time.monotonic()
+            if deliveries or more is More.NEVER or (more is More.LATER and left <= 0):
+                return deliveries
+            return self.receive_many(here, limit, max(0.0, left))
+
+        pops = self._receive_calls(here, limit, _block_until(deadline))
+        return RedisExchange(self._sync, 0, plan.calls[0], Sending(plan, self.counters), pops, receive)
 
     def interrupt(self) -> None:
         """See `ChannelLayer.interrupt`; a server that is away has nobody waiting."""

@@ -8,18 +8,23 @@ from typing import Any, Final
 
 
 class Script:
-    """One script: its text and the digest that Redis knows it by."""
+    """One script: its text and the digest that Redis knows it by.
 
-    __slots__ = ("digest", "text")
+    Attributes:
+        shortest: bytes of its shortest answer, which says that nothing is the matter; any other is longer.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("digest", "shortest", "text")
+
+    def __init__(self, name: str, shortest: bytes = b"") -> None:
+        self.shortest = len(shortest)
         self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
-PUSH: Final = Script("push")
+PUSH: Final = Script("push", shortest=b"$-1\r\n")
 PUSH_FRONT: Final = Script("push_front")
-GROUP_SEND: Final = Script("group_send")
+GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n")
 GROUP_JOIN: Final = Script("group_join")
 GROUP_LEAVE: Final = Script("group_leave")
 GROUP_CHANNELS: Final = Script("group_channels")

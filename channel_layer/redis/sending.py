@@ -33,10 +33,14 @@ class Sending:
         try:
             yield
         except LayerUnavailable as error:
-            self._failure = error
-            if error.uncertain:
-                self._any_sent = True
-                self._counters.possible_losses += self._plan.size(shard)
+            self.failed(shard, error)
+
+    def failed(self, shard: int, error: LayerUnavailable) -> None:
+        """Sending to one server failed."""
+        self._failure = error
+        if error.uncertain:
+            self._any_sent = True
+            self._counters.possible_losses += self._plan.size(shard)
 
     def answered(self, shard: int, replies: Sequence[Any]) -> None:
         """A server's replies have come."""

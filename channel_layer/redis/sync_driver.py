@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ class SyncConnection:
         self._socket: Any = None
         self._answers = Answers()
         self._pending: Sequence[Call] | None = None
+        self._wakes_at = 1
         self.deadline = 0.0
         """When the answers to a blocking pop must have come, by `time.monotonic`."""
 
@@ -41,6 +43,7 @@ class SyncConnection:
         self._connection.connect()
         self._socket = self._connection._sock
         self._answers = Answers()
+        self._wakes_at = 1
         commands: list[tuple[Any, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         self._write(commands)
@@ -53,11 +56,21 @@ class SyncConnection:
         self.start(calls)
         return self.finish()
 
-    def start(self, calls: Sequence[Call]) -> None:
-        """Write a pipeline; `finish` reads its answers."""
+    def start(self, calls: Sequence[Call], first: Sequence[Call] = ()) -> None:
+        """Write a pipeline; `finish` reads its answers.
+
+        Args:
+            first: calls to put in front, whose answers `finish_first` reads.
+        """
+        # Their shortest answers say that all is well, and one byte more belongs to what is waited for.
+        self._wake_at(1 + sum(call.script.shortest if call.script else 0 for call in first))
         self._pending = calls
         self.deadline = time.monotonic() + BLOCK_SECONDS + OPERATION_SECONDS
-        self._write([call.command() for call in calls])
+        self._write([call.command() for call in (*first, *calls)])
+
+    def finish_first(self, count: int) -> list[Any]:
+        """Read the answers to what was put in front, as they are. If all is well it may wait for the others."""
+        return self._read(count, more_follow=True)
 
     def finish(self) -> list[Any]:
         """Read the answers. A script the server forgot ran not at all, so it is sent in full."""
@@ -87,15 +100,24 @@ class SyncConnection:
     def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
         self._socket.sendall(pack(commands))
 
-    def _read(self, count: int) -> list[Any]:
-        self._answers.expect(count)
-        while True:
+    def _read(self, count: int, *, more_follow: bool = False) -> list[Any]:
+        answers = self._answers
+        answers.expect(count, more_follow=more_follow)
+        replies = answers.take()
+        while replies is None:
+            if not more_follow:
+                self._wake_at(1)
             data = self._socket.recv(READ_BYTES)
             if not data:
                 raise redis.ConnectionError("Connection closed by server.")
-            replies = self._answers.feed(data)
-            if replies is not None:
-                return replies
+            replies = answers.feed(data)
+        return replies
+
+    def _wake_at(self, count: int) -> None:
+        """Sleep until so many bytes have come. Being woken for less costs more than all the rest of an idle send."""
+        if count != self._wakes_at and type(self._socket) is socket.socket:  # TLS adds bytes of its own
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._wakes_at = count
 
 
 class SyncDriver:
@@ -142,6 +164,44 @@ class SyncDriver:
         with self._lock:
             self._idle[self.hosts.index(connection.host)].append(connection)
         return replies
+
+    def begin_behind(self, shard: int, first: Sequence[Call], calls: Sequence[Call]) -> SyncConnection:
+        """Write two pipelines in one, the second of which waits in Redis. `first_replies` and `last_replies`
+        read the answers, in this order and in this thread, before it does anything else with the server.
+        """
+        connection = self._mine(shard)
+        self._blocked.add(connection)
+        try:
+            self._guarded(connection, SyncConnection.start, calls, first)
+        except BaseException:
+            self._blocked.discard(connection)
+            raise
+        return connection
+
+    def first_replies(self, connection: SyncConnection, first: Sequence[Call]) -> list[Any]:
+        """The answers to the first pipeline; see `SyncConnection.finish_first`."""
+        try:
+            replies = self._guarded(connection, SyncConnection.finish_first, len(first))
+        except BaseException:
+            self._blocked.discard(connection)
+            raise
+        for index, reply in enumerate(replies):
+            if isinstance(reply, redis.exceptions.NoScriptError):
+                # This connection waits already: what comes behind would be run after that.
+                (replies[index],) = self.finish(self.start(self.hosts.index(connection.host), [first[index]]))
+        return replies
+
+    def last_replies(self, connection: SyncConnection) -> list[Any]:
+        """The answers to the second."""
+        try:
+            return self._guarded(connection, SyncConnection.finish)
+        finally:
+            self._blocked.discard(connection)
+
+    def abandon(self, connection: SyncConnection) -> None:
+        """Close a connection whose answers nobody will read."""
+        self._blocked.discard(connection)
+        connection.close()
 
     def unblock(self) -> None:
         """Have every call that waits in Redis return now, with what it has."""

@@ -25,18 +25,24 @@ def pack(commands: Iterable[tuple[Any, ...]]) -> bytes:
 class Answers:
     """Gathers the replies to one pipeline after the other from what comes out of a socket."""
 
-    __slots__ = ("_missing", "_reader", "_replies")
+    __slots__ = ("_missing", "_more_follow", "_reader", "_replies")
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(
             protocolError=redis.InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOT_YET
         )
         self._missing = 0
+        self._more_follow = False
         self._replies: list[Any] = []
 
-    def expect(self, count: int) -> None:
-        """The next pipeline has so many commands, at least one."""
+    def expect(self, count: int, *, more_follow: bool = False) -> None:
+        """The next pipeline has so many commands, at least one.
+
+        Args:
+            more_follow: it has more, whose replies are expected afterwards.
+        """
         self._missing = count
+        self._more_follow = more_follow
         self._replies = []
 
     def feed(self, data: bytes) -> list[Any] | None:
@@ -46,8 +52,12 @@ class Answers:
             redis.ConnectionError: the server will not go on with us, for example because it is loading.
             redis.InvalidResponse: it does not speak the protocol, or says more than it was asked.
         """
+        self._reader.feed(data)
+        return self.take()
+
+    def take(self) -> list[Any] | None:
+        """The same with the bytes that are here."""
         reader, replies = self._reader, self._replies
-        reader.feed(data)
         while self._missing:
             reply = reader.gets()
             if reply is _NOT_YET:
@@ -56,6 +66,6 @@ class Answers:
                 raise reply
             replies.append(reply)
             self._missing -= 1
-        if reader.has_data():
+        if not self._more_follow and reader.has_data():
             raise redis.InvalidResponse("an answer to no question")
         return replies

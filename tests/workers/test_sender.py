@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from workers import sender as module
 from workers.sender import Sender
@@ -164,3 +164,75 @@ def test_two_threads_that_flush_keep_the_order_of_one_that_adds(sender: Sender) 
         thread.join()
     sender.flush()
     assert numbers(layer, "a") == list(range(3000))
+
+
+def receive(sender: Sender, layer: Any) -> list[int]:
+    return [delivery.message["n"] for delivery in sender.receive(layer, ["in"], 10, 20)]
+
+
+def test_what_lies_is_sent_with_the_receiving(sender: Sender) -> None:
+    layer, other = MemoryChannelLayer(), MemoryChannelLayer()
+    layer.send("in", {"n": 0})
+    sender.add([outgoing(layer, "a", 1), outgoing(other, "a", 2), outgoing(layer, "a", 3)])
+    assert receive(sender, layer) == [0]
+    assert (numbers(layer, "a"), numbers(other, "a")) == ([1, 3], [2])
+    layer.send("in", {"n": 4})
+    assert receive(sender, layer) == [4]
+    assert numbers(layer, "a") == []
+
+
+def test_what_was_refused_while_receiving_is_sent_later_and_in_order(sender: Sender, eventually: Any) -> None:
+    layer = MemoryChannelLayer(channel_capacity={"full": 1})
+    layer.send("in", {"n": 0})
+    sender.add([outgoing(layer, "full", n) for n in range(3)])
+    assert receive(sender, layer) == [0]
+    sender.add([outgoing(layer, "full", 3)])
+    arrived: list[int] = []
+
+    def all_arrived() -> bool:
+        layer.send("in", {"n": 0})
+        arrived.extend(numbers(layer, "full"))
+        assert receive(sender, layer) == [0]
+        return len(arrived) == 4
+
+    eventually(all_arrived, "all four messages")
+    assert arrived == [0, 1, 2, 3]
+
+
+def test_what_a_layer_that_is_away_surely_did_not_get_is_kept(sender: Sender, eventually: Any) -> None:
+    layer = FlakyLayer()
+    layer.send("other", {"n": 0})
+    sender.add([outgoing(layer, "b", 1)])
+    layer.send_errors = [LayerUnavailable("here", "away", uncertain=False)]
+    assert [delivery.channel for delivery in sender.receive(layer, ["other"], 1, 20)] == ["other"]
+
+    def arrived() -> bool:
+        sender.flush()
+        return numbers(layer, "b") == [1]
+
+    eventually(arrived, "the message")
+
+
+def test_messages_that_a_layer_cannot_send_at_all_are_reported(
+    sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = FlakyLayer()
+    layer.send_errors = [LayerConfigurationError("no such thing")]
+    sender.add([outgoing(layer, "b", 1)])
+    with pytest.raises(LayerConfigurationError):
+        sender.receive(layer, ["other"], 1, 0)
+    assert "1 messages dropped" in caplog.text
+
+
+def test_others_send_while_one_receives(sender: Sender, eventually: Any) -> None:
+    layer = MemoryChannelLayer()
+    sender.add([outgoing(layer, "a", 1)])
+    thread = threading.Thread(target=receive, args=(sender, layer))
+    thread.start()
+    eventually(lambda: numbers(layer, "a") == [1], "what was sent with the receiving")
+    sender.add([outgoing(layer, "a", 2)])
+    sender.flush()
+    assert numbers(layer, "a") == [2]
+    layer.send("in", {"n": 0})
+    thread.join(20)
+    assert not thread.is_alive()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
-from channel_layer.redis import RedisChannelLayer, poller
+from channel_layer.redis import RedisChannelLayer, poller, scripts
 
 from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis
 
@@ -132,7 +132,7 @@ def test_an_old_server_is_refused_with_the_version_it_needs(make_redis_layer: Ma
         with client:
             while data := client.recv(65536):
                 if b"SCRIPT" in data:
-                    client.sendall(b":1\r\n$%d\r\n%b\r\n" % (len(info), info) + b"$1\r\nx\r\n" * 6)
+                    client.sendall(b":1\r\n$%d\r\n%b\r\n" % (len(info), info) + b"$1\r\nx\r\n" * len(scripts.ALL))
                 else:
                     client.sendall(b"+OK\r\n" * data.count(b"SETINFO"))
 

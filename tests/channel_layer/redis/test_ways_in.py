@@ -77,6 +77,9 @@ class TestEveryWay:
         layer = RedisChannelLayer(hosts=[ways.spec(way)], prefix="ways-sync:")
         layer.send("x", BIG)
         assert layer.receive(["x"], block=True) == ("x", BIG)
+        exchange = layer.begin_exchange([layer.prepare("x", BIG)], ["x"], timeout=10)
+        assert [delivery.message for delivery in exchange.finish(lambda refused, error: None)] == [BIG]
+        assert layer.receive(["x"]) == (None, None)
         layer.close()
         driver = SyncDriver([Host(ways.spec(way))])
         self._check_client(driver.run(0, [plain("CLIENT", "INFO")])[0])
