@@ -16,7 +16,7 @@ from typing import Any
 
 from ..figures import percentile
 from ..frames import FrameError
-from ..loads import Load, echo, gather, group
+from ..loads import Load, echo
 from ..sockets import Connection, LoadError, allow_many_files
 from . import bodies, members, messages
 from .many_sockets import handshakes, hold, open_many
@@ -64,7 +64,7 @@ def _nothing(order: Order) -> list[Connection]:
 
 def _members(order: Order) -> list[Connection]:
     connections = _open(order)
-    gather(connections)
+    members.join(connections)
     return connections
 
 
@@ -80,8 +80,8 @@ def _echo(order: Order, connections: list[Connection]) -> Answer:
     return summary(echo(connections, order.seconds))
 
 
-def _group(order: Order, connections: list[Connection]) -> Answer:
-    return summary(group(connections, order.seconds))
+def _bursts(order: Order, connections: list[Connection]) -> Answer:
+    return summary(members.bursts(connections, order.seconds))
 
 
 def _join(order: Order, connections: list[Connection]) -> Answer:
@@ -104,8 +104,8 @@ KINDS: dict[str, tuple[Callable[[Order], list[Connection]], Callable[[Order, lis
     "hold": (_open, _hold),
     "handshakes": (_nothing, _handshakes),
     "echo": (_open, _echo),
-    "group": (_members, _group),
     "join": (_open, _join),
+    "bursts": (_members, _bursts),
     "messages": (_open, _messages),
     "upload": (_nothing, _upload),
     "download": (_nothing, _download),

@@ -1,18 +1,25 @@
-"""Every socket asks to be let into a group, all at once."""
+"""Every socket asks to be let into a group; then all get what one of them has sent to it, many messages at once."""
 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from ..frames import TEXT, client_frame, server_frame
-from ..loads import Load, gather
+from ..loads import PAYLOAD, Load, gather
 from ..sockets import MASK, STALL, Connection, LoadError, watch
 
 JOIN = b"join"
 JOINED = b"joined"
 _WINDOW = 500
 """Sockets that wait for their answer at a time: below what a channel holds, so that nobody is refused."""
+
+BURST = 20
+"""Messages to the group that one frame asks for."""
+
+PAUSE = 0.25
+"""Seconds between two bursts."""
 
 
 def join(connections: list[Connection]) -> Load:
@@ -51,3 +58,46 @@ def join(connections: list[Connection]) -> Load:
     load.count, load.seconds = len(connections), time.perf_counter() - began
     gather(connections)
     return load
+
+
+def bursts(connections: list[Connection], seconds: float) -> Load:
+    """Have `BURST` messages sent to the group at once, and again `PAUSE` seconds after all members have all of them.
+
+    Every byte is checked. The pauses are not part of the measured time.
+
+    Raises:
+        LoadError: a member got something else, or not everything.
+    """
+    poll, by_fd = watch(connections)
+    load = Load()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not load.count:
+        time.sleep(PAUSE)
+        number = len(load.latencies)
+        text = f"{BURST} times {number}"
+        expected = b"".join(
+            server_frame(TEXT, f"{text} {each} ".encode().ljust(PAYLOAD, b".")) for each in range(BURST)
+        )
+        began = time.perf_counter()
+        os.write(connections[number % len(connections)].fd, client_frame(TEXT, text.encode(), MASK))
+        _until_all_have(poll, by_fd, expected)
+        load.latencies.append(time.perf_counter() - began)
+        load.count += BURST
+    load.seconds = sum(load.latencies)
+    return load
+
+
+def _until_all_have(poll: select.epoll, by_fd: dict[int, Connection], expected: bytes) -> None:
+    missing = dict.fromkeys(by_fd, 0)
+    while missing:
+        events = poll.poll(STALL)
+        if not events:
+            raise LoadError(f"{len(missing)} of {len(by_fd)} members did not get all {BURST} messages in {STALL:.0f} s")
+        for fd, _ in events:
+            data = os.read(fd, 65_536)
+            got = missing.get(fd, len(expected))
+            if not data or expected[got : got + len(data)] != data:
+                raise LoadError(f"member {by_fd[fd].number} got {data[:60]!r} at byte {got} of the {BURST} messages")
+            missing[fd] = got + len(data)
+            if missing[fd] == len(expected):
+                del missing[fd]

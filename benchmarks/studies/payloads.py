@@ -17,6 +17,9 @@ SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4
 
 BODY = 100_000_000
+WARM_UP = 4_000_000
+"""Bytes of the body before: more than may be on its way at once, too little to hide that all of it is kept."""
+
 BODIES = {"upload": "/upload/", "download": "/download/"}
 FLAT = 16 * 1_048_576
 """Growth up to which memory counts as flat: a few chunks on their way, 6 % of the buffers one copy would need."""
@@ -30,8 +33,8 @@ MB/s is payload in one direction.
 **Bodies**: one upload of {BODY // 1_000_000} MB, which the view reads in chunks of 64 KiB and answers with size
 and CRC-32, and one download, a `StreamingHttpResponse` of 64 KiB blocks, which the client checks. Growth is the
 highest resident memory (RSS) of a process during the transfer, looked at every {LOOK_SECONDS * 1000:.0f} ms,
-above that before it; after one transfer of each kind that is not counted. Redis is given its own line: what is
-on its way is there. Flat is up to {FLAT // 1_048_576} MiB."""
+above that before it; after a transfer of {WARM_UP // 1_000_000} MB that is not counted. Redis is given its own
+line: what is on its way is there. Flat is up to {FLAT // 1_048_576} MiB."""
 
 Round = dict[str, Any]
 
@@ -91,7 +94,7 @@ def _bodies(setting: Setting, stacks: dict[str, Stack], kind: str, path: str) ->
     for number in range(setting.rounds + 1):
         for who, stack in stacks.items():
             with watched(stack) as growth:
-                said = once(stack, kind, path=path, size=BODY)
+                said = once(stack, kind, path=path, size=BODY if number else WARM_UP)
             said |= {"speed": BODY / said["seconds"], "growth": growth}
             if number:
                 found[who].append(said)

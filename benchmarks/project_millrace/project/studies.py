@@ -9,6 +9,7 @@ from channels.message import Message
 
 from .consumers import send_to_all
 
+PAYLOAD = 100
 SLOW_SECONDS = 0.02
 
 
@@ -19,10 +20,14 @@ def slow(message: Message) -> None:
 
 
 def join_when_asked(message: Message) -> None:
-    """Enter the group and say so; any other text goes to all its members."""
-    if message["text"] == "join":
+    """Enter the group and say so; send one text to all members, or as many as it says."""
+    text = message["text"]
+    if text == "join":
         Group("all").add(message.reply_channel)
         message.reply_channel.send({"text": "joined"})
+    elif " times " in text:
+        for number in range(int(text.split(" ")[0])):
+            Group("all").send({"text": f"{text} {number} ".ljust(PAYLOAD, ".")})
     else:
         send_to_all(message)
 
