@@ -1,6 +1,6 @@
 """Draws a run with matplotlib; run by `plot` in the environment that has it.
 
-Text stays text, and the colours are CSS variables with a value each for light and dark surroundings.
+Text stays text, and colours have names, see `theme`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,7 @@ from matplotlib.figure import Figure
 
 from .peers import OURS
 from .plot import Panel, caption, panels
-
-COLOURS = {
-    "ink": ("#1f2328", "#e6edf3"),
-    "muted": ("#59636e", "#9198a1"),
-    "ours": ("#0969da", "#4493f8"),
-    "theirs": ("#b7bfc8", "#565e67"),
-}
-"""Name → colour in light and in dark surroundings; each light one is used for nothing else."""
+from .theme import colour, themed
 
 COLUMNS = 2
 WIDTH = 8.75
@@ -39,11 +32,6 @@ _LENGTH = 0.8
 """The longest bar's share of the room; the figure behind it needs the rest."""
 
 _FONTS = ["-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans"]
-
-
-def colour(name: str) -> str:
-    """The light colour, which stands for its name until `themed`."""
-    return COLOURS[name][0]
 
 
 def figure(found: list[Panel], foot: str) -> Figure:
@@ -80,16 +68,6 @@ def _panel(axes: Axes, panel: Panel) -> None:
         space: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": ink, "weight": weight}
         axes.annotate(bar.title, (0, place), xytext=(-6, 0), ha="right", **space)
         axes.annotate(bar.label, (bar.value, place), xytext=(4, 0), ha="left", **space)
-
-
-def themed(svg: str) -> str:
-    """The same picture with its colours by name, and a style that gives them for light and dark."""
-    for name, (light, _) in COLOURS.items():
-        svg = svg.replace(light, f"var(--{name})")
-    light, dark = (";".join(f"--{name}:{pair[place]}" for name, pair in COLOURS.items()) for place in (0, 1))
-    style = f"<style>svg{{{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    start = svg.index(">", svg.index("<svg")) + 1
-    return f"{svg[:start]}\n {style}{svg[start:]}"
 
 
 def main(results: Path, picture: Path) -> None:

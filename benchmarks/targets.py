@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .figures import ratio_text, time_text
+from .figures import time_text
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Target:
         """The condition as it stands in the table; titles of peers by their names."""
         if self.seconds:
             return f"≤ {time_text(self.seconds)}"
-        return f"≥ {ratio_text(self.least)} {titles.get(self.peer, self.peer)}"
+        return f"≥ {self.least:g} × {titles.get(self.peer, self.peer)}"
 
 
 def within(seconds: float) -> tuple[Target, ...]:

@@ -44,7 +44,7 @@ def test_the_table_has_the_medians_of_everybody():
 def test_ratios_stand_beside_targets_with_their_verdicts():
     table = ratios_table(results())
     assert cells(table, 0) == ["work", "to Channels 4, daphne", "target", "reached"]
-    targets = "≥ 2.00 × Channels 4, daphne: reached; ≥ 1.20 × Channels 4, uvicorn: not measured"
+    targets = "≥ 2 × Channels 4, daphne: reached; ≥ 1.2 × Channels 4, uvicorn: not measured"
     assert cells(table, 2) == ["echo 50 sockets", "2.00 ×", targets, "1 of 1"]
     assert cells(table, 3) == ["echo 1 socket, p50", "3.00 ×", "≤ 0.90 ms: missed", "0 of 1"]
 
