@@ -6,6 +6,7 @@ import argparse
 import datetime
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +23,6 @@ from .stack import StackError
 from .studies import STUDIES
 from .works import WORKS, RoundError
 
-STUDY_SECONDS = 45.0
-"""About what a study takes with the default rounds."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Set up, measure, report; returns the exit status."""
@@ -39,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     setting = Setting(options.rounds, options.seconds, tell)
     try:
         peers, left_out = available([peer for peer in wanted if not set(peer.kinds).isdisjoint(options.only)])
-        seconds = estimate(peers, works, setting) + STUDY_SECONDS * len(studies)
+        seconds = estimate(peers, works, studies, setting)
         tell(f"This takes about {max(1, round(seconds / 60))} minutes.")
         results = run(peers, works if peers else [], setting)
         results.left_out = {**left_out, **results.left_out}
@@ -90,6 +88,9 @@ def conduct(name: str, results: Results, setting: Setting) -> None:
     except (RoundError, StackError) as error:
         tell(f"{name}: failed: {error}")
         results.fail(name, "study", str(error))
+    except Exception as error:  # what was measured before must not be lost
+        traceback.print_exc()
+        results.fail(name, "study", f"{type(error).__name__}: {error}")
 
 
 def _show(results: Results) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from .environments import OWN
 from .machine import describe
 from .peers import OURS, Peer
 from .report import Results, figure_text
@@ -20,15 +21,31 @@ _SLOW = {("channels1", "group"): 12.0}
 """The same, where it takes longer."""
 
 
-def estimate(peers: list[Peer], works: list[Work], setting: Setting) -> float:
-    """About how many seconds `run` takes on two cores."""
+_STUDIES = {
+    "workers": (4.0, 3.0, 3.5),
+    "connections": (8.0, 16.0, 4.0),
+    "groups": (10.0, 12.0, 3.0),
+    "payloads": (10.0, 7.0, 6.0),
+    "sqlite": (24.0, 0.5, 2.0),
+    "idle": (23.0, 0.0, 0.0),
+}
+"""Seconds a study takes once, seconds more for each round, and how many times a round has the length of a round."""
+
+
+def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: Setting) -> float:
+    """About how many seconds everything takes on two cores."""
     each = min(setting.seconds, WARM_UP_SECONDS) + setting.rounds * setting.seconds
-    return sum(
+    compared = sum(
         each + (setting.rounds + 1) * _SLOW.get((peer.name, work.kind), _BETWEEN[work.kind])
         for work in works
         for peer in peers
         if work.kind in peer.kinds
     )
+    studied = sum(
+        once + setting.rounds * (more + lengths * setting.seconds)
+        for once, more, lengths in (_STUDIES[name] for name in studies)
+    )
+    return compared + studied
 
 
 def run(peers: list[Peer], works: list[Work], setting: Setting) -> Results:
@@ -40,7 +57,7 @@ def run(peers: list[Peer], works: list[Work], setting: Setting) -> Results:
     Raises:
         StackError: Millrace did not start.
     """
-    environments = list(dict.fromkeys(peer.environment for peer in peers))
+    environments = list(dict.fromkeys([OWN, *(peer.environment for peer in peers)]))
     results = Results(describe(environments), setting.seconds, works, list(peers))
     with ExitStack() as running:
         stacks = _started(results, setting, running) if works else []
