@@ -75,18 +75,28 @@ def handshakes(host: str, port: int, path: str, concurrent: int, seconds: float)
         LoadError: a handshake or a close was not answered.
         FrameError: it was answered wrongly.
     """
+    under_way: dict[int, _Opening] = {}
+    try:
+        return _open_and_close(host, port, path, concurrent, seconds, under_way)
+    finally:
+        for opening in under_way.values():
+            opening.sock.close()
+
+
+def _open_and_close(
+    host: str, port: int, path: str, concurrent: int, seconds: float, under_way: dict[int, _Opening]
+) -> Load:
     request = handshake_request(f"{host}:{port}", path, _KEY)
     poll = select.epoll()
-    under_way: dict[int, _Opening] = {}
     load = Load()
     started = 0
     began = now = time.perf_counter()
     while now < began + seconds or under_way:
         while now < began + seconds and len(under_way) < concurrent:
             opening = _Opening(connect(host, port, source(started)), time.perf_counter())
-            opening.sock.sendall(request)
             under_way[opening.sock.fileno()] = opening
             poll.register(opening.sock.fileno(), select.EPOLLIN)
+            opening.sock.sendall(request)
             started += 1
         events = poll.poll(STALL)
         if not events:
