@@ -27,6 +27,24 @@ class Headers(TypedDict, total=False):
     flow: str
 
 
+class Will:
+    """What is to be sent for a process-specific channel if its process disappears without a word.
+
+    It rides with a message, as `Outgoing.will`, and takes effect when that message is stored and not before.
+
+    Attributes:
+        channel: the full name of the channel, one of this process's own.
+        message: what is to be sent; ``None`` withdraws the will, because the message it rides with says the same.
+            That message goes to the channel that the will was meant for.
+    """
+
+    __slots__ = ("channel", "message")
+
+    def __init__(self, channel: str, message: Outgoing | None) -> None:
+        self.channel = channel
+        self.message = message
+
+
 class Outgoing:
     """A message on its way into a layer, already encoded.
 
@@ -38,15 +56,18 @@ class Outgoing:
         body: the message as `channel_layer.codec.pack_body` encodes it.
         headers: see `Headers`.
         group: whether ``target`` is a group.
+        will: see `Will`; only for layers that have the extension ``wills``. With an empty body there is no
+            message, only the will.
     """
 
-    __slots__ = ("body", "group", "headers", "target")
+    __slots__ = ("body", "group", "headers", "target", "will")
 
     def __init__(self, target: str, body: bytes, headers: Mapping[str, Any] | None = None, group: bool = False) -> None:
         self.target = target
         self.body = body
         self.headers = headers
         self.group = group
+        self.will: Will | None = None
 
     def __repr__(self) -> str:
         kind = "group" if self.group else "channel"

@@ -10,6 +10,9 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
 * **Capacity.** A channel holds so many messages; beyond it `ChannelFull`.
 * **Fairness.** A receiver that names several channels serves them all, however busy one is.
 * **No aliasing.** Messages are encoded when they are handed over.
+* **Wills** (with the extension ``wills``). What a process left to be sent in case it disappears is sent by
+  the other processes that receive from the channel it is for, once: within 50 seconds, if ``presence`` is 30, as far as
+  there is room. See `channel_layer.delivery.Will`.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
 the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
@@ -26,7 +29,7 @@ import copy
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,6 +63,9 @@ class ChannelLayer(ABC):
         capacity: messages a channel may hold.
         channel_capacity: name, glob or compiled regular expression → capacity; first match wins.
         max_message_size: bytes of an encoded message.
+        presence: seconds after which a process that reads channels of its own, and gave no sign of life, is passed
+            over by messages to groups. It gives one several times in that time. After a third more its wills
+            are carried out.
 
     Raises:
         LayerConfigurationError: for a value that cannot work, with its name.
@@ -81,16 +87,19 @@ class ChannelLayer(ABC):
         capacity: int = 10_000,
         channel_capacity: Mapping[Any, int] | None = None,
         max_message_size: int = 1_310_720,
+        presence: float = 30,
     ) -> None:
         self.expiry = _seconds("expiry", expiry)
         self.group_expiry = _seconds("group_expiry", group_expiry)
         self.max_message_size = int(_seconds("max_message_size", max_message_size))
+        self.presence = _seconds("presence", presence)
         self.max_frame_size = self.max_message_size + 65_536
         self.capacity = CapacityRules(capacity, channel_capacity)
         self.counters = Counters()
         self.index = MembershipIndex()
         self._expanded: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
         self._expanded_lock = threading.Lock()
+        self._will_watchers: dict[str, Callable[[Collection[str]], None]] = {}
 
     # -- one message at a time -------------------------------------------------------------------
 
@@ -175,7 +184,8 @@ class ChannelLayer(ABC):
         Returns:
             Those refused because their channel is full. If one message for a channel is refused, so
             are all later ones of the batch for that channel: order is kept when they are sent again.
-            Messages to groups are never refused.
+            Messages to groups are never refused. The will of a refused message changes nothing. A message that
+            withdraws a will is dropped in silence if others have carried that will out.
 
         Raises:
             LayerUnavailable: each of them may or may not have been sent.
@@ -268,6 +278,22 @@ class ChannelLayer(ABC):
         For the process that reads them, when connections close. Local at once, in the shared record
         when the call returns.
         """
+
+    # -- wills -----------------------------------------------------------------------------------
+
+    def watch_wills(self, reader: str, told: Callable[[Collection[str]], None]) -> None:
+        """Ask to be told when this process was taken for gone, or when the layer has lost its data.
+
+        ``told`` is called, in any thread, with the local parts of those channels of ``reader`` whose wills have been
+        carried out (also with some it was called with before). All others are to be left again.
+        It must not block. The process has to receive from ``reader``: that is its sign of life.
+        """
+        self._will_watchers[reader] = told
+
+    def _tell_of_wills(self, reader: str, carried_out: Collection[str]) -> None:
+        told = self._will_watchers.get(reader)
+        if told is not None:
+            told(carried_out)
 
     # -- the rest --------------------------------------------------------------------------------
 

@@ -75,12 +75,15 @@ class _Queue:
 class MemoryChannelLayer(ChannelLayer):
     """Channels as deques behind one lock.
 
+    Wills are taken and never carried out: if this process disappears, so do all who could receive what it left.
+
     Args:
         clock: seconds, for tests that move time.
         options: those of `ChannelLayer`.
     """
 
     local_only: ClassVar[bool] = True
+    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)
@@ -106,6 +109,8 @@ class MemoryChannelLayer(ChannelLayer):
             for item in items:
                 if item.group:
                     self._send_to_group(item)
+                    continue
+                if not item.body:
                     continue
                 reader, local = names.split(item.target)
                 frame = codec.frame(codec.DIRECT, local, item.body, item.headers)

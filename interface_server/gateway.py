@@ -19,6 +19,7 @@ from .messages import MessageFactory, Scope
 from .options import Options
 from .uplink import Uplink
 from .websocket_connection import WebSocketConnection
+from .wills import Wills
 
 logger = logging.getLogger("interface_server")
 
@@ -45,6 +46,7 @@ class Gateway:
         now: the event loop's time, at most `TICK_SECONDS` old. Deadlines compare with it, so that
             a message costs no timer.
         connections: local part → HTTP exchange or WebSocket connection.
+        wills: what workers are told if this process disappears.
         tickers: further objects whose deadlines are checked.
         stopping: whether the process is about to end.
     """
@@ -62,6 +64,7 @@ class Gateway:
         self.tickers: set[Ticking] = set()
         self.uplink = Uplink(layer, options.uplink_bytes)
         self.uplink.on_down = self._log_outage
+        self.wills = Wills(layer, self.name, self.connections, self.uplink, not options.unordered)
         self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
         self._gone: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,6 +82,7 @@ class Gateway:
         """Begin to carry messages; must be called in the event loop."""
         loop = asyncio.get_running_loop()
         self.now = loop.time()
+        self.wills.watch()
         for name, work in (("uplink", self.uplink.run()), ("downlink", self._downlink.run()), ("clock", self._clock())):
             self._tasks.append(loop.create_task(work, name=f"interface_server {name}"))
 

@@ -67,7 +67,7 @@ class WebSocketConnection:
         self._gateway = gateway
         self._local = local
         self._scope = scope
-        self._path: str = scope["path"]
+        self.path: str = scope["path"]
         self._socket = socket
         self._ordered = not gateway.options.unordered
         self._inbox: deque[str | bytes | int] = deque()  # an int is the close code that ends it
@@ -95,6 +95,7 @@ class WebSocketConnection:
         self._note("WSCONNECTING")
         try:
             item = self._prepare(CONNECT, gateway.messages.connect(self._scope, self.channel))
+            gateway.wills.leave(item, self.channel, self.path)
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a handshake that cannot be carried: %s", error)
             self._refuse(400)
@@ -128,7 +129,7 @@ class WebSocketConnection:
             try:
                 reply = Reply(message)
             except BadReply as error:
-                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self._path), error)
+                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
             else:
                 self._carry_out(reply)
         if headers is not None and self._turn_open and headers.get("turn") == self._turn:
@@ -149,7 +150,7 @@ class WebSocketConnection:
         elif len(self._held) < HELD_REPLIES:
             self._held.append(reply)
         else:
-            logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self._path))
+            logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
     def _carry_out(self, reply: Reply) -> None:
         if self.phase is Phase.CLOSED:
@@ -184,7 +185,7 @@ class WebSocketConnection:
                 self._turn_open = False
                 self._next()
         elif item.target == RECEIVE:
-            logger.warning("a message of the WebSocket %s may be lost: %s", printable(self._path), error)
+            logger.warning("a message of the WebSocket %s may be lost: %s", printable(self.path), error)
             if self._ordered:
                 self._turn_deadline = min(self._turn_deadline, self._gateway.now + LOST_TURN_SECONDS)
             else:
@@ -196,7 +197,7 @@ class WebSocketConnection:
         """Check the deadlines."""
         options = self._gateway.options
         if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
-            logger.warning("no consumer accepted the WebSocket %s in time", printable(self._path))
+            logger.warning("no consumer accepted the WebSocket %s in time", printable(self.path))
             self._deny(503)
         elif now >= self._end_of_life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")
@@ -208,14 +209,14 @@ class WebSocketConnection:
         elif self._turn_open and now >= self._turn_deadline:
             logger.warning(
                 "the consumer of turn %d of the WebSocket %s did not finish in time; going on without it",
-                self._turn, printable(self._path),
+                self._turn, printable(self.path),
             )  # fmt: skip
             self._next()
 
     def overflow(self) -> None:
         """The client does not take what it is sent."""
         if self.phase is not Phase.CLOSED:
-            logger.warning("closing the WebSocket %s: its client reads too slowly", printable(self._path))
+            logger.warning("closing the WebSocket %s: its client reads too slowly", printable(self.path))
             self.close(TRY_AGAIN_LATER, "too slow")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -229,6 +230,12 @@ class WebSocketConnection:
         if self.phase is Phase.HANDSHAKE:
             self._deny(503)
         self.close(SERVICE_RESTART, "service restart")
+
+    def disown(self) -> None:
+        """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(503)
+        self._abandon(SERVICE_RESTART, "service restart")
 
     def release(self) -> None:
         """Send what is left of a closed connection without waiting for its turn."""
@@ -306,7 +313,7 @@ class WebSocketConnection:
         is_text = isinstance(content, str)
         message = {
             "reply_channel": self.channel,
-            "path": self._path,
+            "path": self.path,
             "text": content if is_text else None,
             "bytes": None if is_text else content,
             "order": self._count(),
@@ -314,16 +321,18 @@ class WebSocketConnection:
         try:
             item = self._prepare(RECEIVE, message)
         except (InvalidMessage, MessageTooLarge) as error:
-            logger.warning("closing the WebSocket %s: %s", printable(self._path), error)
+            logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
             self._abandon(TOO_BIG, "message too big")
             return
         if not self._put(item, patient=True):
             self._abandon(TRY_AGAIN_LATER, "overloaded")
 
     def _send_disconnect(self, code: int) -> None:
-        message = {"reply_channel": self.channel, "code": code, "path": self._path, "order": self._count()}
-        if self._gateway.uplink.put(self._prepare(DISCONNECT, message), patient=True) is None:
-            logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self._path))
+        message = {"reply_channel": self.channel, "code": code, "path": self.path, "order": self._count()}
+        item = self._prepare(DISCONNECT, message)
+        self._gateway.wills.withdraw(item, self.channel)
+        if self._gateway.uplink.put(item, patient=True) is None:
+            logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self.path))
         self._gateway.connections.pop(self._local, None)
         self._gateway.forget([self.channel])
 
@@ -339,7 +348,7 @@ class WebSocketConnection:
             if self._state is not None:
                 headers["state"] = self._state
         if self._gateway.trace:
-            logger.debug("%s %s to %s", printable(self._path), self.channel, target)
+            logger.debug("%s %s to %s", printable(self.path), self.channel, target)
         outgoing: Outgoing = self._gateway.layer.prepare(target, message, headers)
         return outgoing
 
@@ -361,7 +370,7 @@ class WebSocketConnection:
         if self._entry is not None:
             self._entry.cancelled = True
         error = self._gateway.uplink.down or ChannelFull(RECEIVE)
-        logger.warning("closing the WebSocket %s: %s", printable(self._path), error)
+        logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
         self._turn_open = False
         self._unsent = 0
         self._abandon(TRY_AGAIN_LATER, "overloaded")
@@ -379,7 +388,7 @@ class WebSocketConnection:
             size = f"{len(state)} bytes" if isinstance(state, bytes) else type(state).__name__
             logger.error(
                 "the state of the WebSocket %s was not kept: it is %s, allowed are %d bytes",
-                printable(self._path), size, limit,
+                printable(self.path), size, limit,
             )  # fmt: skip
             return
         self._state = state or None

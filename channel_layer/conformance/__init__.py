@@ -40,10 +40,19 @@ from .messages import MessageRules
 from .naming import NameRules
 from .queues import QueueRules
 from .tools import MakeLayer, Tools
+from .wills import WillRules
 
 
 class ConformanceSuite(
-    MessageRules, NameRules, QueueRules, CapacityRules, GroupRules, ConcurrencyRules, ExchangeRules, AsyncRules
+    MessageRules,
+    NameRules,
+    QueueRules,
+    CapacityRules,
+    GroupRules,
+    ConcurrencyRules,
+    ExchangeRules,
+    AsyncRules,
+    WillRules,
 ):
     """Every rule of the contract. A subclass provides the fixture ``make_layer``."""
 

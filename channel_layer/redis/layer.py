@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import names
 from ..cipher import Sealer
@@ -25,7 +25,9 @@ from .poller import Poller, Pollers
 from .presence import Presence
 from .scripts import Call, plain
 from .sending import Sending
+from .steps import awalk, walk
 from .sync_driver import SyncDriver
+from .wills import Wills
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
+    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
+
     def __init__(
         self,
         *,
@@ -77,8 +81,11 @@ class RedisChannelLayer(ChannelLayer):
         # Only what says so means "no encryption": an empty text is a secret that got lost on its way.
         self._sealer = None if secrets in (None, [], ()) else Sealer(secrets, prefix, self.max_frame_size)
         identities = [host.name for host in self._hosts]
-        self._plan = Planner(identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer)
-        self._presence = Presence(self._plan, self.index)
+        self._plan = Planner(
+            identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer, self.presence
+        )
+        self._presence = Presence(self._plan, self.index, self.presence)
+        self._wills = Wills(self._plan, self._presence, self.presence, self._tell_of_wills)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
         self._pollers = Pollers(self._sync)
@@ -95,6 +102,8 @@ class RedisChannelLayer(ChannelLayer):
         for shard, calls in plan.calls.items():
             with sending.to(shard):
                 sending.answered(shard, self._run_all(shard, calls))
+        if plan.will_homes:
+            walk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._sync.run)
         return sending.finish()
 
     async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
@@ -104,6 +113,8 @@ class RedisChannelLayer(ChannelLayer):
         for shard, calls in plan.calls.items():
             with sending.to(shard):
                 sending.answered(shard, await self._arun_all(shard, calls))
+        if plan.will_homes:
+            await awalk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._async.run)
         return sending.finish()
 
     def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
@@ -120,6 +131,7 @@ class RedisChannelLayer(ChannelLayer):
         pop = self._pop if len(shards) == 1 else self._pop_several
         deadline = time.monotonic() + timeout
         while shards:
+            self._attend(shards, channels)
             deliveries, more = pop(shards, limit, _block_until(deadline))
             if deliveries or more is More.NEVER or (more is More.LATER and time.monotonic() >= deadline):
                 return deliveries
@@ -137,6 +149,8 @@ class RedisChannelLayer(ChannelLayer):
         deadline = time.monotonic() + timeout
         while shards:
             random.shuffle(shards)
+            if self._wills.is_due(shard for shard, _ in shards):
+                await awalk(self._wills.attend([shard for shard, _ in shards], channels), self._async.run)
             for shard, here in shards:
                 block = _block_until(deadline)
                 calls = self._receive_calls(here, limit, block if len(shards) == 1 else min(block, 0.1))
@@ -144,8 +158,7 @@ class RedisChannelLayer(ChannelLayer):
                     replies = await self._async.run(shard, calls)
                     deliveries = self._opened(shard, replies)
                 for reader in self._presence.lost(here, replies[:-2]):
-                    for batch in self._presence.restore(reader):
-                        await self._arun_all(shard, batch)
+                    await awalk(self._wills.come_back(reader, shard), self._async.run)
                 if deliveries or (not replies[-2] and time.monotonic() >= deadline):
                     return deliveries
         return []
@@ -154,7 +167,7 @@ class RedisChannelLayer(ChannelLayer):
         self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
     ) -> Exchange:
         """See `ChannelLayer.begin_exchange`; with one server it is one round trip."""
-        if len(self._hosts) > 1 or not channels:
+        if len(self._hosts) > 1 or not channels or self._wills.is_due((0,)):
             return super().begin_exchange(items, channels, limit, timeout)
         here = [names.check_receive(name) for name in channels]
         deadline = time.monotonic() + timeout
@@ -238,8 +251,7 @@ class RedisChannelLayer(ChannelLayer):
             return [], More.NEVER
         deliveries = self._opened(shard, replies)
         for reader in self._presence.lost(channels, replies[:-2]):
-            for batch in self._presence.restore(reader):
-                self._run_all(shard, batch)
+            walk(self._wills.come_back(reader, shard), self._sync.run)
         return deliveries, More.NOW if replies[-2] else More.LATER
 
     def _opened(self, shard: int, replies: list[Any]) -> list[Delivery]:
@@ -363,6 +375,11 @@ class RedisChannelLayer(ChannelLayer):
         replies = await self._async.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies
+
+    def _attend(self, shards: Collection[int], channels: Sequence[str]) -> None:
+        """Do what is due for the sake of wills, before there is anything in hand that an error could lose."""
+        if self._wills.is_due(shards):
+            walk(self._wills.attend(shards, channels), self._sync.run)
 
     @contextmanager
     def _receiving(self, channels: list[str]) -> Iterator[None]:

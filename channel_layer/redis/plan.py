@@ -8,9 +8,13 @@ Key schema, behind the layer's prefix::
     p:<reader>           string  presence: capacity of the reader; expires when its process is gone
     s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
     t:<group>:<reader>   string  with encryption: the ticket of an ordinary channel in the group
+    w:<reader>           hash    wills: local part → capacity ":" channel ":" frame
+    w:                   zset    processes that have left wills → when to see whether they are alive
+    x:<reader>           set     local parts whose wills were carried out
+    q:<reader>           string  mark of a process that seems to be gone
 
 With several servers everything about a reader lies on the reader's server, its memberships too; a
-group is on every server that has readers in it.
+group is on every server that has readers in it. Wills are on the server of the channel they are for.
 """
 
 from __future__ import annotations
@@ -26,9 +30,7 @@ from ..delivery import Outgoing
 from . import scripts
 from .ring import HashRing
 from .scripts import Call, plain
-
-PRESENCE_MS = 30_000
-"""How long a process counts as alive after it last received."""
+from .wills import Testament
 
 STATISTICS_MS = 86_400_000
 
@@ -36,10 +38,18 @@ _expiry_of = struct.Struct(">d").unpack_from
 
 
 class SendPlan:
-    """The calls for one batch of sends, and how to read the answers."""
+    """The calls for one batch of sends, and how to read the answers.
+
+    Attributes:
+        calls: by server.
+        wills_elsewhere: messages whose wills lie on another server, and those wills: to be left when they are stored.
+        will_homes: if there are several servers, processes that leave wills, and where.
+    """
 
     def __init__(self) -> None:
         self.calls: dict[int, list[Call]] = {}
+        self.wills_elsewhere: list[tuple[Outgoing, Outgoing]] = []
+        self.will_homes: set[tuple[str, int]] = set()
         self._pushed: dict[int, list[list[list[Outgoing]] | None]] = {}
 
     def add_push(self, shard: int, call: Call, items: list[list[Outgoing]]) -> None:
@@ -79,7 +89,13 @@ class Planner:
         expiry, group_expiry: seconds.
         capacity: how much each channel holds.
         sealer: encrypts the frames; without it they are as they are.
+        presence: seconds for which a process counts as alive after it last received.
+
+    Attributes:
+        wills: builds the calls that concern wills.
     """
+
+    statistics_ms = STATISTICS_MS
 
     def __init__(
         self,
@@ -89,6 +105,7 @@ class Planner:
         group_expiry: float,
         capacity: CapacityRules,
         sealer: Sealer | None = None,
+        presence: float = 30,
     ) -> None:
         self.ring = HashRing(hosts)
         self.shards = range(len(hosts))
@@ -96,11 +113,13 @@ class Planner:
         self.queue_prefix = f"{prefix}c:"
         self.presence_prefix = f"{prefix}p:"
         self.all_statistics = f"{prefix}s:"
-        self._expiry_ms = int(expiry * 1000)
+        self.expiry_ms = int(expiry * 1000)
+        self._presence_ms = int(presence * 1000)
         self._group_expiry_ms = int(group_expiry * 1000)
         self._capacity = capacity
         self._expiry = expiry
         self._sealer = sealer
+        self.wills = Testament(self, presence, group_expiry)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -108,31 +127,44 @@ class Planner:
         """Plan a batch. Runs of messages to channels share one script call per server; order is kept."""
         plan = SendPlan()
         run: dict[str, list[tuple[str, Outgoing]]] = {}
+        willed: set[str] = set()
         for item in items:
             if item.group:
-                self._push_run(plan, run)
+                self._push_run(plan, run, willed)
                 run = {}
                 self._group_send(plan, item)
             else:
                 reader, local = names.split(item.target)
                 run.setdefault(reader, []).append((local, item))
-        self._push_run(plan, run)
+                if item.will is not None:
+                    willed.add(reader)
+        self._push_run(plan, run, willed)
         return plan
 
-    def _push_run(self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]]) -> None:
+    def _push_run(self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]], willed: set[str]) -> None:
+        for reader in willed & run.keys():
+            self._push_with_wills(plan, reader, run.pop(reader))
         by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
         for reader, pairs in run.items():
             shard = self.ring.host_of(reader)
             keys, args, queues = by_shard.setdefault(
-                shard, ([self.all_statistics], [self._expiry_ms, STATISTICS_MS], [])
+                shard, ([self.all_statistics], [self.expiry_ms, STATISTICS_MS], [])
             )
-            keys += (self.queue_prefix + reader, self._statistics(reader))
+            keys += (self.queue_prefix + reader, self.statistics_of(reader))
             args += (self._capacity.of_reader(reader), len(pairs))
             frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
             args += frames if self._sealer is None else self._sealed(reader, frames)
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
+
+    def _push_with_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
+        items = [item for _, item in pairs]
+        plan.add_push(self.ring.host_of(reader), self.wills.push(reader, pairs), [items])
+        if len(self.shards) > 1:
+            plan.will_homes |= self.wills.homes(items)
+            elsewhere = [(item, self.wills.elsewhere(item)) for item in items]
+            plan.wills_elsewhere += [(item, will) for item, will in elsewhere if will is not None]
 
     def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
         for_processes = codec.frame(codec.GROUP, item.target, item.body, item.headers)
@@ -144,7 +176,7 @@ class Planner:
             tickets = self._ticket(item.target, "")
         members = self._members(item.target, "")
         args = [
-            self._expiry_ms,
+            self.expiry_ms,
             self.queue_prefix,
             self.presence_prefix,
             members,
@@ -161,7 +193,7 @@ class Planner:
         frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in reversed(items)]
         if self._sealer is not None:
             frames = self._sealed(reader, frames)
-        call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self._expiry_ms, *frames])
+        call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self.expiry_ms, *frames])
         return self.ring.host_of(reader), call
 
     # -- receiving -------------------------------------------------------------------------------
@@ -190,11 +222,13 @@ class Planner:
 
     def renew_presence(self, reader: str) -> Call:
         """Say that the process is alive; the answer is nothing if Redis did not know about it."""
-        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", PRESENCE_MS)
+        return plain(
+            "SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", self._presence_ms
+        )
 
     def set_presence(self, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""
-        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "PX", PRESENCE_MS)
+        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "PX", self._presence_ms)
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -217,8 +251,8 @@ class Planner:
             local,
             ms,
             self._capacity.of_reader(reader),
-            PRESENCE_MS if local else ms,
-            self._expiry_ms,
+            self._presence_ms if local else ms,
+            self.expiry_ms,
             frame,
         ]
         if self._sealer is not None and not local:
@@ -236,7 +270,7 @@ class Planner:
                 frame = self._sealer.for_channel(reader, frame, self._expiry)
         if self._sealer is not None and not local:
             keys.append(self._ticket(group, reader))
-        return Call(scripts.GROUP_LEAVE, keys, [reader, local, self._expiry_ms, frame])
+        return Call(scripts.GROUP_LEAVE, keys, [reader, local, self.expiry_ms, frame])
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""
@@ -246,7 +280,7 @@ class Planner:
 
     def statistics(self, reader: str | None) -> list[Call]:
         """Ask for the statistics of one reader, or of the layer's part on a server."""
-        counts = plain("HMGET", self._statistics(reader) if reader else self.all_statistics, "sent", "full", "since")
+        counts = plain("HMGET", self.statistics_of(reader) if reader else self.all_statistics, "sent", "full", "since")
         if not reader:
             return [counts, plain("TIME")]
         queue = self.queue_prefix + reader
@@ -283,7 +317,7 @@ class Planner:
             return 0.0
         ms = int(now[0]) * 1000 + int(now[1]) / 1000
         expires: float = _expiry_of(oldest)[0]
-        return max(0.0, (ms + self._expiry_ms - expires) / 1000)
+        return max(0.0, (ms + self.expiry_ms - expires) / 1000)
 
     def _group(self, group: str) -> str:
         return f"{self.prefix}g:{group}"
@@ -294,11 +328,21 @@ class Planner:
     def _ticket(self, group: str, reader: str) -> str:
         return f"{self.prefix}t:{group}:{reader}"
 
+    def frame(self, reader: str, local: str, item: Outgoing, good_for: float = 0) -> bytes:
+        """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""
+        frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
+        return frame if self._sealer is None else self._sealer.for_channel(reader, frame, self._expiry + good_for)
+
     def _sealed(self, reader: str, frames: list[bytes]) -> list[bytes]:
         assert self._sealer is not None
         return [self._sealer.for_channel(reader, frame, self._expiry) for frame in frames]
 
-    def _statistics(self, reader: str) -> str:
+    def capacity_of(self, reader: str) -> int:
+        """How many messages a reader's queue holds."""
+        return self._capacity.of_reader(reader)
+
+    def statistics_of(self, reader: str) -> str:
+        """Key of a reader's statistics."""
         # Names with a random part would leave one hash each behind, so their mark stands for all of them.
         head, mark, _ = reader.partition("?")
         return f"{self.prefix}s:{head}{mark}"

@@ -10,8 +10,8 @@ from ..members import MembershipIndex
 from .plan import Planner
 from .scripts import Call
 
-RENEW_SECONDS = 2.0
-"""How often a process that receives on its own channels says that it is alive."""
+RENEWALS = 15
+"""How often in the time of ``presence`` a process that receives on its own channels says that it is alive."""
 
 RESTORE_BATCH = 500
 """Memberships put back in one pipeline."""
@@ -25,10 +25,13 @@ class Presence:
     memberships back.
     """
 
-    def __init__(self, plan: Planner, index: MembershipIndex) -> None:
+    def __init__(self, plan: Planner, index: MembershipIndex, presence: float = 30) -> None:
         self._plan = plan
+        self._every = presence / RENEWALS
+        self._overdue = presence * 0.8
         self._index = index
         self._renewed: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
 
     def due(self, channels: Sequence[str]) -> list[Call]:
         """Calls to put in front of a pop."""
@@ -37,7 +40,7 @@ class Presence:
             if reader.endswith("!"):
                 before = self._renewed.get(reader)
                 now = time.monotonic()
-                if before is None or now - before >= RENEW_SECONDS:
+                if before is None or now - before >= self._every:
                     self._renewed[reader] = now
                     calls.append(
                         self._plan.set_presence(reader) if before is None else self._plan.renew_presence(reader)
@@ -45,10 +48,19 @@ class Presence:
         return calls
 
     def lost(self, channels: Sequence[str], replies: Sequence[Any]) -> list[str]:
-        """Readers to restore, going by the replies to the calls from `due`."""
-        if all(replies):
+        """Readers to restore, going by the replies to the calls from `due`.
+
+        Also those that were not renewed for long: somebody who added a member may have set the presence meanwhile.
+        """
+        if not replies:
             return []
-        return [reader for reader in channels if reader.endswith("!")]
+        now = time.monotonic()
+        readers = [reader for reader in channels if reader.endswith("!")]
+        lost = [
+            reader for reader in readers if not all(replies) or now - self._answered.get(reader, now) >= self._overdue
+        ]
+        self._answered.update(dict.fromkeys(readers, now))
+        return lost
 
     def restore(self, reader: str) -> Iterator[list[Call]]:
         """Pipelines that put the presence and the memberships of a reader back."""
@@ -64,4 +76,4 @@ class Presence:
         """Renew with the next pop: the connection was lost, and perhaps the data with it."""
         for reader in channels:
             if reader in self._renewed:
-                self._renewed[reader] = -RENEW_SECONDS
+                self._renewed[reader] = time.monotonic() - self._every

@@ -49,6 +49,10 @@ class Sending:
         self._refused += refused
         self._counters.group_full += group_full
 
+    def stored(self, pairs: Sequence[tuple[Outgoing, Outgoing]]) -> list[Outgoing]:
+        """The second of each pair whose first was stored, or may have been."""
+        return [follower for item, follower in pairs if not any(item is refused for refused in self._refused)]
+
     def finish(self) -> list[Outgoing]:
         """The refused items.
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from .. import codec, names
 from .schema import clock
 
-BEAT_SECONDS = 5.0
-"""How often a process says that it still reads its channels."""
+BEATS = 6
+"""How often in the time of ``presence`` a process says that it still reads its channels."""
 
-SILENT_SECONDS = 20.0
-"""After so long without a sign of life a process's members are passed over."""
+SILENT_SECONDS = 30.0
+"""After so long without a sign of life a process's members are passed over, unless the layer is told otherwise."""
 
 GONE_SECONDS = 120.0
 """After so long they are removed. A process that comes back puts its memberships back."""
@@ -43,16 +43,16 @@ Frames = list[tuple[str, bytes]]
 """Frames to put on the queues of the processes they concern, as (reader, frame)."""
 
 
-def readers(connection: sqlite3.Connection, group: str, now: float) -> list[str]:
+def readers(connection: sqlite3.Connection, group: str, now: float, silent: float = SILENT_SECONDS) -> list[str]:
     """Who reads for the members of a group: process-specific names up to ``!``, others as they are."""
-    rows = connection.execute(_READERS, {"team": group, "now": now, "silent": now - SILENT_SECONDS})
+    rows = connection.execute(_READERS, {"team": group, "now": now, "silent": now - silent})
     return [reader for (reader,) in rows.fetchall()]
 
 
-def channels(connection: sqlite3.Connection, group: str) -> list[str]:
+def channels(connection: sqlite3.Connection, group: str, silent: float = SILENT_SECONDS) -> list[str]:
     """Full names of the members."""
     now = clock()
-    return [channel for (channel,) in connection.execute(_CHANNELS, (group, now, now - SILENT_SECONDS)).fetchall()]
+    return [channel for (channel,) in connection.execute(_CHANNELS, (group, now, now - silent)).fetchall()]
 
 
 def add(connection: sqlite3.Connection, group: str, channel: str, seconds: int) -> Frames:
@@ -85,13 +85,12 @@ def dissolve(connection: sqlite3.Connection) -> Frames:
     ]
 
 
-def beat(connection: sqlite3.Connection, reader: str) -> bool:
-    """Note that a process-specific channel is being read; returns whether it was known before."""
+def beat(connection: sqlite3.Connection, reader: str, silent: float = SILENT_SECONDS) -> bool:
+    """Note that a process-specific channel is being read; returns whether it was known to be a moment ago."""
     now = clock()
-    known = connection.execute("UPDATE readers SET seen = ? WHERE reader = ?", (now, reader)).rowcount > 0
-    if not known:
-        connection.execute("INSERT INTO readers (reader, seen) VALUES (?, ?)", (reader, now))
-    return known
+    before = connection.execute("SELECT seen FROM readers WHERE reader = ?", (reader,)).fetchone()
+    connection.execute("INSERT OR REPLACE INTO readers (reader, seen) VALUES (?, ?)", (reader, now))
+    return before is not None and before[0] >= now - silent
 
 
 def restore(connection: sqlite3.Connection, reader: str, memberships: Iterable[tuple[str, str, float]]) -> None:
@@ -107,4 +106,8 @@ def drop_gone(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(
         "DELETE FROM members WHERE reader IN (SELECT reader FROM readers WHERE seen < ?)", (now - GONE_SECONDS,)
     )
-    connection.execute("DELETE FROM readers WHERE seen < ?", (now - GONE_SECONDS,))
+    connection.execute(
+        "DELETE FROM readers WHERE seen < ?"
+        " AND NOT EXISTS (SELECT 1 FROM wills WHERE wills.reader = readers.reader AND sent IS NULL)",
+        (now - GONE_SECONDS,),
+    )

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import codec, names
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError
 from ..layer import ChannelLayer
 from ..members import MembershipIndex
-from . import groups, queues
+from . import groups, queues, wills
 from .engine import Engine
 from .location import default_path
 from .schema import clock
@@ -45,6 +45,8 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
+    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
+
     def __init__(self, path: str | os.PathLike[str] | None = None, *, name: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -69,7 +71,7 @@ class SqliteChannelLayer(ChannelLayer):
         engine = self._engine
 
         def put(connection: sqlite3.Connection) -> tuple[list[Outgoing], queues.Putting]:
-            putting = queues.Putting(connection, self.capacity, self.expiry)
+            putting = queues.Putting(connection, self.capacity, self.expiry, self.presence)
             return putting.put(items), putting
 
         refused, putting = engine.database.write(put)
@@ -159,7 +161,7 @@ class SqliteChannelLayer(ChannelLayer):
     def group_channels(self, group: str) -> list[str]:
         """See `ChannelLayer.group_channels`."""
         names.check_group(group)
-        return self._engine.database.read(lambda connection: groups.channels(connection, group))
+        return self._engine.database.read(lambda connection: groups.channels(connection, group, self.presence))
 
     async def aforget(self, channels: Iterable[str]) -> None:
         """See `ChannelLayer.aforget`."""
@@ -280,26 +282,44 @@ class SqliteChannelLayer(ChannelLayer):
             self._read.update(new)
 
     def _beat(self, readers: Iterable[str]) -> None:
-        """Say that these channels are read here, and put back memberships that the file has lost."""
+        """Say that these channels are read here, and put back what the file has lost or others took for abandoned."""
 
-        def beat(connection: sqlite3.Connection) -> None:
-            for reader in readers:
-                if not groups.beat(connection, reader):
-                    groups.restore(connection, reader, self.index.memberships(reader))
+        def beat(connection: sqlite3.Connection) -> dict[str, set[str]]:
+            unknown = [reader for reader in readers if not groups.beat(connection, reader, self.presence)]
+            for reader in unknown:
+                groups.restore(connection, reader, self.index.memberships(reader))
+            return {reader: wills.carried_out(connection, reader) for reader in unknown}
 
-        self._engine.database.write(beat)
+        for reader, carried_out in self._engine.database.write(beat).items():
+            self._tell_of_wills(reader, carried_out)
+
+    def _carry_out_wills(self) -> None:
+        """Send what processes have left that have disappeared."""
+        database = self._engine.database
+        for reader in database.read(lambda connection: wills.silent(connection, self.presence)):
+
+            def carry_out(connection: sqlite3.Connection, reader: str = reader) -> bool:
+                putting = queues.Putting(connection, self.capacity, self.expiry)
+                more = wills.carry_out(connection, reader, self.presence, putting.put_frame)
+                putting.finish()
+                return more
+
+            while database.write(carry_out):
+                continue
+            self._engine.watch.nudge()
 
     def _do_chores_if_due(self) -> None:
         now = clock()
         if now < self._chores_due:
             return
-        self._chores_due = now + groups.BEAT_SECONDS
+        self._chores_due = now + self.presence / groups.BEATS
         engine = self._engine
         engine.database.reopen_if_replaced()
         engine.watch.reopen_if_replaced()
         if self._read:
             self._beat(tuple(self._read))
         self.counters.expired += engine.database.write(sweep)
+        self._carry_out_wills()
 
 
 class _Abandoned(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 from .. import codec, names
 from ..capacity import CapacityRules
 from ..delivery import Outgoing
-from . import groups
+from . import groups, wills
 from .schema import clock
 
 CONTROL_SECONDS = 3600.0
@@ -35,13 +35,21 @@ class Putting:
         connection: inside a transaction.
         capacity: how much each channel holds.
         expiry: seconds until what is put expires.
+        silent: seconds after which members of a process without a sign of life are passed over.
 
     Attributes:
         expired: messages that were removed to make room.
         group_full: messages to groups that a full member missed.
     """
 
-    def __init__(self, connection: sqlite3.Connection, capacity: CapacityRules, expiry: float) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        capacity: CapacityRules,
+        expiry: float,
+        silent: float = groups.SILENT_SECONDS,
+    ) -> None:
+        self._silent = silent
         self.expired = 0
         self.group_full = 0
         self._connection = connection
@@ -58,16 +66,35 @@ class Putting:
         for item in items:
             if item.group:
                 self._put_group(item)
-                continue
-            reader, local = names.split(item.target)
-            if not self._put(reader, codec.frame(codec.DIRECT, local, item.body, item.headers)):
+            elif not self._put_message(item):
                 refused.append(item)
-        self._connection.executemany(_PUT, self._rows)
-        self._connection.executemany(_COUNT, self._changes())
+        self.finish()
         return refused
 
+    def put_frame(self, reader: str, frame: bytes) -> bool:
+        """Put one frame if there is room, which `finish` completes."""
+        return self._put(reader, frame)
+
+    def finish(self) -> None:
+        """Write what was put."""
+        self._connection.executemany(_PUT, self._rows)
+        self._connection.executemany(_COUNT, self._changes())
+
+    def _put_message(self, item: Outgoing) -> bool:
+        """Put a message and settle its will, unless there is no room; returns whether there was."""
+        will = item.will
+        if will is not None and wills.is_carried_out(self._connection, will):
+            return True
+        if item.body:
+            reader, local = names.split(item.target)
+            if not self._put(reader, codec.frame(codec.DIRECT, local, item.body, item.headers)):
+                return False
+        if will is not None:
+            wills.settle(self._connection, will)
+        return True
+
     def _put_group(self, item: Outgoing) -> None:
-        for reader in groups.readers(self._connection, item.target, self._now):
+        for reader in groups.readers(self._connection, item.target, self._now, self._silent):
             kind, address = (codec.GROUP, item.target) if reader.endswith("!") else (codec.DIRECT, "")
             if not self._put(reader, codec.frame(kind, address, item.body, item.headers)):
                 self.group_full += 1

@@ -7,7 +7,10 @@ counts     per channel: messages that wait; per channel, single-reader ones up t
            messages sent and refused since the last flush.
 members    who is in which group, ``reader`` being the part of the channel that is read
            together. Its key lets one step from reader to reader.
-readers    process-specific channels that somebody reads, and when they last gave a sign of life.
+readers    process-specific channels that somebody reads, and when they last gave a sign of life;
+           ``doubted``: since when they seem to be gone.
+wills      what to send for which channel if its process disappears, and when that was left.
+           ``sent``: when it was carried out, after which it is only kept as the news of that.
 facts      which boot of the machine the times belong to; times of the last flush and sweep.
 =========  ==============================================================================
 
@@ -24,7 +27,7 @@ from pathlib import Path
 from ..exceptions import LayerConfigurationError
 
 APPLICATION_ID = 0x4D696C6C
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE frames (
@@ -39,7 +42,12 @@ CREATE TABLE members (
     PRIMARY KEY (team, reader, channel)
 ) WITHOUT ROWID;
 CREATE INDEX members_by_channel ON members (channel);
-CREATE TABLE readers (reader TEXT PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE readers (reader TEXT PRIMARY KEY, seen REAL NOT NULL, doubted REAL) WITHOUT ROWID;
+CREATE TABLE wills (
+    reader TEXT NOT NULL, channel TEXT NOT NULL, target TEXT NOT NULL, data BLOB NOT NULL,
+    made REAL NOT NULL, sent REAL, PRIMARY KEY (reader, channel)
+) WITHOUT ROWID;
+CREATE INDEX wills_to_send ON wills (reader) WHERE sent IS NULL;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 """
 
@@ -86,7 +94,7 @@ def prepare(connection: sqlite3.Connection, where: str) -> None:
         )
     boot = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
     if boot != (BOOT_ID,):
-        for table in ("frames", "counts", "members", "readers", "facts"):
+        for table in ("frames", "counts", "members", "readers", "wills", "facts"):
             connection.execute(f"DELETE FROM {table}")
         facts = {"boot": BOOT_ID, "since": clock(), "swept": clock()}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())

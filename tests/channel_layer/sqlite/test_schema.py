@@ -41,7 +41,7 @@ def test_times_do_not_outlive_the_boot_they_belong_to(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema.prepare(connection, "here")
-    connection.execute("INSERT INTO readers VALUES ('process!', 5)")
+    connection.execute("INSERT INTO readers (reader, seen) VALUES ('process!', 5)")
     monkeypatch.setattr(schema, "BOOT_ID", "the next one")
     schema.prepare(connection, "here")
     assert connection.execute("SELECT count(*) FROM readers").fetchone() == (0,)

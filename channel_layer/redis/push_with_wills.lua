@@ -1,0 +1,83 @@
+-- Push frames onto one queue, each together with what it does to the will for a channel; see wills.py.
+--
+-- KEYS[1]   hash  statistics of the whole layer: sent, full
+-- KEYS[2]   list  queue of a reader, as in push.lua
+-- KEYS[3]   hash  statistics of that reader: sent, full
+-- KEYS[4]   zset  processes that have left wills → when to see whether they are alive
+-- ARGV[1]   milliseconds a message lives
+-- ARGV[2]   milliseconds statistics live without a change
+-- ARGV[3]   capacity of the queue
+-- ARGV[4]   prefix of the wills of a process (hash): local part → will
+-- ARGV[5]   prefix of the local parts whose wills were carried out (set)
+-- ARGV[6]   milliseconds a process that has just left its first will counts as alive
+-- ARGV[7]   milliseconds that wills are kept
+-- then per item: its frame, empty if there is only a will; the process that the will is for, empty if there is only a
+-- frame; the local part; the will, empty to withdraw it
+--
+-- Returns false if everything was stored, else a list with the number of items refused, which are the last ones.
+-- A frame that withdraws a will is dropped if the will was carried out: its like lies on the queue already.
+
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + now[2] / 1000
+local stamp = struct.pack('>d', ms + ARGV[1])
+
+local function room_for(most)
+    local over = redis.call('LLEN', KEYS[2]) + most - ARGV[3]
+    while over > 0 do
+        -- As in push.lua: what has expired takes no room, nor does what is none of ours.
+        local oldest = redis.call('LINDEX', KEYS[2], 0)
+        if not oldest or (#oldest >= 8 and struct.unpack('>d', oldest) > ms) then
+            break
+        end
+        redis.call('LPOP', KEYS[2])
+        over = over - 1
+    end
+    return most - math.min(most, math.max(0, over))
+end
+
+local room = room_for((#ARGV - 7) / 4)
+local frames, leaving, refused = {}, {}, 0
+for at = 8, #ARGV, 4 do
+    local frame, process, member, will = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    if frame ~= '' and #frames == room then
+        refused = (#ARGV - at + 1) / 4
+        break
+    end
+    if process == '' then
+        frames[#frames + 1] = stamp .. frame
+    elseif will ~= '' then
+        leaving[process] = true
+        redis.call('HSET', ARGV[4] .. process, member, will)
+        if frame ~= '' then
+            frames[#frames + 1] = stamp .. frame
+        end
+    elseif redis.call('HDEL', ARGV[4] .. process, member) == 1
+        -- It may be missing because the data was lost; then nobody has carried it out.
+        or redis.call('SISMEMBER', ARGV[5] .. process, member) == 0 then
+        if frame ~= '' then
+            frames[#frames + 1] = stamp .. frame
+        end
+    end
+end
+for process in pairs(leaving) do
+    redis.call('PEXPIRE', ARGV[4] .. process, ARGV[7])
+    redis.call('ZADD', KEYS[4], 'NX', ms + ARGV[6], process)
+end
+
+local sent = #frames
+if sent > 0 then
+    for first = 1, sent, 1000 do
+        redis.call('RPUSH', KEYS[2], unpack(frames, first, math.min(sent, first + 999)))
+    end
+    redis.call('PEXPIRE', KEYS[2], ARGV[1] + 10000)
+end
+for _, key in ipairs({ KEYS[1], KEYS[3] }) do
+    if sent > 0 and redis.call('HINCRBY', key, 'sent', sent) == sent then
+        redis.call('HSETNX', key, 'since', now[1])
+    end
+    if refused > 0 then
+        redis.call('HINCRBY', key, 'full', refused)
+    end
+end
+redis.call('PEXPIRE', KEYS[3], ARGV[2])
+return refused > 0 and { refused }

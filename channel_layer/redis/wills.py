@@ -1,0 +1,242 @@
+"""What processes leave to be sent in case they disappear, and seeing to it that it is sent. No I/O.
+
+A will lies on the server of the channel it is for, so that one script can move it there: it is carried out once or
+not at all, however many processes try. It is left and withdrawn in the script that stores the message it rides with,
+unless that message goes to another server; then it is left right afterwards.
+
+Whoever receives on a server looks there every few seconds whether the presence of a process has expired that has left
+wills, see ``carry_out_wills.lua``. A process says that it is alive where it receives (`Presence`), and on
+the other servers that have wills of its own.
+
+A process that was taken for gone, but was only held up, finds the local parts whose wills were carried out in
+a set, and what it still sends in their name is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import names
+from ..delivery import Outgoing
+from ..exceptions import LayerUnavailable
+from . import scripts
+from .scripts import Call, plain
+from .steps import Steps
+
+if TYPE_CHECKING:
+    from .plan import Planner
+    from .presence import Presence
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 200
+"""Wills carried out in one call, which Redis spends some hundred microseconds with."""
+
+LOOKS = 15
+"""How often in the time of ``presence`` a process looks for others that have gone."""
+
+PAUSE_SECONDS = 10.0
+"""How long another server is left alone after it could not be told that this process is alive."""
+
+
+class Testament:
+    """Builds the calls that leave, withdraw and carry out wills.
+
+    Args:
+        plan: knows the keys.
+        presence: seconds; see `ChannelLayer`.
+        kept: seconds that wills are kept after nobody has looked at them any more.
+    """
+
+    def __init__(self, plan: Planner, presence: float, kept: float) -> None:
+        self._plan = plan
+        self._presence_ms = int(presence * 1000)
+        self._kept_ms = int(kept * 1000)
+        self._kept = kept
+        self._processes = f"{plan.prefix}w:"
+        self._carried_out = f"{plan.prefix}x:"
+        self._marks = f"{plan.prefix}q:"
+
+    def push(self, reader: str, pairs: Sequence[tuple[str, Outgoing]]) -> Call:
+        """Push messages to one queue, as (local part, message), with what they do to wills."""
+        plan = self._plan
+        keys = [plan.all_statistics, plan.queue_prefix + reader, plan.statistics_of(reader), self._processes]
+        args: list[Any] = [
+            plan.expiry_ms,
+            plan.statistics_ms,
+            plan.capacity_of(reader),
+            self._processes,
+            self._carried_out,
+            self._presence_ms,
+            self._kept_ms,
+        ]
+        for local, item in pairs:
+            args.append(plan.frame(reader, local, item) if item.body else b"")
+            will = item.will
+            if will is None or (will.message is not None and self.home(will.message) != plan.ring.host_of(reader)):
+                args += ("", "", "")
+            else:
+                args += (*names.split(will.channel), b"" if will.message is None else self._encoded(will.message))
+        return Call(scripts.PUSH_WITH_WILLS, keys, args)
+
+    def home(self, message: Outgoing) -> int:
+        """The server where the will to send a message lies."""
+        return self._plan.ring.host_of(names.split(message.target)[0])
+
+    def homes(self, items: Iterable[Outgoing]) -> set[tuple[str, int]]:
+        """Processes that leave wills with these messages, and the servers where those lie."""
+        wills = [item.will for item in items if item.will is not None]
+        return {(names.split(will.channel)[0], self.home(will.message)) for will in wills if will.message is not None}
+
+    def elsewhere(self, item: Outgoing) -> Outgoing | None:
+        """The will of a message as an item of its own, if it does not lie where the message does."""
+        will = item.will
+        if will is None or will.message is None or self.home(will.message) == self.home(item):
+            return None
+        alone = Outgoing(will.message.target, b"")
+        alone.will = will
+        return alone
+
+    def carry_out(self) -> Call:
+        """Carry out some of the wills of those who have gone."""
+        plan = self._plan
+        args = [
+            plan.expiry_ms,
+            plan.statistics_ms,
+            plan.presence_prefix,
+            self._processes,
+            self._carried_out,
+            self._marks,
+            plan.queue_prefix,
+            plan.all_statistics,
+            self._presence_ms // 3,
+            self._kept_ms,
+            CHUNK,
+        ]
+        return Call(scripts.CARRY_OUT_WILLS, [self._processes, plan.all_statistics], args)
+
+    def carried_out(self, process: str) -> Call:
+        """Ask for the local parts of a process whose wills were carried out."""
+        return plain("SMEMBERS", self._carried_out + process)
+
+    def _encoded(self, message: Outgoing) -> bytes:
+        target, local = names.split(message.target)
+        frame = self._plan.frame(target, local, message, good_for=self._kept)
+        return b"%d:%b:%b" % (self._plan.capacity_of(target), target.encode(), frame)
+
+
+class Wills:
+    """When to look for processes that have gone, and where else to say that this one has not.
+
+    Args:
+        plan: builds the calls.
+        presence: of this process, where it receives.
+        seconds: ``presence`` of `ChannelLayer`.
+        tell: called with a process and the local parts whose wills were carried out.
+    """
+
+    def __init__(
+        self, plan: Planner, presence: Presence, seconds: float, tell: Callable[[str, Collection[str]], None]
+    ) -> None:
+        self._plan = plan
+        self._presence = presence
+        self._every = seconds / LOOKS
+        self._tell = tell
+        self._next_look = [0.0] * len(plan.shards)
+        self._next_sign: dict[tuple[str, int], float] = {}
+        self._shown: set[tuple[str, int]] = set()
+        self._missing: set[tuple[str, int]] = set()
+
+    def is_due(self, shards: Iterable[int]) -> bool:
+        """Whether `attend` has something to do on one of the servers."""
+        now = time.monotonic()
+        looks = self._next_look
+        return any(now >= looks[shard] for shard in shards)
+
+    def attend(self, shards: Collection[int], readers: Sequence[str]) -> Steps:
+        """Carry out wills on servers of which this process receives, and show elsewhere that it is alive.
+
+        Args:
+            shards: the servers. If the only one is away, that is raised.
+            readers: names that this process receives on.
+        """
+        for shard in shards:
+            if time.monotonic() >= self._next_look[shard]:
+                self._next_look[shard] = time.monotonic() + self._every
+                try:
+                    yield from self._carry_out(shard)
+                except LayerUnavailable:
+                    if len(shards) == 1:
+                        self._presence.reconnect(readers)
+                        raise
+        for key, due in list(self._next_sign.items()):
+            if time.monotonic() >= due and key[0] in readers:
+                yield from self._show(*key)
+
+    def _carry_out(self, shard: int) -> Steps:
+        more = True
+        while more:
+            [reply] = yield shard, [self._plan.wills.carry_out()]
+            if isinstance(reply, Exception):
+                logger.warning("wills of processes that may have gone cannot be carried out: %s", reply)
+                return
+            more = bool(reply[0])
+
+    def left(self, homes: Iterable[tuple[str, int]], items: Sequence[Outgoing]) -> Steps:
+        """Note where wills are, and leave those that lie on other servers than the messages they rode with."""
+        for process, shard in homes:
+            if self._plan.ring.host_of(process) != shard:
+                self._next_sign.setdefault((process, shard), 0.0)
+        for shard, calls in self._plan.send(items).calls.items():
+            failure: object = None
+            try:
+                replies = yield shard, calls
+                failure = next((reply for reply in replies if isinstance(reply, Exception)), None)
+            except LayerUnavailable as error:
+                failure = error
+            if failure is not None:
+                logger.warning("wills could not be left and are tried again: %s", failure)
+                for home in homes:
+                    if home[1] == shard:
+                        self._missing.add(home)
+                        self._next_sign.setdefault(home, 0.0)
+
+    def come_back(self, reader: str, shard: int) -> Steps:
+        """Put back what a server has lost of a process, or forgotten because the process was held up.
+
+        The wills are with their owner, who is told which of them have been carried out.
+        """
+        for batch in self._presence.restore(reader):
+            replies = yield shard, batch
+            for failure in {str(reply) for reply in replies if isinstance(reply, Exception)}:
+                logger.warning("memberships could not be put back: %s", failure)
+        # Nobody carries out any more from here on: the presence was put back.
+        yield from self._tell_owner(reader, shard)
+
+    def _show(self, reader: str, shard: int) -> Steps:
+        """Show on a server where this process does not receive that it is alive."""
+        key = reader, shard
+        self._next_sign[key] = time.monotonic() + self._every
+        try:
+            [reply] = yield shard, [self._plan.renew_presence(reader)]
+            if not reply:
+                yield shard, [self._plan.set_presence(reader)]
+                if key in self._shown:
+                    self._missing.add(key)
+            self._shown.add(key)
+            if key in self._missing:
+                yield from self._tell_owner(reader, shard)
+                self._missing.discard(key)
+        except LayerUnavailable as error:
+            logger.debug("%s", error)
+            self._next_sign[key] = time.monotonic() + PAUSE_SECONDS
+
+    def _tell_owner(self, reader: str, shard: int) -> Steps:
+        [carried_out] = yield shard, [self._plan.wills.carried_out(reader)]
+        if isinstance(carried_out, Exception):
+            logger.warning("it is unknown which wills were carried out: %s", carried_out)
+        else:
+            self._tell(reader, {local.decode() for local in carried_out})

@@ -1,0 +1,104 @@
+"""Statements on wills: what processes leave to be sent in case they disappear. Each runs inside the caller's
+transaction, which makes it certain that a will is carried out once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from .. import codec, names
+from ..delivery import Will
+from .schema import clock
+
+CHUNK = 200
+"""Wills carried out in one transaction, which holds up other writers for so long."""
+
+NEWS_SECONDS = 86_400.0
+"""How long it is remembered whose wills were carried out, for a process that comes back."""
+
+_LEAVE = (
+    "INSERT INTO wills (reader, channel, target, data, made) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (reader, channel) DO UPDATE SET target = excluded.target, data = excluded.data, made = excluded.made"
+)
+
+_SILENT = """
+WITH RECURSIVE step (reader) AS (
+    SELECT min(reader) FROM wills WHERE sent IS NULL
+    UNION ALL
+    SELECT (SELECT min(reader) FROM wills WHERE sent IS NULL AND wills.reader > step.reader)
+    FROM step WHERE step.reader IS NOT NULL
+)
+SELECT reader FROM step WHERE reader IS NOT NULL
+AND NOT EXISTS (SELECT 1 FROM readers WHERE readers.reader = step.reader AND seen >= :silent)
+AND NOT EXISTS (SELECT 1 FROM wills WHERE sent IS NULL AND wills.reader = step.reader AND made >= :silent)
+"""
+
+
+def is_carried_out(connection: sqlite3.Connection, will: Will) -> bool:
+    """Whether others have sent what a message withdraws, and thus the message itself."""
+    if will.message is not None:
+        return False
+    reader, _ = names.split(will.channel)
+    row = connection.execute("SELECT sent FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
+    return row.fetchone() not in (None, (None,))
+
+
+def settle(connection: sqlite3.Connection, will: Will) -> None:
+    """Leave a will, or withdraw it."""
+    reader, _ = names.split(will.channel)
+    message = will.message
+    if message is None:
+        connection.execute("DELETE FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
+        return
+    target, local = names.split(message.target)
+    frame = codec.frame(codec.DIRECT, local, message.body, message.headers)
+    connection.execute(_LEAVE, (reader, will.channel, target, frame, clock()))
+
+
+def silent(connection: sqlite3.Connection, presence: float) -> list[str]:
+    """Processes that have left wills and given no sign of life for ``presence`` seconds."""
+    return [reader for (reader,) in connection.execute(_SILENT, {"silent": clock() - presence}).fetchall()]
+
+
+def carry_out(connection: sqlite3.Connection, reader: str, presence: float, put: Callable[[str, bytes], bool]) -> bool:
+    """Carry out some wills of a process that is `silent`; returns whether there may be more to do right now.
+
+    ``put`` puts a frame on a channel if there is room, and returns whether there was.
+
+    When a whole machine was held up, everybody was silent. So a process is doubted first, and has a third of
+    ``presence`` to say that it is there.
+    """
+    if not _doubt_has_lasted(connection, reader, presence / 3):
+        return False
+    rows = connection.execute(
+        "SELECT channel, target, data FROM wills WHERE reader = ? AND sent IS NULL LIMIT ?", (reader, CHUNK)
+    ).fetchall()
+    sent = [channel for channel, target, data in rows if put(target, data)]
+    connection.executemany(
+        "UPDATE wills SET sent = ?, data = x'' WHERE reader = ? AND channel = ?",
+        [(clock(), reader, channel) for channel in sent],
+    )
+    return len(sent) == CHUNK
+
+
+def carried_out(connection: sqlite3.Connection, reader: str) -> set[str]:
+    """Local parts of a process whose wills were carried out."""
+    rows = connection.execute("SELECT channel FROM wills WHERE reader = ? AND sent IS NOT NULL", (reader,))
+    return {names.split(channel)[1] for (channel,) in rows.fetchall()}
+
+
+def drop_old_news(connection: sqlite3.Connection, now: float) -> None:
+    """Forget what nobody will come back for."""
+    connection.execute("DELETE FROM wills WHERE sent < ?", (now - NEWS_SECONDS,))
+
+
+def _doubt_has_lasted(connection: sqlite3.Connection, reader: str, seconds: float) -> bool:
+    row = connection.execute("SELECT doubted FROM readers WHERE reader = ?", (reader,)).fetchone()
+    if row is None:  # it never received anything
+        return True
+    [doubted] = row
+    now = clock()
+    if doubted is None or doubted < now - 4 * seconds:
+        connection.execute("UPDATE readers SET doubted = ? WHERE reader = ?", (now, reader))
+        return False
+    return bool(doubted <= now - seconds)
