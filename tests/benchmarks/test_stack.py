@@ -1,0 +1,52 @@
+"""Tests of benchmarks.stack, with peers that need neither Redis nor an environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.environments import HERE, OWN
+from benchmarks.peers import Peer
+from benchmarks.stack import Stack, StackError
+
+PAGES = [sys.executable, "-u", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
+
+
+def peer(directory: Path, command: list[str]) -> Peer:
+    """A peer of one process that runs in a directory."""
+    return Peer("pages", "Pages", OWN, directory, {"server": command}, "", redis=False)
+
+
+def test_a_peer_that_needs_no_redis_gets_none_and_is_stopped(tmp_path: Path):
+    with Stack(peer(tmp_path, PAGES)) as stack:
+        assert list(stack.processes) == ["server"]
+        assert stack.redis_port == 0
+        assert "GET / " in stack.said("server")
+        process = stack.processes["server"]
+        assert process.poll() is None
+    assert process.poll() is not None
+
+
+def test_a_server_that_ends_is_reported_with_what_it_said(tmp_path: Path):
+    broken = [sys.executable, "-c", "raise SystemExit('no such module')"]
+    with pytest.raises(StackError, match="Pages: server ended with 1: no such module"), Stack(peer(tmp_path, broken)):
+        pass
+
+
+def test_a_server_that_ends_later_is_noticed(tmp_path: Path):
+    with Stack(peer(tmp_path, PAGES)) as stack:
+        stack.processes["server"].terminate()
+        stack.processes["server"].wait(10)
+        with pytest.raises(StackError, match="server ended with -15"):
+            stack.check()
+
+
+def test_the_projects_of_others_are_not_shown_our_packages(tmp_path: Path):
+    where = [sys.executable, "-c", "import os; raise SystemExit(os.environ['PYTHONPATH'])"]
+    with pytest.raises(StackError) as raised, Stack(peer(tmp_path, where)):
+        pass
+    shown = str(raised.value).rpartition(" ")[2].split(os.pathsep)
+    assert shown == [str(tmp_path), str(HERE / "project_shared")]
