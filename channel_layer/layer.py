@@ -221,8 +221,8 @@ class ChannelLayer(ABC):
     ) -> Exchange:
         """Send prepared messages and then receive: `send_many` and `receive_many` in one, for receivers that answer.
 
-        When this returns the messages are on their way, in order with whatever is sent afterwards. How
-        that ended, and what is received, `Exchange.finish` says, which does the waiting.
+        When this returns the messages are on their way. How that ended, and what is received, `Exchange.finish`
+        says, which does the waiting; until then this thread makes no other call to the layer.
 
         Args:
             items: as for `send_many`, at least one.

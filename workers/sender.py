@@ -20,8 +20,11 @@ from channel_layer.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
-MOST_ITEMS = 64
+MOST_ITEMS = 24
 MOST_BYTES = 262_144
+"""What is sent at once, without waiting for the end of a batch of messages: then its receiver can begin. With 12 the
+round trips cost more than that gains, with 64 worker and interface server wait for each other (docs/performance.md).
+"""
 
 FULL_SECONDS = 5.0
 """How long messages wait for a channel that takes none, before they are dropped."""
@@ -128,8 +131,8 @@ class _Line:
 class Sender:
     """Collects the sends of finished consumers and flushes them.
 
-    Thread-safe. Messages to one channel leave in the order in which they were added, also when the
-    channel is full for a while; one flush at a time sees to that.
+    Thread-safe. Messages that one thread adds to one channel leave in the order in which they were added,
+    also when the channel is full for a while; one flush at a time sees to that.
 
     Args:
         stopping: tells whether the worker stops, so that waiting for a full channel ends sooner.
@@ -187,7 +190,7 @@ class Sender:
         """
         exchange = None
         if self._pending or self._kept or self._later:
-            # The next flush waits until these are on their way, but not for what is received.
+            # Others can flush as soon as these are on their way: they need not wait for what is received.
             with self._flushing:
                 items = self._flush(besides=layer)
                 if items:

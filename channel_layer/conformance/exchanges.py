@@ -79,15 +79,6 @@ class ExchangeRules(Tools):
             assert waiting.result() == [4]
         assert len(outcomes.refused) == 1
 
-    def test_what_is_sent_after_an_exchange_has_begun_comes_behind_it(self, layer: ChannelLayer) -> None:
-        layer.send("in", {"n": 0})
-        outcomes = Outcomes()
-        exchange = layer.begin_exchange(items(layer, "out", 1, 2), ["in"], timeout=PATIENCE)
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(layer.send, "out", {"n": 3}).result()
-        assert numbers(exchange.finish(outcomes)) == [0]
-        assert numbers(self.take_many(layer, "out", count=3)) == [1, 2, 3]
-
     def test_a_thread_does_other_things_between_exchanges(self, layer: ChannelLayer) -> None:
         for n in range(3):
             layer.send("in", {"n": n})
