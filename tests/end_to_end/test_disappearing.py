@@ -1,0 +1,202 @@
+"""A web server that is killed, stopped or held up, with many sockets: consumers hear of the end of each, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from channel_layer.redis import RedisChannelLayer
+from channel_layer.sqlite import SqliteChannelLayer
+from tests.conftest import free_port, wait_until
+from tests.end_to_end.processes import Project, Service, daphne
+from tests.fixtures.sockets_project.consumers import GROUP
+
+SOCKETS = 1_000
+AT_ONCE = 50
+PRESENCE = 3.0
+PACKAGE = "tests.fixtures.sockets_project"
+
+
+class Clients:
+    """Many WebSockets on an event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.sockets: list[ClientConnection] = []
+
+    def open(self, port: int, count: int) -> None:
+        """Open so many more, each accepted by a consumer."""
+        self.sockets += self._run(self._open(f"ws://127.0.0.1:{port}/", count))
+
+    def echo(self, socket: ClientConnection) -> Any:
+        """What comes back for a frame."""
+        return self._run(self._echo(socket))
+
+    def codes(self) -> list[int | None]:
+        """With which code each was closed, once all are."""
+        return self._run(self._codes())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+    def _run(self, work: Any) -> Any:
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(60)
+
+    async def _open(self, url: str, count: int) -> list[ClientConnection]:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> ClientConnection:
+            async with gate:
+                return await connect(url, ping_interval=None, compression=None, open_timeout=30)
+
+        return await asyncio.gather(*(one() for _ in range(count)))
+
+    async def _close(self) -> None:
+        for socket in self.sockets:
+            socket.transport.abort()
+        await asyncio.gather(*(socket.wait_closed() for socket in self.sockets))
+
+    async def _echo(self, socket: ClientConnection) -> Any:
+        await socket.send("hello")
+        return await socket.recv()
+
+    async def _codes(self) -> list[int | None]:
+        async def one(socket: ClientConnection) -> int | None:
+            try:
+                while True:
+                    await socket.recv()
+            except ConnectionClosed:
+                return socket.close_code
+
+        return await asyncio.gather(*map(one, self.sockets))
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    clients = Clients()
+    yield clients
+    clients.close()
+
+
+class Ends:
+    """What the consumers of ``websocket.disconnect`` have written down."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self) -> list[str]:
+        return self._path.read_text().splitlines() if self._path.exists() else []
+
+    def wait_for(self, count: int) -> list[str]:
+        """The lines, once there are so many."""
+        return wait_until(
+            lambda: found if len(found := self.lines()) >= count else None, f"{count} ends in {self._path}", within=60
+        )
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Ends:
+    return Ends(tmp_path / "ends")
+
+
+@pytest.fixture
+def project(broker: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """A web server and a worker; a process counts as gone after three seconds."""
+    environment = broker | {"ENDS": str(tmp_path / "ends"), "PRESENCE": str(PRESENCE)}
+    failed_before = request.session.testsfailed
+    with Project(PACKAGE, tmp_path, environment, workers=1) as project:
+        yield project
+        if request.session.testsfailed > failed_before:
+            print(project.logs())
+
+
+@pytest.fixture
+def layer(broker: dict[str, str]) -> Iterator[RedisChannelLayer | SqliteChannelLayer]:
+    """The layer of the project's processes."""
+    made: RedisChannelLayer | SqliteChannelLayer
+    if broker["REDIS_URL"]:
+        made = RedisChannelLayer(hosts=[broker["REDIS_URL"]], presence=PRESENCE)
+    else:
+        made = SqliteChannelLayer(broker["CHANNEL_FILE"], presence=PRESENCE)
+    yield made
+    made.close()
+
+
+def nothing_more_comes(ends: Ends, count: int) -> bool:
+    """Whether nobody is told again, in the time in which wills would be carried out."""
+    time.sleep(2 * PRESENCE)
+    return len(ends.lines()) == count
+
+
+@pytest.mark.parametrize("survivors", ["a worker", "a worker and a web server"])
+def test_each_socket_of_a_killed_server_is_reported_once_and_has_left_its_groups(
+    project: Project, survivors: str, clients: Clients, ends: Ends, layer: Any, tmp_path: Path
+) -> None:
+    command = [daphne(), f"{PACKAGE}.asgi:channel_layer", "-p", str(free_port())]
+    other = Service("other-web", command, project.environment, tmp_path)
+    if survivors != "a worker":
+        other.start()
+    try:
+        clients.open(project.port, SOCKETS)
+        wait_until(lambda: len(layer.group_channels(GROUP)) == SOCKETS, "all sockets in the group")
+        members = set(layer.group_channels(GROUP))
+        project.web.kill()
+        lines = ends.wait_for(SOCKETS)
+        assert {line.split()[0] for line in lines} == members
+        assert {line.split()[1] for line in lines} == {"1006"}
+        assert layer.group_channels(GROUP) == []
+        assert nothing_more_comes(ends, SOCKETS)
+    finally:
+        other.kill()
+
+
+def test_each_socket_of_a_stopped_server_is_reported_once(project: Project, clients: Clients, ends: Ends) -> None:
+    clients.open(project.port, SOCKETS)
+    project.web.running.terminate()
+    assert clients.codes() == [1012] * SOCKETS
+    project.web.wait_for_end()
+    lines = ends.wait_for(SOCKETS)
+    assert len({line.split()[0] for line in lines}) == SOCKETS
+    assert {line.split()[1] for line in lines} == {"1012"}
+    assert nothing_more_comes(ends, SOCKETS)
+
+
+def test_a_server_that_was_held_up_closes_what_was_reported_and_goes_on(
+    project: Project, clients: Clients, ends: Ends, layer: Any
+) -> None:
+    count = 100
+    clients.open(project.port, count)
+    process = project.web.running
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        lines = ends.wait_for(count)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert len({line.split()[0] for line in lines}) == count
+    assert clients.codes() == [1012] * count
+    clients.open(project.port, 1)
+    assert clients.echo(clients.sockets[-1]) == "hello"
+    assert nothing_more_comes(ends, count)
+    assert len(layer.group_channels(GROUP)) == 1
+    assert clients.echo(clients.sockets[-1]) == "hello"
+    process.terminate()
+    project.web.wait_for_end()
+    assert ends.wait_for(count + 1)[-1].split()[1] == "1012"
