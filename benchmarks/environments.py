@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,8 @@ def set_up(environment: str) -> None:
 
 def _make(home: Path, wanted: Environment) -> None:
     mark = home / "installed"
-    if mark.exists() and mark.read_text() == "\n".join(wanted.requirements()):
+    made_of = "\n".join([f"made by Python {platform.python_version()}", *wanted.requirements()])
+    if mark.exists() and mark.read_text() == made_of:
         return
     python = interpreter(wanted.newest)
     print(f"Installing {', '.join(wanted.packages)} into {home} ...", file=sys.stderr, flush=True)
@@ -94,7 +96,7 @@ def _make(home: Path, wanted: Environment) -> None:
         _run([*pip, *wanted.before])
         pip.append("--no-build-isolation")
     _run([*pip, *wanted.requirements()])
-    mark.write_text("\n".join(wanted.requirements()))
+    mark.write_text(made_of)
 
 
 def interpreter(newest: tuple[int, int] | None) -> str:
@@ -120,13 +122,14 @@ def _run(command: list[str]) -> None:
 
 
 def versions(environment: str) -> dict[str, str]:
-    """The distributions that matter, as installed in an environment."""
+    """An environment's Python and the distributions that matter, as installed in it."""
     if environment == NCHAN:
         return {"nginx": nginx().version}
     names = ["django", "millrace", "channels", "channels_redis", "daphne", "uvicorn", "uvloop", "redis", "hiredis"]
     names += ["httptools", "websockets", "msgpack", "msgpack-python", "asgiref", "asgi_redis", "twisted", "autobahn"]
     code = (
-        "import importlib.metadata as m\n"
+        "import importlib.metadata as m, platform\n"
+        "print('Python', platform.python_version())\n"
         f"for name in {names!r}:\n"
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass\n"
