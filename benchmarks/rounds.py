@@ -32,6 +32,10 @@ _STUDIES = {
 """Seconds a study takes once, seconds more for each round, and how many times a round has the length of a round."""
 
 
+_STUDY = (10.0, 8.0, 4.0)
+"""The same for one that is not listed."""
+
+
 def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: Setting) -> float:
     """About how many seconds everything takes on two cores."""
     each = min(setting.seconds, WARM_UP_SECONDS) + setting.rounds * setting.seconds
@@ -43,7 +47,7 @@ def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: 
     )
     studied = sum(
         once + setting.rounds * (more + lengths * setting.seconds)
-        for once, more, lengths in (_STUDIES[name] for name in studies)
+        for once, more, lengths in (_STUDIES.get(name, _STUDY) for name in studies)
     )
     return compared + studied
 
