@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..section import Section, Setting
-from . import connections, groups, idle, payloads, sqlite, workers
+from . import connections, groups, idle, payloads, sqlite, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {
     "workers": workers.study,
@@ -14,6 +14,7 @@ STUDIES: dict[str, Callable[[Setting], Section]] = {
     "payloads": payloads.study,
     "sqlite": sqlite.study,
     "idle": idle.study,
+    "traffic": traffic.study,
 }
 """All of them, by the name the command knows them by, in the order of the report.
 

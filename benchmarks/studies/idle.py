@@ -27,6 +27,7 @@ def study(setting: Setting) -> Section:
     """Watch an idle stack; see `TEXT`."""
     with started(ours()) as stack:
         once(stack, "echo", path="/echo/", sockets=4, seconds=1.0)
+        stack.settle()
         shares = idle_shares(stack, setting.rounds)
         memory = {role: memory_bytes(stack.processes[role].pid) for role in shares}
     rows = [HEADS]
@@ -37,14 +38,13 @@ def study(setting: Setting) -> Section:
     return Section("Idle cost", TEXT, rows, {"share": shares, "memory": memory})
 
 
-def idle_shares(stack: Stack, rounds: int) -> dict[str, list[float]]:
-    """The share of one processor that worker and server use in each of the pieces of `SECONDS`."""
-    stack.settle()
+def idle_shares(stack: Stack, rounds: int, seconds: float = SECONDS) -> dict[str, list[float]]:
+    """The share of one processor that worker and server use in each of so many pieces of a time."""
     shares: dict[str, list[float]] = {"worker": [], "server": []}
     for _ in range(rounds):
         before = {role: running_seconds(stack.processes[role].pid) for role in shares}
         began = time.perf_counter()
-        time.sleep(SECONDS / rounds)
+        time.sleep(seconds / rounds)
         for role, so_far in before.items():
             used = running_seconds(stack.processes[role].pid) - so_far
             shares[role].append(used / (time.perf_counter() - began))

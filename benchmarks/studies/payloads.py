@@ -21,8 +21,8 @@ WARM_UP = 4_000_000
 """Bytes of the body before: more than may be on its way at once, too little to hide that all of it is kept."""
 
 BODIES = {"upload": "/upload/", "download": "/download/"}
-FLAT = 16 * 1_048_576
-"""Growth up to which memory counts as flat: a few chunks on their way, 6 % of the buffers one copy would need."""
+FLAT = 32 * 1_048_576
+"""Growth up to which memory counts as flat: what may be on its way at once, a third of one copy of the body."""
 
 LOOK_SECONDS = 0.02
 
