@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from channel_layer.channel import Channel
+from interface_server.messages import LAST_ORDER
 from routing import passes_arguments
 
 from .decorating import Consumer, message_of
@@ -47,7 +48,7 @@ def _is_next(message: Any) -> bool:
     if "order" not in message:
         raise ValueError(f"the message on {message.channel.name!r} has no 'order'; @enforce_ordering needs one")
     order, session = int(message["order"]), message.channel_session
-    if order == session.get(NEXT, 0):
+    if order in (session.get(NEXT, 0), LAST_ORDER):
         return True
     _park(message)
     # The number may have come up while this message was on its way to where it waits.

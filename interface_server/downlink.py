@@ -63,7 +63,9 @@ class Downlink:
         """Receive until cancelled; outlives every outage of the layer."""
         retry = FIRST_RETRY
         wait = WAIT_SECONDS
+        loop = asyncio.get_running_loop()
         while True:
+            asked = loop.time()
             try:
                 deliveries = await self._layer.areceive_many([self._name], limit=BATCH, timeout=wait)
             except Exception as error:
@@ -76,6 +78,7 @@ class Downlink:
                 wait = 0  # the next call only finds out whether the layer is back
                 continue
             retry = FIRST_RETRY
+            self._uplink.confirm(asked)
             await self._dispatch(deliveries)
             if self._uplink.down is not None:
                 if wait:

@@ -18,6 +18,8 @@ BATCH_MESSAGES = 1_000
 BATCH_BYTES = 4_194_304
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
+LEAST_SILENCE = 6.0
+"""Seconds for which a process may be out of touch with its layer, at least: one receive may take two of them."""
 _OVERHEAD = 512
 
 
@@ -57,6 +59,9 @@ class Uplink:
     next batch gathers. While the layer is known to be away nothing is tried: what is impatient is
     refused at once, what is patient waits for `mark_up`.
 
+    A process that was held up may have been taken for gone meanwhile, and its connections with it. Before
+    it sends for one of them, it waits for what the layer has to say; see `confirm`.
+
     Args:
         layer: any channel layer.
         max_bytes: what may wait here in all.
@@ -70,6 +75,8 @@ class Uplink:
         self._bytes = 0
         self._writing = False
         self._wake: asyncio.Future[None] | None = None
+        self._confirmed = float("inf")
+        self._longest_silence = max(LEAST_SILENCE, getattr(layer, "presence", 0))
         self._retry: asyncio.TimerHandle | None = None
         self._retry_delay = FIRST_RETRY
         self.down: LayerUnavailable | None = None
@@ -124,11 +131,18 @@ class Uplink:
         self.down = None
         self._wake_up()
 
+    def confirm(self, since: float) -> None:
+        """The layer has answered what it was asked at ``since``, by the event loop's time."""
+        was_out_of_touch = asyncio.get_running_loop().time() - self._confirmed > self._longest_silence
+        self._confirmed = since
+        if was_out_of_touch:
+            self._wake_up()
+
     async def run(self) -> None:
         """Write until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            if not self._queue or self.down is not None:
+            if not self._queue or self.down is not None or loop.time() - self._confirmed > self._longest_silence:
                 self._wake = loop.create_future()
                 await self._wake
                 continue

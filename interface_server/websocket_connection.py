@@ -233,6 +233,8 @@ class WebSocketConnection:
 
     def disown(self) -> None:
         """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
+        if self._entry is not None:
+            self._entry.cancelled = True
         if self.phase is Phase.HANDSHAKE:
             self._deny(503)
         self._abandon(SERVICE_RESTART, "service restart")

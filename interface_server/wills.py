@@ -15,19 +15,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from channel_layer.delivery import Outgoing, Will
 from channel_layer.exceptions import ChannelLayerError
 
-from .messages import DISCONNECT
+from .messages import DISCONNECT, LAST_ORDER
 from .uplink import Uplink
 from .websocket_connection import ABNORMAL, Phase, WebSocketConnection
 
 logger = logging.getLogger("interface_server.wills")
-
-LAST_ORDER: Final = 2**31 - 1
-"""``order`` of a disconnect that was left: nobody counted the frames before it."""
 
 BATCH = 1_000
 PAUSE_SECONDS = 0.02

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from channel_layer.exceptions import ChannelFull
 from channels.sessions import channel_session, enforce_ordering
+from interface_server.messages import LAST_ORDER
 
 from .messages import REPLY, websocket
 
@@ -52,6 +53,13 @@ def test_without_turns_messages_wait_for_those_before_them(layer: Any) -> None:
             consumer(websocket(layer, "receive", turn=None, **content))
     assert seen == [0, 1, 2]
     assert layer.receive(["websocket.receive"]) == (None, None)
+
+
+def test_without_turns_the_end_of_a_socket_whose_server_was_killed_waits_for_nothing(layer: Any) -> None:
+    consumer, seen = ordered()
+    consumer(websocket(layer, "connect", turn=None, order=0))
+    consumer(websocket(layer, "disconnect", turn=None, order=LAST_ORDER))
+    assert seen == [0, LAST_ORDER]
 
 
 @pytest.mark.parametrize("turn", [0, None])

@@ -120,3 +120,20 @@ def test_an_outage_that_only_the_uplink_saw_ends_too() -> None:
         await become(lambda: case.uplink.down is None)
 
     with_downlink(layer, test)
+
+
+def test_each_answer_of_the_layer_tells_the_uplink_since_when_the_process_is_in_touch() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        asked: list[float] = []
+        case.uplink.confirm = asked.append  # type: ignore[method-assign]
+        began = asyncio.get_running_loop().time()
+        layer.send(NAME + "a", {})
+        await become(lambda: case.receivers["a"].got)
+        layer.send(NAME + "a", {})
+        await become(lambda: len(asked) > 1)
+        assert asked == sorted(asked)
+        assert asked[0] <= began + 1
+
+    with_downlink(layer, test)

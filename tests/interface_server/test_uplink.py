@@ -214,3 +214,21 @@ def test_an_error_nobody_expected_does_not_end_the_writer() -> None:
         assert len(layer.receive_many(["c"])) == 1
 
     with_uplink(layer, test)
+
+
+def test_after_it_was_out_of_touch_nothing_is_sent_before_the_layer_has_answered() -> None:
+    layer = CountingLayer()
+
+    async def test(uplink: Uplink) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        uplink.confirm(loop.time() - layer.presence - 1)
+        entry = uplink.put(layer.prepare("c", {"n": 1}))
+        await asyncio.sleep(0.02)
+        assert entry is not None
+        assert not entry.sent
+        uplink.confirm(loop.time())
+        await idle(uplink)
+        assert entry.sent
+
+    with_uplink(layer, test)
