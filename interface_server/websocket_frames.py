@@ -13,6 +13,8 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C w
 
 TEXT = 0x1
 BINARY = 0x2
+PING = 0x9
+PONG = 0xA
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -20,6 +22,8 @@ _LENGTH_16 = 126
 _LENGTH_64 = 127
 _WHOLE_TEXT = _FIN | TEXT
 _WHOLE_BINARY = _FIN | BINARY
+_WHOLE_PING = _FIN | PING
+_WHOLE_PONG = _FIN | PONG
 
 _head_16 = struct.Struct("!BBH").pack
 _head_64 = struct.Struct("!BBQ").pack
@@ -45,6 +49,22 @@ def whole_message(data: bytes, max_size: int | None) -> tuple[bool, bytes] | Non
     if max_size is not None and size > max_size:
         return None
     return data[0] == _WHOLE_TEXT, apply_mask(data[start:], data[start - 4 : start])
+
+
+def whole_pong(data: bytes) -> bytes | None:
+    """The payload, if ``data`` is exactly one pong from a client (RFC 6455, section 5.5.3).
+
+    Anything else is ``None``; it is asked where `whole_message` may be.
+    """
+    size = len(data) - 6
+    if not 0 <= size < _LENGTH_16 or data[0] != _WHOLE_PONG or data[1] != _MASKED | size:
+        return None
+    return apply_mask(data[6:], data[2:6])
+
+
+def ping_frame(payload: bytes) -> bytes:
+    """A ping, as a server sends it; its payload has at most 125 bytes (RFC 6455, section 5.5)."""
+    return b"%c%c%b" % (_WHOLE_PING, len(payload), payload)
 
 
 def message_frame(is_text: bool, payload: bytes) -> bytes:

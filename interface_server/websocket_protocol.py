@@ -18,7 +18,7 @@ from .http_framing import short_response
 from .messages import Scope
 from .replies import Payload
 from .websocket_connection import ABNORMAL, TOO_BIG, WebSocketConnection
-from .websocket_frames import least_size, whole_message
+from .websocket_frames import least_size, ping_frame, whole_message, whole_pong
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -54,6 +54,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._connections = connections
         self._transport = transport
         self._response: Response | None = None
+        self._is_open = False
         self._frames: ServerProtocol | None = None
         self._extensions: list[Any] = []
         self._connection: WebSocketConnection | None = None
@@ -108,8 +109,7 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         if subprotocol is not None:
             response.headers["Sec-WebSocket-Protocol"] = subprotocol
-        self._frames = ServerProtocol(state=State.OPEN, max_size=self._options.websocket_max_message, logger=logger)
-        self._frames.extensions = self._extensions
+        self._is_open = True
         self._pinged_at = self._progress = self._gateway.now
         self._write(response.serialize())
         if self._backlog:
@@ -136,9 +136,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def close(self, code: int, reason: str = "") -> None:
         """See `Socket.close`."""
-        if self._frames is None or self._closing_at or self._transport.is_closing():
+        if not self._is_open or self._closing_at or self._transport.is_closing():
             return
-        self._frames.send_close(code, reason)
+        self._library().send_close(code, reason)
         self._flush()
         self._closing_at = self._gateway.now + self._options.close_timeout
         self.resume()
@@ -161,17 +161,16 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        frames = self._frames
         if self._deaf:
             return
-        if frames is None:
+        if not self._is_open:
             self._backlog += data  # a client that does not wait for the end of the handshake
             if len(self._backlog) > SLICE:
                 self._lose(ABNORMAL)
                 self._transport.abort()
             return
         if not self._take_whole(data):
-            self._parse(frames, data)
+            self._parse(self._library(), data)
         if self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
             self._connection.overflow()
 
@@ -193,7 +192,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if now >= self._closing_at:
                 self._transport.abort()
             return
-        if self._frames is None:
+        if not self._is_open:
             return
         self._check_progress(now)
         options = self._options
@@ -208,8 +207,7 @@ class WebSocketProtocol(asyncio.Protocol):
         elif now - self._pinged_at >= options.ping_interval:
             self._ping = secrets.token_bytes(4)
             self._pinged_at = now
-            self._frames.send_ping(self._ping)
-            self._flush()
+            self._write(ping_frame(self._ping))
 
     def shutdown(self) -> None:
         """Close because the server ends; see `WebSocketConnection.stop`."""
@@ -226,10 +224,24 @@ class WebSocketProtocol(asyncio.Protocol):
             return False
         message = whole_message(data, self._options.websocket_max_message)
         if message is None:
-            return False
+            return self._take_pong(data)
         self._is_text, payload = message
         self._message(payload)
         return True
+
+    def _take_pong(self, data: bytes) -> bool:
+        """The same for the usual sign of life: nearly all sockets are silent but for these."""
+        pong = whole_pong(data)
+        if pong is not None and pong == self._ping:
+            self._ping = None
+        return pong is not None
+
+    def _library(self) -> ServerProtocol:
+        """What reads and writes all other frames; made when it is needed, for it is larger than all the rest here."""
+        if self._frames is None:
+            self._frames = ServerProtocol(state=State.OPEN, max_size=self._options.websocket_max_message, logger=logger)
+            self._frames.extensions = self._extensions
+        return self._frames
 
     def _parse(self, frames: ServerProtocol, data: bytes) -> None:
         self._unparsed += len(data)
@@ -290,8 +302,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _fail(self, code: int, reason: str) -> None:
         """Close at once because of what the client did or did not do (RFC 6455, section 7.1.7)."""
-        if self._frames is not None and not self._closing_at:
-            self._frames.fail(code, reason)
+        if self._is_open and not self._closing_at:
+            self._library().fail(code, reason)
             self._flush()
         self._lose(code)
         self._linger()

@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from interface_server.websocket_frames import least_size, message_frame, whole_message
+from interface_server.websocket_frames import least_size, message_frame, ping_frame, whole_message, whole_pong
 
 SIZES = [0, 1, 2, 125, 126, 127, 300, 65_535, 65_536, 70_000]
 
@@ -32,6 +32,31 @@ def test_a_whole_message_is_what_the_library_reads(opcode: Opcode, size: int) ->
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 def test_a_frame_for_clients_is_what_the_library_writes(opcode: Opcode, size: int) -> None:
     assert message_frame(opcode is Opcode.TEXT, b"x" * size) == Frame(opcode, b"x" * size).serialize(mask=False)
+
+
+@pytest.mark.parametrize("size", [0, 4, 125])
+def test_a_pong_is_what_the_library_reads_and_a_ping_what_it_writes(size: int) -> None:
+    payload = bytes(range(size))
+    assert whole_pong(Frame(Opcode.PONG, payload).serialize(mask=True)) == payload
+    assert ping_frame(payload) == Frame(Opcode.PING, payload).serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x8a",
+        Frame(Opcode.PONG, b"abc").serialize(mask=False),
+        Frame(Opcode.PONG, b"abc").serialize(mask=True)[:-1],
+        Frame(Opcode.PONG, b"abc").serialize(mask=True) + b"\x8a",
+        Frame(Opcode.PING, b"abc").serialize(mask=True),
+        b"\x0a" + Frame(Opcode.PONG, b"abc").serialize(mask=True)[1:],
+        b"\xca" + Frame(Opcode.PONG, b"abc").serialize(mask=True)[1:],
+        b"\x8a\xfe\x00\x7e" + bytes(4) + b"x" * 126,
+    ],
+)
+def test_what_is_no_whole_pong_is_left_to_the_library(data: bytes) -> None:
+    assert whole_pong(data) is None
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.delivery import Delivery
@@ -373,6 +371,23 @@ def test_a_client_that_answers_no_ping_is_closed() -> None:
             assert len(server.workers.on("websocket.disconnect")) == before
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_only_the_pong_to_its_own_ping_keeps_a_client(answers: bool) -> None:
+    recorder = Recorder()
+    gateway = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
+    protocol = WebSocketProtocol(gateway, set(), recorder)  # type: ignore[arg-type]
+    protocol._is_open = True
+    protocol._connection = recorder  # type: ignore[assignment]
+    protocol.tick(20)
+    [ping] = recorder.got
+    assert isinstance(ping, bytes)
+    protocol.data_received(Frame(Opcode.PONG, ping[2:] if answers else b"else").serialize(mask=True))
+    protocol.tick(39)
+    assert not recorder.closed
+    protocol.tick(41)
+    assert recorder.closed is not answers
+
+
 def test_a_frame_that_finds_its_channel_full_closes_the_socket_and_its_disconnect_is_sent() -> None:
     layer = MemoryChannelLayer(channel_capacity={"websocket.receive": 1})
     with (
@@ -476,7 +491,7 @@ def outcome(kind: type[WebSocketProtocol], reads: list[bytes]) -> list[object]:
     recorder = Recorder()
     gateway = SimpleNamespace(options=Options(websocket_max_message=150), now=0.0, tickers=set())
     protocol = kind(gateway, set(), recorder)  # type: ignore[arg-type]
-    protocol._frames = ServerProtocol(state=State.OPEN, max_size=150)
+    protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
     for data in reads:
         if not recorder.closed:
