@@ -1,0 +1,285 @@
+"""Wills over Redis, beside what the conformance suite asks: servers that are away, empty, frozen or several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Outgoing, Will
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.redis import RedisChannelLayer, wills
+from channel_layer.redis.scripts import plain
+
+from .conftest import MakeRedisLayer, OwnRedis
+
+Eventually = Callable[..., Any]
+SOON = 0.4
+
+
+def leaving(layer: RedisChannelLayer, name: str, target: str = "connect") -> Outgoing:
+    item = layer.prepare(target, {"name": name})
+    item.will = Will(f"process!{name}", layer.prepare("gone", {"name": name}))
+    return item
+
+
+def withdrawing(layer: RedisChannelLayer, name: str) -> Outgoing:
+    item = layer.prepare("gone", {"name": name, "real": True})
+    item.will = Will(f"process!{name}", None)
+    return item
+
+
+def ask(layer: RedisChannelLayer, *command: Any, shard: int = 0) -> Any:
+    [reply] = layer._sync.run(shard, [plain(*command)])
+    return reply
+
+
+def ends(layer: RedisChannelLayer) -> list[str]:
+    """What a survivor has received by now."""
+    return [item.message["name"] for item in layer.receive_many(["gone"], limit=1000, timeout=0.02)]
+
+
+class Reading:
+    """A process that goes on reading its own channel, whatever happens to the server."""
+
+    def __init__(self, layer: RedisChannelLayer) -> None:
+        self._layer = layer
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._layer.receive_many(["process!"], timeout=0.1)
+            except LayerUnavailable:
+                self._stop.wait(0.05)
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+
+def test_a_will_rides_with_its_message_in_one_call_and_leaves_nothing_behind(
+    redis_url: str, make_redis_layer: MakeRedisLayer
+) -> None:
+    layer = make_redis_layer(redis_url)
+    [call] = layer._plan.send([leaving(layer, "a"), leaving(layer, "b"), leaving(layer, "c")]).calls[0]
+    layer.send_many([leaving(layer, "a"), leaving(layer, "b")])
+    assert ask(layer, "HLEN", layer.prefix + "w:process!") == 2
+    assert 0 < ask(layer, "PTTL", layer.prefix + "w:process!") <= layer.group_expiry * 1000
+    layer.send_many([withdrawing(layer, "a"), withdrawing(layer, "b")])
+    assert ask(layer, "EXISTS", layer.prefix + "w:process!") == 0
+    assert call.command()[0] == "EVALSHA"
+
+
+def test_an_idle_process_is_seen_to_once_in_the_time_of_its_presence_and_forgotten_without_wills(
+    redis_url: str, make_redis_layer: MakeRedisLayer
+) -> None:
+    layer = make_redis_layer(redis_url, presence=SOON)
+    layer.receive_many(["process!"])
+    layer.send_many([leaving(layer, "a")])
+    due = float(ask(layer, "ZSCORE", layer.prefix + "w:", "process!"))
+    layer.send_many([withdrawing(layer, "a")])
+    assert ask(layer, "ZSCORE", layer.prefix + "w:", "process!") is not None
+    time.sleep(SOON * 1.1)
+    ends(layer)
+    assert ask(layer, "ZSCORE", layer.prefix + "w:", "process!") is None
+    seconds, micros = ask(layer, "TIME")
+    assert due <= int(seconds) * 1000 + int(micros) / 1000
+
+
+def test_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
+    redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    one = make_redis_layer(redis_url, presence=SOON, channel_capacity={"full": 1})
+    one.send("full", {})
+    for process in ("aaa!x", "bbb!x"):
+        item = one.prepare("connect", {})
+        target = "full" if process == "aaa!x" else "gone"
+        item.will = Will(process, one.prepare(target, {"name": process}))
+        one.send_many([item])
+    eventually(lambda: ends(one) == ["bbb!x"], "the will for the other channel")
+    assert one.channel_statistics("full")["messages_pending"] == 1
+    assert one.receive(["full"]) == ("full", {})
+    eventually(lambda: one.receive(["full"]) == ("full", {"name": "aaa!x"}), "the one that found no room")
+
+
+def test_what_is_no_will_is_dropped(redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually) -> None:
+    layer = make_redis_layer(redis_url, presence=SOON)
+    layer.send_many([leaving(layer, "a")])
+    ask(layer, "HSET", layer.prefix + "w:process!", "junk", "\x00\xff", "more", "1:")
+    eventually(lambda: ends(layer) == ["a"], "the will")
+    eventually(lambda: ends(layer) or ask(layer, "EXISTS", layer.prefix + "w:process!") == 0, "the junk to go")
+
+
+def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    process, survivor = make_redis_layer(own_redis.url, presence=2), make_redis_layer(own_redis.url, presence=2)
+    process.send_many([leaving(process, "a")])
+    with Reading(process):
+        eventually(lambda: ask(survivor, "EXISTS", survivor.prefix + "p:process!"), "the process to be present")
+        assert own_redis.process is not None
+        os.kill(own_redis.process.pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        os.kill(own_redis.process.pid, signal.SIGCONT)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert ends(survivor) == []
+        process.send_many([withdrawing(process, "a")])
+        eventually(lambda: ends(survivor) == ["a"], "the message that withdrew it")
+
+
+def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_wills_again(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    process, survivor = make_redis_layer(own_redis.url, presence=SOON), make_redis_layer(own_redis.url, presence=SOON)
+    told: list[Collection[str]] = []
+    process.watch_wills("process!", told.append)
+    with Reading(process):
+        process.send_many([leaving(process, "a"), leaving(process, "b")])
+        own_redis.kill()
+        own_redis.start()
+        eventually(lambda: told, "the owner to be told")
+        assert list(told[-1]) == []
+        again = Outgoing("gone", b"")
+        again.will = leaving(process, "a").will
+        # A disconnect that was not sent before the loss is not taken for one that others have sent.
+        eventually(lambda: answers(process), "the server")
+        assert process.send_many([again, withdrawing(process, "b")]) == []
+        eventually(lambda: ends(survivor) == ["b"], "the real one")
+    eventually(lambda: ends(survivor) == ["a"], "the will")
+
+
+def answers(layer: RedisChannelLayer) -> bool:
+    """Whether the server answers; the first call after an outage may find that its connection is dead."""
+    try:
+        layer.check()
+    except LayerUnavailable:
+        return False
+    return True
+
+
+def test_a_process_that_was_held_up_learns_it_although_somebody_added_it_to_a_group_meanwhile(
+    redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    process, worker = make_redis_layer(redis_url, presence=SOON), make_redis_layer(redis_url, presence=SOON)
+    told: list[Collection[str]] = []
+    process.watch_wills("process!", told.append)
+    process.receive_many(["process!"])
+    time.sleep(SOON / 10)
+    process.receive_many(["process!"])
+    process.send_many([leaving(process, "a")])
+    eventually(lambda: ends(worker) == ["a"], "the will")
+    worker.group_add("room", "process!a")
+    assert ask(worker, "EXISTS", worker.prefix + "p:process!") == 1
+    process.receive_many(["process!"])
+    assert [set(names) for names in told] == [{"a"}]
+
+
+def test_the_async_side_carries_out_and_is_told_too(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
+    process, survivor = make_redis_layer(redis_url, presence=SOON), make_redis_layer(redis_url, presence=SOON)
+    told: list[Collection[str]] = []
+    process.watch_wills("process!", told.append)
+
+    async def test() -> None:
+        async with asyncio.timeout(20):
+            await process.areceive_many(["process!"])
+            assert await process.asend_many([leaving(process, "a")]) == []
+            while not (found := await survivor.areceive_many(["gone"], timeout=0.05)):
+                continue
+            assert found[0].message == {"name": "a"}
+            await process.areceive_many(["process!"])
+        await process.aclose()
+        await survivor.aclose()
+
+    asyncio.run(test())
+    assert [set(names) for names in told] == [{"a"}]
+
+
+def test_more_than_one_chunk_is_carried_out_at_once(
+    redis_url: str, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(wills, "CHUNK", 3)
+    layer = make_redis_layer(redis_url, presence=SOON)
+    names = {f"{n}" for n in range(20)}
+    layer.send_many([leaving(layer, name) for name in names])
+    assert set(eventually(lambda: ends(layer), "the wills")) == names
+
+
+class Several:
+    """Names that lie on certain servers of several."""
+
+    def __init__(self, layer: RedisChannelLayer) -> None:
+        self._layer = layer
+
+    def name(self, shard: int, ending: str = "") -> str:
+        host_of = self._layer._plan.ring.host_of
+        return next(name for n in range(1000) if host_of(name := f"n{n}{ending}") == shard)
+
+
+@pytest.fixture
+def spread(redis_url: str) -> Iterator[Callable[[], RedisChannelLayer]]:
+    prefix = f"test-{uuid.uuid4().hex}:"
+    made: list[RedisChannelLayer] = []
+
+    def make() -> RedisChannelLayer:
+        hosts = [f"{redis_url.rpartition('/')[0]}/{database}" for database in range(3)]
+        made.append(RedisChannelLayer(hosts=hosts, prefix=prefix, presence=SOON))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        layer.flush()
+        layer.close()
+
+
+@pytest.mark.parametrize("homes", [(0, 1, 2), (0, 0, 1), (0, 1, 1), (1, 0, 1)], ids=str)
+def test_with_several_servers_a_will_lies_where_its_channel_is_and_lives_with_its_process(
+    spread: Callable[[], RedisChannelLayer], homes: tuple[int, int, int], eventually: Eventually
+) -> None:
+    process, survivor = spread(), spread()
+    several = Several(process)
+    reader, connect, gone = several.name(homes[0], "!"), several.name(homes[1]), several.name(homes[2])
+    item = process.prepare(connect, {})
+    item.will = Will(reader + "a", process.prepare(gone, {"name": "a"}))
+    assert process.send_many([item]) == []
+    assert ask(survivor, "HLEN", f"{survivor.prefix}w:{reader}", shard=homes[2]) == 1
+    assert survivor.receive_many([connect]) != []
+    # It lives as long as its process reads, wherever that is.
+    until = time.monotonic() + 3 * SOON
+    while time.monotonic() < until:
+        process.receive_many([reader], timeout=0.01)
+        assert survivor.receive_many([gone]) == []
+    [delivery] = eventually(lambda: survivor.receive_many([gone], timeout=0.02), "the will")
+    assert delivery.message == {"name": "a"}
+
+
+def test_with_several_servers_a_will_that_could_not_be_left_is_asked_for_again(
+    own_redis: OwnRedis, redis_url: str, eventually: Eventually
+) -> None:
+    layer = RedisChannelLayer(hosts=[redis_url, own_redis.url], prefix=f"test-{uuid.uuid4().hex}:", presence=SOON)
+    several = Several(layer)
+    reader, connect, gone = several.name(0, "!"), several.name(0), several.name(1)
+    told: list[Collection[str]] = []
+    layer.watch_wills(reader, told.append)
+    item = layer.prepare(connect, {})
+    item.will = Will(reader + "a", layer.prepare(gone, {}))
+    own_redis.kill()
+    assert layer.send_many([item]) == [], "the message was stored"
+    own_redis.start()
+    layer._wills._next_sign.update(dict.fromkeys(layer._wills._next_sign, 0.0))
+    eventually(lambda: layer.receive_many([reader], timeout=0.02) or told, "the owner to be told")
+    assert [list(names) for names in told] == [[]]
+    layer.close()
