@@ -11,8 +11,8 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
 * **Fairness.** A receiver that names several channels serves them all, however busy one is.
 * **No aliasing.** Messages are encoded when they are handed over.
 * **Wills** (with the extension ``wills``). What a process left to be sent in case it disappears is sent by
-  the other processes that receive from the channel it is for, once: within 50 seconds, if ``presence`` is 30, as far as
-  there is room. See `channel_layer.delivery.Will`.
+  the other processes that receive messages, once: within 50 seconds, if ``presence`` is 30, as far as there is room.
+  See `channel_layer.delivery.Will`.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
 the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
