@@ -54,6 +54,10 @@ class AccessLog:
         """A WebSocket was asked for, accepted, refused or closed."""
         self._write(scope, f"{event} {_target(scope)}", "-" if code is None else str(code), "-")
 
+    def needed(self, scope: dict[str, Any]) -> dict[str, Any]:
+        """What has to be kept of a scope for later lines of its WebSocket; nothing, if nothing is logged."""
+        return {key: scope.get(key) for key in ("client", "path", "query_string")} if self.enabled else {}
+
     def _write(self, scope: dict[str, Any], what: str, status: str, size: str, more: str = "") -> None:
         if self._stream is None:
             return

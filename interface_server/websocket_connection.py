@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from channel_layer.delivery import Outgoing
@@ -70,7 +69,7 @@ class WebSocketConnection:
         self.path: str = scope["path"]
         self._socket = socket
         self._ordered = not gateway.options.unordered
-        self._inbox: deque[str | bytes | int] = deque()  # an int is the close code that ends it
+        self._inbox: list[str | bytes | int] = []  # an int is the close code that ends it
         self._inbox_bytes = 0
         self._paused = False
         self._turn = 0
@@ -254,6 +253,7 @@ class WebSocketConnection:
             self.phase = Phase.OPEN
             self._socket.accept(self._subprotocol(reply.subprotocol))
             self._note("WSCONNECT")
+            self._scope = self._gateway.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
         if reply.accept is False or reply.close is not None:
             self._deny(403)
@@ -301,7 +301,7 @@ class WebSocketConnection:
 
     def _go_on(self) -> None:
         while self._inbox and self._may_send():
-            content = self._inbox.popleft()
+            content = self._inbox.pop(0)
             if isinstance(content, int):
                 self._send_disconnect(content)
                 return
@@ -380,7 +380,7 @@ class WebSocketConnection:
 
     def _abandon(self, code: int, reason: str) -> None:
         """Close without sending the frames that still wait: order would be broken without this one."""
-        self._inbox = deque(item for item in self._inbox if isinstance(item, int))
+        self._inbox = [item for item in self._inbox if isinstance(item, int)]
         self._inbox_bytes = 0
         self.close(code, reason)
 

@@ -36,3 +36,15 @@ def test_no_stream_is_no_log() -> None:
     log = AccessLog.open("")
     assert not log.enabled
     log.request(scope(), 200, 0, 0)
+
+
+def test_what_is_kept_of_a_scope_gives_the_same_lines() -> None:
+    whole, rest = io.StringIO(), io.StringIO()
+    full = scope("websocket", client=("1.2.3.4", 5), query_string=b"a=1")
+    AccessLog(whole).websocket(full, "WSDISCONNECT", 1000)
+    log = AccessLog(rest)
+    kept = log.needed(full)
+    log.websocket(kept, "WSDISCONNECT", 1000)
+    assert re.sub(r"\[.*?\]", "", rest.getvalue()) == re.sub(r"\[.*?\]", "", whole.getvalue())
+    assert "headers" not in kept
+    assert AccessLog(None).needed(full) == {}
