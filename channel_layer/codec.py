@@ -136,18 +136,20 @@ def _check(value: Any, target: str | None, path: str, depth: int) -> None:
     """Refuse what msgpack would take and a reader could not: keys that are no text, endless depth."""
     if depth > MAX_DEPTH:
         raise InvalidMessage(target, f"{path!r} is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, (msgpack.ExtType, msgpack.Timestamp)):
-        raise InvalidMessage(target, f"{path!r} is msgpack.{type(value).__name__}, which readers refuse")
-    if isinstance(value, dict):
+    if type(value) is list or (isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType)):
+        inner = ""
+        for item in value:
+            if type(item) not in _SCALARS:
+                inner = inner or f"{path}[]"
+                _check(item, target, inner, depth + 1)
+    elif isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidMessage(target, f"key {key!r} in {path!r} is {type(key).__name__}; keys are text")
             if type(item) not in _SCALARS:
                 _check(item, target, f"{path}.{key}", depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            if type(item) not in _SCALARS:
-                _check(item, target, f"{path}[]", depth + 1)
+    elif isinstance(value, (msgpack.ExtType, msgpack.Timestamp)):
+        raise InvalidMessage(target, f"{path!r} is msgpack.{type(value).__name__}, which readers refuse")
 
 
 def _locate(value: Any, target: str | None, path: str) -> None:

@@ -7,8 +7,6 @@ Whoever runs a consumer makes an `Outbox` current for the time of the run; `Chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,11 +21,17 @@ current_outbox = _current.get
 """The outbox that collects sends in this context, or ``None``: then sends happen at once."""
 
 
-@contextmanager
-def collecting(outbox: Outbox) -> Iterator[Outbox]:
-    """Make an outbox current inside a ``with`` block; blocks nest."""
-    token = _current.set(outbox)
-    try:
-        yield outbox
-    finally:
-        _current.reset(token)
+class collecting:
+    """Make an outbox current inside a ``with`` block; blocks nest. For one block only."""
+
+    __slots__ = ("_outbox", "_token")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def __enter__(self) -> Outbox:
+        self._token = _current.set(self._outbox)
+        return self._outbox
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)

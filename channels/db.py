@@ -54,6 +54,12 @@ def close_old_connections(**kwargs: Any) -> None:
     _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
 
 
+def reset_queries() -> None:
+    """Forget the queries that the calling thread's connections have recorded, as Django does before a request."""
+    for connection in _mine.opened:
+        connection.queries_log.clear()
+
+
 def suspect_connections() -> None:
     """Have the thread's next `close_old_connections` walk through all of them: something went wrong in it."""
     _mine.walk_at = 0.0

@@ -8,14 +8,13 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.core import signals
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
 from channel_layer.exceptions import ChannelLayerError
 
-from . import encoding
+from . import encoding, request_signals
 from .body import LazyBody
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
 from .flow import ClientGone, PacedSender
@@ -63,9 +62,10 @@ class AsgiHandler(BaseHandler):
     def __call__(self, message: Any) -> Generator[dict[str, Any], None, None]:
         """Yield the messages of the response, none if there is to be none.
 
-        The response is closed, and ``request_finished`` sent, when the iterator is exhausted or closed.
+        The response is closed, and ``request_finished`` sent if anybody listens, when the iterator is
+        exhausted or closed.
         """
-        signals.request_started.send(sender=self.__class__, message=message)
+        request_signals.send_started(self.__class__, message)
         request = self.request_class(message)
         set_script_prefix(request.script_name + "/")
         response = self._answer(request)
@@ -74,7 +74,7 @@ class AsgiHandler(BaseHandler):
             if not isinstance(response, NoResponse):
                 yield from self.encode_response(response, with_content=request.method != "HEAD")
         finally:
-            response.close()
+            request_signals.close(response)
 
     @classmethod
     def encode_response(cls, response: Any, with_content: bool = True) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,328 @@
+"""What a deployment needs, calculated from measured costs: ``python -m benchmarks.scaling results/<date>-<name>.json``.
+
+The model is on paper: a process may use `FILLED` of a core, memory and connections are counted, costs are those
+of the machine that was measured. docs/scaling.md explains it and shows the tables this prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .report import markdown
+
+FILLED = 0.6
+"""The part of a core, of a server's memory or of a network link that is planned with; the rest is for peaks."""
+
+CONNECTIONS = 10_000
+"""Most connections of an interface process: ``daphne --max-connections``, its default."""
+
+THREADS = 4
+"""Threads of a worker process, its default."""
+
+LINK = 1.25e9
+"""Bytes a second of a 10 Gbit/s network link, each way."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was measured, in seconds of CPU and bytes.
+
+    Attributes:
+        server, worker, redis: for one frame that is answered with one, under load.
+        bytes_in, bytes_out: of Redis, for the same.
+        delivery: of the interface server, for each member that a group message goes to.
+        group: of Redis, for a group message, and on top of that
+        group_process: for every interface process with members.
+        socket: memory of an idle WebSocket.
+        server_memory, worker_memory: of an idle process.
+    """
+
+    server: float
+    worker: float
+    redis: float
+    bytes_in: float
+    bytes_out: float
+    delivery: float
+    group: float
+    group_process: float
+    socket: float
+    server_memory: float
+    worker_memory: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What users do.
+
+    Attributes:
+        title: what it is.
+        sockets: open at the same time.
+        frames: that each sends, a second.
+        members: of the group to which the consumer of each frame sends one message; 0 for none, then it answers.
+        broadcasts: messages a second that come from elsewhere, each to a group of ``broadcast_members``; as many
+            as there are sockets means all of them, wherever they are connected.
+        cpu, waiting: seconds that a consumer calculates, and waits for databases and the like.
+    """
+
+    title: str
+    sockets: int
+    frames: float
+    members: int = 0
+    broadcasts: float = 0.0
+    broadcast_members: int = 0
+    cpu: float = 0.001
+    waiting: float = 0.005
+
+    def part(self, installations: int) -> Workload:
+        """What one of several installations gets that share the users, each room and each user being in one of them."""
+        to_all = self.broadcast_members == self.sockets
+        sockets = math.ceil(self.sockets / installations)
+        return replace(
+            self,
+            sockets=sockets,
+            broadcasts=self.broadcasts if to_all else self.broadcasts / installations,
+            broadcast_members=sockets if to_all else self.broadcast_members,
+        )
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What it takes, and how far each part is filled.
+
+    Attributes:
+        interfaces: interface processes, a core each.
+        interface_limit: what asks for so many of them.
+        workers: worker processes, a core each.
+        worker_limit: the same.
+        shards: Redis servers.
+        redis_cores: cores that all of them are busy with.
+        link: bytes a second on the network link of each, the busier way.
+        memory: bytes of all interface processes.
+        reached: interface processes that a group message goes to, on average.
+    """
+
+    interfaces: int
+    interface_limit: str
+    workers: int
+    worker_limit: str
+    shards: int
+    redis_cores: float
+    link: float
+    memory: float
+    reached: float
+
+
+class TooMuchError(ValueError):
+    """A workload that no number of processes carries; the text says which part of it."""
+
+
+def deployment(costs: Costs, load: Workload) -> Deployment:
+    """What a workload needs.
+
+    Raises:
+        TooMuchError: more messages to groups than one process or one Redis can take.
+    """
+    frames = load.sockets * load.frames
+    sends = [(frames, load.members)] if load.members else []
+    sends += [(load.broadcasts, load.broadcast_members)] if load.broadcasts else []
+    deliveries = sum(rate * members for rate, members in sends)
+
+    def arrivals(interfaces: int) -> float:
+        return sum(rate * reached(interfaces, members) for rate, members in sends)
+
+    def interface_needs(interfaces: int) -> dict[str, float]:
+        # A group message is unpacked once in each process: about half of what a frame and its answer cost.
+        busy = (frames + arrivals(interfaces) / 2) * costs.server + deliveries * costs.delivery
+        return {"connections": load.sockets / CONNECTIONS, "CPU": busy / FILLED}
+
+    interfaces = _enough(
+        interface_needs, load.sockets, "every interface process unpacks every message to a large group"
+    )
+    arriving = arrivals(interfaces)
+
+    def redis_needs(shards: int) -> dict[str, float]:
+        # A message to a group is one script on every server, as each has some of the processes.
+        busy = frames * costs.redis + sum(rate for rate, _ in sends) * costs.group * shards
+        busy += arriving * costs.group_process
+        carried = frames * max(costs.bytes_in, costs.bytes_out) + arriving * costs.bytes_out / 2
+        return {"CPU": busy / FILLED, "network": carried / LINK / FILLED}
+
+    shards = _enough(redis_needs, 1_000, "every Redis sees every message to a group")
+    in_workers = costs.worker + load.cpu
+    worker_needs = {
+        "CPU": frames * in_workers / FILLED,
+        "threads": frames * (in_workers + load.waiting) / THREADS / FILLED,
+    }
+    return Deployment(
+        interfaces,
+        _largest(interface_needs(interfaces)),
+        max(1, math.ceil(max(worker_needs.values()))),
+        _largest(worker_needs),
+        shards,
+        redis_needs(shards)["CPU"] * FILLED,
+        redis_needs(shards)["network"] * FILLED * LINK / shards,
+        interfaces * costs.server_memory + load.sockets * costs.socket,
+        max((reached(interfaces, members) for _, members in sends), default=0.0),
+    )
+
+
+def split(costs: Costs, load: Workload) -> tuple[int, Deployment]:
+    """Into how many installations, a power of two, a workload has to be split, and what each of them needs."""
+    installations = 1
+    while True:
+        try:
+            return installations, deployment(costs, load.part(installations))
+        except TooMuchError:
+            installations *= 2
+
+
+def reached(processes: int, members: int) -> float:
+    """How many of the processes have at least one of so many members, each of whom connected to any of them."""
+    return processes * (1.0 - (1.0 - 1.0 / processes) ** members)
+
+
+def _enough(needs: Callable[[int], Mapping[str, float]], most: int, reason: str) -> int:
+    """The least number of processes that meets the needs, which may grow with it."""
+    count = 1
+    while (wanted := math.ceil(max(needs(count).values()))) > count:
+        count = wanted
+        if count > most:
+            raise TooMuchError(reason)
+    return count
+
+
+def _largest(needs: Mapping[str, float]) -> str:
+    return max(needs, key=lambda name: needs[name])
+
+
+def read(results: Mapping[str, Any]) -> Costs:
+    """The costs in a file of ``make bench``, medians of its rounds; it holds all studies and the group of 2,000.
+
+    Raises:
+        KeyError: it lacks one of them.
+    """
+    studies = {name: section["data"] for name, section in results["studies"].items()}
+    echoes = studies["traffic"]["echoes"]["200"]
+    echo = {name: statistics.median(each[name] for each in echoes) for name in echoes[0]}
+    by_processes = {int(count): statistics.median(costs) for count, costs in studies["traffic"]["groups"].items()}
+    few, many = min(by_processes), max(by_processes)
+    each = (by_processes[many] - by_processes[few]) / (many - few)
+    groups = results["samples"]["group of 2,000 members"]["millrace"]
+    by_sockets = studies["connections"]["bytes per socket"]["millrace"]
+    memory = studies["idle"]["memory"]
+    return Costs(
+        server=echo["server"],
+        worker=echo["worker"],
+        redis=echo["redis"],
+        bytes_in=echo["bytes in"],
+        bytes_out=echo["bytes out"],
+        delivery=statistics.median(sample["cpu"]["server"] / sample["count"] for sample in groups),
+        group=max(0.0, by_processes[few] - few * each),
+        group_process=each,
+        socket=statistics.median(by_sockets[max(by_sockets, key=int)]),
+        server_memory=memory["server"],
+        worker_memory=memory["worker"],
+    )
+
+
+WORKLOADS = [
+    Workload("100,000 users chat in rooms of 50, a message every 30 s each", 100_000, 1 / 30, members=50),
+    Workload(
+        "100,000 users watch, 10 messages a second go to all of them", 100_000, 1 / 300,
+        broadcasts=10, broadcast_members=100_000,
+    ),
+    Workload("10 million users chat in rooms of 50, a message every 30 s each", 10_000_000, 1 / 30, members=50),
+    Workload(
+        "10 million users hold a socket; each is told something once a minute", 10_000_000, 1 / 300,
+        broadcasts=10_000_000 / 60, broadcast_members=1,
+    ),
+    Workload(
+        "10 million users watch, a message a second goes to all of them", 10_000_000, 1 / 300,
+        broadcasts=1, broadcast_members=10_000_000,
+    ),
+]  # fmt: skip
+"""What docs/scaling.md shows."""
+
+
+def costs_table(costs: Costs) -> str:
+    """What goes into the model."""
+    micro = 1e6
+    return markdown(
+        [
+            ["measured", "figure"],
+            ["a frame and its answer, interface server", f"{costs.server * micro:.1f} µs"],
+            ["the same, worker (without the consumer's own work)", f"{costs.worker * micro:.1f} µs"],
+            ["the same, Redis", f"{costs.redis * micro:.1f} µs"],
+            ["the same, bytes into and out of Redis", f"{costs.bytes_in:,.0f} and {costs.bytes_out:,.0f}"],
+            ["a group message, for each member, interface server", f"{costs.delivery * micro:.1f} µs"],
+            ["a group message, Redis", f"{costs.group * micro:.1f} µs"],
+            ["the same, for each interface process with members", f"{costs.group_process * micro:.1f} µs"],
+            ["an idle WebSocket", f"{costs.socket / 1_024:.1f} KiB"],
+            ["an idle interface server, an idle worker", f"{_mib(costs.server_memory)}, {_mib(costs.worker_memory)}"],
+        ]
+    )
+
+
+def deployments_table(costs: Costs, loads: list[Workload]) -> str:
+    """What each workload needs, in each installation."""
+    heads = ["installations", "interface processes", "memory", "workers", "Redis servers", "busy cores", "network"]
+    rows = [["workload", *heads]]
+    for load in loads:
+        installations, needed = split(costs, load)
+        gib = needed.memory / 2**30
+        rows.append(
+            [
+                load.title,
+                f"{installations:,}",
+                f"{needed.interfaces:,} ({needed.interface_limit})",
+                f"{gib:,.{0 if gib >= 10 else 1}f} GiB",
+                f"{needed.workers:,} ({needed.worker_limit})",
+                f"{needed.shards:,}",
+                f"{needed.redis_cores:,.2f}",
+                f"{needed.link / 1e6:,.1f} MB/s",
+            ]
+        )
+    return markdown(rows)
+
+
+def document(results: Mapping[str, Any]) -> str:
+    """Both tables, as docs/scaling.md includes them."""
+    costs = read(results)
+    return f"{costs_table(costs)}\n\n{deployments_table(costs, WORKLOADS)}\n"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print, or write; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling", description="Calculate what deployments need."
+    )
+    parser.add_argument("results", type=Path, help="a .json file of make bench, with all its studies")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables there as well")
+    options = parser.parse_args(arguments)
+    try:
+        text = document(json.loads(options.results.read_text(encoding="utf-8")))
+    except KeyError as missing:
+        print(
+            f"{options.results} lacks {missing}: make it with 'make bench', which measures everything", file=sys.stderr
+        )
+        return 1
+    print(text, end="")
+    if options.write:
+        options.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
