@@ -36,13 +36,16 @@ class Will:
         channel: the full name of the channel, one of this process's own.
         message: what is to be sent; ``None`` withdraws the will, because the message it rides with says the same.
             That message goes to the channel that the will was meant for.
+        claims: withdraw it, or drop the message if there is nothing to withdraw. So a message whose fate nobody knows
+            can be sent again and comes once.
     """
 
-    __slots__ = ("channel", "message")
+    __slots__ = ("channel", "claims", "message")
 
-    def __init__(self, channel: str, message: Outgoing | None) -> None:
+    def __init__(self, channel: str, message: Outgoing | None, claims: bool = False) -> None:
         self.channel = channel
         self.message = message
+        self.claims = claims
 
 
 class Outgoing:

@@ -95,6 +95,7 @@ class MemoryChannelLayer(ChannelLayer):
         self._interrupts = 0
         self._queues: dict[str, _Queue] = {}
         self._groups: dict[str, dict[str, float]] = {}
+        self._wills: set[str] = set()
         self._sent: Counter[str | None] = Counter()
         self._full: Counter[str | None] = Counter()
         self._since = clock()
@@ -110,13 +111,15 @@ class MemoryChannelLayer(ChannelLayer):
                 if item.group:
                     self._send_to_group(item)
                     continue
-                if not item.body:
+                if item.will is not None and item.will.claims and item.will.channel not in self._wills:
                     continue
                 reader, local = names.split(item.target)
                 frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
-                if reader in full or not self._put(reader, frame):
+                if item.body and (reader in full or not self._put(reader, frame)):
                     full.add(reader)
                     refused.append(item)
+                elif item.will is not None:
+                    (self._wills.discard if item.will.message is None else self._wills.add)(item.will.channel)
             self._wake()
         return refused
 
@@ -229,6 +232,7 @@ class MemoryChannelLayer(ChannelLayer):
             self._queues.clear()
             self._groups.clear()
             self._expanded.clear()
+            self._wills.clear()
             self.index.clear()
             self._sent.clear()
             self._full.clear()

@@ -65,6 +65,7 @@ class Gateway:
         self.uplink = Uplink(layer, options.uplink_bytes)
         self.uplink.on_down = self._log_outage
         self.wills = Wills(layer, self.name, self.connections, self.uplink, not options.unordered)
+        self.uplink.on_doubt = self.wills.resolve
         self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
         self._gone: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []

@@ -81,6 +81,8 @@ class Uplink:
         self._retry_delay = FIRST_RETRY
         self.down: LayerUnavailable | None = None
         self.on_down: Callable[[LayerUnavailable], None] = lambda error: None
+        self.on_doubt: Callable[[Outgoing], None] = lambda item: None
+        """Called for a message with a will that may have been stored or not, before its sender is told."""
 
     def put(
         self, item: Outgoing, sender: Sender | None = None, *, patient: bool = False, report: bool = False
@@ -182,6 +184,8 @@ class Uplink:
             if entry.patient and not error.uncertain:
                 waiting.append(entry)
             else:
+                if error.uncertain and entry.item.will is not None:
+                    self.on_doubt(entry.item)
                 self._refuse(entry, error)
         self._queue.extendleft(reversed(waiting))
         self.mark_down(error)

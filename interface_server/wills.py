@@ -70,6 +70,24 @@ class Wills:
         if self._wanted:
             item.will = Will(channel, None)
 
+    def resolve(self, item: Outgoing) -> None:
+        """Nobody knows whether this was stored: see to it that consumers hear of the end of its WebSocket once.
+
+        What is sent instead is dropped if there is no will, which says whether the message before it was stored.
+        """
+        will = item.will
+        if will is None or not item.body:
+            return
+        message = will.message
+        if message is not None:  # a connect, and its client gets 503
+            connection = self._connections.get(will.channel.removeprefix(self._name))
+            if connection is None or connection.phase is not Phase.HANDSHAKE:
+                return
+            item = Outgoing(DISCONNECT, message.body, message.headers)
+        item.will = Will(will.channel, None, claims=True)
+        if self._uplink.put(item, patient=True) is None:
+            logger.error("a websocket.disconnect may be lost: too much waits already")
+
     def learn(self, carried_out: Collection[str]) -> None:
         """Others have taken this process for gone and carried out these wills, or the layer has lost what it had."""
         sockets = {local: item for local, item in self._connections.items() if isinstance(item, WebSocketConnection)}

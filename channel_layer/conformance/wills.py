@@ -108,6 +108,17 @@ class WillRules(Tools):
         process.send_many([withdrawing(process, 1)])
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
 
+    def test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent(self, make_layer: MakeLayer) -> None:
+        process, survivor = self.processes(make_layer, 2, presence=SOON)
+        process.receive_many(["process!"])
+        process.send_many([leaving(process, 1)])
+        for _ in range(2):
+            item = withdrawing(process, 1)
+            item.will = Will("process!1", None, claims=True)
+            assert process.send_many([item, item]) == []
+        assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
+        assert self.nothing_more(survivor)
+
     def test_wills_that_find_no_room_are_carried_out_later(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON, channel_capacity={"gone": 2})
         process.receive_many(["process!"])

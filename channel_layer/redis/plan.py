@@ -66,6 +66,10 @@ class SendPlan:
         """How many messages go to a server; one to a group counts once."""
         return sum(1 if queues is None else sum(map(len, queues)) for queues in self._pushed[shard])
 
+    def messages(self, shard: int) -> list[Outgoing]:
+        """What goes to channels on a server."""
+        return [item for queues in self._pushed[shard] if queues is not None for items in queues for item in items]
+
     def finish(self, shard: int, replies: Sequence[Any]) -> tuple[list[Outgoing], int]:
         """The refused items and the number of group readers that were full, from a server's replies."""
         refused: list[Outgoing] = []

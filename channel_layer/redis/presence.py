@@ -75,5 +75,5 @@ class Presence:
     def reconnect(self, channels: Sequence[str]) -> None:
         """Renew with the next pop: the connection was lost, and perhaps the data with it."""
         for reader in channels:
-            if reader in self._renewed:
+            if reader.endswith("!"):
                 self._renewed[reader] = time.monotonic() - self._every

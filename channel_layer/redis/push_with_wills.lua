@@ -12,7 +12,7 @@
 -- ARGV[6]   milliseconds a process that has just left its first will counts as alive
 -- ARGV[7]   milliseconds that wills are kept
 -- then per item: its frame, empty if there is only a will; the process that the will is for, empty if there is only a
--- frame; the local part; the will, empty to withdraw it
+-- frame; the local part; the will, empty to withdraw it, "?" to drop the frame unless there is one to withdraw
 --
 -- Returns false if everything was stored, else a list with the number of items refused, which are the last ones.
 -- A frame that withdraws a will is dropped if the will was carried out: its like lies on the queue already.
@@ -45,6 +45,10 @@ for at = 8, #ARGV, 4 do
     end
     if process == '' then
         frames[#frames + 1] = stamp .. frame
+    elseif will == '?' then
+        if redis.call('HDEL', ARGV[4] .. process, member) == 1 then
+            frames[#frames + 1] = stamp .. frame
+        end
     elseif will ~= '' then
         leaving[process] = true
         redis.call('HSET', ARGV[4] .. process, member, will)

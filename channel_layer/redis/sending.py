@@ -26,6 +26,7 @@ class Sending:
         self._refused: list[Outgoing] = []
         self._failure: LayerUnavailable | None = None
         self._any_sent = False
+        self._answered: list[int] = []
 
     @contextmanager
     def to(self, shard: int) -> Iterator[None]:
@@ -45,13 +46,16 @@ class Sending:
     def answered(self, shard: int, replies: Sequence[Any]) -> None:
         """A server's replies have come."""
         self._any_sent = True
+        self._answered.append(shard)
         refused, group_full = self._plan.finish(shard, replies)
         self._refused += refused
         self._counters.group_full += group_full
 
     def stored(self, pairs: Sequence[tuple[Outgoing, Outgoing]]) -> list[Outgoing]:
-        """The second of each pair whose first was stored, or may have been."""
-        return [follower for item, follower in pairs if not any(item is refused for refused in self._refused)]
+        """The second of each pair whose first was surely stored."""
+        stored = {id(item) for shard in self._answered for item in self._plan.messages(shard)}
+        stored.difference_update(map(id, self._refused))
+        return [follower for item, follower in pairs if id(item) in stored]
 
     def finish(self) -> list[Outgoing]:
         """The refused items.

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import names
-from ..delivery import Outgoing
+from ..delivery import Outgoing, Will
 from ..exceptions import LayerUnavailable
 from . import scripts
 from .scripts import Call, plain
@@ -79,7 +79,7 @@ class Testament:
             if will is None or (will.message is not None and self.home(will.message) != plan.ring.host_of(reader)):
                 args += ("", "", "")
             else:
-                args += (*names.split(will.channel), b"" if will.message is None else self._encoded(will.message))
+                args += (*names.split(will.channel), self._encoded(will))
         return Call(scripts.PUSH_WITH_WILLS, keys, args)
 
     def home(self, message: Outgoing) -> int:
@@ -122,7 +122,10 @@ class Testament:
         """Ask for the local parts of a process whose wills were carried out."""
         return plain("SMEMBERS", self._carried_out + process)
 
-    def _encoded(self, message: Outgoing) -> bytes:
+    def _encoded(self, will: Will) -> bytes:
+        message = will.message
+        if message is None:
+            return b"?" if will.claims else b""
         target, local = names.split(message.target)
         frame = self._plan.frame(target, local, message, good_for=self._kept)
         return b"%d:%b:%b" % (self._plan.capacity_of(target), target.encode(), frame)

@@ -83,7 +83,7 @@ class Putting:
     def _put_message(self, item: Outgoing) -> bool:
         """Put a message and settle its will, unless there is no room; returns whether there was."""
         will = item.will
-        if will is not None and wills.is_carried_out(self._connection, will):
+        if will is not None and wills.is_settled(self._connection, will):
             return True
         if item.body:
             reader, local = names.split(item.target)

@@ -34,13 +34,14 @@ AND NOT EXISTS (SELECT 1 FROM wills WHERE sent IS NULL AND wills.reader = step.r
 """
 
 
-def is_carried_out(connection: sqlite3.Connection, will: Will) -> bool:
-    """Whether others have sent what a message withdraws, and thus the message itself."""
+def is_settled(connection: sqlite3.Connection, will: Will) -> bool:
+    """Whether the message that withdraws a will is to be dropped, because it was sent, by others or before."""
     if will.message is not None:
         return False
     reader, _ = names.split(will.channel)
-    row = connection.execute("SELECT sent FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
-    return row.fetchone() not in (None, (None,))
+    rows = connection.execute("SELECT sent FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
+    found = rows.fetchone()
+    return will.claims if found is None else found != (None,)
 
 
 def settle(connection: sqlite3.Connection, will: Will) -> None:

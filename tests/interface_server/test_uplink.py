@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import Outgoing, Will
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.uplink import Uplink
@@ -230,5 +230,22 @@ def test_after_it_was_out_of_touch_nothing_is_sent_before_the_layer_has_answered
         uplink.confirm(loop.time())
         await idle(uplink)
         assert entry.sent
+
+    with_uplink(layer, test)
+
+
+def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored() -> None:
+    layer = FlakyLayer()
+    layer.away = True
+
+    async def test(uplink: Uplink) -> None:
+        doubted: list[Outgoing] = []
+        uplink.on_doubt = doubted.append
+        plain, willed = layer.prepare("c", {}), layer.prepare("c", {})
+        willed.will = Will("process!x", None)
+        for item in (plain, willed):
+            uplink.put(item, patient=True)
+        await become(lambda: uplink.down is not None)
+        assert doubted == [willed]
 
     with_uplink(layer, test)

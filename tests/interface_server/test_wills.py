@@ -214,3 +214,49 @@ def test_news_after_the_end_of_the_event_loop_harm_nobody() -> None:
 
     in_loop(test)
     case.layer._tell_of_wills(case.gateway.name, {"x"})
+
+
+def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
+    case = Case()
+    connection = case.open()
+    connection.lost(1001)
+    item = case.items[-1]
+    case.wills.resolve(item)
+    entry = case.gateway.records.entries[-1]
+    assert entry.item is item
+    assert entry.patient
+    assert item.will is not None
+    assert (item.will.channel, item.will.message, item.will.claims) == (connection.channel, None, True)
+
+
+def test_a_connect_of_unknown_fate_is_followed_by_a_disconnect_if_it_was_stored() -> None:
+    case = Case()
+    connection = case.open(accept=False)
+    [item] = case.items
+    case.wills.resolve(item)
+    connection.refused(item, LayerUnavailable("here", "cut"))
+    assert case.sockets[0].calls == [("reject", 503)]
+    [_, claiming] = case.items
+    assert claiming.target == DISCONNECT
+    assert claiming.will is not None
+    assert claiming.will.claims
+    assert case.layer.send_many([claiming]) == []
+    assert case.layer.receive_many([DISCONNECT]) == []
+    assert case.layer.send_many([item, claiming, claiming]) == []
+    [delivery] = case.layer.receive_many([DISCONNECT], limit=10)
+    assert (delivery.message["reply_channel"], delivery.message["code"]) == (connection.channel, 1006)
+
+
+def test_a_connect_of_unknown_fate_whose_connection_ends_by_itself_is_left_to_it() -> None:
+    case = Case()
+    case.open()
+    case.wills.resolve(case.items[0])
+    assert len(case.items) == 1
+
+
+def test_where_there_is_no_room_for_it_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.open().lost(1001)
+    case.gateway.records.accepts = False
+    case.wills.resolve(case.items[-1])
+    assert "may be lost" in caplog.text

@@ -61,6 +61,21 @@ def test_after_a_lost_connection_the_next_pop_renews_at_once(presence: Presence)
     assert "XX" in renewal.args
 
 
+def test_who_could_never_say_so_before_the_connection_was_lost_has_perhaps_lost_something(presence: Presence) -> None:
+    presence.reconnect(["d!", "http.request"])
+    [renewal] = presence.due(["d!", "http.request"])
+    assert "XX" in renewal.args
+
+
+def test_a_renewal_after_too_long_counts_as_lost_though_there_is_a_presence(presence: Presence, time: Time) -> None:
+    assert presence.lost(["d!"], [b"OK"]) == []
+    time.now += 20
+    assert presence.lost(["d!", "http.request"], [b"OK"]) == []
+    time.now += 25
+    assert presence.lost(["d!", "http.request"], [b"OK"]) == ["d!"]
+    assert presence.lost(["d!"], [b"OK"]) == []
+
+
 def test_all_memberships_are_put_back_in_batches(
     presence: Presence, index: MembershipIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:

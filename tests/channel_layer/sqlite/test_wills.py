@@ -132,9 +132,10 @@ def test_who_comes_back_learns_which_of_its_wills_were_carried_out(store: sqlite
     carried_out(store)
     assert not groups.beat(store, "process!", PRESENCE)
     assert wills.carried_out(store, "process!") == {"a"}
-    assert wills.is_carried_out(store, Will("process!a", None))
-    assert not wills.is_carried_out(store, Will("process!b", None))
-    assert not wills.is_carried_out(store, left("process!a"))
+    assert wills.is_settled(store, Will("process!a", None))
+    assert not wills.is_settled(store, Will("process!b", None))
+    assert not wills.is_settled(store, left("process!a"))
+    assert wills.is_settled(store, Will("process!b", None, claims=True))
 
 
 def test_a_process_that_has_left_wills_is_remembered_until_they_were_carried_out(
