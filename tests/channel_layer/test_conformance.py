@@ -121,6 +121,14 @@ class Shared(Memory):
         return found
 
 
+class Greedy(Memory):
+    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        for item in items:
+            if item.will is not None:
+                item.will.claims = False
+        return super().send_many(items)
+
+
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
@@ -135,6 +143,7 @@ class Shared(Memory):
         (Forgetful, "test_who_was_discarded_gets_nothing"),
         (Shared, "test_what_one_receiver_changes_is_not_seen_by_the_next"),
         (Partial, "test_a_busy_channel_does_not_starve_a_quiet_one"),
+        (Greedy, "test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent"),
     ],
 )
 def test_a_layer_that_breaks_a_rule_fails_the_suite(broken: type[Memory], rule: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,12 +14,17 @@ import pytest
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.redis import RedisChannelLayer
 from interface_server import wills as module
+from interface_server.gateway import Gateway
 from interface_server.messages import LAST_ORDER
+from interface_server.options import Options
 from interface_server.websocket_connection import Phase, WebSocketConnection
 from interface_server.wills import Wills
+from tests.channel_layer.redis.conftest import CuttingProxy
+from tests.conftest import wait_until
 from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
-from tests.interface_server.helpers import become
+from tests.interface_server.helpers import Workers, become
 
 CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
 
@@ -260,3 +267,40 @@ def test_where_there_is_no_room_for_it_the_log_says_so(caplog: pytest.LogCapture
     case.gateway.records.accepts = False
     case.wills.resolve(case.items[-1])
     assert "may be lost" in caplog.text
+
+
+def seen(workers: Workers, channel: str) -> Counter[str]:
+    return Counter(item.message["reply_channel"] for item in workers.on(channel))
+
+
+def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_one_disconnect(redis_url: str) -> None:
+    proxy = CuttingProxy(int(redis_url.rpartition(":")[2].partition("/")[0]), share=0.05)
+    prefix = f"test-{uuid.uuid4().hex}:"
+    near = RedisChannelLayer(hosts=[redis_url], prefix=prefix)
+    far = RedisChannelLayer(hosts=[proxy.url], prefix=prefix)
+    workers = Workers(near)
+
+    async def test() -> None:
+        gateway = Gateway(far, Options())
+        gateway.start()
+        for _ in range(60):
+            for _ in range(10):
+                gateway.open_websocket(scope("websocket", scheme="ws"), FakeSocket()).open()
+            await asyncio.sleep(0.02)
+            for connection in list(gateway.connections.values())[::2]:
+                assert isinstance(connection, WebSocketConnection)
+                connection.lost(1006)
+        await gateway.drain(10)
+        await gateway.close()
+
+    try:
+        asyncio.run(test())
+        wait_until(lambda: seen(workers, CONNECT) == seen(workers, DISCONNECT), "an end for each beginning")
+        assert proxy.cuts > 5
+        assert len(seen(workers, CONNECT)) > 50
+        assert set(seen(workers, DISCONNECT).values()) == {1}
+    finally:
+        workers.stop()
+        proxy.close()
+        near.flush()
+        near.close()
