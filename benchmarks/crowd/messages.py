@@ -9,6 +9,7 @@ import time
 from ..frames import BINARY, client_frame, server_frame
 from ..loads import Load
 from ..sockets import MASK, STALL, Connection, LoadError
+from .expected import matched
 
 _READ = 1_048_576
 
@@ -22,7 +23,7 @@ class _Exchange:
         payload = random.Random(connection.number).randbytes(size)
         self.connection = connection
         self.frame = memoryview(client_frame(BINARY, payload, MASK))
-        self.echo = memoryview(server_frame(BINARY, payload))
+        self.echo = server_frame(BINARY, payload)
         self.writing = self.frame
         self.got = 0
         self.sent = 0.0
@@ -43,13 +44,7 @@ class _Exchange:
     def read(self) -> bool:
         """Read once; whether the echo is complete."""
         data = self.connection.sock.recv(_READ)
-        if not data:
-            raise LoadError(f"the server closed connection {self.connection.number}")
-        if self.echo[self.got : self.got + len(data)] != data:
-            raise LoadError(
-                f"socket {self.connection.number} got something else than its echo, from byte {self.got} on"
-            )
-        self.got += len(data)
+        self.got = matched(self.connection, self.echo, len(self.echo), self.got, data)
         return self.got == len(self.echo)
 
 

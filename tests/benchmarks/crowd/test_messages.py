@@ -30,5 +30,5 @@ def test_messages_of_any_size_come_back(opened: Opened, size: int) -> None:
 
 def test_a_wrong_byte_at_the_end_of_a_large_message_is_noticed(opened: Opened) -> None:
     connections = opened(cut, 1)
-    with pytest.raises(LoadError, match="something else than its echo"):
+    with pytest.raises(LoadError, match="something else than it should"):
         exchange(connections, 300_000, 0.1)
