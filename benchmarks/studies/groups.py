@@ -10,7 +10,7 @@ import redis
 from ..crowd.members import BURST, PAUSE
 from ..section import Section, Setting
 from ..stack import Stack
-from .rows import HEADS, at_least, at_most, known, microseconds, middle, rate, share
+from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, rate, share
 from .running import Client, once, ours, started
 
 MEMBERS = [10, 1_000, 10_000]
@@ -25,7 +25,8 @@ every byte of them. What Redis does for one send is its own account (`INFO comma
 pops: the frame and the end of its turn, each a {BURST}th, the sends, and what worker and interface server
 fetch. It must not depend on the number of members: the largest may be {LARGEST_DIFFERENCE:.0%} above the least.
 Several at once and with a pause for any number, because what Redis does first after a while without work takes
-it several times as long, and with 10,000 members it waits for long.
+it several times as long, and with 10,000 members it waits for long. The number of commands, those inside
+scripts included, does not depend on what else the machine does.
 
 **Joins**: {JOINING:,} sockets are open; 500 at a time each send a frame whose consumer adds them to the group
 and answers. The time runs from the first frame to the last answer. Then one message to the group must reach
@@ -35,6 +36,8 @@ CARRYING = ("eval", "evalsha", "blmpop", "lmpop")
 """The commands that bring messages to Redis and fetch them."""
 
 Round = dict[str, Any]
+Figures = Mapping[str, float]
+"""Of one command in ``INFO commandstats``: ``calls``, ``usec`` and others."""
 
 
 def study(setting: Setting) -> Section:
@@ -56,6 +59,7 @@ def table(sends: Mapping[str, Sequence[Round]], joins: Sequence[Round]) -> list[
     for members, rounds in sends.items():
         costs.append(middle(each["in redis"] for each in rounds))
         rows.append(known(f"a send to {int(members):,} members, in Redis", costs[-1], microseconds))
+        rows.append(known("the same, commands of Redis", middle(each["commands"] for each in rounds), number))
         rows.append(known("the same, deliveries", int(members) * middle(map(_rate, rounds)), rate))
     rows.append(at_most("in Redis, largest above least", above_least(costs), LARGEST_DIFFERENCE, share))
     rows.append(at_least(f"{JOINING:,} sockets join", middle(map(_rate, joins)), LEAST_JOINS, rate))
@@ -73,33 +77,31 @@ def _sends(setting: Setting, stack: Stack, members: int) -> list[Round]:
         client.run()
         stack.settle(3.0)
         for _ in range(setting.rounds):
-            before = commands(stack)
+            before = account(stack)
             said = client.run()
-            used = spent(before, commands(stack))
-            by_command = {name: seconds / said["count"] for name, seconds in used.items()}
-            rounds.append({**said, "in redis": sum(by_command.values()), "by command": by_command})
+            rounds.append({**said, **spent(before, account(stack), said["count"])})
             setting.tell(f"groups, {members} members: {microseconds(rounds[-1]['in redis'])} in Redis for a send")
     return rounds
 
 
-def commands(stack: Stack) -> dict[str, float]:
-    """Seconds that the stack's Redis has worked on each command since it started."""
+def account(stack: Stack) -> dict[str, Figures]:
+    """What the stack's Redis has done since it started, by command."""
     with redis.Redis(port=stack.redis_port) as client:
-        return seconds_of(client.info("commandstats"))
+        return {name.removeprefix("cmdstat_"): figures for name, figures in client.info("commandstats").items()}
 
 
-def seconds_of(statistics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Seconds by command, from ``INFO commandstats`` as redis-py gives it; only of those that carry messages.
+def spent(before: Mapping[str, Figures], after: Mapping[str, Figures], sends: int) -> Round:
+    """What one send took between two accounts: seconds in Redis by command, their sum, and commands.
 
-    What scripts call is counted in the script, and on its own besides, hence the choice.
+    The seconds are those of the commands that carry messages. What scripts call is part of them, and counted on its
+    own besides; of the commands all are counted.
     """
-    accounts = {name.removeprefix("cmdstat_"): figures["usec"] / 1e6 for name, figures in statistics.items()}
-    return {name: seconds for name, seconds in accounts.items() if name in CARRYING}
-
-
-def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What was added between two accounts."""
-    return {name: seconds - before.get(name, 0.0) for name, seconds in after.items() if seconds > before.get(name, 0.0)}
+    none: Figures = {"usec": 0, "calls": 0}
+    seconds = {
+        name: (after[name]["usec"] - before.get(name, none)["usec"]) / 1e6 / sends for name in CARRYING if name in after
+    }
+    calls = sum(figures["calls"] - before.get(name, none)["calls"] for name, figures in after.items() if name != "info")
+    return {"in redis": sum(seconds.values()), "by command": seconds, "commands": calls / sends}
 
 
 def _rate(measured: Round) -> float:

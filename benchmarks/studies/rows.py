@@ -39,6 +39,11 @@ def rate(value: float) -> str:
     return rate_text(value)
 
 
+def number(value: float) -> str:
+    """A count, with a decimal."""
+    return f"{value:,.1f}"
+
+
 def milliseconds(value: float) -> str:
     """Seconds, as milliseconds."""
     return time_text(value)
