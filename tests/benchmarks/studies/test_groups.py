@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.studies.groups import above_least, spent, table
+from benchmarks.studies.groups import above_least, cost, table
+from benchmarks.works import RoundError
+from channel_layer.redis.scripts import GROUP_SEND
 
 
-def test_a_send_costs_what_was_added_and_what_scripts_call_takes_no_time_besides() -> None:
-    before = {"evalsha": {"calls": 10, "usec": 100}, "rpush": {"calls": 10, "usec": 10}}
-    after = {
-        "evalsha": {"calls": 14, "usec": 160},
-        "rpush": {"calls": 18, "usec": 18},
-        "blmpop": {"calls": 4, "usec": 8},
-        "info": {"calls": 2, "usec": 500},
-    }
-    costs = spent(before, after, 4)
-    assert costs["by command"] == pytest.approx({"evalsha": 15e-6, "blmpop": 2e-6})
-    assert costs["in redis"] == pytest.approx(17e-6)
-    assert costs["commands"] == 4
+def entry(command: bytes, duration: int) -> dict[str, object]:
+    return {"command": command, "duration": duration}
+
+
+def test_a_send_costs_what_its_script_takes_and_all_commands_are_counted() -> None:
+    send = b"EVALSHA " + GROUP_SEND.digest.encode() + b" 2 group:all statistics"
+    entries = [entry(send, duration) for duration in (90, 10, 11, 9)]
+    entries += [entry(b"TIME", 0)] * 4 + [entry(b"EVALSHA 0123 1 queue", 60), entry(b"BLMPOP 0 1 queue LEFT", 12)]
+    costs = cost(entries, 4)
+    assert costs["in redis"] == pytest.approx(10.5e-6)
+    assert costs["commands"] == 2.5
+
+
+def test_a_log_without_all_sends_is_no_measurement() -> None:
+    with pytest.raises(RoundError, match="logged 0 of 20 sends"):
+        cost([entry(b"TIME", 0)], 20)
 
 
 def test_the_largest_difference_is_a_share_of_the_least() -> None:
