@@ -20,6 +20,11 @@ LOCK_SECONDS = 4.0
 
 T = TypeVar("T")
 
+
+class BusyError(Exception):
+    """What was to be done at once means waiting; see `Database.at_once`."""
+
+
 _BUSY = ("database is locked", "database table is locked", "database schema is locked", "locking protocol")
 
 
@@ -45,6 +50,7 @@ class Database:
         self._private_directory = private_directory
         self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._hurried: int | None = None
         self._inode: tuple[int, int] | None = None
         _every_database.add(self)
 
@@ -57,7 +63,7 @@ class Database:
         with self.lock:
             try:
                 connection = self._connection or self._open()
-                return _patiently(lambda: work(connection))
+                return self._patiently(lambda: work(connection))
             except sqlite3.DatabaseError as error:
                 raise self._explained(error) from error
 
@@ -71,10 +77,33 @@ class Database:
         with self.lock:
             try:
                 connection = self._connection or self._open()
-                _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+                self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
                 return _committed(connection, work)
             except sqlite3.DatabaseError as error:
                 raise self._explained(error) from error
+
+    def at_once(self, work: Callable[[], T]) -> T:
+        """Run something that reads and writes here, so long as nothing has to be waited for: for an event loop.
+
+        A transaction takes tens of microseconds, and waking another thread for it several times as long.
+
+        Raises:
+            BusyError: another thread or process is at it, or the file is yet to be opened. Transactions before that
+                were carried out, so ``work`` has to be something that can be begun again.
+        """
+        if self._connection is None or not self.lock.acquire(blocking=False):
+            raise BusyError
+        try:
+            self._hurried = threading.get_ident()
+            return work()
+        finally:
+            self._hurried = None
+            self.lock.release()
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether the calling thread is inside `at_once`."""
+        return self._hurried == threading.get_ident()
 
     def reopen_if_replaced(self) -> None:
         """Let go of a file that is no longer at its path, so that all processes meet in the new one."""
@@ -97,7 +126,7 @@ class Database:
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            _patiently(lambda: self._set_up(connection))
+            self._patiently(lambda: self._set_up(connection))
         except BaseException:
             connection.close()
             raise
@@ -118,6 +147,25 @@ class Database:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN IMMEDIATE")
         _committed(connection, lambda ready: schema.prepare(ready, str(self.path)))
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Try again while other processes hold the lock.
+
+        SQLite's own waiting starts with whole milliseconds; a transaction here takes a fraction of one.
+        Only for what has no effect when it fails: reading, and beginning a transaction.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        pause = 0.000_05
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if str(error) not in _BUSY or time.monotonic() > deadline:
+                    raise
+                if self.is_hurried:
+                    raise BusyError from error
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.5, 0.005)
 
     def _explained(self, error: sqlite3.DatabaseError) -> Exception:
         text = str(error)
@@ -157,24 +205,6 @@ def _committed(connection: sqlite3.Connection, work: Callable[[sqlite3.Connectio
             connection.execute("ROLLBACK")
         raise
     return result
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """Try again while other processes hold the lock.
-
-    SQLite's own waiting starts with whole milliseconds; a transaction here takes a fraction of one.
-    Only for what has no effect when it fails: reading, and beginning a transaction.
-    """
-    deadline = time.monotonic() + LOCK_SECONDS
-    pause = 0.000_05
-    while True:
-        try:
-            return work()
-        except sqlite3.OperationalError as error:
-            if str(error) not in _BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(pause * 1.5, 0.005)
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -6,11 +6,11 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .database import Database
+from .database import BusyError, Database
 from .watch import Watch
 
 T = TypeVar("T")
@@ -31,14 +31,29 @@ class Engine:
         self.watch = Watch(Database(path, private_directory), every_look)
         self._executor: ThreadPoolExecutor | None = None
         self._executor_lock = threading.Lock()
+        self._in_thread = 0
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run ``work``, which takes a fraction of a millisecond, where it does not hold up the loop."""
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run ``work``, which uses the database: here if nothing is to be waited for, else in another thread.
+
+        It is begun again there if it turns out that it has to wait. What is called first is run first.
+        """
+        if not self._in_thread:
+            try:
+                return self.database.at_once(work)
+            except BusyError:
+                pass
         with self._executor_lock:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(1, "channel-layer-async")
-            running = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        return await running
+            running = self._executor.submit(work)
+            self._in_thread += 1
+        running.add_done_callback(self._one_less)
+        return await asyncio.wrap_future(running)
+
+    def _one_less(self, running: Future[Any]) -> None:
+        with self._executor_lock:
+            self._in_thread -= 1
 
     def close(self) -> None:
         """End the thread of the async calls, when it is done, and close the connection."""

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from ..exceptions import LayerConfigurationError
 from ..layer import ChannelLayer
 from ..members import MembershipIndex
 from . import groups, queues, wills
+from .database import BusyError
 from .engine import Engine
 from .location import default_path
 from .schema import clock
@@ -77,12 +79,12 @@ class SqliteChannelLayer(ChannelLayer):
         refused, putting = engine.database.write(put)
         self.counters.expired += putting.expired
         self.counters.group_full += putting.group_full
-        engine.watch.nudge()
+        engine.watch.nudge(putting.readers)
         return refused
 
     async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         """See `ChannelLayer.send_many`."""
-        return await self._engine.in_thread(partial(self.send_many, items))
+        return await self._engine.run(partial(self.send_many, items))
 
     def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_many`."""
@@ -134,7 +136,7 @@ class SqliteChannelLayer(ChannelLayer):
         frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in items]
         engine = self._engine
         engine.database.write(lambda connection: queues.put_front(connection, reader, frames, self.expiry))
-        engine.watch.nudge()
+        engine.watch.nudge({reader})
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class SqliteChannelLayer(ChannelLayer):
 
     async def agroup_add(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_add`."""
-        await self._engine.in_thread(partial(self.group_add, group, channel))
+        await self._engine.run(partial(self.group_add, group, channel))
 
     def group_discard(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_discard`."""
@@ -156,7 +158,7 @@ class SqliteChannelLayer(ChannelLayer):
 
     async def agroup_discard(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_discard`."""
-        await self._engine.in_thread(partial(self.group_discard, group, channel))
+        await self._engine.run(partial(self.group_discard, group, channel))
 
     def group_channels(self, group: str) -> list[str]:
         """See `ChannelLayer.group_channels`."""
@@ -172,7 +174,7 @@ class SqliteChannelLayer(ChannelLayer):
         def forget(connection: sqlite3.Connection) -> groups.Frames:
             return [frame for channel in gone for frame in groups.forget(connection, channel)]
 
-        await self._engine.in_thread(partial(self._regroup, forget))
+        await self._engine.run(partial(self._regroup, forget))
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -266,7 +268,7 @@ class SqliteChannelLayer(ChannelLayer):
         """`_take` in the other thread. If it is cancelled, nothing is taken."""
         abandoned = threading.Event()
         try:
-            return await self._engine.in_thread(partial(self._take, channels, limit, abandoned.is_set))
+            return await self._engine.run(partial(self._take, channels, limit, abandoned.is_set))
         except asyncio.CancelledError:
             abandoned.set()
             raise
@@ -298,20 +300,23 @@ class SqliteChannelLayer(ChannelLayer):
         database = self._engine.database
         for reader in database.read(lambda connection: wills.silent(connection, self.presence)):
 
-            def carry_out(connection: sqlite3.Connection, reader: str = reader) -> bool:
+            def carry_out(connection: sqlite3.Connection, reader: str = reader) -> tuple[bool, AbstractSet[str]]:
                 putting = queues.Putting(connection, self.capacity, self.expiry)
                 more = wills.carry_out(connection, reader, self.presence, putting.put_frame)
                 putting.finish()
-                return more
+                return more, putting.readers
 
-            while database.write(carry_out):
-                continue
-            self._engine.watch.nudge()
+            more = True
+            while more:
+                more, written = database.write(carry_out)
+                self._engine.watch.nudge(written)
 
     def _do_chores_if_due(self) -> None:
         now = clock()
         if now < self._chores_due:
             return
+        if self._engine.database.is_hurried:
+            raise BusyError  # these take their time
         self._chores_due = now + self.presence / groups.BEATS
         engine = self._engine
         engine.database.reopen_if_replaced()

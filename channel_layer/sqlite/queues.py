@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
@@ -70,6 +71,11 @@ class Putting:
                 refused.append(item)
         self.finish()
         return refused
+
+    @property
+    def readers(self) -> AbstractSet[str]:
+        """Who something was put for, or tried to be."""
+        return self._room.keys()
 
     def put_frame(self, reader: str, frame: bytes) -> bool:
         """Put one frame if there is room, which `finish` completes."""

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from ..exceptions import ChannelLayerError
@@ -15,7 +16,7 @@ from .database import Database
 
 SHORTEST_PAUSE = 0.000_5
 LONGEST_PAUSE = 0.004
-IDLE_PAUSE = 0.02
+IDLE_PAUSE = 0.03
 IDLE_AFTER = 5.0
 """Seconds between two looks: the pause grows while nothing comes, and once more when nothing has come
 for `IDLE_AFTER` seconds. Waking up and looking takes 100 to 200 µs of processor time on a busy machine, so that an idle
@@ -46,6 +47,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._nudged = threading.Event()
         self._written = False
+        self._pause = SHORTEST_PAUSE
 
     @contextmanager
     def waiting(self, channels: Sequence[str], wake: Callable[[], None]) -> Iterator[None]:
@@ -66,11 +68,17 @@ class Watch:
             with self._lock:
                 del self._waiters[key]
 
-    def nudge(self) -> None:
-        """Look now: this process has written something itself."""
-        if self._waiters:
+    def nudge(self, channels: AbstractSet[str]) -> None:
+        """This process has written something itself, to these channels: an answer may come soon.
+
+        Waking the thread costs more than writing, so that is done only if it would not look soon, or if
+        somebody here waits for what was written.
+        """
+        waiters = list(self._waiters.values())
+        if waiters:
             self._written = True
-            self._nudged.set()
+            if self._pause > 2 * SHORTEST_PAUSE or any(not channels.isdisjoint(each) for each, _ in waiters):
+                self._nudged.set()
 
     def wake_all(self) -> None:
         """Wake everybody, for nothing."""
@@ -94,7 +102,7 @@ class Watch:
 
     def _look_again_and_again(self) -> None:
         seen: object = None
-        pause, found = SHORTEST_PAUSE, time.monotonic()
+        self._pause, found = SHORTEST_PAUSE, time.monotonic()
         failing = False
         while self._go_on():
             try:
@@ -103,23 +111,23 @@ class Watch:
                 if version != seen:
                     seen = version
                     if self._wake_ready():
-                        pause, found = SHORTEST_PAUSE, time.monotonic()
+                        self._pause, found = SHORTEST_PAUSE, time.monotonic()
                 failing = False
             except ChannelLayerError as error:
                 if not failing:
                     _log.warning("%s. Trying again.", error)
                 # Those who wait learn of it when they look for themselves.
-                failing, seen, pause = True, None, 0.5
+                failing, seen, self._pause = True, None, 0.5
                 self.wake_all()
-            if self._nudged.wait(pause):
+            if self._nudged.wait(self._pause):
                 self._nudged.clear()
             if self._written:
                 # An answer may come soon.
                 self._written = False
-                pause, found = SHORTEST_PAUSE, time.monotonic()
+                self._pause, found = SHORTEST_PAUSE, time.monotonic()
             else:
                 longest = LONGEST_PAUSE if time.monotonic() - found < IDLE_AFTER else IDLE_PAUSE
-                pause = min(pause * 1.2, longest)
+                self._pause = min(self._pause * 1.2, longest)
 
     def _go_on(self) -> bool:
         """Whether somebody waits, or comes to wait soon; if not, the thread has ended."""

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from channel_layer.sqlite.database import Database
+from channel_layer.sqlite.database import BusyError, Database
 
 
 @pytest.fixture
@@ -123,3 +124,21 @@ def test_a_file_that_was_replaced_is_let_go(database: Database, path: Path) -> N
     assert database.read(rows) == 1
     database.reopen_if_replaced()
     assert database.read(rows) == 0
+
+
+def test_what_is_to_be_done_at_once_waits_for_nobody(database: Database, path: Path) -> None:
+    with pytest.raises(BusyError):
+        database.at_once(lambda: database.read(rows))  # it would have to be opened
+    database.write(insert)
+    assert database.at_once(lambda: (database.is_hurried, database.read(rows))) == (True, 1)
+    assert not database.is_hurried
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BusyError):
+        database.at_once(lambda: database.write(insert))
+    other.rollback()
+    other.close()
+    with database.lock, ThreadPoolExecutor(1) as pool, pytest.raises(BusyError):
+        pool.submit(database.at_once, lambda: database.read(rows)).result()
+    database.at_once(lambda: database.write(insert))
+    assert database.read(rows) == 2

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from pathlib import Path
 
 from channel_layer.sqlite.engine import Engine
 
 
-def test_async_work_happens_in_one_other_thread_in_order(tmp_path: Path) -> None:
+def test_async_work_before_the_file_is_open_happens_in_one_other_thread_in_order(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
     done: list[tuple[int, str]] = []
 
     async def main() -> None:
         await asyncio.gather(
-            *(engine.in_thread(lambda n=n: done.append((n, threading.current_thread().name))) for n in range(10))
+            *(engine.run(lambda n=n: done.append((n, threading.current_thread().name))) for n in range(10))
         )
 
     asyncio.run(main())
@@ -28,6 +29,40 @@ def test_async_work_happens_in_one_other_thread_in_order(tmp_path: Path) -> None
 def test_it_can_be_used_again_after_closing(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
     for _ in range(2):
-        assert asyncio.run(engine.in_thread(lambda: 7)) == 7
+        assert asyncio.run(engine.run(lambda: 7)) == 7
         engine.close()
         engine.close()
+
+
+def test_what_needs_no_waiting_is_done_on_the_loop(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
+    engine.database.write(lambda connection: None)
+    assert asyncio.run(engine.run(threading.get_ident)) == threading.get_ident()
+    engine.close()
+
+
+def test_what_would_have_to_wait_is_begun_again_in_a_thread(tmp_path: Path) -> None:
+    path = tmp_path / "layer.sqlite3"
+    engine = Engine(path, False, lambda: None)
+    engine.database.write(lambda connection: None)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    begun: list[int] = []
+
+    def work() -> int:
+        begun.append(threading.get_ident())
+        if len(begun) == 2:
+            other.rollback()
+        return engine.database.write(lambda connection: threading.get_ident())
+
+    async def main() -> tuple[int, list[int]]:
+        waited = engine.run(work)
+        in_thread, behind = await asyncio.gather(waited, engine.run(threading.get_ident))
+        return in_thread, [behind]
+
+    in_thread, behind = asyncio.run(main())
+    assert begun == [threading.get_ident(), in_thread]
+    assert in_thread != threading.get_ident()
+    assert behind == [in_thread], "what was called later overtook it"
+    other.close()
+    engine.close()
