@@ -148,6 +148,11 @@ class Sender:
         self._lines: dict[int, _Line] = {}
         self._kept = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits here to be sent."""
+        return not (self._pending or self._kept or self._later)
+
     def add(self, outbox: Outbox) -> None:
         """Take over what a consumer sent; flushes when much has gathered.
 
@@ -174,7 +179,7 @@ class Sender:
 
     def flush(self) -> None:
         """Send everything that can be sent now. Blocks as long as the layer does; never raises."""
-        if not (self._pending or self._kept or self._later):
+        if self.is_empty:
             return
         with self._flushing:
             try:
@@ -189,7 +194,7 @@ class Sender:
             LayerUnavailable: receiving failed. Whatever sending comes to is dealt with here.
         """
         exchange = None
-        if self._pending or self._kept or self._later:
+        if not self.is_empty:
             # Others can flush as soon as these are on their way: they need not wait for what is received.
             with self._flushing:
                 items = self._flush(besides=layer)
@@ -213,7 +218,7 @@ class Sender:
 
     def drain(self) -> None:
         """Send everything, waiting for full channels and an absent layer up to `LAST_SECONDS` each."""
-        while self._pending or self._kept or self._later:
+        while not self.is_empty:
             self.flush()
             if self._kept:
                 time.sleep(FIRST_PAUSE)

@@ -27,6 +27,10 @@ from .tasks import Tasks
 logger = logging.getLogger(__name__)
 
 MONITOR_SECONDS = 0.05
+"""How often the main thread looks after the others."""
+
+IDLE_MONITOR_SECONDS = 0.2
+"""The same while there is nothing to look after: it is most of what an idle worker does."""
 
 ASYNC_TASKS = 100
 """How many ``async def`` consumers run at the same time unless somebody says otherwise."""
@@ -221,7 +225,8 @@ class Worker:
 
     def _pause(self) -> None:
         """Wait a moment, and meanwhile have messages fetched again for which there are places again."""
-        deadline = time.monotonic() + MONITOR_SECONDS
+        idle = not self._busy and self._tasks.is_idle and self._sender.is_empty
+        deadline = time.monotonic() + (IDLE_MONITOR_SECONDS if idle else MONITOR_SECONDS)
         while not self.termed and (remaining := deadline - time.monotonic()) > 0:
             if self._slots.freed.wait(remaining):
                 self._slots.freed.clear()
