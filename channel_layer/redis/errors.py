@@ -28,8 +28,10 @@ def translate(error: BaseException, where: str, uncertain: bool = True) -> Excep
 
 
 def raise_replies(replies: list[Any], where: str) -> None:
-    """Raise the first error among the replies of a pipeline."""
+    """Raise the first error among the replies of a pipeline, or at the end of one of its transactions."""
     for reply in replies:
+        if type(reply) is list and reply:
+            reply = reply[-1]
         if isinstance(reply, Exception):
             raise translate(reply, where, uncertain=len(replies) > 1) from reply
 

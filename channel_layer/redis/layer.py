@@ -256,7 +256,7 @@ class RedisChannelLayer(ChannelLayer):
 
     def _opened(self, shard: int, replies: list[Any]) -> list[Delivery]:
         raise_replies(replies, self._hosts[shard].name)
-        reader, frames, expired = self._plan.popped(replies[-2], replies[-1])
+        reader, frames, expired = self._plan.popped(shard, replies[-2], replies[-1])
         self.counters.expired += expired
         if self._sealer is not None and frames:
             frames, bad = self._sealer.open_all(reader, frames, int(replies[-1][0]))

@@ -1,4 +1,4 @@
-"""What to ask Redis for, and what its answers mean. No I/O, no clock.
+"""What to ask Redis for, and what its answers mean. No I/O.
 
 Key schema, behind the layer's prefix::
 
@@ -28,13 +28,22 @@ from ..capacity import CapacityRules
 from ..cipher import Sealer
 from ..delivery import Outgoing
 from . import scripts
+from .clock import ServerClock
 from .ring import HashRing
 from .scripts import Call, plain
 from .wills import Testament
 
 STATISTICS_MS = 86_400_000
 
+LARGE_BYTES = 16_384
+"""From this size on a message is pushed by Redis' own command instead of by a script, see ``push_large.lua``."""
+
 _expiry_of = struct.Struct(">d").unpack_from
+_stamp = struct.Struct(">d").pack
+
+
+class _Transaction(list[list[Outgoing]]):
+    """Items by queue, whose outcome is the last of the replies in a transaction."""
 
 
 class SendPlan:
@@ -57,6 +66,12 @@ class SendPlan:
         self.calls.setdefault(shard, []).append(call)
         self._pushed.setdefault(shard, []).append(items)
 
+    def add_transaction(self, shard: int, calls: list[Call], items: list[Outgoing]) -> None:
+        """Calls to run without others between them, the last of which answers as ``push.lua`` does for one queue."""
+        self.calls.setdefault(shard, []).extend([plain("MULTI"), *calls, plain("EXEC")])
+        accepted: list[list[list[Outgoing]] | None] = [[] for _ in range(len(calls) + 1)]
+        self._pushed.setdefault(shard, []).extend([*accepted, _Transaction([items])])
+
     def add_group(self, shard: int, call: Call) -> None:
         """A call of ``group_send.lua``."""
         self.calls.setdefault(shard, []).append(call)
@@ -75,9 +90,11 @@ class SendPlan:
         refused: list[Outgoing] = []
         group_full = 0
         for reply, queues in zip(replies, self._pushed[shard], strict=True):
+            if isinstance(queues, _Transaction):
+                reply = reply[-1]
             if queues is None:
                 group_full += int(reply)
-            elif reply:
+            elif reply and queues:
                 for count, items in zip(reply, queues, strict=True):
                     if count:
                         refused += items[-count:]
@@ -97,6 +114,7 @@ class Planner:
 
     Attributes:
         wills: builds the calls that concern wills.
+        clocks: of the servers, going by what was received last.
     """
 
     statistics_ms = STATISTICS_MS
@@ -112,6 +130,7 @@ class Planner:
         presence: float = 30,
     ) -> None:
         self.ring = HashRing(hosts)
+        self.clocks = [ServerClock() for _ in hosts]
         self.shards = range(len(hosts))
         self.prefix = prefix
         self.queue_prefix = f"{prefix}c:"
@@ -132,9 +151,10 @@ class Planner:
         plan = SendPlan()
         run: dict[str, list[tuple[str, Outgoing]]] = {}
         willed: set[str] = set()
+        large: set[str] = set()
         for item in items:
             if item.group:
-                self._push_run(plan, run, willed)
+                self._push_run(plan, run, willed, large)
                 run = {}
                 self._group_send(plan, item)
             else:
@@ -142,12 +162,18 @@ class Planner:
                 run.setdefault(reader, []).append((local, item))
                 if item.will is not None:
                     willed.add(reader)
-        self._push_run(plan, run, willed)
+                if len(item.body) >= LARGE_BYTES:
+                    large.add(reader)
+        self._push_run(plan, run, willed, large)
         return plan
 
-    def _push_run(self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]], willed: set[str]) -> None:
+    def _push_run(
+        self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]], willed: set[str], large: set[str]
+    ) -> None:
         for reader in willed & run.keys():
             self._push_with_wills(plan, reader, run.pop(reader))
+        for reader in large & run.keys():
+            self._push_large(plan, reader, run.pop(reader))
         by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
         for reader, pairs in run.items():
             shard = self.ring.host_of(reader)
@@ -156,11 +182,26 @@ class Planner:
             )
             keys += (self.queue_prefix + reader, self.statistics_of(reader))
             args += (self._capacity.of_reader(reader), len(pairs))
-            frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
-            args += frames if self._sealer is None else self._sealed(reader, frames)
+            args += self._frames(reader, pairs)
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
+
+    def _push_large(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
+        shard = self.ring.host_of(reader)
+        queue = self.queue_prefix + reader
+        now = self.clocks[shard].ms()
+        stamp = _stamp(now + self.expiry_ms)
+        push = plain("RPUSH", queue, *(stamp + frame for frame in self._frames(reader, pairs)))
+        keys = [self.all_statistics, queue, self.statistics_of(reader)]
+        args = [self.expiry_ms, STATISTICS_MS, self._capacity.of_reader(reader), len(pairs), repr(now)]
+        # In full: a digest that the server does not know would be found out too late.
+        settle = plain(*Call(scripts.PUSH_LARGE, keys, args).command_with_text())
+        plan.add_transaction(shard, [push, settle], [item for _, item in pairs])
+
+    def _frames(self, reader: str, pairs: list[tuple[str, Outgoing]]) -> list[bytes]:
+        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
+        return frames if self._sealer is None else self._sealed(reader, frames)
 
     def _push_with_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
         items = [item for _, item in pairs]
@@ -215,12 +256,13 @@ class Planner:
         head: tuple[Any, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
-    def popped(self, reply: Any, now: Any) -> tuple[str, list[bytes], int]:
+    def popped(self, shard: int, reply: Any, now: Any) -> tuple[str, list[bytes], int]:
         """Reader, frames still alive, and how many had expired; ``("", [], 0)`` if there was nothing."""
+        ms = int(now[0]) * 1000 + int(now[1]) / 1000
+        self.clocks[shard].learn(ms)
         if not reply:
             return "", [], 0
         reader = reply[0].decode()[len(self.queue_prefix) :]
-        ms = int(now[0]) * 1000 + int(now[1]) / 1000
         frames = [data[8:] for data in reply[1] if len(data) > 8 and _expiry_of(data)[0] > ms]
         return reader, frames, len(reply[1]) - len(frames)
 

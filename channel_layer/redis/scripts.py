@@ -23,6 +23,7 @@ class Script:
 
 
 PUSH: Final = Script("push", shortest=b"$-1\r\n")
+PUSH_LARGE: Final = Script("push_large")
 PUSH_WITH_WILLS: Final = Script("push_with_wills", shortest=b"$-1\r\n")
 PUSH_FRONT: Final = Script("push_front")
 GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n")
@@ -32,7 +33,7 @@ GROUP_CHANNELS: Final = Script("group_channels")
 CARRY_OUT_WILLS: Final = Script("carry_out_wills")
 
 ALL: Final = (
-    PUSH, PUSH_WITH_WILLS, PUSH_FRONT, GROUP_SEND, GROUP_JOIN, GROUP_LEAVE, GROUP_CHANNELS, CARRY_OUT_WILLS
+    PUSH, PUSH_LARGE, PUSH_WITH_WILLS, PUSH_FRONT, GROUP_SEND, GROUP_JOIN, GROUP_LEAVE, GROUP_CHANNELS, CARRY_OUT_WILLS
 )  # fmt: skip
 
 

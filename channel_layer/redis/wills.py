@@ -229,6 +229,8 @@ class Wills:
                 yield shard, [self._plan.set_presence(reader)]
                 if key in self._shown:
                     self._missing.add(key)
+                else:  # held up before it could show itself for the first time, it may have been taken for gone
+                    yield from self._tell_owner(reader, shard, of_none=False)
             self._shown.add(key)
             if key in self._missing:
                 yield from self._tell_owner(reader, shard)
@@ -237,9 +239,9 @@ class Wills:
             logger.debug("%s", error)
             self._next_sign[key] = time.monotonic() + PAUSE_SECONDS
 
-    def _tell_owner(self, reader: str, shard: int) -> Steps:
+    def _tell_owner(self, reader: str, shard: int, of_none: bool = True) -> Steps:
         [carried_out] = yield shard, [self._plan.wills.carried_out(reader)]
         if isinstance(carried_out, Exception):
             logger.warning("it is unknown which wills were carried out: %s", carried_out)
-        else:
+        elif carried_out or of_none:
             self._tell(reader, {local.decode() for local in carried_out})

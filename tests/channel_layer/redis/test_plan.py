@@ -53,8 +53,8 @@ def test_full_group_readers_are_counted() -> None:
 def test_expired_elements_are_left_out_by_the_servers_clock() -> None:
     stamp = struct.Struct(">d").pack
     reply = [b"p:c:x", [stamp(1_000_500.0) + b"live", stamp(999_999.0) + b"dead", b"short"]]
-    assert planner().popped(reply, [b"1000", b"200"]) == ("x", [b"live"], 2)
-    assert planner().popped(None, [b"1000", b"200"]) == ("", [], 0)
+    assert planner().popped(0, reply, [b"1000", b"200"]) == ("x", [b"live"], 2)
+    assert planner().popped(0, None, [b"1000", b"200"]) == ("", [], 0)
 
 
 def test_single_reader_channels_share_one_record_of_statistics() -> None:
