@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,9 @@ from .scripts import Call, plain
 from .wire import Answers, pack
 
 READ_BYTES = 65_536
+
+CAN_SLEEP_LONGER = sys.platform == "linux"
+"""Whether waiting on a socket heeds ``SO_RCVLOWAT``."""
 
 T = TypeVar("T")
 
@@ -115,7 +119,8 @@ class SyncConnection:
 
     def _wake_at(self, count: int) -> None:
         """Sleep until so many bytes have come. Being woken for less costs more than all the rest of an idle send."""
-        if count != self._wakes_at and type(self._socket) is socket.socket:  # TLS adds bytes of its own
+        # TLS adds bytes of its own.
+        if count != self._wakes_at and CAN_SLEEP_LONGER and type(self._socket) is socket.socket:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
             self._wakes_at = count
 
