@@ -17,6 +17,7 @@
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + now[2] / 1000
 local stamp = struct.pack('>d', ms + ARGV[1])
+local for_processes = stamp .. ARGV[5]
 local readers = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 local sent, full = 0, 0
 for i = 1, #readers, 2 do
@@ -30,11 +31,11 @@ for i = 1, #readers, 2 do
         if redis.call('LLEN', queue) >= tonumber(capacity) then
             full = full + 1
         else
-            local frame = ARGV[5]
+            local frame = for_processes
             if string.sub(reader, -1) ~= '!' then
-                frame = ARGV[6] .. (ARGV[7] ~= '' and redis.call('GET', ARGV[7] .. reader) or '')
+                frame = stamp .. ARGV[6] .. (ARGV[7] ~= '' and redis.call('GET', ARGV[7] .. reader) or '')
             end
-            redis.call('RPUSH', queue, stamp .. frame)
+            redis.call('RPUSH', queue, frame)
             redis.call('PEXPIRE', queue, ARGV[1] + 10000)
             sent = sent + 1
         end
