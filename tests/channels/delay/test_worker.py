@@ -108,10 +108,10 @@ def test_a_row_that_cannot_be_sent_is_logged_and_the_others_are_sent(caplog: Any
 def test_messages_for_a_full_channel_are_sent_later_and_in_order() -> None:
     layer = MemoryChannelLayer(capacity=2)
     for number in range(2):
-        delay(layer, milliseconds=number, n=number)
+        delay(layer, n=number)
     work(layer)
     for number in range(2, 4):
-        delay(layer, milliseconds=number, n=number)
+        delay(layer, n=number)
     worker = work(layer)
     assert all_on(layer) == [{"n": 0}, {"n": 1}]
     assert DelayedMessage.objects.count() == 2
