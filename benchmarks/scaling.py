@@ -27,6 +27,9 @@ CONNECTIONS = 10_000
 THREADS = 4
 """Threads of a worker process, its default."""
 
+MOST_HALVINGS = 10
+"""How often a workload is halved at most to find the number of installations."""
+
 LINK = 1.25e9
 """Bytes a second of a 10 Gbit/s network link, each way."""
 
@@ -175,13 +178,17 @@ def deployment(costs: Costs, load: Workload) -> Deployment:
 
 
 def split(costs: Costs, load: Workload) -> tuple[int, Deployment]:
-    """Into how many installations, a power of two, a workload has to be split, and what each of them needs."""
-    installations = 1
-    while True:
+    """Into how many installations, a power of two, a workload is split best, and what each of them needs.
+
+    That is the number with which the least Redis servers are needed in all.
+    """
+    found: list[tuple[int, Deployment]] = []
+    for installations in (2**power for power in range(MOST_HALVINGS + 1)):
         try:
-            return installations, deployment(costs, load.part(installations))
+            found.append((installations, deployment(costs, load.part(installations))))
         except TooMuchError:
-            installations *= 2
+            continue
+    return min(found, key=lambda each: (each[0] * each[1].shards, each[0]))
 
 
 def reached(processes: int, members: int) -> float:
@@ -293,10 +300,10 @@ def deployments_table(costs: Costs, loads: list[Workload]) -> str:
     return markdown(rows)
 
 
-def document(results: Mapping[str, Any]) -> str:
-    """Both tables, as docs/scaling.md includes them."""
+def document(results: Mapping[str, Any], source: str) -> str:
+    """Both tables, as docs/scaling.md includes them, with the file they come from."""
     costs = read(results)
-    return f"{costs_table(costs)}\n\n{deployments_table(costs, WORKLOADS)}\n"
+    return f"From `{source}`:\n\n{costs_table(costs)}\n\n{deployments_table(costs, WORKLOADS)}\n"
 
 
 def _mib(size: float) -> str:
@@ -312,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables there as well")
     options = parser.parse_args(arguments)
     try:
-        text = document(json.loads(options.results.read_text(encoding="utf-8")))
+        text = document(json.loads(options.results.read_text(encoding="utf-8")), options.results.as_posix())
     except KeyError as missing:
         print(
             f"{options.results} lacks {missing}: make it with 'make bench', which measures everything", file=sys.stderr

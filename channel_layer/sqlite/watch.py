@@ -16,7 +16,7 @@ from .database import Database
 
 SHORTEST_PAUSE = 0.000_5
 LONGEST_PAUSE = 0.004
-IDLE_PAUSE = 0.03
+IDLE_PAUSE = 0.045
 IDLE_AFTER = 5.0
 """Seconds between two looks: the pause grows while nothing comes, and once more when nothing has come
 for `IDLE_AFTER` seconds. Waking up and looking takes 100 to 200 µs of processor time on a busy machine, so that an idle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from channels.layers import channel_layers
 from channels.message import Message
@@ -115,6 +116,18 @@ def test_how_a_test_of_channels_4_is_written(layer: Any) -> None:
             exec(f"client = {row}" if number == 0 else given + row, names)
             if given:
                 assert names["answer"] == ({"a": 1} if row.endswith("receive()") else "hello")
+
+
+def test_telling_everybody_in_several_installations() -> None:
+    installations = {alias: MemoryChannelLayer() for alias in ("default", "cell-2", "cell-3")}
+    with ExitStack() as stack:
+        for alias, layer in installations.items():
+            stack.enter_context(placed(alias, IsolatedLayer(layer, alias, [])))
+            layer.group_add("everybody", "somebody")
+        run_examples("scaling.md", "guide")["tell_everybody"]("hello")
+        assert [layer.receive(["somebody"]) for layer in installations.values()] == [
+            ("somebody", {"text": "hello"})
+        ] * 3
 
 
 @pytest.mark.usefixtures("database")
