@@ -158,14 +158,14 @@ def exit_with_parent(stop: Callable[[], None]) -> None:
     """
     # Taken out, so that programs started by consumers do not take the supervisor for their own.
     text = os.environ.pop(PARENT_VARIABLE, "")
-    if not text.isdigit():
+    if not text.isdigit() or int(text) == os.getpid():
         return
     parent = int(text)
-    if os.getppid() != parent and _exists(parent):
-        return
+    # Not always the supervisor: a wrapper may stand between, or the supervisor be gone already but not yet reaped.
+    above = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == above and _exists(parent):
             time.sleep(1.0)
         logger.warning("the supervisor is gone; stopping")
         stop()

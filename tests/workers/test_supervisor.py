@@ -155,6 +155,16 @@ def test_a_process_whose_supervisor_is_gone_stops(monkeypatch: pytest.MonkeyPatc
     assert stopped.wait(20)
 
 
+def test_a_process_whose_supervisor_has_ended_but_is_not_reaped_stops_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        monkeypatch.setenv(PARENT_VARIABLE, str(ended.pid))
+        stopped = threading.Event()
+        exit_with_parent(stopped.set)
+        ended.wait(20)
+        assert stopped.wait(20)
+
+
 @pytest.mark.parametrize("value", [None, "", "nonsense", str(os.getpid())])
 def test_a_process_that_no_supervisor_started_watches_nothing(
     value: str | None, monkeypatch: pytest.MonkeyPatch
