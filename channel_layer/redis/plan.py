@@ -181,8 +181,8 @@ class Planner:
                 shard, ([self.all_statistics], [self.expiry_ms, STATISTICS_MS], [])
             )
             keys += (self.queue_prefix + reader, self.statistics_of(reader))
-            args += (self._capacity.of_reader(reader), len(pairs))
-            args += self._frames(reader, pairs)
+            args += (self.capacity_of(reader), len(pairs))
+            args += [self.frame(reader, local, item) for local, item in pairs]
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
@@ -192,16 +192,12 @@ class Planner:
         queue = self.queue_prefix + reader
         now = self.clocks[shard].ms()
         stamp = _stamp(now + self.expiry_ms)
-        push = plain("RPUSH", queue, *(stamp + frame for frame in self._frames(reader, pairs)))
+        push = plain("RPUSH", queue, *(stamp + self.frame(reader, local, item) for local, item in pairs))
         keys = [self.all_statistics, queue, self.statistics_of(reader)]
-        args = [self.expiry_ms, STATISTICS_MS, self._capacity.of_reader(reader), len(pairs), repr(now)]
+        args = [self.expiry_ms, STATISTICS_MS, self.capacity_of(reader), len(pairs), repr(now)]
         # In full: a digest that the server does not know would be found out too late.
         settle = plain(*Call(scripts.PUSH_LARGE, keys, args).command_with_text())
         plan.add_transaction(shard, [push, settle], [item for _, item in pairs])
-
-    def _frames(self, reader: str, pairs: list[tuple[str, Outgoing]]) -> list[bytes]:
-        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
-        return frames if self._sealer is None else self._sealed(reader, frames)
 
     def _push_with_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
         items = [item for _, item in pairs]
@@ -235,9 +231,7 @@ class Planner:
     def put_front(self, channel: str, items: Sequence[Outgoing]) -> tuple[int, Call]:
         """Plan to put messages back to the front of a channel."""
         reader, local = names.split(channel)
-        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in reversed(items)]
-        if self._sealer is not None:
-            frames = self._sealed(reader, frames)
+        frames = [self.frame(reader, local, item) for item in reversed(items)]
         call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self.expiry_ms, *frames])
         return self.ring.host_of(reader), call
 
@@ -268,13 +262,11 @@ class Planner:
 
     def renew_presence(self, reader: str) -> Call:
         """Say that the process is alive; the answer is nothing if Redis did not know about it."""
-        return plain(
-            "SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "XX", "PX", self._presence_ms
-        )
+        return plain("SET", self.presence_prefix + reader, self.capacity_of(reader), "XX", "PX", self._presence_ms)
 
     def set_presence(self, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""
-        return plain("SET", self.presence_prefix + reader, self._capacity.of_reader(reader), "PX", self._presence_ms)
+        return plain("SET", self.presence_prefix + reader, self.capacity_of(reader), "PX", self._presence_ms)
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -296,7 +288,7 @@ class Planner:
             reader,
             local,
             ms,
-            self._capacity.of_reader(reader),
+            self.capacity_of(reader),
             self._presence_ms if local else ms,
             self.expiry_ms,
             frame,
@@ -378,10 +370,6 @@ class Planner:
         """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""
         frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
         return frame if self._sealer is None else self._sealer.for_channel(reader, frame, self._expiry + good_for)
-
-    def _sealed(self, reader: str, frames: list[bytes]) -> list[bytes]:
-        assert self._sealer is not None
-        return [self._sealer.for_channel(reader, frame, self._expiry) for frame in frames]
 
     def capacity_of(self, reader: str) -> int:
         """How many messages a reader's queue holds."""
