@@ -28,27 +28,15 @@ local ms = now[1] * 1000 + now[2] / 1000
 local stamp = struct.pack('>d', ms + ARGV[1])
 
 local function room_in(queue, capacity, most)
-    local room = capacity - redis.call('LLEN', queue)
-    while room < most do
-        local oldest = redis.call('LINDEX', queue, 0)
-        if not oldest or (#oldest >= 8 and struct.unpack('>d', oldest) > ms) then
-            break
-        end
-        redis.call('LPOP', queue)
-        room = room + 1
-    end
-    return room
+    return most - make_room(queue, redis.call('LLEN', queue) + most - capacity, ms)
 end
 
 local function push(channel, frames)
     local queue, statistics = ARGV[7] .. channel, ARGV[8] .. channel
     redis.call('RPUSH', queue, unpack(frames))
     redis.call('PEXPIRE', queue, ARGV[1] + 10000)
-    for _, key in ipairs({ KEYS[2], statistics }) do
-        if redis.call('HINCRBY', key, 'sent', #frames) == #frames then
-            redis.call('HSETNX', key, 'since', now[1])
-        end
-    end
+    account(KEYS[2], #frames, 0, now)
+    account(statistics, #frames, 0, now)
     redis.call('PEXPIRE', statistics, ARGV[2])
 end
 

@@ -5,7 +5,7 @@
 -- KEYS[2i+1]     hash  statistics of that reader: sent, full
 -- ARGV[1]        milliseconds a message lives
 -- ARGV[2]        milliseconds statistics live without a change
--- then per queue: its capacity, the number of frames for it, the frames
+-- then per queue: its capacity, the count of frames for it, the frames
 --
 -- Returns false if everything was stored, else for each queue how many of its frames were refused.
 -- The expiry time is the server's: clocks of senders and receivers do not matter.
@@ -28,17 +28,7 @@ for i = 2, #KEYS, 2 do
         end
         length = redis.call('RPUSH', KEYS[i], unpack(frames))
     end
-    local over = length - capacity
-    while over > 0 do
-        -- What has expired takes no room, nor does what is none of ours; the oldest stand in front.
-        local oldest = redis.call('LINDEX', KEYS[i], 0)
-        if #oldest >= 8 and struct.unpack('>d', oldest) > ms then
-            break
-        end
-        redis.call('LPOP', KEYS[i])
-        over = over - 1
-    end
-    local take = count - math.min(count, math.max(0, over))
+    local take = count - math.min(count, make_room(KEYS[i], length - capacity, ms))
     if take < count then
         redis.call('RPOP', KEYS[i], count - take)
     end

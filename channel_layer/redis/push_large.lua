@@ -16,20 +16,11 @@ local MOST_WRONG = 1000
 
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + now[2] / 1000
-local count = tonumber(ARGV[4])
-local over = redis.call('LLEN', KEYS[2]) - ARGV[3]
-while over > 0 do
-    -- As in push.lua: what has expired takes no room, nor does what is none of ours.
-    local oldest = redis.call('LINDEX', KEYS[2], 0)
-    if #oldest >= 8 and struct.unpack('>d', oldest) > ms then
-        break
-    end
-    redis.call('LPOP', KEYS[2])
-    over = over - 1
-end
-local take = count - math.min(count, math.max(0, over))
-if take < count then
-    redis.call('RPOP', KEYS[2], count - take)
+local pushed = tonumber(ARGV[4])
+local refused = math.min(pushed, make_room(KEYS[2], redis.call('LLEN', KEYS[2]) - ARGV[3], ms))
+local take = pushed - refused
+if refused > 0 then
+    redis.call('RPOP', KEYS[2], refused)
 end
 if take > 0 and math.abs(ARGV[5] - ms) > MOST_WRONG then
     -- The sender's idea of the time is wrong: stamp them anew, at the price of copying.
@@ -42,13 +33,7 @@ end
 if take > 0 then
     redis.call('PEXPIRE', KEYS[2], ARGV[1] + 10000)
 end
-for _, key in ipairs({ KEYS[1], KEYS[3] }) do
-    if take > 0 and redis.call('HINCRBY', key, 'sent', take) == take then
-        redis.call('HSETNX', key, 'since', now[1])
-    end
-    if take < count then
-        redis.call('HINCRBY', key, 'full', count - take)
-    end
-end
+account(KEYS[1], take, refused, now)
+account(KEYS[3], take, refused, now)
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
-return take < count and { count - take }
+return refused > 0 and { refused }

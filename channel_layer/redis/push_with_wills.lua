@@ -21,21 +21,8 @@ local now = redis.call('TIME')
 local ms = now[1] * 1000 + now[2] / 1000
 local stamp = struct.pack('>d', ms + ARGV[1])
 
-local function room_for(most)
-    local over = redis.call('LLEN', KEYS[2]) + most - ARGV[3]
-    while over > 0 do
-        -- As in push.lua: what has expired takes no room, nor does what is none of ours.
-        local oldest = redis.call('LINDEX', KEYS[2], 0)
-        if not oldest or (#oldest >= 8 and struct.unpack('>d', oldest) > ms) then
-            break
-        end
-        redis.call('LPOP', KEYS[2])
-        over = over - 1
-    end
-    return most - math.min(most, math.max(0, over))
-end
-
-local room = room_for((#ARGV - 7) / 4)
+local most = (#ARGV - 7) / 4
+local room = most - math.min(most, make_room(KEYS[2], redis.call('LLEN', KEYS[2]) + most - ARGV[3], ms))
 local frames, leaving, refused = {}, {}, 0
 for at = 8, #ARGV, 4 do
     local frame, process, member, will = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -75,13 +62,7 @@ if sent > 0 then
     end
     redis.call('PEXPIRE', KEYS[2], ARGV[1] + 10000)
 end
-for _, key in ipairs({ KEYS[1], KEYS[3] }) do
-    if sent > 0 and redis.call('HINCRBY', key, 'sent', sent) == sent then
-        redis.call('HSETNX', key, 'since', now[1])
-    end
-    if refused > 0 then
-        redis.call('HINCRBY', key, 'full', refused)
-    end
-end
+account(KEYS[1], sent, refused, now)
+account(KEYS[3], sent, refused, now)
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 return refused > 0 and { refused }

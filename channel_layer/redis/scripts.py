@@ -10,27 +10,33 @@ from typing import Any, Final
 class Script:
     """One script: its text and the digest that Redis knows it by.
 
+    Args:
+        name: of its file.
+        shortest: see below.
+        fills_queues: whether it uses what is in ``queue.lua``, which then stands in front of it.
+
     Attributes:
         shortest: bytes of its shortest answer, which says that nothing is the matter; any other is longer.
     """
 
     __slots__ = ("digest", "shortest", "text")
 
-    def __init__(self, name: str, shortest: bytes = b"") -> None:
+    def __init__(self, name: str, shortest: bytes = b"", *, fills_queues: bool = False) -> None:
         self.shortest = len(shortest)
-        self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()
+        parts = ["queue", name] if fills_queues else [name]
+        self.text = b"".join(files(__package__).joinpath(f"{part}.lua").read_bytes() for part in parts)
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
-PUSH: Final = Script("push", shortest=b"$-1\r\n")
-PUSH_LARGE: Final = Script("push_large")
-PUSH_WITH_WILLS: Final = Script("push_with_wills", shortest=b"$-1\r\n")
+PUSH: Final = Script("push", shortest=b"$-1\r\n", fills_queues=True)
+PUSH_LARGE: Final = Script("push_large", fills_queues=True)
+PUSH_WITH_WILLS: Final = Script("push_with_wills", shortest=b"$-1\r\n", fills_queues=True)
 PUSH_FRONT: Final = Script("push_front")
 GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n")
 GROUP_JOIN: Final = Script("group_join")
 GROUP_LEAVE: Final = Script("group_leave")
 GROUP_CHANNELS: Final = Script("group_channels")
-CARRY_OUT_WILLS: Final = Script("carry_out_wills")
+CARRY_OUT_WILLS: Final = Script("carry_out_wills", fills_queues=True)
 
 ALL: Final = (
     PUSH, PUSH_LARGE, PUSH_WITH_WILLS, PUSH_FRONT, GROUP_SEND, GROUP_JOIN, GROUP_LEAVE, GROUP_CHANNELS, CARRY_OUT_WILLS
