@@ -138,17 +138,19 @@ class Sealer:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    def open_all(self, reader: str, data: Iterable[bytes], server_time: float | None) -> tuple[list[bytes], int]:
-        """Open what was taken from ``reader``'s queue: the frames, and how many were dropped.
+    def open_all(
+        self, reader: str, data: Iterable[tuple[bytes, float]], server_time: float | None
+    ) -> tuple[list[tuple[bytes, float]], int]:
+        """Open what was taken from ``reader``'s queue, each with a time: the frames with theirs, how many were dropped.
 
         Args:
             server_time: seconds by the broker's clock.
         """
-        frames: list[bytes] = []
+        frames: list[tuple[bytes, float]] = []
         dropped = 0
-        for sealed in data:
+        for sealed, expires in data:
             try:
-                frames.append(self.open(reader, sealed, server_time))
+                frames.append((self.open(reader, sealed, server_time), expires))
             except BadFrame as error:
                 dropped += 1
                 self._complain(reader, str(error))

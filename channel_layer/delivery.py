@@ -86,9 +86,10 @@ class Delivery:
         headers: see `Headers`; ``None`` if there are none.
         members: ``None`` for a message to one channel. For a message to a group, the local parts of
             those members of the group that belong to ``channel``, as they were when it was sent.
+        expires: when it would have expired, for the layer alone, on a clock of its own; ``None`` if it does not say.
     """
 
-    __slots__ = ("channel", "headers", "members", "message")
+    __slots__ = ("channel", "expires", "headers", "members", "message")
 
     def __init__(
         self,
@@ -96,11 +97,13 @@ class Delivery:
         message: dict[str, Any],
         headers: dict[str, Any] | None = None,
         members: Collection[str] | None = None,
+        expires: float | None = None,
     ) -> None:
         self.channel = channel
         self.message = message
         self.headers = headers
         self.members = members
+        self.expires = expires
 
     def __repr__(self) -> str:
         to = "" if self.members is None else f" to {len(self.members)} members"

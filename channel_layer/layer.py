@@ -239,15 +239,33 @@ class ChannelLayer(ABC):
     def put_back(self, channel: str, items: Sequence[Delivery]) -> None:
         """Put received messages that nobody has touched back to the front of ``channel``.
 
-        For a receiver that took several at once and cannot get to them. They keep their order and
-        their headers and get a new expiry time. Capacity does not apply: they had their place.
+        For a receiver that took several at once and cannot get to them. They keep their order, their
+        headers and the time at which they expire. Capacity does not apply: they had their place.
         """
         outgoing = [self.prepare(channel, item.message, item.headers) for item in items]
-        self._put_front(channel, outgoing)
+        self._put_front(channel, outgoing, [item.expires for item in items])
 
     @abstractmethod
-    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
-        """Store prepared messages at the front of a channel, the first of them foremost."""
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
+        """Store prepared messages at the front of a channel, the first of them foremost.
+
+        Args:
+            expires: `Delivery.expires` of each; without one it is ``expiry`` seconds from now.
+        """
+
+    async def aoldest_age(self, channel: str) -> float | None:
+        """Seconds since the oldest message that waits on a channel was stored, by the broker's clock; 0 if none waits.
+
+        As a channel is read in order, what was stored longer ago has been taken by a receiver, or has expired.
+        One that has expired may count as waiting until somebody would have received it. It may be wrong by a second.
+
+        Returns:
+            ``None`` if the layer cannot tell.
+
+        Raises:
+            LayerUnavailable
+        """
+        return None
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -329,11 +347,14 @@ class ChannelLayer(ABC):
 
     # -- shared by the backends ------------------------------------------------------------------
 
-    def open_frames(self, reader: str, frames: Iterable[bytes]) -> list[Delivery]:
-        """Turn frames taken from ``reader``'s queue, expired ones already gone, into deliveries."""
+    def open_frames(self, reader: str, frames: Iterable[tuple[bytes, float]]) -> list[Delivery]:
+        """Turn frames taken from ``reader``'s queue, each with the time it expires, into deliveries.
+
+        Expired ones are gone already.
+        """
         deliveries = []
         limit = self.max_frame_size
-        for data in frames:
+        for data, expires in frames:
             try:
                 kind, address, content, rest = codec.unpack_frame(data, limit)
                 if (kind == codec.DIRECT and not address) == reader.endswith("!"):
@@ -342,7 +363,7 @@ class ChannelLayer(ABC):
                 self.counters.bad_frames += 1
                 continue
             if kind == codec.DIRECT:
-                deliveries.append(Delivery(reader + address, content, rest))
+                deliveries.append(Delivery(reader + address, content, rest, None, expires))
             elif kind == codec.GROUP:
                 members = self.index.members(reader, address)
                 if members:

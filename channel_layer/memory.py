@@ -47,15 +47,15 @@ class _Queue:
     def put_control(self, expires: float, frame: bytes) -> None:
         self._frames.append((expires, frame, False))
 
-    def take(self, limit: int, now: float) -> tuple[list[bytes], int]:
-        """Up to ``limit`` frames, and how many messages had expired before them."""
-        frames: list[bytes] = []
+    def take(self, limit: int, now: float) -> tuple[list[tuple[bytes, float]], int]:
+        """Up to ``limit`` frames and when they expire, and how many messages had expired before them."""
+        frames: list[tuple[bytes, float]] = []
         expired = 0
         while self._frames and len(frames) < limit:
             expires, frame, is_message = self._frames.popleft()
             self.messages -= is_message
             if expires > now:
-                frames.append(frame)
+                frames.append((frame, expires))
             else:
                 expired += is_message
         return frames, expired
@@ -171,14 +171,20 @@ class MemoryChannelLayer(ChannelLayer):
             self._interrupts += 1
             self._arrived.notify_all()
 
-    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         reader, local = names.split(channel)
-        expires = self._clock() + self.expiry
+        latest = self._clock() + self.expiry
         with self._lock:
             queue = self._queues.setdefault(reader, _Queue())
-            for item in reversed(items):
-                queue.put_front(expires, codec.frame(codec.DIRECT, local, item.body, item.headers))
+            for item, until in zip(reversed(items), reversed(expires), strict=True):
+                frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
+                queue.put_front(latest if until is None else until, frame)
             self._wake()
+
+    async def aoldest_age(self, channel: str) -> float | None:
+        """See `ChannelLayer.aoldest_age`."""
+        with self._lock:
+            return self._oldest_age(self._queues.get(names.split(channel)[0], _Queue()))
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -249,10 +255,9 @@ class MemoryChannelLayer(ChannelLayer):
         with self._lock:
             queue = self._queues.get(reader, _Queue())
             self.counters.expired += queue.drop_expired(self._clock())
-            oldest = queue.oldest(default=self._clock() + self.expiry)
             return self._statistics(names.family(reader)) | {
                 "messages_pending": queue.messages,
-                "messages_max_age": max(0.0, self._clock() + self.expiry - oldest),
+                "messages_max_age": self._oldest_age(queue),
             }
 
     # -- under the lock --------------------------------------------------------------------------
@@ -270,6 +275,10 @@ class MemoryChannelLayer(ChannelLayer):
                 if deliveries:
                     return deliveries
         return []
+
+    def _oldest_age(self, queue: _Queue) -> float:
+        latest: float = self._clock() + self.expiry
+        return max(0.0, latest - queue.oldest(default=latest))
 
     def _put(self, reader: str, frame: bytes) -> bool:
         queue = self._queues.setdefault(reader, _Queue())

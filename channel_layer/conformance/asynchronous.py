@@ -72,6 +72,30 @@ class AsyncRules(Tools):
 
         run(main(), layer)
 
+    def test_the_age_of_the_oldest_message_tells_what_was_taken(self, layer: ChannelLayer) -> None:
+        async def main() -> None:
+            if await layer.aoldest_age("aged") is None:
+                pytest.skip("this layer cannot tell")
+            assert await layer.aoldest_age("aged") == 0
+            await layer.asend("aged", {"n": 1})
+            self.wait(1.2)
+            await layer.asend("aged", {"n": 2})
+            age = await layer.aoldest_age("aged")
+            assert age is not None
+            assert 1 <= age < 60
+            taken = await gather(layer, "aged")
+            younger = await layer.aoldest_age("aged")
+            assert younger is not None
+            assert younger <= age - 1
+            layer.put_back("aged", taken)
+            again = await layer.aoldest_age("aged")
+            assert again is not None
+            assert age <= again < 60
+            await gather(layer, "aged", count=2)
+            assert await layer.aoldest_age("aged") == 0
+
+        run(main(), layer)
+
     def test_sends_that_were_started_in_order_arrive_in_order(self, layer: ChannelLayer) -> None:
         async def main() -> None:
             for n in range(30):

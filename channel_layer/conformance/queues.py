@@ -130,6 +130,15 @@ class QueueRules(Tools):
         layer.put_back("returned", taken)
         assert numbers(self.take_many(layer, "returned", count=4)) == [0, 1, 2, 3]
 
+    def test_what_is_put_back_expires_when_it_would_have(self, make_layer: MakeLayer) -> None:
+        layer = make_layer(expiry=2)
+        layer.send("returned", {"n": 1})
+        self.wait(1.2)
+        layer.send("returned", {"n": 2})
+        layer.put_back("returned", self.take_many(layer, "returned", count=2))
+        self.wait(1)
+        assert numbers(self.take(layer, "returned")) == [2]
+
     def test_putting_back_nothing_is_no_error(self, layer: ChannelLayer) -> None:
         layer.put_back("returned", [])
         assert self.nothing(layer, "returned")

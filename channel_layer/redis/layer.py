@@ -117,9 +117,15 @@ class RedisChannelLayer(ChannelLayer):
             await awalk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._async.run)
         return sending.finish()
 
-    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
-        shard, call = self._plan.put_front(channel, items)
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
+        shard, call = self._plan.put_front(channel, items, expires)
         self._run_all(shard, [call])
+
+    async def aoldest_age(self, channel: str) -> float | None:
+        """See `ChannelLayer.aoldest_age`."""
+        reader = names.split(channel)[0]
+        oldest, now = await self._arun_all(self._plan.ring.host_of(reader), self._plan.oldest(reader))
+        return self._plan.age(oldest, now)
 
     # -- receiving -------------------------------------------------------------------------------
 

@@ -228,12 +228,17 @@ class Planner:
         for shard in self.shards:
             plan.add_group(shard, Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args))
 
-    def put_front(self, channel: str, items: Sequence[Outgoing]) -> tuple[int, Call]:
-        """Plan to put messages back to the front of a channel."""
+    def put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> tuple[int, Call]:
+        """Plan to put messages back to the front of a channel, each with the time it expires if that is known."""
         reader, local = names.split(channel)
-        frames = [self.frame(reader, local, item) for item in reversed(items)]
-        call = Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], [self.expiry_ms, *frames])
-        return self.ring.host_of(reader), call
+        args: list[Any] = [self.expiry_ms]
+        for item, until in zip(reversed(items), reversed(expires), strict=True):
+            args += (b"" if until is None else _stamp(until), self.frame(reader, local, item))
+        return self.ring.host_of(reader), Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], args)
+
+    def oldest(self, reader: str) -> list[Call]:
+        """Ask for what lies at the front of a queue, and the time; see `age`."""
+        return [plain("LINDEX", self.queue_prefix + reader, 0), plain("TIME")]
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -250,14 +255,14 @@ class Planner:
         head: tuple[Any, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
-    def popped(self, shard: int, reply: Any, now: Any) -> tuple[str, list[bytes], int]:
-        """Reader, frames still alive, and how many had expired; ``("", [], 0)`` if there was nothing."""
+    def popped(self, shard: int, reply: Any, now: Any) -> tuple[str, list[tuple[bytes, float]], int]:
+        """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing."""
         ms = int(now[0]) * 1000 + int(now[1]) / 1000
         self.clocks[shard].learn(ms)
         if not reply:
             return "", [], 0
         reader = reply[0].decode()[len(self.queue_prefix) :]
-        frames = [data[8:] for data in reply[1] if len(data) > 8 and _expiry_of(data)[0] > ms]
+        frames = [(data[8:], expires) for data in reply[1] if len(data) > 8 and (expires := _expiry_of(data)[0]) > ms]
         return reader, frames, len(reply[1]) - len(frames)
 
     def renew_presence(self, reader: str) -> Call:

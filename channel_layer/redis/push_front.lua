@@ -2,11 +2,11 @@
 --
 -- KEYS[1]   list  queue of a reader
 -- ARGV[1]   milliseconds a message lives
--- then the frames, the last of them first
+-- then, the last of them first: when a frame expires, as it stands in the queue, or empty; the frame
 
 local now = redis.call('TIME')
 local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[1])
-for i = 2, #ARGV do
-    redis.call('LPUSH', KEYS[1], stamp .. ARGV[i])
+for i = 2, #ARGV, 2 do
+    redis.call('LPUSH', KEYS[1], (ARGV[i] == '' and stamp or ARGV[i]) .. ARGV[i + 1])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1] + 10000)

@@ -131,12 +131,22 @@ class SqliteChannelLayer(ChannelLayer):
         self._interrupts += 1
         self._engine.watch.wake_all()
 
-    def _put_front(self, channel: str, items: Sequence[Outgoing]) -> None:
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         reader, local = names.split(channel)
-        frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in items]
+        frames = [
+            (codec.frame(codec.DIRECT, local, item.body, item.headers), until)
+            for item, until in zip(items, expires, strict=True)
+        ]
         engine = self._engine
         engine.database.write(lambda connection: queues.put_front(connection, reader, frames, self.expiry))
         engine.watch.nudge({reader})
+
+    async def aoldest_age(self, channel: str) -> float | None:
+        """See `ChannelLayer.aoldest_age`."""
+        reader, database = names.split(channel)[0], self._engine.database
+        return await self._engine.run(
+            lambda: database.read(lambda connection: queues.oldest_age(connection, reader, self.expiry))
+        )
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -248,7 +258,7 @@ class SqliteChannelLayer(ChannelLayer):
                 return []
 
     def _take_from(self, reader: str, limit: int, abandoned: Callable[[], bool]) -> list[Delivery]:
-        def take(connection: sqlite3.Connection) -> tuple[list[bytes], int]:
+        def take(connection: sqlite3.Connection) -> tuple[list[tuple[bytes, float]], int]:
             taken = queues.take(connection, reader, limit)
             if abandoned():
                 raise _Abandoned

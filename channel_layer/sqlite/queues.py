@@ -132,13 +132,18 @@ class Putting:
         return changes + [(names.family(reader), 0, 0, n) for reader, n in self._refusals.items()]
 
 
-def put_front(connection: sqlite3.Connection, reader: str, frames: Sequence[bytes], expiry: float) -> None:
-    """Put frames at the front of a channel, the first of them foremost."""
+def put_front(
+    connection: sqlite3.Connection, reader: str, frames: Sequence[tuple[bytes, float | None]], expiry: float
+) -> None:
+    """Put frames at the front of a channel, the first of them foremost, each with its time to expire if it has one."""
     [(first,)] = connection.execute("SELECT coalesce(min(id), 0) FROM frames")
-    expires = clock() + expiry
+    latest = clock() + expiry
     connection.executemany(
         "INSERT INTO frames (id, channel, expires, control, data) VALUES (?, ?, ?, 0, ?)",
-        [(first - len(frames) + place, reader, expires, frame) for place, frame in enumerate(frames)],
+        [
+            (first - len(frames) + place, reader, latest if expires is None else expires, frame)
+            for place, (frame, expires) in enumerate(frames)
+        ],
     )
     connection.executemany(_COUNT, _counted(reader, pending=len(frames)))
 
@@ -165,8 +170,8 @@ def waiting(connection: sqlite3.Connection, channels: Sequence[str]) -> list[str
     return found
 
 
-def take(connection: sqlite3.Connection, reader: str, limit: int) -> tuple[list[bytes], int]:
-    """Take the first frames of a channel; returns those that are still good and how many were not."""
+def take(connection: sqlite3.Connection, reader: str, limit: int) -> tuple[list[tuple[bytes, float]], int]:
+    """Take the first frames of a channel; returns those that are good, with how long, and how many were not."""
     rows = connection.execute(_TAKE, (reader, limit)).fetchall()
     rows.sort()  # RETURNING promises no order
     now = clock()
@@ -175,7 +180,7 @@ def take(connection: sqlite3.Connection, reader: str, limit: int) -> tuple[list[
         connection.executemany(_COUNT, _counted(reader, pending=-messages))
         if "?" in reader:
             connection.execute("DELETE FROM counts WHERE name = ? AND pending <= 0", (reader,))
-    frames = [data for _, expires, _, data in rows if expires > now]
+    frames = [(data, expires) for _, expires, _, data in rows if expires > now]
     return frames, sum(1 for _, expires, control, _ in rows if expires <= now and not control)
 
 
@@ -219,6 +224,14 @@ def backlog(connection: sqlite3.Connection, reader: str, expiry: float) -> dict[
         "messages_pending": pending,
         "messages_max_age": 0.0 if oldest is None else max(0.0, now + expiry - oldest),
     }
+
+
+def oldest_age(connection: sqlite3.Connection, reader: str, expiry: float) -> float:
+    """Seconds since the message at the front of a channel was put; 0 if there is none."""
+    row = connection.execute(
+        "SELECT expires FROM frames WHERE channel = ? AND control = 0 ORDER BY id LIMIT 1", (reader,)
+    ).fetchone()
+    return max(0.0, clock() + expiry - row[0]) if row else 0.0
 
 
 def _pending(connection: sqlite3.Connection, reader: str) -> int:

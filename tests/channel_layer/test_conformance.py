@@ -121,6 +121,11 @@ class Shared(Memory):
         return found
 
 
+class Renewing(Memory):
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
+        super()._put_front(channel, items, [None] * len(expires))
+
+
 class Greedy(Memory):
     def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         for item in items:
@@ -143,6 +148,7 @@ class Greedy(Memory):
         (Forgetful, "test_who_was_discarded_gets_nothing"),
         (Shared, "test_what_one_receiver_changes_is_not_seen_by_the_next"),
         (Partial, "test_a_busy_channel_does_not_starve_a_quiet_one"),
+        (Renewing, "test_what_is_put_back_expires_when_it_would_have"),
         (Greedy, "test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent"),
     ],
 )

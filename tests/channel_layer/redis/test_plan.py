@@ -53,7 +53,7 @@ def test_full_group_readers_are_counted() -> None:
 def test_expired_elements_are_left_out_by_the_servers_clock() -> None:
     stamp = struct.Struct(">d").pack
     reply = [b"p:c:x", [stamp(1_000_500.0) + b"live", stamp(999_999.0) + b"dead", b"short"]]
-    assert planner().popped(0, reply, [b"1000", b"200"]) == ("x", [b"live"], 2)
+    assert planner().popped(0, reply, [b"1000", b"200"]) == ("x", [(b"live", 1_000_500.0)], 2)
     assert planner().popped(0, None, [b"1000", b"200"]) == ("", [], 0)
 
 
@@ -81,12 +81,12 @@ def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
     [push, to_group] = plan.send([item("d!1"), item("everyone", group=True)]).calls[0]
     join, member = plan.join("everyone", "d!", "1"), plan.join("everyone", "room", "")
     again = plan.join("everyone", "d!", "1", seconds=500)
-    _, back = plan.put_front("d!1", [item("d!1")])
+    _, back = plan.put_front("d!1", [item("d!1")], [None])
     for reader, sealed, lifetime in (
         ("d!", push.args[4], 60),
         ("d!", to_group.args[4], 60),
         ("room", to_group.args[5] + member.args[7], 60),
-        ("d!", back.args[1], 60),
+        ("d!", back.args[2], 60),
         ("d!", join.args[6], 86_400),
         ("d!", again.args[6], 500),
         ("d!", plan.leave("everyone", "d!", "1").args[3], 60),

@@ -20,6 +20,10 @@ def put(store: sqlite3.Connection, *targets: str, capacity: int = 100, expiry: f
     return [item.target for item in queues.Putting(store, CapacityRules(capacity), expiry).put(items)]
 
 
+def taken_from(store: sqlite3.Connection, reader: str, limit: int) -> list[bytes]:
+    return [frame for frame, _ in queues.take(store, reader, limit)[0]]
+
+
 def pending(store: sqlite3.Connection) -> dict[str, int]:
     return dict(store.execute("SELECT name, pending FROM counts WHERE pending != 0").fetchall())
 
@@ -27,19 +31,19 @@ def pending(store: sqlite3.Connection) -> dict[str, int]:
 def test_frames_come_out_in_the_order_they_went_in(store: sqlite3.Connection) -> None:
     for n in range(20):
         queues.put_control(store, [("room", b"%d" % n), ("other", b"x")])
-    taken = [frame for _ in range(4) for frame in queues.take(store, "room", 5)[0]]
+    taken = [frame for _ in range(4) for frame in taken_from(store, "room", 5)]
     assert taken == [b"%d" % n for n in range(20)]
 
 
 def test_what_is_put_in_front_comes_first_even_twice(store: sqlite3.Connection) -> None:
     queues.put_control(store, [("room", b"last")])
-    queues.put_front(store, "room", [b"3", b"4"], 60)
-    queues.put_front(store, "room", [b"1", b"2"], 60)
+    queues.put_front(store, "room", [(b"3", None), (b"4", None)], 60)
+    queues.put_front(store, "room", [(b"1", None), (b"2", None)], 60)
     queues.put_front(store, "room", [], 60)
-    assert queues.take(store, "room", 9)[0] == [b"1", b"2", b"3", b"4", b"last"]
-    queues.put_front(store, "room", [b"alone"], 60)
+    assert taken_from(store, "room", 9) == [b"1", b"2", b"3", b"4", b"last"]
+    queues.put_front(store, "room", [(b"alone", None)], 60)
     queues.put_control(store, [("room", b"after")])
-    assert queues.take(store, "room", 9)[0] == [b"alone", b"after"]
+    assert taken_from(store, "room", 9) == [b"alone", b"after"]
 
 
 def test_what_waits_is_counted_until_it_is_taken(store: sqlite3.Connection) -> None:
@@ -71,7 +75,8 @@ def test_expired_frames_are_dropped_and_counted(store: sqlite3.Connection) -> No
     put(store, "other")
     store.execute("UPDATE frames SET expires = 0 WHERE channel = 'room'")
     queues.put_control(store, [("room", b"control")])
-    assert queues.take(store, "room", 9) == ([b"control"], 2)
+    [(frame, _)], expired = queues.take(store, "room", 9)
+    assert (frame, expired) == (b"control", 2)
     assert pending(store) == {"other": 1}
 
 

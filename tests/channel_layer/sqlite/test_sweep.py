@@ -15,12 +15,12 @@ def due(store: sqlite3.Connection) -> None:
 
 
 def test_it_happens_at_most_once_in_a_while(store: sqlite3.Connection) -> None:
-    queues.put_front(store, "room", [b"1", b"2"], 60)
+    queues.put_front(store, "room", [(b"1", None), (b"2", None)], 60)
     store.execute("UPDATE frames SET expires = 0")
     assert sweep(store) == 0
     due(store)
     assert sweep(store) == 2
-    queues.put_front(store, "room", [b"3"], 60)
+    queues.put_front(store, "room", [(b"3", None)], 60)
     store.execute("UPDATE frames SET expires = 0")
     assert sweep(store) == 0
 
@@ -39,7 +39,7 @@ def test_space_that_a_burst_took_is_given_back(tmp_path: Path) -> None:
         return int(connection.execute("PRAGMA page_count").fetchone()[0])
 
     try:
-        database.write(lambda c: queues.put_front(c, "room", [b"x" * 1_000_000] * 12, 60))
+        database.write(lambda c: queues.put_front(c, "room", [(b"x" * 1_000_000, None)] * 12, 60))
         full = database.read(pages)
         database.write(lambda c: queues.take(c, "room", 12))
         database.write(due)

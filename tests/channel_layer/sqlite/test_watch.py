@@ -35,7 +35,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventuall
 
 
 def put(database: Database, channel: str) -> None:
-    database.write(lambda connection: queues.put_front(connection, channel, [b"x"], 60))
+    database.write(lambda connection: queues.put_front(connection, channel, [(b"x", None)], 60))
 
 
 def test_who_waits_is_woken_by_what_comes_on_its_channel(watch: Watch, other: Database) -> None:
