@@ -14,14 +14,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PYTHON=python3.13 chooses an interpreter, PORT=9000 the demo's port, ARGS=\"-k chat\" is handed to pytest."
+	@echo "  PYTHON=python3.13 chooses an interpreter, PORT=9000 the demo's port, ARGS=\"-k chat\" is handed to pytest (-n 0: one process)."
 
 demo: $(VENV)/.demo ## Run the demos on http://localhost:8000/ (Ctrl-C stops it)
 	@$(BIN)/python scripts/run_demo.py $(PORT)
 
 test: $(VENV)/.dev ## Run every test, after installing what they need
 	@scripts/test-needs $(BIN)/python
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 bench: $(VENV)/.demo ## Measure beside Channels 1, Channels 4 and nchan; ARGS="--only echo": benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("channel_layer.conformance")
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("millrace", deadline=None)
+settings.load_profile("millrace")
 
 T = TypeVar("T")
 Eventually = Callable[..., object]
@@ -24,6 +30,39 @@ HOW_TO_INSTALL = (
     "these tests need a Redis server, version 7 or later, and none of "
     f"{' and '.join(SERVERS)} is on PATH. Install one, for example: sudo apt-get install redis-server"
 )
+
+PORTS = range(10_240, 32_768)
+"""Where `free_port` looks: below what systems give to outgoing connections, which might take a port at any moment."""
+
+MOST_PROCESSES = 12
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Number of processes for ``-n auto``: more than processors, because many tests wait."""
+    return min(2 * (os.cpu_count() or 1), MOST_PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share something expensive in one process, for ``--dist loadgroup``.
+
+    What lives as long as a module is made once for each of its parameters. Tests without anything of that kind
+    go to whichever process is free.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and (shared := shared_fixtures(item)):
+            parameters = getattr(item, "callspec", None)
+            values = [
+                f"{name}={parameters.indices[name]}" for name in shared if parameters and name in parameters.indices
+            ]
+            item.add_marker(pytest.mark.xdist_group("-".join([item.nodeid.partition("::")[0], *values])))
+
+
+def shared_fixtures(item: pytest.Item) -> list[str]:
+    """Names of the fixtures of a test that it shares with others of its module."""
+    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return sorted(name for name, found in definitions.items() if found[-1].scope in ("class", "module", "package"))
 
 
 def wait_until(condition: Callable[[], T], what: str = "", within: float = 20.0) -> T:
@@ -88,10 +127,27 @@ def running_redis(program: str, directory: Path, *arguments: str) -> Iterator[st
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on now. It is given out once, and to none of the other processes of this test run."""
+    for port in _own_ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no TCP port is left to give out")
+
+
+def _shuffled_ports() -> Iterator[int]:
+    """This process's share of the ports, in an order in which another test run is unlikely to take them."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = list(PORTS[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))])
+    random.SystemRandom().shuffle(own)
+    return iter(own)
+
+
+_own_ports = _shuffled_ports()
 
 
 def _accepts(port: int) -> bool:

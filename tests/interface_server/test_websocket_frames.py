@@ -54,6 +54,7 @@ def test_a_pong_is_what_the_library_reads_and_a_ping_what_it_writes(size: int) -
         b"\xca" + Frame(Opcode.PONG, b"abc").serialize(mask=True)[1:],
         b"\x8a\xfe\x00\x7e" + bytes(4) + b"x" * 126,
     ],
+    ids=len,
 )
 def test_what_is_no_whole_pong_is_left_to_the_library(data: bytes) -> None:
     assert whole_pong(data) is None
@@ -75,6 +76,7 @@ def test_what_is_no_whole_pong_is_left_to_the_library(data: bytes) -> None:
         b"\x83" + Frame(Opcode.TEXT, b"abc").serialize(mask=True)[1:],
         b"\x81\xfe\x00\x03" + bytes(4) + b"abc",
     ],
+    ids=len,
 )
 def test_everything_else_is_left_to_the_library(data: bytes) -> None:
     assert whole_message(data, None) is None

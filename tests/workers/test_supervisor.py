@@ -165,7 +165,7 @@ def test_a_process_whose_supervisor_has_ended_but_is_not_reaped_stops_too(monkey
         assert stopped.wait(20)
 
 
-@pytest.mark.parametrize("value", [None, "", "nonsense", str(os.getpid())])
+@pytest.mark.parametrize("value", [None, "", "nonsense", str(os.getpid())], ids=["none", "empty", "nonsense", "own"])
 def test_a_process_that_no_supervisor_started_watches_nothing(
     value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
