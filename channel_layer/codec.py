@@ -10,8 +10,8 @@ into any number of frames::
     [LEAVE,  group,      local part, nil]             and of one that left
 
 Frames come from a broker that other programs can write to, so decoding trusts nothing: extension
-types, keys that are no text, nesting beyond `MAX_DEPTH` and lengths the data does not hold are
-refused with `BadFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
+types, keys that are no text, nesting beyond `MAX_DEPTH`, too many elements and lengths the data does not
+hold are refused with `BadFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
 integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans, ``None``.
 """
 
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
+from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import InvalidMessage
 
 DIRECT: Final = 0
@@ -32,6 +33,13 @@ LEAVE: Final = 3
 
 MAX_DEPTH: Final = 64
 """Levels of nesting a message may have."""
+
+_MOST_IN_A_FRAME = MAX_ELEMENTS + 64
+"""Elements of a frame: those of its message, and room for address and headers."""
+
+_UNCOUNTED_ARRAY = 1_024
+"""Elements an array may claim before anybody counts. msgpack reserves what is claimed, 8 bytes each, and does so
+for up to 511 arrays inside each other."""
 
 _NIL = msgpack.packb(None)
 _ARRAY_OF_4 = b"\x94"
@@ -84,13 +92,13 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     """Decode a frame into ``[kind, address, content, headers]``; raises `BadFrame`."""
     if len(data) > max_size:
         raise BadFrame(f"{len(data)} bytes, the limit is {max_size}")
-    try:
-        # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext)
-    except BadFrame:
-        raise
-    except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
-        raise BadFrame(f"not msgpack as we write it: {error}") from error
+    if len(data) <= MAX_ELEMENTS:
+        try:
+            value = _decode(data, max_array_len=_UNCOUNTED_ARRAY)
+        except BadFrame:
+            value = _decode_counted(data)
+    else:
+        value = _decode_counted(data)
     if type(value) is not list or len(value) != 4:
         raise BadFrame("not an array of four")
     kind, address, content, headers = value
@@ -106,6 +114,24 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     else:
         raise BadFrame(f"unknown kind {kind!r}")
     return value
+
+
+def _decode_counted(data: bytes) -> Any:
+    if has_more_elements(data, _MOST_IN_A_FRAME):
+        raise BadFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
+    return _decode(data, max_array_len=len(data))
+
+
+def _decode(data: bytes, max_array_len: int) -> Any:
+    try:
+        # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
+        return msgpack.unpackb(
+            data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext, max_array_len=max_array_len
+        )
+    except BadFrame:
+        raise
+    except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
+        raise BadFrame(f"not msgpack as we write it: {error}") from error
 
 
 def _check_content(content: dict[Any, Any]) -> None:

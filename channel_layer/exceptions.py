@@ -5,6 +5,7 @@
     ChannelLayerError
     ├── ChannelFull                the channel holds as many messages as its capacity allows
     ├── MessageTooLarge            the encoded message exceeds the layer's limit
+    │   └── TooManyElements        it has more numbers, texts, lists and dicts than a message may have
     ├── InvalidName (TypeError)    a channel or group name that breaks the rules
     ├── InvalidMessage (TypeError) a message that cannot be carried
     ├── LayerUnavailable           the broker cannot be reached, or did not answer in time
@@ -46,6 +47,16 @@ class MessageTooLarge(ChannelLayerError):
         return (
             f"message for {self.channel!r} is too large: {self.size} bytes encoded, the limit is {self.limit}. "
             "Send it in parts, or send a reference to where it is stored."
+        )
+
+
+class TooManyElements(MessageTooLarge):
+    """The message has more elements than any layer carries; nothing was stored."""
+
+    def __str__(self) -> str:
+        return (
+            f"message for {self.channel!r} is too large: it has more than {self.limit} elements "
+            "(numbers, texts, keys, lists, dicts). Send it in parts, or as one text, for example in JSON."
         )
 
 

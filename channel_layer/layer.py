@@ -36,7 +36,8 @@ from typing import Any, ClassVar
 from . import codec, names
 from .capacity import CapacityRules
 from .delivery import Delivery, Outgoing
-from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge
+from .elements import MAX_ELEMENTS, has_more_elements
+from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
 from .members import MembershipIndex
 
@@ -173,6 +174,8 @@ class ChannelLayer(ABC):
         body = codec.pack_body(message, target)
         if len(body) > self.max_message_size:
             raise MessageTooLarge(target, len(body), self.max_message_size)
+        if len(body) > MAX_ELEMENTS and has_more_elements(body, MAX_ELEMENTS):
+            raise TooManyElements(target, len(body), MAX_ELEMENTS)
         return Outgoing(target, body, headers, group)
 
     # -- batches: what a backend provides --------------------------------------------------------

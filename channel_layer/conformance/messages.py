@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ..elements import MAX_ELEMENTS
 from ..exceptions import InvalidMessage, MessageTooLarge
 from ..layer import ChannelLayer
 from .tools import MakeLayer, Tools
@@ -116,6 +117,14 @@ class MessageRules(Tools):
             layer.send_group("sized", {"b": b"x" * 1000})
         assert [len(message["b"]) for _, message in self.take(layer, "sized")] == [990]
         assert self.nothing(layer, "sized")
+
+    def test_a_message_holds_a_limited_number_of_elements(self, layer: ChannelLayer) -> None:
+        numbers = list(range(MAX_ELEMENTS - 3))  # the dict, its key and the list are three more
+        layer.send("many", {"numbers": numbers})
+        with pytest.raises(MessageTooLarge, match=f"'many'.* more than {MAX_ELEMENTS} elements"):
+            layer.send("many", {"numbers": [*numbers, 0]})
+        assert self.take(layer, "many") == [("many", {"numbers": numbers})]
+        assert self.nothing(layer, "many")
 
     def test_what_the_sender_changes_after_send_is_not_seen(self, layer: ChannelLayer) -> None:
         content: dict[str, Any] = {"list": [1], "dict": {"a": 1}}

@@ -16,6 +16,7 @@ from channel_layer.exceptions import (
     LayerConfigurationError,
     LayerUnavailable,
     MessageTooLarge,
+    TooManyElements,
 )
 
 TEXTS = [
@@ -23,6 +24,11 @@ TEXTS = [
         MessageTooLarge("room", 2000, 1000),
         "message for 'room' is too large: 2000 bytes encoded, the limit is 1000. "
         "Send it in parts, or send a reference to where it is stored.",
+    ),
+    (
+        TooManyElements("room", 70_000, 65_536),
+        "message for 'room' is too large: it has more than 65536 elements (numbers, texts, keys, lists, dicts). "
+        "Send it in parts, or as one text, for example in JSON.",
     ),
     (InvalidName("channel", "a b", "use letters"), "invalid channel name 'a b': use letters"),
     (InvalidMessage("room", "it is odd"), "cannot send the message for 'room': it is odd"),
