@@ -25,16 +25,14 @@ the shared record of memberships. Everything else is here. `channel_layer.confor
 
 from __future__ import annotations
 
-import copy
-import threading
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import codec, names
 from .capacity import CapacityRules
+from .copies import Copies
 from .delivery import Delivery, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
@@ -98,8 +96,7 @@ class ChannelLayer(ABC):
         self.capacity = CapacityRules(capacity, channel_capacity)
         self.counters = Counters()
         self.index = MembershipIndex()
-        self._expanded: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
-        self._expanded_lock = threading.Lock()
+        self._copies = Copies()
         self._will_watchers: dict[str, Callable[[Collection[str]], None]] = {}
 
     # -- one message at a time -------------------------------------------------------------------
@@ -139,9 +136,9 @@ class ChannelLayer(ABC):
             up to `BLOCK_SECONDS` first.
         """
         names.check_receivers(channels)
-        ready = self._take_expanded(channels)
+        ready = self._copies.take(channels)
         if ready is None:
-            ready = self._expand(self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
+            ready = self._copies.first_of(self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
         return ready if ready is not None else (None, None)
 
     async def areceive(
@@ -149,9 +146,9 @@ class ChannelLayer(ABC):
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Async form of `receive`; waits up to ``timeout`` seconds."""
         names.check_receivers(channels)
-        ready = self._take_expanded(channels)
+        ready = self._copies.take(channels)
         if ready is None:
-            ready = self._expand(await self.areceive_many(channels, limit=1, timeout=timeout))
+            ready = self._copies.first_of(await self.areceive_many(channels, limit=1, timeout=timeout))
         return ready if ready is not None else (None, None)
 
     def new_channel(self, pattern: str) -> str:
@@ -376,31 +373,6 @@ class ChannelLayer(ABC):
             else:
                 self.index.leave(reader, address, content)
         return deliveries
-
-    def _take_expanded(self, channels: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
-        if self._expanded:
-            with self._expanded_lock:
-                for name in channels:
-                    waiting = self._expanded.get(name)
-                    if waiting:
-                        first = waiting.popleft()
-                        if not waiting:
-                            del self._expanded[name]
-                        return first
-        return None
-
-    def _expand(self, deliveries: Sequence[Delivery]) -> tuple[str, dict[str, Any]] | None:
-        """The only delivery of a batch of one; if it has several members, the others' copies are kept."""
-        if not deliveries:
-            return None
-        [delivery] = deliveries
-        if delivery.members is None:
-            return delivery.channel, delivery.message
-        first, *others = [(delivery.channel + local, copy.deepcopy(delivery.message)) for local in delivery.members]
-        if others:
-            with self._expanded_lock:
-                self._expanded.setdefault(delivery.channel, deque()).extend(others)
-        return first
 
 
 def _seconds(name: str, value: Any) -> Any:

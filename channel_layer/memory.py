@@ -237,7 +237,7 @@ class MemoryChannelLayer(ChannelLayer):
         with self._lock:
             self._queues.clear()
             self._groups.clear()
-            self._expanded.clear()
+            self._copies.clear()
             self._wills.clear()
             self.index.clear()
             self._sent.clear()

@@ -334,7 +334,7 @@ class RedisChannelLayer(ChannelLayer):
                     break
             for at in range(0, len(farewell), BATCH):
                 self._run_all(shard, farewell[at : at + BATCH])
-        self._expanded.clear()
+        self._copies.clear()
 
     def global_statistics(self) -> dict[str, Any]:
         """See `ChannelLayer.global_statistics`."""

@@ -198,7 +198,7 @@ class SqliteChannelLayer(ChannelLayer):
             return groups.dissolve(connection)
 
         self._regroup(clear)
-        self._expanded.clear()
+        self._copies.clear()
 
     def global_statistics(self) -> dict[str, Any]:
         """See `ChannelLayer.global_statistics`."""

@@ -119,12 +119,12 @@ def peak():
 
 frames = [data for name, data in HOSTILE.items() if name.startswith(("a million", "arrays inside"))]
 layer, sealer = MemoryChannelLayer(), Sealer(["secret"], "asgi:", 2_000_000)
-sealed = [sealer.for_channel("room", frame, 60) for frame in frames]
-layer.open_frames("room", [frames[0][:100]])
+sealed = [(sealer.for_channel("room", frame, 60), 0.0) for frame in frames]
+layer.open_frames("room", [(frames[0][:100], 0.0)])
 open("/proc/self/clear_refs", "w").write("5")  # from here on, the peak is of what follows
 before = peak()
 for frame in frames:
-    assert layer.open_frames("room", [frame] * 8) == []
+    assert layer.open_frames("room", [(frame, 0.0)] * 8) == []
 assert layer.open_frames("room", sealer.open_all("room", sealed, None)[0]) == []
 print(peak() - before)
 """

@@ -113,11 +113,10 @@ class Forgetful(Memory):
 
 
 class Shared(Memory):
-    def _expand(self, deliveries: Sequence[Delivery]) -> tuple[str, dict] | None:
-        found = super()._expand(deliveries)
-        if found is not None:
-            for others in self._expanded.values():
-                others.extend((name, found[1]) for name, _ in [others.popleft() for _ in range(len(others))])
+    def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict | None]:
+        found = super().receive(channels, block)
+        for others in self._copies._waiting.values():
+            others.extend((name, found[1]) for name, _ in [others.popleft() for _ in range(len(others))])
         return found
 
 

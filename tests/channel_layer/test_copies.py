@@ -1,0 +1,68 @@
+"""Copies that wait for who asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channel_layer.copies import Copies, Copy
+from channel_layer.delivery import Delivery
+
+from .interleaving import Intruder
+
+
+def to_members(*locals_: str) -> list[Delivery]:
+    return [Delivery("process!", {"list": [1]}, None, locals_)]
+
+
+def test_the_first_gets_it_and_the_others_copies_wait() -> None:
+    copies = Copies()
+    first = copies.first_of(to_members("a", "b", "c"))
+    second, third = copies.take(["other", "process!"]), copies.take(["process!"])
+    assert [found and found[0] for found in (first, second, third)] == ["process!a", "process!b", "process!c"]
+    assert first is not None
+    first[1]["list"].append(2)
+    assert second == ("process!b", {"list": [1]})
+    assert copies.take(["process!"]) is None
+
+
+def test_what_is_for_one_channel_or_nobody_leaves_nothing() -> None:
+    copies = Copies()
+    assert copies.first_of([Delivery("room", {"n": 1})]) == ("room", {"n": 1})
+    assert copies.first_of([]) is None
+    copies.first_of(to_members("a", "b"))
+    copies.clear()
+    assert copies.take(["room", "process!"]) is None
+
+
+class Interrupted(dict[str, Any]):
+    """A dict whose reader is interrupted once it has found something."""
+
+    def __init__(self, intruder: Intruder) -> None:
+        super().__init__()
+        self.intruder = intruder
+
+    def get(self, *key: Any) -> Any:
+        found = super().get(*key)
+        self.intruder()
+        return found
+
+
+def test_two_threads_never_take_the_same_copy() -> None:
+    copies = Copies()
+    taken: list[Copy | None] = []
+    intruder = Intruder(lambda: taken.append(copies.take(["process!"])))
+    copies._waiting = Interrupted(intruder)
+    copies.first_of(to_members("a", "b"))
+    taken.append(copies.take(["process!"]))
+    intruder.finish()
+    assert sorted(taken, key=str) == [("process!b", {"list": [1]}), None]
+
+
+def test_a_copy_that_comes_while_the_last_one_is_taken_is_kept() -> None:
+    copies = Copies()
+    intruder = Intruder(lambda: copies.first_of(to_members("c", "d")))
+    copies._waiting = Interrupted(intruder)
+    copies.first_of(to_members("a", "b"))
+    assert copies.take(["process!"]) == ("process!b", {"list": [1]})
+    intruder.finish()
+    assert copies.take(["process!"]) == ("process!d", {"list": [1]})
