@@ -6,7 +6,6 @@ import importlib
 import inspect
 import logging
 import os
-import resource
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ import click
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.installation import check_installation
 
+from . import descriptors
 from .application import Application
 from .endpoints import Endpoint, EndpointError
 from .options import Options, OptionsError
@@ -23,7 +23,6 @@ from .server import build_server
 
 logger = logging.getLogger("interface_server")
 
-SPARE_DESCRIPTORS = 200
 Command = Callable[..., None]
 
 _DEFAULTS = Options()
@@ -208,17 +207,16 @@ def _configure_logging(verbosity: int) -> None:
 
 
 def _allow_descriptors(connections: int) -> None:
-    """Raise the soft limit of open files as far as the connections need it and the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + SPARE_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    """Raise the limit of open files as far as the connections need it, and say if that is not far enough."""
+    wanted = descriptors.needed(connections)
+    descriptors.raise_limit(wanted)
+    served = descriptors.shares(connections).served
+    if served < connections:
         logger.warning(
-            "the system allows %d open files, too few for %d connections; see ulimit -n", allowed, connections
-        )
+            "the system allows %d open files, enough for %d connections and not for %d (--max-connections); "
+            "further ones get 503. Allow %d: ulimit -n, or LimitNOFILE= in systemd",
+            descriptors.soft_limit(), served, connections, wanted,
+        )  # fmt: skip
 
 
 def _sentence(text: str) -> str:

@@ -6,18 +6,19 @@ import asyncio
 import logging
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httptools
 
 from .http_exchange import HttpExchange
 from .http_framing import Framing, head_bytes, short_response
-from .http_target import BadTarget, own_address, peer_address, split_target
+from .http_target import Refusal, own_address, peer_address, split_target
 from .messages import Scope, clean_headers
 from .responses import Head
 from .websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
+    from .connections import Connections
     from .gateway import Gateway
 
 logger = logging.getLogger("interface_server.http")
@@ -25,17 +26,9 @@ logger = logging.getLogger("interface_server.http")
 HIGH_WATER = 262_144
 LINGER_SECONDS = 5.0
 TLS_LINGER_SECONDS = 1.0
-SURPLUS = 1_000
+HANDSHAKE_SECONDS = 10.0
 
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-
-
-class Refusal(Exception):
-    """A request that is answered here, with this status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        self.status, self.reason = status, reason
-        super().__init__(status, reason)
 
 
 class Request:
@@ -64,7 +57,7 @@ class HttpProtocol(asyncio.Protocol):
         connections: every open connection of the server; this one enters and leaves it.
     """
 
-    def __init__(self, gateway: Gateway, connections: set[Any]) -> None:
+    def __init__(self, gateway: Gateway, connections: Connections) -> None:
         self._gateway = gateway
         self._options = gateway.options
         self._connections = connections
@@ -73,7 +66,6 @@ class HttpProtocol(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._secure = False
-        self._surplus = False
         self._closing_at = 0.0
         self._since = gateway.now
         self._in_head = False
@@ -90,18 +82,21 @@ class HttpProtocol(asyncio.Protocol):
         self._served = False
         self._deaf = False
         self._loop = asyncio.get_running_loop()
+        gateway.tickers.add(self)
+        self._made = False
+        self._surplus = not connections.add(self)
 
     # -- transport -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
+        self._made = True
         self._transport = transport  # type: ignore[assignment]
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        count = len(self._connections)
-        self._connections.add(self)
-        self._gateway.tickers.add(self)
-        self._surplus = count >= self._options.max_connections
-        if count >= self._options.max_connections + SURPLUS:
+        if self._gateway.stopping:  # `shutdown` did not wait for it
+            self._transport.abort()
+            return
+        if self._surplus and self._connections.is_crowded:
             self._refuse(503)
             return
         self._client, self._server = peer_address(transport), own_address(transport)
@@ -130,9 +125,9 @@ class HttpProtocol(asyncio.Protocol):
                 self._deaf = True
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if cause is not None and not isinstance(cause, (Refusal, BadTarget)):
+            if cause is not None and not isinstance(cause, Refusal):
                 logger.error("a request could not be handled", exc_info=cause)
-            self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(cause or error)))
+            self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(error)))
         except Refusal as refusal:
             self._turn_down(refusal)
 
@@ -161,7 +156,11 @@ class HttpProtocol(asyncio.Protocol):
 
     def tick(self, now: float) -> None:
         """Check the time to send headers, the idle time, and the end of a lingering close."""
-        if self._closing_at:
+        if not self._made:
+            # A TLS handshake. One that fails tells nobody.
+            if now - self._since > HANDSHAKE_SECONDS + 1:
+                self._forget()
+        elif self._closing_at:
             if now >= self._closing_at:
                 self._transport.abort()
         elif self._current is None and not self._waiting:
@@ -173,7 +172,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close now, or after the response that is under way."""
-        if self._current is None:
+        if not self._made:
+            self._forget()
+        elif self._current is None:
             self._transport.close()
         else:
             self._current.keep_alive = False

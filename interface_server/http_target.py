@@ -6,8 +6,19 @@ import asyncio
 import urllib.parse
 
 
-class BadTarget(ValueError):
+class Refusal(Exception):
+    """A request that is answered with this status, without asking a worker."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status, self.reason = status, reason
+        super().__init__(status, reason)
+
+
+class BadTarget(Refusal):
     """A request target that is none (RFC 9112, section 3.2)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(400, reason)
 
 
 def split_target(target: bytes, method: str) -> tuple[str, bytes]:

@@ -40,7 +40,8 @@ class Options:
         http_timeout: how long a request waits for the beginning of its answer, else 504; also
             the longest a client may stop reading a response.
         keep_alive: how long an idle HTTP connection stays open; 0 closes it after each response.
-        max_connections: HTTP and WebSocket connections together, else 503.
+        max_connections: HTTP and WebSocket connections together, else 503. As many as the system's limit of
+            open files allows, if these are fewer.
         retry_after: what a 503 says in its ``Retry-After`` header.
         ping_interval: pause between pings on a WebSocket; 0 sends none.
         ping_timeout: how long a pong may take, else the socket is closed; 0 waits for ever.

@@ -8,20 +8,21 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Generator, Sequence
-from typing import Any
 
 import uvicorn
 
 from .application import Application
-from .endpoints import Endpoint, address_of
-from .http_protocol import HttpProtocol
+from .connections import Connections
+from .descriptors import shares
+from .endpoints import BACKLOG, Endpoint, address_of
+from .http_protocol import HANDSHAKE_SECONDS, HttpProtocol
 from .options import Options
 
 logger = logging.getLogger("interface_server.server")
 
-TLS_HANDSHAKE_SECONDS = 10.0
 RESPONSES_SHARE = 5 / 6
 """Of the time to stop, what responses in flight may use; the rest is for what is still to be sent."""
 
@@ -46,9 +47,11 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.addresses: list[str] = []
+        self.servers: list[asyncio.Server] = []
         self._application = application
         self._endpoints = endpoints
-        self._open: set[Any] = set()
+        self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def bind(self) -> list[socket.socket]:
         """Open the listening sockets; raises `EndpointError`."""
@@ -67,19 +70,17 @@ class Server(uvicorn.Server):
         contexts = [endpoint.context() for endpoint in self._endpoints]
         contexts += [None] * (len(sockets or ()) - len(contexts))
         await self._application.startup()
-        gateway = self._application.gateway
         loop = asyncio.get_running_loop()
-        self.servers: list[asyncio.Server] = []
+        self._open = Connections(
+            shares(self._application.options.max_connections),
+            pause=lambda: loop.call_soon(self._pause),
+            resume=lambda: loop.call_soon(self._resume),
+        )
         for listener, context in zip(sockets or (), contexts, strict=False):
             listener.setblocking(False)
-            server = await loop.create_server(
-                lambda: HttpProtocol(gateway, self._open),
-                sock=listener,
-                ssl=context,
-                ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS if context else None,
-            )
-            self.servers.append(server)
+            self._listeners.append((listener, context))
             self.addresses.append(address_of(listener, tls=context is not None))
+        await self._listen()
         self.started = True
         logger.info("Listening on %s", ", ".join(self.addresses))
 
@@ -89,8 +90,10 @@ class Server(uvicorn.Server):
         seconds = self._application.options.graceful_timeout
         deadline = loop.time() + seconds
         logger.info("Stopping: accepting no more connections")
-        for server in self.servers:
-            server.close()
+        listeners, self._listeners = self._listeners, []
+        self._pause()
+        for listener, _ in listeners:
+            listener.close()
         self._remove_paths()
         logger.info("Stopping: closing %d connections", len(self._open))
         self._application.gateway.stopping = True
@@ -115,6 +118,33 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+    async def _listen(self) -> None:
+        """Accept connections, from where clients have waited since `_pause`, if they have."""
+        loop = asyncio.get_running_loop()
+        gateway = self._application.gateway
+        for listener, context in self._listeners:
+            server = await loop.create_server(
+                lambda: HttpProtocol(gateway, self._open),
+                sock=listener.dup(),
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+            )
+            self.servers.append(server)
+        if self._open.paused or not self._listeners:  # meanwhile
+            self._pause()
+
+    def _pause(self) -> None:
+        """Accept nothing more. Clients wait with the system, since what is closed here is a duplicate."""
+        servers, self.servers = self.servers, []
+        for server in servers:
+            server.close()
+
+    def _resume(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._listen())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _until_closed(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()

@@ -61,18 +61,20 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(project: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(project: Path, *arguments: str, files: int | None = None) -> subprocess.Popen[str]:
+    """The command in a directory; ``files`` is how many the system lets it open."""
+    limit = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     return subprocess.Popen(
-        [sys.executable, "-m", "interface_server.cli", *arguments], cwd=project, text=True,
+        [*limit, sys.executable, "-m", "interface_server.cli", *arguments], cwd=project, text=True,
         env=os.environ | {"PYTHONPATH": str(HOUSE), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
 @contextlib.contextmanager
-def daphne(project: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A running command and its port."""
-    process = command(project, *arguments, "-p", "0")
+def daphne(project: Path, *arguments: str, files: int | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A running command and its port. What it said before it listened stays to be read."""
+    process = command(project, *arguments, "-p", "0", files=files)
     assert process.stderr is not None
     seen = []
     try:
@@ -145,6 +147,19 @@ def test_a_layer_that_is_away_is_a_warning_and_the_server_starts(project: Path) 
     assert "channel layer at redis://localhost:6379 is unavailable: connection refused" in lines[0]
     assert "Listening on" in lines[1]
     assert process.returncode == 0
+
+
+def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
+    process = command(project, "project:layer", "-p", "0", files=256)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=40)
+    assert re.search(
+        r"the system allows 256 open files, enough for 1\d\d connections and not for 10000 \(--max-connections\); "
+        r"further ones get 503. Allow 12\d\d\d: ulimit -n, or LimitNOFILE= in systemd",
+        line,
+    )
 
 
 @pytest.mark.parametrize(
