@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,12 @@ from .layers import channel_layers
 from .session_stores import uses_connections
 
 TAG = "channels"
+
+SHORTEST_KEY = 16
+"""Characters of an encryption key that nobody guesses, if they are random."""
+
+FEWEST_CHARACTERS = 5
+"""Different ones in such a key, as Django wants of SECRET_KEY."""
 
 
 @register(TAG)
@@ -36,6 +42,7 @@ def check_layers(**kwargs: Any) -> list[CheckMessage]:
             found.append(Error(str(error), id="channels.E001"))
             continue
         layer.close()
+        found.extend(_weak_keys(alias, config.get("CONFIG") or {}))
         if _is_redis(config):
             found.extend(_open_redis(alias, (config.get("CONFIG") or {}).get("hosts") or ()))
     return found
@@ -96,6 +103,17 @@ def _open_redis(alias: str, hosts: Sequence[Any]) -> Iterable[CheckMessage]:
                 "and send every message.",
                 hint="Set a password (redis://:password@host:6379/0), and keep the port off public networks.",
                 id="channels.W001",
+            )
+
+
+def _weak_keys(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]:
+    for position, key in enumerate(options.get("symmetric_encryption_keys") or ()):
+        if len(key) < SHORTEST_KEY or len(set(key)) < FEWEST_CHARACTERS:
+            yield Warning(
+                f"CHANNEL_LAYERS[{alias!r}]: symmetric_encryption_keys[{position}] has fewer than {SHORTEST_KEY} "
+                f"characters or fewer than {FEWEST_CHARACTERS} different ones; who records messages can guess it.",
+                hint="Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                id="channels.W002",
             )
 
 

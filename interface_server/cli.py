@@ -17,7 +17,7 @@ from channel_layer.installation import check_installation
 
 from . import descriptors
 from .application import Application
-from .endpoints import Endpoint, EndpointError
+from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
 from .options import Options, OptionsError
 from .server import build_server
 
@@ -48,6 +48,7 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
 @click.option("-p", "--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: 8000]")
 @click.option("-b", "--bind", "host", help="Host or address to listen on.  [default: 127.0.0.1]")
 @click.option("-u", "--unix-socket", help="Listen on this Unix socket instead of a host and port.")
+@click.option("--unix-socket-mode", metavar="OCTAL", help="Who may connect to it.  [default: 0660, owner and group]")
 @click.option("--fd", type=int, help="Listen on an open socket with this file descriptor.")
 @click.option("-e", "--endpoint", "endpoint", multiple=True, help="Listen here too: tcp:, ssl:, unix: or fd: string.")
 @click.option("--ssl-keyfile", help="Private key file; serves TLS.")
@@ -165,8 +166,11 @@ def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
     """Where the command line says to listen; the default only if it says nothing."""
     tls = {"key_file": values["ssl_keyfile"], "cert_file": values["ssl_certfile"]}
     endpoints = [Endpoint.parse(text) for text in values["endpoint"]]
+    mode = values["unix_socket_mode"]
     if values["unix_socket"]:
-        endpoints.append(Endpoint(path=values["unix_socket"], **tls))
+        endpoints.append(Endpoint(path=values["unix_socket"], mode=parse_mode(mode) if mode else UNIX_MODE, **tls))
+    elif mode:
+        raise EndpointError("--unix-socket-mode goes with --unix-socket, which is not there")
     if values["fd"] is not None:
         endpoints.append(Endpoint(fd=values["fd"], **tls))
     if values["port"] is not None or values["host"] is not None or not endpoints:

@@ -12,6 +12,8 @@ import stat
 from dataclasses import dataclass
 
 BACKLOG = 2_048
+UNIX_MODE = 0o660
+"""Owner and group may connect to a Unix socket; the web server in front is in the group."""
 
 
 class EndpointError(Exception):
@@ -26,6 +28,7 @@ class Endpoint:
         host: address or name; empty for all addresses.
         port: TCP port; 0 takes a free one.
         path: of a Unix socket, instead of host and port.
+        mode: who may connect to that: file permissions.
         fd: of a socket that is open already, instead of the others.
         key_file: private key for TLS.
         cert_file: certificate for TLS.
@@ -34,6 +37,7 @@ class Endpoint:
     host: str = "127.0.0.1"
     port: int = 8000
     path: str | None = None
+    mode: int = UNIX_MODE
     fd: int | None = None
     key_file: str | None = None
     cert_file: str | None = None
@@ -56,7 +60,7 @@ class Endpoint:
             path = named.get("address", first)
             if not path:
                 raise EndpointError(f"endpoint {text!r} names no path; write unix:/path/to/socket")
-            return cls(path=path)
+            return cls(path=path, mode=parse_mode(named["mode"]) if "mode" in named else UNIX_MODE)
         if kind == "fd":
             return cls(fd=_number(text, "fileno", named.get("fileno", first)))
         if kind not in ("tcp", "ssl"):
@@ -78,7 +82,7 @@ class Endpoint:
             if self.fd is not None:
                 return socket.socket(fileno=self.fd)
             if self.path is not None:
-                return _bind_path(self.path)
+                return _bind_path(self.path, self.mode)
             return _bind_address(self.host, self.port)
         except OSError as error:
             raise EndpointError(self._explain(error)) from None
@@ -115,6 +119,17 @@ class Endpoint:
         return f"cannot listen on {where}: {error.strerror or error}"
 
 
+def parse_mode(text: str) -> int:
+    """Read the permissions of a Unix socket, as chmod takes them: ``660``, ``0666``.
+
+    Raises:
+        EndpointError: the text is no octal number from 0 to 777.
+    """
+    if not re.fullmatch("0*[0-7]{1,3}", text):
+        raise EndpointError(f"{text!r} is no mode of a socket; write its permissions in octal, for example 0660")
+    return int(text, 8)
+
+
 def address_of(listener: socket.socket, tls: bool) -> str:
     """What a person types to get there."""
     name = listener.getsockname()
@@ -141,7 +156,7 @@ def _bind_address(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _bind_path(path: str) -> socket.socket:
+def _bind_path(path: str, mode: int) -> socket.socket:
     """Bind a Unix socket, over one that a server which is gone has left behind."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -149,7 +164,7 @@ def _bind_path(path: str) -> socket.socket:
             if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_served(path):
                 os.unlink(path)
         listener.bind(path)
-        os.chmod(path, 0o666)
+        os.chmod(path, mode)  # before anybody can connect
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

@@ -70,3 +70,24 @@ def test_redis_in_the_open_without_a_password_is_warned_of(hosts: list[Any]) -> 
     [text] = found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG={"hosts": hosts})
     assert text.startswith("channels.W001 CHANNEL_LAYERS['default']: Redis at ")
     assert "without a password" in text
+
+
+def keys_found(*keys: str | bytes) -> list[str]:
+    config = {"hosts": ["redis://localhost:1"], "symmetric_encryption_keys": list(keys)}
+    return found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG=config)
+
+
+@pytest.mark.parametrize("key", ["abc", b"abc", "fifteen letters", "a" * 50, b"\0" * 32])
+def test_an_encryption_key_that_can_be_guessed_is_warned_of_and_not_shown(key: str | bytes) -> None:
+    [text] = keys_found("kJ8-3hq_Zr0vWm5x", key)
+    assert text.startswith("channels.W002 CHANNEL_LAYERS['default']: symmetric_encryption_keys[1] has fewer than 16 ")
+    assert str(key) not in text
+
+
+def test_keys_that_are_long_enough_are_fine() -> None:
+    assert keys_found("kJ8-3hq_Zr0vWm5x", bytes(range(16))) == []
+
+
+@pytest.mark.parametrize("key", ["", b"", 3])
+def test_a_key_that_is_none_is_an_error(key: Any) -> None:
+    assert [text.partition(" ")[0] for text in keys_found("kJ8-3hq_Zr0vWm5x", key)] == ["channels.E001"]

@@ -176,6 +176,8 @@ def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
         (["project:layer", "--ssl-keyfile", "none.pem"], "needs a certificate"),
         (["project:layer", "--http-timeout", "0"], "http_timeout must be above 0, not 0"),
         (["project:layer", "--trusted-proxy", "router"], "which is no IP address"),
+        (["project:layer", "-u", "web.sock", "--unix-socket-mode", "rw"], "'rw' is no mode of a socket"),
+        (["project:layer", "--unix-socket-mode", "0660"], "--unix-socket-mode goes with --unix-socket"),
         (["project:layer", "-e", "udp:1"], "is of no known kind"),
         (["project:layer", "--access-log", "/nowhere/log"], "cannot write the access log /nowhere/log"),
         (["project:layer", "--fd", "99"], "cannot listen on file descriptor 99"),
@@ -236,6 +238,10 @@ def test_every_old_option_is_understood() -> None:
         verbosity=2, http_timeout=120, access_log="a.log", ping_interval=30, ping_timeout=40, websocket_life=100,
         accept_timeout=7, subprotocols=("a", "b"), root_path="/app", proxy_headers=True,
     )  # fmt: skip
+
+
+def test_a_unix_socket_has_a_mode() -> None:
+    assert endpoints_of(parse("-u", "/run/x", "--unix-socket-mode", "0666")) == [Endpoint(path="/run/x", mode=0o666)]
 
 
 def test_minus_one_is_no_limit_where_it_always_was() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from interface_server.endpoints import Endpoint, EndpointError, address_of
         ("tcp:port=8000:interface=127.0.0.1", Endpoint(host="127.0.0.1", port=8000)),
         (r"tcp:8000:interface=\:\:1", Endpoint(host="::1", port=8000)),
         ("unix:/run/x.sock", Endpoint(path="/run/x.sock")),
-        ("unix:address=/run/x.sock:mode=660", Endpoint(path="/run/x.sock")),
+        ("unix:address=/run/x.sock:mode=660", Endpoint(path="/run/x.sock", mode=0o660)),
+        ("unix:/run/x.sock:mode=0666", Endpoint(path="/run/x.sock", mode=0o666)),
         ("ssl:443:privateKey=k.pem:certKey=c.pem", Endpoint(host="", port=443, key_file="k.pem", cert_file="c.pem")),
         ("ssl:443:privateKey=both.pem", Endpoint(host="", port=443, key_file="both.pem", cert_file="both.pem")),
         ("fd:3", Endpoint(fd=3)),
@@ -31,6 +33,21 @@ def test_what_is_no_endpoint_is_one_sentence_that_quotes_it(text: str) -> None:
     with pytest.raises(EndpointError) as caught:
         Endpoint.parse(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["888", "", "rw-rw----", "1777", "0o660", "-1"])
+def test_what_is_no_mode_is_one_sentence(mode: str) -> None:
+    with pytest.raises(EndpointError, match="in octal"):
+        Endpoint.parse(f"unix:/run/x.sock:mode={mode}")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"), [("unix:{}", 0o660), ("unix:{}:mode=666", 0o666), ("unix:address={}:mode=0600", 0o600)]
+)
+def test_a_unix_socket_is_open_to_owner_and_group_or_as_it_is_told(tmp_path: Path, text: str, mode: int) -> None:
+    path = tmp_path / "s"
+    with Endpoint.parse(text.format(path)).bind():
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_an_address_is_what_a_browser_takes() -> None:
