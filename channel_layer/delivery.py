@@ -14,7 +14,9 @@ class Headers(TypedDict, total=False):
     with the same ``turn`` (it is over), with ``state`` if it changed (empty if it was taken away), and
     with ``failed`` set if the consumer raised or the message was dropped after too many tries:
     what it was to send will not come. A message with ``flow`` but no turn is answered in case of
-    failure only. ``tries`` counts how often a consumer asked for the message to
+    failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
+    ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
+    ``tries`` counts how often a consumer asked for the message to
     be delivered later. ``flow`` names a single-reader channel on
     which the sender of a request reports ``{"written": bytes of the response so far}`` and at last
     ``{"closed": True}``, so that whoever produces a long response can keep pace with its client.
@@ -23,6 +25,9 @@ class Headers(TypedDict, total=False):
     turn: int
     state: bytes
     failed: bool
+    begun: int
+    seconds: float
+    later: int
     tries: int
     flow: str
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from .asgi_outbox import Gate, Outbox, Receive, Send
 from .messages import Scope
 from .replies import Payload
-from .websocket_connection import ABNORMAL, WebSocketConnection
+from .websocket_connection import WebSocketConnection
+from .websocket_frames import ABNORMAL
 
 if TYPE_CHECKING:
     from .gateway import Gateway

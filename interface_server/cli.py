@@ -73,6 +73,7 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
         "--websocket_connect_timeout", "--websocket-connect-timeout", "--accept-timeout")  # fmt: skip
 @_limit("turn_timeout", "Seconds a socket waits for a consumer before its next message.")
 @_limit("send_timeout", "Seconds a frame waits for room on its channel (1013).")
+@_limit("outage_timeout", "Seconds a frame waits for a channel layer that is away (1013).")
 @_limit("websocket_max_message", "Bytes of a WebSocket message (1009).")
 @_limit("websocket_max_fragments", "Fragments of a WebSocket message (1009).")
 @_limit("header_max_bytes", "Bytes of all header fields (431).")

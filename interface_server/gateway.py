@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 
 from .access_log import AccessLog
+from .backlog import Backlog
 from .client_socket import Socket
 from .downlink import Downlink
 from .http_exchange import HttpExchange, ResponseWriter
 from .messages import MessageFactory, Scope
 from .options import Options
-from .uplink import Uplink
+from .uplink import Entry, Uplink
 from .websocket_connection import WebSocketConnection
 from .wills import Wills
 
@@ -47,6 +48,8 @@ class Gateway:
             a message costs no timer.
         connections: local part → HTTP exchange or WebSocket connection.
         wills: what workers are told if this process disappears.
+        backlog: what may still wait on the channels.
+        read_ahead: bytes that were read from WebSockets and wait for their turn.
         tickers: further objects whose deadlines are checked.
         stopping: whether the process is about to end.
     """
@@ -66,6 +69,8 @@ class Gateway:
         self.uplink.on_down = self._log_outage
         self.wills = Wills(layer, self.name, self.connections, self.uplink, not options.unordered)
         self.uplink.on_doubt = self.wills.resolve
+        self.backlog = Backlog(layer)
+        self.read_ahead = 0
         self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
         self._gone: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,6 +99,15 @@ class Gateway:
     def open_websocket(self, scope: Scope, socket: Socket) -> WebSocketConnection:
         """A new WebSocket whose handshake waits for a consumer; the caller calls `open`."""
         return WebSocketConnection(self, secrets.token_urlsafe(12), scope, socket)
+
+    def why_late(self, entry: Entry, since: float, now: float) -> ChannelLayerError | None:
+        """Why a message that was queued at ``since`` and is not stored has waited too long; ``None`` if it has not."""
+        if entry.full_since and self.uplink.down is None:
+            late = now - entry.full_since >= self.options.send_timeout
+            return ChannelFull(entry.item.target) if late else None
+        if now - since < self.options.outage_timeout:
+            return None
+        return self.uplink.down or LayerUnavailable(self.layer.describe(), "it takes no messages")
 
     def forget(self, channels: list[str]) -> None:
         """Have reply channels that are gone removed from every group, soon."""
@@ -124,6 +138,7 @@ class Gateway:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
+        self.backlog.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._clean_up()
         await self.layer.aclose()
@@ -145,6 +160,7 @@ class Gateway:
                     ticking.tick(self.now)
                 except Exception:
                     logger.exception("checking the deadlines of %r failed", ticking)
+            self.backlog.ask()
             if self._gone and self.uplink.down is None:
                 await self._clean_up()
 

@@ -51,12 +51,16 @@ class Options:
         response_buffer: what waits for one HTTP client at most; a worker that ignores flow reports
             past it has the connection cut.
         websocket_life: longest life of a WebSocket, else close 1001; 0 is no limit.
-        turn_timeout: how long a connection waits for a consumer before it sends the next message.
+        turn_timeout: how long a connection waits for a consumer before it sends the next message. It counts from when a
+            worker took the message: one that waits on its channel keeps the next one back, until it expires.
         unordered: do not wait for a consumer before sending a socket's next message.
-        send_timeout: how long a frame waits for room on its channel or for the broker, else close 1013.
-        uplink_bytes: what may wait for the channel layer in all; past it requests get 503.
+        send_timeout: how long a frame waits for room on its channel, else close 1013.
+        outage_timeout: how long a frame waits for a broker that is away, else close 1013.
+        uplink_bytes: what may wait for the channel layer in all; past it requests get 503. As much again is
+            read ahead from WebSockets whose frames wait; past it they are not read.
         state_max: largest state a consumer may leave with its connection.
-        graceful_timeout: longest stop of the server.
+        graceful_timeout: longest stop of the server. Responses of unknown length that are still being produced after a
+            quarter of it are cut, others after five sixths; consumers at work for a WebSocket get half.
         subprotocols: WebSocket subprotocols spoken, in order of preference.
         root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
@@ -94,6 +98,7 @@ class Options:
     turn_timeout: float = 30
     unordered: bool = False
     send_timeout: float = 10
+    outage_timeout: float = 30
     uplink_bytes: int = 67_108_864
     state_max: int = 16_384
     graceful_timeout: float = 30

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .websocket_frames import message_frame
+
+logger = logging.getLogger("interface_server.websocket")
 
 NORMAL_CLOSURE = 1000
 
@@ -63,6 +66,24 @@ class Reply:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return self.accept is None and self.payload is None and self.close is None
+
+
+def agreed_subprotocol(chosen: str | None, offered: Collection[str], spoken: tuple[str, ...]) -> str | None:
+    """The subprotocol of a connection: what a consumer chose, or the first one spoken here that the client offered."""
+    if chosen is not None:
+        if chosen in offered:
+            return chosen
+        logger.error("a consumer chose the subprotocol %r, which the client did not offer", chosen)
+    return next((name for name in spoken if name in offered), None)
+
+
+def checked_state(state: Any, limit: int) -> bytes:
+    """State that a consumer left with its connection; raises `BadReply`."""
+    if not isinstance(state, bytes):
+        raise BadReply(f"it is {type(state).__name__}, it must be bytes")
+    if len(state) > limit:
+        raise BadReply(f"it is {len(state)} bytes, allowed are {limit} bytes")
+    return state
 
 
 def _payload(message: Mapping[str, Any]) -> Payload | None:

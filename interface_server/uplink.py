@@ -37,18 +37,20 @@ class Entry:
     """One queued message.
 
     Attributes:
-        sent: whether a layer has stored it.
+        stored_at: when the layer had surely stored it, by the event loop's time; 0 before that.
+        full_since: since when its channel has been full, as far as that is why it waits; else 0.
         cancelled: set it to withdraw a message that was not sent yet.
     """
 
-    __slots__ = ("cancelled", "item", "patient", "report", "sender", "sent")
+    __slots__ = ("cancelled", "full_since", "item", "patient", "report", "sender", "stored_at")
 
     def __init__(self, item: Outgoing, sender: Sender | None, patient: bool, report: bool) -> None:
         self.item = item
         self.sender = sender
         self.patient = patient
         self.report = report
-        self.sent = False
+        self.stored_at = 0.0
+        self.full_since = 0.0
         self.cancelled = False
 
 
@@ -168,11 +170,12 @@ class Uplink:
         full = {id(item) for item in refused} if refused else ()
         if not full and not self._full:
             self._retry_delay = FIRST_RETRY
+        now = asyncio.get_running_loop().time()
         for entry in batch:
             if full and id(entry.item) in full:
-                self._turn_away(entry)
+                self._turn_away(entry, now)
                 continue
-            entry.sent = True
+            entry.stored_at = now
             self._bytes -= len(entry.item.body) + _OVERHEAD
             if entry.report and entry.sender is not None:
                 entry.sender.sent(entry.item)
@@ -182,6 +185,7 @@ class Uplink:
         waiting = []
         for entry in batch:
             if entry.patient and not error.uncertain:
+                entry.full_since = 0.0
                 waiting.append(entry)
             else:
                 if error.uncertain and entry.item.will is not None:
@@ -203,10 +207,11 @@ class Uplink:
             batch.append(entry)
         return batch
 
-    def _turn_away(self, entry: Entry) -> None:
+    def _turn_away(self, entry: Entry, now: float) -> None:
         if not entry.patient:
             self._refuse(entry, ChannelFull(entry.item.target))
             return
+        entry.full_since = entry.full_since or now
         self._full.append(entry)
         if self._retry is None:
             loop = asyncio.get_running_loop()

@@ -12,13 +12,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, MessageTooLarge
+from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 
 from .access_log import printable
 from .client_socket import Socket
 from .messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from .replies import BadReply, Reply
+from .replies import BadReply, Reply, agreed_subprotocol, checked_state
+from .slow_turns import LOOK_SECONDS, SlowTurn
 from .uplink import Entry
+from .websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -28,15 +30,8 @@ logger = logging.getLogger("interface_server.websocket")
 READ_AHEAD_MESSAGES = 64
 READ_AHEAD_BYTES = 65_536
 UNORDERED_WINDOW = 16
-LOST_TURN_SECONDS = 5.0
 HELD_REPLIES = 64
 """Messages through groups that wait for the end of a handshake."""
-
-ABNORMAL = 1006
-GOING_AWAY = 1001
-TOO_BIG = 1009
-SERVICE_RESTART = 1012
-TRY_AGAIN_LATER = 1013
 
 
 class Phase(enum.Enum):
@@ -74,7 +69,7 @@ class WebSocketConnection:
         self._paused = False
         self._turn = 0
         self._turn_open = False
-        self._turn_deadline = 0.0
+        self._slow: SlowTurn | None = None
         self._entry: Entry | None = None
         self._entry_since = 0.0
         self._unsent = 0
@@ -82,8 +77,7 @@ class WebSocketConnection:
         self._state: bytes | None = None
         self._held: list[Reply] = []
         self._accept_deadline = gateway.now + gateway.options.accept_timeout
-        life = gateway.options.websocket_life
-        self._end_of_life = gateway.now + life if life else float("inf")
+        self._end_of_life = gateway.now + (gateway.options.websocket_life or float("inf"))
 
     # -- from the client -------------------------------------------------------------------------
 
@@ -108,8 +102,9 @@ class WebSocketConnection:
             return
         if self._inbox or not self._may_send():
             self._inbox.append(content)
-            self._inbox_bytes += len(content)
-            if self._inbox_bytes > READ_AHEAD_BYTES or len(self._inbox) >= READ_AHEAD_MESSAGES:
+            self._hold(len(content))
+            much = self._inbox_bytes > READ_AHEAD_BYTES or len(self._inbox) >= READ_AHEAD_MESSAGES
+            if much or self._gateway.read_ahead > self._gateway.options.uplink_bytes:
                 self._paused = True
                 self._socket.pause()
         else:
@@ -131,7 +126,11 @@ class WebSocketConnection:
                 logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
             else:
                 self._carry_out(reply)
-        if headers is not None and self._turn_open and headers.get("turn") == self._turn:
+        if headers is not None and self._turn_open:
+            if headers.get("turn") != self._turn:
+                if self._turn in (headers.get("begun"), headers.get("later")):
+                    self._as_slow(self._gateway.now).hear(headers, self._gateway.now)
+                return
             if "state" in headers:
                 self._keep(headers["state"])
             if headers.get("failed") and self.phase is Phase.HANDSHAKE:
@@ -181,12 +180,12 @@ class WebSocketConnection:
             if self.phase is Phase.HANDSHAKE:
                 self._refuse(503)
             else:
-                self._turn_open = False
                 self._next()
         elif item.target == RECEIVE:
             logger.warning("a message of the WebSocket %s may be lost: %s", printable(self.path), error)
             if self._ordered:
-                self._turn_deadline = min(self._turn_deadline, self._gateway.now + LOST_TURN_SECONDS)
+                self._as_slow(self._gateway.now).lost()
+                self._entry = None
             else:
                 self.sent(item)
 
@@ -194,7 +193,6 @@ class WebSocketConnection:
 
     def tick(self, now: float) -> None:
         """Check the deadlines."""
-        options = self._gateway.options
         if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
             logger.warning("no consumer accepted the WebSocket %s in time", printable(self.path))
             self._deny(503)
@@ -202,15 +200,11 @@ class WebSocketConnection:
             self.close(GOING_AWAY, "maximum life reached")
         if not self._turn_open and not self._unsent:
             return
-        if self._entry is not None and not self._entry.sent:
-            if now - self._entry_since >= options.send_timeout:
-                self._give_up_sending()
-        elif self._turn_open and now >= self._turn_deadline:
-            logger.warning(
-                "the consumer of turn %d of the WebSocket %s did not finish in time; going on without it",
-                self._turn, printable(self.path),
-            )  # fmt: skip
-            self._next()
+        entry = self._entry
+        if entry is None or entry.stored_at:
+            self._check_turn(now)
+        elif (error := self._gateway.why_late(entry, self._entry_since, now)) is not None:
+            self._give_up_sending(entry, error)
 
     def overflow(self) -> None:
         """The client does not take what it is sent."""
@@ -238,11 +232,15 @@ class WebSocketConnection:
             self._deny(503)
         self._abandon(SERVICE_RESTART, "service restart")
 
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether its turn waits for a worker, and for so long none has taken anything off the channel."""
+        stored = self._entry is None or self._entry.stored_at > 0
+        return self._turn_open and stored and self._as_slow(self._gateway.now).is_deserted(seconds)
+
     def release(self) -> None:
         """Send what is left of a closed connection without waiting for its turn."""
         while self.phase is Phase.CLOSED and self._inbox:
-            self._turn_open = False
-            self._unsent = 0
+            self._turn_open, self._slow, self._unsent = False, None, 0
             self._go_on()
 
     # -- the handshake and the end ---------------------------------------------------------------
@@ -251,21 +249,14 @@ class WebSocketConnection:
         """Accept or deny as the reply says; returns whether the connection is open now."""
         if reply.accept is not False and (reply.accept or reply.payload is not None):
             self.phase = Phase.OPEN
-            self._socket.accept(self._subprotocol(reply.subprotocol))
+            offered = self._scope.get("subprotocols") or ()
+            self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._gateway.options.subprotocols))
             self._note("WSCONNECT")
             self._scope = self._gateway.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
         if reply.accept is False or reply.close is not None:
             self._deny(403)
         return False
-
-    def _subprotocol(self, chosen: str | None) -> str | None:
-        offered = self._scope.get("subprotocols") or ()
-        if chosen is not None:
-            if chosen in offered:
-                return chosen
-            logger.error("a consumer chose the subprotocol %r, which the client did not offer", chosen)
-        return next((name for name in self._gateway.options.subprotocols if name in offered), None)
 
     def _refuse(self, status: int) -> None:
         """End a handshake of which no consumer knows."""
@@ -295,9 +286,24 @@ class WebSocketConnection:
 
     def _next(self) -> None:
         self._turn_open = False
-        self._entry = None
+        self._entry = self._slow = None
         if self._inbox:
             self._go_on()
+
+    def _as_slow(self, now: float) -> SlowTurn:
+        if self._slow is None:
+            stored_at = self._entry.stored_at if self._entry is not None and self._entry.stored_at else now
+            self._slow = SlowTurn(self._gateway, CONNECT if self._order == 0 else RECEIVE, stored_at)
+        return self._slow
+
+    def _check_turn(self, now: float) -> None:
+        """Go on without the end of the turn, if there is a reason to."""
+        look = min(LOOK_SECONDS, self._gateway.options.turn_timeout)
+        is_slow = self._slow is not None or self._entry is None or now - self._entry.stored_at >= look
+        reason = self._as_slow(now).over(now) if is_slow and self._turn_open else None
+        if reason is not None:
+            logger.warning("going on without turn %d of the WebSocket %s: %s", self._turn, printable(self.path), reason)
+            self._next()
 
     def _go_on(self) -> None:
         while self._inbox and self._may_send():
@@ -305,7 +311,7 @@ class WebSocketConnection:
             if isinstance(content, int):
                 self._send_disconnect(content)
                 return
-            self._inbox_bytes -= len(content)
+            self._hold(-len(content))
             self._send_frame(content)
         if self._paused and not self._inbox and self.phase is Phase.OPEN:
             self._paused = False
@@ -313,12 +319,13 @@ class WebSocketConnection:
 
     def _send_frame(self, content: str | bytes) -> None:
         is_text = isinstance(content, str)
+        self._order += 1
         message = {
             "reply_channel": self.channel,
             "path": self.path,
             "text": content if is_text else None,
             "bytes": None if is_text else content,
-            "order": self._count(),
+            "order": self._order,
         }
         try:
             item = self._prepare(RECEIVE, message)
@@ -330,17 +337,14 @@ class WebSocketConnection:
             self._abandon(TRY_AGAIN_LATER, "overloaded")
 
     def _send_disconnect(self, code: int) -> None:
-        message = {"reply_channel": self.channel, "code": code, "path": self.path, "order": self._count()}
+        self._order += 1
+        message = {"reply_channel": self.channel, "code": code, "path": self.path, "order": self._order}
         item = self._prepare(DISCONNECT, message)
         self._gateway.wills.withdraw(item, self.channel)
         if self._gateway.uplink.put(item, patient=True) is None:
             logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self.path))
         self._gateway.connections.pop(self._local, None)
         self._gateway.forget([self.channel])
-
-    def _count(self) -> int:
-        self._order += 1
-        return self._order
 
     def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
         headers: dict[str, Any] | None = None
@@ -362,38 +366,34 @@ class WebSocketConnection:
         self._entry_since = self._gateway.now
         if self._ordered:
             self._turn_open = True
-            self._turn_deadline = self._entry_since + self._gateway.options.turn_timeout
         elif patient:
             self._unsent += 1
         return True
 
-    def _give_up_sending(self) -> None:
-        """The frame at hand found no room in time: drop it, and the client with it."""
-        if self._entry is not None:
-            self._entry.cancelled = True
-        error = self._gateway.uplink.down or ChannelFull(RECEIVE)
+    def _give_up_sending(self, entry: Entry, error: ChannelLayerError) -> None:
+        """Drop a frame that the layer did not take in time, and the client with it."""
+        entry.cancelled = True
         logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
-        self._turn_open = False
-        self._unsent = 0
+        self._turn_open, self._unsent = False, 0
         self._abandon(TRY_AGAIN_LATER, "overloaded")
         self._go_on()
 
     def _abandon(self, code: int, reason: str) -> None:
         """Close without sending the frames that still wait: order would be broken without this one."""
         self._inbox = [item for item in self._inbox if isinstance(item, int)]
-        self._inbox_bytes = 0
+        self._hold(-self._inbox_bytes)
         self.close(code, reason)
 
+    def _hold(self, size: int) -> None:
+        """Count what is read ahead, here and in all."""
+        self._inbox_bytes += size
+        self._gateway.read_ahead += size
+
     def _keep(self, state: Any) -> None:
-        limit = self._gateway.options.state_max
-        if not isinstance(state, bytes) or len(state) > limit:
-            size = f"{len(state)} bytes" if isinstance(state, bytes) else type(state).__name__
-            logger.error(
-                "the state of the WebSocket %s was not kept: it is %s, allowed are %d bytes",
-                printable(self.path), size, limit,
-            )  # fmt: skip
-            return
-        self._state = state or None
+        try:
+            self._state = checked_state(state, self._gateway.options.state_max) or None
+        except BadReply as error:
+            logger.error("the state of the WebSocket %s was not kept: %s", printable(self.path), error)
 
     def _note(self, event: str, code: int | None = None) -> None:
         if self._gateway.access_log.enabled:

@@ -17,8 +17,8 @@ from websockets.server import ServerProtocol
 from .http_framing import short_response
 from .messages import Scope
 from .replies import Payload
-from .websocket_connection import ABNORMAL, TOO_BIG, WebSocketConnection
-from .websocket_frames import least_size, ping_frame, whole_message, whole_pong
+from .websocket_connection import WebSocketConnection
+from .websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
 
 if TYPE_CHECKING:
     from .gateway import Gateway

@@ -22,7 +22,8 @@ from channel_layer.exceptions import ChannelLayerError
 
 from .messages import DISCONNECT, LAST_ORDER
 from .uplink import Uplink
-from .websocket_connection import ABNORMAL, Phase, WebSocketConnection
+from .websocket_connection import Phase, WebSocketConnection
+from .websocket_frames import ABNORMAL
 
 logger = logging.getLogger("interface_server.wills")
 

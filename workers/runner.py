@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from channel_layer.channel import Message
-from channel_layer.codec import pack_body
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.names import check_channel
@@ -19,10 +18,9 @@ from channel_layer.outbox import Outbox, collecting
 
 from .exceptions import ChannelSocketException, ConsumeLater
 from .hooks import Hooks
+from .notices import EMPTY
 
 logger = logging.getLogger(__name__)
-
-_EMPTY = pack_body({})
 
 FAILURES = frozenset({"failed", "dropped"})
 """Outcomes after which the sender of a message will get no more answer."""
@@ -117,9 +115,12 @@ class Runner:
     def _finished(
         self, outbox: Outbox, outcome: str, message: Message, reply_channel: Any, headers: Mapping[str, Any]
     ) -> Finished:
-        if reply_channel is not None and outcome != "later":
+        if reply_channel is not None:
             if "turn" in headers:
-                self._end_turn(reply_channel.name, message, headers, outcome, outbox)
+                if outcome == "later":
+                    self._tell(reply_channel.name, {"later": headers["turn"]}, outbox)
+                else:
+                    self._end_turn(reply_channel.name, message, headers, outcome, outbox)
             elif "flow" in headers and outcome in FAILURES:
                 self._tell(reply_channel.name, {"failed": True}, outbox)
         return outbox, outcome, message
@@ -181,7 +182,7 @@ class Runner:
     def _tell(self, name: str, headers: dict[str, Any], outbox: Outbox) -> None:
         """Send headers alone to a reply channel."""
         try:
-            outbox.append((self._layer, Outgoing(check_channel(name), _EMPTY, headers)))
+            outbox.append((self._layer, Outgoing(check_channel(name), EMPTY, headers)))
         except ChannelLayerError as error:
             logger.error("a sender cannot be told how its message ended: %s", error)
 
@@ -219,6 +220,11 @@ class Begun:
     def name(self) -> str:
         """The consumer's name, for the log."""
         return _name(self._consumer)
+
+    @property
+    def reply_channel(self) -> str | None:
+        """Name of the message's reply channel, as it was received."""
+        return None if self._reply_channel is None else str(self._reply_channel.name)
 
     def blocks(self, error: BaseException | None) -> bool:
         """Whether `finish` is to be called in a thread."""

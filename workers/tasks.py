@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
+from .notices import Run
 from .runner import Begun, Finished
 from .slots import Slots
 from .sync_side import SyncSide
@@ -111,6 +112,10 @@ class Tasks:
         return turned_away
 
     # -- watching over them ----------------------------------------------------------------------
+
+    def running(self) -> list[Run]:
+        """The consumers that are on the loop now."""
+        return [(run.started, run.begun.delivery, run.begun.reply_channel) for run in list(self._running)]
 
     def report_hung(self, seconds: float) -> None:
         """Report coroutines that have run for so long, each once, and a loop that is held up."""

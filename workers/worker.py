@@ -17,6 +17,7 @@ from channel_layer.registry import channel_layers
 
 from .hooks import Hook, Hooks
 from .intake import Intake
+from .notices import Notices, Run
 from .runner import Begun, Finished, Runner
 from .selection import select_channels
 from .sender import Sender
@@ -107,7 +108,8 @@ class Worker:
         self._runner = Runner(channel_layer, router, self._hooks, message_retries, self._sender.add_later)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._tasks = Tasks(self._slots, self._sync_side, self._take_over, self._sender.flush, self._close_async_side)
-        self._busy: dict[threading.Thread, tuple[float, str]] = {}
+        self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
+        self._busy: dict[threading.Thread, Run] = {}
         self._reported: dict[threading.Thread, float] = {}
 
     def run(self) -> bool:
@@ -174,7 +176,8 @@ class Worker:
     def _run(self, delivery: Delivery) -> None:
         thread = threading.current_thread()
         started = time.perf_counter()
-        self._busy[thread] = (started, delivery.channel)
+        # The reply channel as it is now: the consumer may change the message.
+        self._busy[thread] = (started, delivery, delivery.message.get("reply_channel"))
         try:
             result = self._runner.begin(delivery)
         except BaseException:
@@ -216,6 +219,7 @@ class Worker:
             if waiting[0] and waiting == before:
                 self._guarded(self._intake.put_back_stuck)
             before = waiting
+            self._guarded(self._tell_senders)
             # For when all threads are in consumers, or what a full channel refused is due again.
             self._sender.flush()
             self._report_hung()
@@ -240,16 +244,20 @@ class Worker:
                 self._busy.pop(thread, None)
                 team[index] = self._start_thread(index + 1)
 
+    def _tell_senders(self) -> None:
+        """Tell the senders of messages whose consumers are slow; see `Notices`."""
+        self._notices.look([*list(self._busy.values()), *self._tasks.running()])
+
     def _report_hung(self) -> None:
         now = time.perf_counter()
-        for thread, (started, channel) in list(self._busy.items()):
+        for thread, (started, delivery, _) in list(self._busy.items()):
             if now - started >= self.hung_seconds and self._reported.get(thread) != started:
                 self._reported[thread] = started
                 frame = sys._current_frames().get(thread.ident or 0)
                 stack = "".join(traceback.format_stack(frame)) if frame else ""
                 logger.warning(
                     "%s has been in a consumer of %s for %.3g s and takes no other messages\n%s",
-                    thread.name, channel, now - started, stack,
+                    thread.name, delivery.channel, now - started, stack,
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
@@ -259,6 +267,7 @@ class Worker:
             # Again and again, for a thread that was just about to wait for a message the first time.
             self._guarded(self._intake.stop)
             self._give_back_unbegun(UNBEGUN_SECONDS)
+            self._guarded(self._tell_senders)
             self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))
@@ -266,7 +275,8 @@ class Worker:
                 time.sleep(MONITOR_SECONDS / 10)
         hung = [thread for thread in team if thread.is_alive()]
         for thread in hung:
-            _, channel = self._busy.get(thread, (0.0, "a channel"))
+            run = self._busy.get(thread)
+            channel = run[1].channel if run is not None else "a channel"
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
         self._give_back_unbegun(0)
         all_ended = self._tasks.close()

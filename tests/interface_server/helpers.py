@@ -180,9 +180,10 @@ def running(
     consumers: dict[str, Consumer] | None = None,
     layer: Any = None,
     endpoint: Endpoint | None = None,
+    workers_layer: Any = None,
     **options: Any,
 ) -> Iterator[Running]:
-    """A server with these consumers and options, until the block ends."""
+    """A server with these consumers and options, until the block ends; workers may have a layer of their own."""
     layer = MemoryChannelLayer() if layer is None else layer
     consumers = {"http.request": respond()} | (consumers or {})
     server = build_server(
@@ -191,10 +192,76 @@ def running(
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started, "the server to listen")
-    workers = Workers(layer, consumers)
+    workers = Workers(layer if workers_layer is None else workers_layer, consumers)
     run = Running(server, layer, workers, thread)
     try:
         yield run
     finally:
         run.stop()
         workers.stop()
+
+
+class Interceptor:
+    """A proxy in front of Redis that cuts one connection when certain bytes come along.
+
+    Args:
+        url: of the server.
+
+    Attributes:
+        url: of the proxy.
+        passes: whether the bytes that it waits for still reach the server; the answer never comes back.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = int(url.rpartition(":")[2].partition("/")[0])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._trigger: bytes | None = None
+        self.passes = False
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._start(self._serve)
+
+    def cut_at(self, trigger: bytes, passes: bool) -> None:
+        """Cut the next connection on which these bytes come from its client."""
+        self.passes, self._trigger = passes, trigger
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether it came to that."""
+        return self._trigger is None
+
+    def close(self) -> None:
+        """Cut all connections and take no more."""
+        for end in (self._listener, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(20)
+        for end in (self._listener, *self._ends):
+            end.close()
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._ends += (client, server)
+                self._start(self._pass, client, server, True)
+                self._start(self._pass, server, client, False)
+
+    def _pass(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if asks and self._trigger is not None and self._trigger in data:
+                    self._trigger = None
+                    source.shutdown(socket.SHUT_RDWR)
+                    if self.passes:
+                        sink.sendall(data)
+                    return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)

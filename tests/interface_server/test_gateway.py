@@ -64,7 +64,7 @@ def test_open_sockets_outlive_an_outage_and_what_was_sent_meanwhile_arrives_once
 
 
 def test_a_socket_that_waits_too_long_is_closed_with_1013_and_its_disconnect_follows_later() -> None:
-    with running(layer=FlakyLayer(), send_timeout=0.5) as server, connect(server.url()) as client:
+    with running(layer=FlakyLayer(), outage_timeout=0.5) as server, connect(server.url()) as client:
         go_away(server)
         client.send("x")
         with pytest.raises(ConnectionClosed) as caught:
@@ -75,6 +75,19 @@ def test_a_socket_that_waits_too_long_is_closed_with_1013_and_its_disconnect_fol
         come_back(server)
         assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1013
         assert server.workers.on("websocket.receive") == []
+
+
+def test_sockets_that_talk_wait_for_the_layer_longer_than_for_room_on_a_channel() -> None:
+    with running(layer=FlakyLayer(), send_timeout=0.1) as server, connect(server.url()) as client:
+        go_away(server)
+        client.send("meanwhile")
+        client.send("behind")
+        wait_until(lambda: server.gateway.read_ahead, "both frames to have come")
+        since = server.gateway.now
+        wait_until(lambda: server.gateway.now > since + 1, "the deadlines to be checked")
+        come_back(server)
+        assert [client.recv(timeout=20) for _ in range(2)] == ["meanwhile", "behind"]
+        assert server.gateway.read_ahead == 0
 
 
 def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

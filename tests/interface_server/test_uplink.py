@@ -101,11 +101,11 @@ def test_an_impatient_sender_hears_of_a_full_channel_a_patient_one_waits() -> No
         await become(lambda: impatient.errors)
         assert isinstance(impatient.errors[0], ChannelFull)
         assert entry is not None
-        assert not entry.sent
+        assert not entry.stored_at
         assert not uplink.is_idle
         layer.receive_many(["c"])
         await idle(uplink)
-        assert entry.sent
+        assert entry.stored_at
         assert len(patient.stored) == 1
         assert patient.errors == []
 
@@ -142,7 +142,7 @@ def test_while_the_layer_is_away_the_impatient_are_refused_at_once_and_the_patie
         assert kept is not None
         layer.away = False
         await asyncio.sleep(0.01)
-        assert not kept.sent
+        assert not kept.stored_at
         uplink.mark_up()
         await idle(uplink)
         assert [item.message["n"] for item in layer.receive_many(["c"], limit=10)] == [2]
@@ -226,10 +226,10 @@ def test_after_it_was_out_of_touch_nothing_is_sent_before_the_layer_has_answered
         entry = uplink.put(layer.prepare("c", {"n": 1}))
         await asyncio.sleep(0.02)
         assert entry is not None
-        assert not entry.sent
+        assert not entry.stored_at
         uplink.confirm(loop.time())
         await idle(uplink)
-        assert entry.sent
+        assert entry.stored_at
 
     with_uplink(layer, test)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from channel_layer.exceptions import ChannelFull
 from interface_server.replies import Reply
-from interface_server.websocket_connection import HELD_REPLIES, LOST_TURN_SECONDS, Phase, WebSocketConnection
+from interface_server.websocket_connection import HELD_REPLIES, Phase, WebSocketConnection
 from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
@@ -34,8 +34,6 @@ class Case:
 
     def end_turn(self, **headers: Any) -> None:
         """The consumer of the last message is done."""
-        for entry in self.gateway.records.entries:
-            entry.sent = True
         self.connection.deliver({}, {"turn": self.turn, **headers})
 
     @property
@@ -158,37 +156,41 @@ def test_a_consumer_that_does_not_finish_holds_the_next_message_for_so_long_only
     case = Case(turn_timeout=30)
     case.connection.received("one")
     case.connection.received("two")
-    case.gateway.records.entries[-1].sent = True
-    case.connection.tick(29.9)
+    case.gateway.records.entries[-1].stored_at = 1.0
+    case.gateway.now = 2.0
+    case.connection.deliver({}, {"begun": case.turn, "seconds": 1.0})
+    case.connection.tick(30.9)
     assert case.count(RECEIVE) == 1
-    case.connection.tick(30)
+    case.connection.tick(31)
     assert case.count(RECEIVE) == 2
     assert "did not finish in time" in caplog.text
 
 
-def test_a_frame_of_unknown_fate_is_not_sent_again_and_its_turn_is_short() -> None:
-    case = Case()
-    case.connection.received("perhaps")
-    case.connection.received("next")
-    entry = case.gateway.records.entries[-1]
-    case.connection.refused(entry.item, LayerUnavailable("here", "gone"))
-    entry.sent = True
-    case.connection.tick(LOST_TURN_SECONDS)
-    assert [message["text"] for message in case.gateway.messages_on(RECEIVE)] == ["perhaps", "next"]
+def test_a_notice_of_another_turn_changes_nothing() -> None:
+    case = Case(turn_timeout=30)
+    case.connection.received("one")
+    for headers in ({"begun": case.turn - 1, "seconds": 1}, {"later": case.turn + 1}, {"begun": "2"}, {}):
+        case.connection.deliver({}, headers)
+    assert case.connection._slow is None
 
 
-def test_a_frame_that_finds_no_room_in_time_closes_with_1013_and_what_is_behind_is_dropped() -> None:
-    case = Case(send_timeout=10)
-    case.connection.received("no room")
-    case.connection.received("behind")
-    entry = case.gateway.records.entries[-1]
-    case.connection.tick(9.9)
+def test_what_is_read_ahead_is_counted_over_all_sockets() -> None:
+    case = Case(uplink_bytes=1_000)
+    case.connection.received("first")
+    case.connection.received("x" * 900)
+    assert case.gateway.read_ahead == 900
     assert case.socket.calls == []
-    case.connection.tick(10)
-    assert entry.cancelled
-    assert case.socket.calls == [("close", 1013)]
-    assert case.count(RECEIVE) == 1
-    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1013
+    other = Case(uplink_bytes=1_000)
+    other.connection._gateway = case.gateway
+    other.connection.received("first")
+    other.connection.received("x" * 101)
+    assert other.socket.calls == [("pause",)]
+    case.end_turn()
+    assert case.gateway.read_ahead == 101
+    other.connection.close(1000)
+    assert case.gateway.read_ahead == 101
+    other.connection.disown()
+    assert case.gateway.read_ahead == 0
 
 
 def test_an_uplink_that_is_full_closes_with_1013() -> None:

@@ -397,10 +397,13 @@ def test_a_frame_that_finds_its_channel_full_closes_the_socket_and_its_disconnec
         server.workers.stop()
         layer.send("websocket.receive", {"other": True})
         client.send("no room")
+        client.send("behind")
         assert closing_code(client) == 1013
+        layer.receive_many(["websocket.receive"])
         channels = ["websocket.disconnect"]
         left = wait_until(lambda: layer.receive_many(channels), "the disconnect")
         assert left[0].message["code"] == 1013  # type: ignore[index]
+        assert layer.receive_many(["websocket.receive"]) == []
 
 
 def test_a_frame_that_waits_for_room_arrives_once() -> None:

@@ -1,0 +1,94 @@
+"""Which messages of this process may still wait on their channels.
+
+A channel is read in order. So what was stored before the oldest message that waits on it has been taken by a worker,
+or has expired. The layer is asked for that message's age only while a connection has been waiting for seconds
+(`ChannelLayer.aoldest_age`), once for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, NamedTuple
+
+from channel_layer.exceptions import LayerUnavailable
+
+logger = logging.getLogger("interface_server.backlog")
+
+SLACK_SECONDS = 2.0
+"""How wrong the age of a message may be: senders may stamp large ones a second too early or too late."""
+
+MOVED_SECONDS = 0.05
+"""Two messages in a row at the front of a channel that were stored within this time count as the same one."""
+
+
+class Front(NamedTuple):
+    """The oldest message of a channel. All times are the event loop's.
+
+    Attributes:
+        asked: when the layer was asked.
+        stored: when it was stored; what was stored before has been taken. ``asked`` if nothing waits, infinity if the
+            layer cannot tell.
+        since: when the layer was first asked and gave this message.
+    """
+
+    asked: float
+    stored: float
+    since: float
+
+    def may_wait(self, stored_at: float) -> bool:
+        """Whether a message stored at that time may have been behind this one when the layer was asked."""
+        return stored_at >= self.stored - (SLACK_SECONDS if self.stored < self.asked else 0.0)
+
+
+class Backlog:
+    """Asks the layer about channels. Belongs to one event loop.
+
+    Args:
+        layer: any channel layer.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._wanted: set[str] = set()
+        self._fronts: dict[str, Front] = {}
+        self._inquiry: asyncio.Task[None] | None = None
+
+    def front(self, channel: str, since: float) -> Front | None:
+        """What the layer said last, if it was asked after ``since``; in any case `ask` asks it again."""
+        self._wanted.add(channel)
+        found = self._fronts.get(channel)
+        return found if found is not None and found.asked > since else None
+
+    def is_deserted(self, channel: str, stored_at: float, seconds: float) -> bool:
+        """Whether a message may still wait on a channel off which no worker has taken anything for so long."""
+        front = self.front(channel, stored_at)
+        return front is not None and front.may_wait(stored_at) and front.asked - front.since >= seconds
+
+    def ask(self) -> None:
+        """Begin to ask about the channels for which `front` was called meanwhile, unless that is under way already."""
+        if self._wanted and (self._inquiry is None or self._inquiry.done()):
+            wanted, self._wanted = self._wanted, set()
+            self._inquiry = asyncio.get_running_loop().create_task(self._inquire(wanted))
+
+    def close(self) -> None:
+        """Give up an inquiry that is under way."""
+        if self._inquiry is not None:
+            self._inquiry.cancel()
+
+    async def _inquire(self, channels: set[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for channel in channels:
+            asked = loop.time()
+            try:
+                age = await self._layer.aoldest_age(channel)
+            except LayerUnavailable as error:
+                logger.debug("nothing is known about %s: %s", channel, error)
+                return
+            except Exception:
+                logger.exception("the channel layer could not be asked about %s", channel)
+                age = None
+            stored = float("inf") if age is None else asked - age
+            before = self._fronts.get(channel)
+            stands = before is not None and stored < asked and abs(before.stored - stored) < MOVED_SECONDS
+            self._fronts[channel] = Front(asked, stored, before.since if before is not None and stands else asked)
