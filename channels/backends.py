@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.redaction import redact
 
 REDIS = "channel_layer.redis.RedisChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
@@ -111,8 +112,11 @@ def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any]
         )
     try:
         return backend(**given)
-    except (LayerConfigurationError, TypeError, ValueError) as error:
+    except LayerConfigurationError as error:
         raise InvalidChannelLayerError(alias, f"CONFIG does not work: {error}") from error
+    except (TypeError, ValueError) as error:
+        # Without its cause: texts that are not this distribution's may quote a password.
+        raise InvalidChannelLayerError(alias, f"CONFIG does not work: {redact(error, given)}") from None
 
 
 def _options(backend: Any) -> set[str]:

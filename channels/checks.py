@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -42,9 +40,10 @@ def check_layers(**kwargs: Any) -> list[CheckMessage]:
             found.append(Error(str(error), id="channels.E001"))
             continue
         layer.close()
-        found.extend(_weak_keys(alias, config.get("CONFIG") or {}))
+        options = config.get("CONFIG") or {}
+        found.extend(_weak_keys(alias, options))
         if _is_redis(config):
-            found.extend(_open_redis(alias, (config.get("CONFIG") or {}).get("hosts") or ()))
+            found.extend(_open_redis(alias, options))
     return found
 
 
@@ -94,13 +93,14 @@ def _is_redis(config: Any) -> bool:
     return bool(ALIASES.get(path, path) == REDIS)
 
 
-def _open_redis(alias: str, hosts: Sequence[Any]) -> Iterable[CheckMessage]:
-    for host in [hosts] if isinstance(hosts, str) else hosts:
-        name, has_password = _host_of(host)
-        if not has_password and not _is_local(name):
+def _open_redis(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]:
+    from channel_layer.redis.hosts import parse_hosts
+
+    for host in parse_hosts(options.get("hosts"), options.get("connection_kwargs")):
+        if not host.has_password and not host.is_local:
             yield Warning(
-                f"CHANNEL_LAYERS[{alias!r}]: Redis at {name} is used without a password; whoever reaches it can read "
-                "and send every message.",
+                f"CHANNEL_LAYERS[{alias!r}]: Redis at {host.name} is used without a password; whoever reaches it can "
+                "read and send every message.",
                 hint="Set a password (redis://:password@host:6379/0), and keep the port off public networks.",
                 id="channels.W001",
             )
@@ -115,30 +115,3 @@ def _weak_keys(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]
                 hint="Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 id="channels.W002",
             )
-
-
-def _host_of(host: Any) -> tuple[str, bool]:
-    """Host name of an entry of ``hosts``, and whether it comes with a password."""
-    if isinstance(host, dict):
-        if host.get("unix_socket_path") or host.get("path"):
-            return "localhost", True
-        address = host.get("address") or host.get("url")
-        if isinstance(address, str) and "://" in address:
-            name, has_password = _host_of(address)
-            return name, has_password or bool(host.get("password"))
-        return str(host.get("host") or "localhost"), bool(host.get("password"))
-    if isinstance(host, (tuple, list)) and host:
-        return str(host[0]), False
-    parts = urlsplit(str(host))
-    if parts.scheme == "unix":
-        return "localhost", True
-    return parts.hostname or "localhost", bool(parts.password) or "password=" in parts.query
-
-
-def _is_local(name: str) -> bool:
-    if name in ("localhost", ""):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -139,7 +139,9 @@ class ChannelLayerManager:
             raise InvalidChannelLayerError(None, f"there is no channel layer {alias!r}; CHANNEL_LAYERS has {known}")
         config = configs[alias]
         if not isinstance(config, Mapping):
-            raise InvalidChannelLayerError(alias, f"the entry is a dict with BACKEND and ROUTING, not {config!r}")
+            raise InvalidChannelLayerError(
+                alias, f"the entry is a dict with BACKEND and ROUTING, not {type(config).__name__}"
+            )
         return config
 
 

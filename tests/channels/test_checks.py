@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
+from hypothesis import given
 
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.memory import MemoryChannelLayer
 from channels import checks
+from tests.channel_layer.redis.confidential import SECRET, entries
 
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
 
@@ -65,11 +67,31 @@ def test_redis_at_home_or_with_a_password_is_fine(hosts: list[Any], monkeypatch:
     assert found(BACKEND="asgi_redis.RedisChannelLayer", CONFIG={"hosts": hosts}) == []
 
 
-@pytest.mark.parametrize("hosts", [["redis://redis.example:6379/0"], [("10.0.0.5", 6379)], [{"host": "10.0.0.5"}]])
-def test_redis_in_the_open_without_a_password_is_warned_of(hosts: list[Any]) -> None:
-    [text] = found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG={"hosts": hosts})
-    assert text.startswith("channels.W001 CHANNEL_LAYERS['default']: Redis at ")
+@pytest.mark.parametrize(
+    "host",
+    [
+        "redis://redis.example:6379/0", "redis://:@redis.example", "redis://user:@redis.example", ("10.0.0.5", 6379),
+        {"host": "10.0.0.5"}, {"host": "10.0.0.5", "password": ""}, "redis://redis.example?password=",
+    ],
+)  # fmt: skip
+def test_redis_in_the_open_without_a_password_is_warned_of(host: Any) -> None:
+    [text] = found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG={"hosts": [host]})
+    assert text.startswith("channels.W001 CHANNEL_LAYERS['default']: Redis at redis://")
     assert "without a password" in text
+
+
+def test_a_password_for_all_servers_is_one() -> None:
+    config = {"hosts": [("10.0.0.5", 6379)], "connection_kwargs": {"password": "secret"}}
+    assert found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG=config) == []
+
+
+@given(entry=entries)
+def test_no_complaint_has_a_password(entry: Any) -> None:
+    for setting in ({"CONFIG": {"hosts": [entry]}}, {"CONFIG": {"hosts": entry}}, {"CONFIG": entry}):
+        for text in found(BACKEND="channel_layer.redis.RedisChannelLayer", **setting):
+            assert SECRET not in text
+    with override_settings(CHANNEL_LAYERS={"default": entry}):
+        assert not [message for message in run_checks(tags=[checks.TAG]) if SECRET in str(message)]
 
 
 def keys_found(*keys: str | bytes) -> list[str]:
