@@ -70,7 +70,7 @@ async def serve_http(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
     exchange.begin(int(length) if length.isdigit() else None)
     reader = asyncio.create_task(_read(exchange, response, receive))
     try:
-        await response.outbox.drain(send, exchange.report)
+        await response.outbox.drain(send, exchange.drained)
     finally:
         exchange.gone()
         reader.cancel()

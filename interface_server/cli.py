@@ -20,6 +20,7 @@ from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
 from .options import Options, OptionsError
 from .server import build_server
+from .spool_file import SpoolFile
 
 logger = logging.getLogger("interface_server")
 
@@ -62,6 +63,9 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
               "may be repeated.  [default: 127.0.0.1, ::1]")  # fmt: skip
 @click.option("--ws-protocol", "subprotocols", multiple=True, help="A WebSocket subprotocol spoken; may be repeated.")
 @click.option("--unordered", is_flag=True, help="Do not wait for a consumer before sending a socket's next message.")
+@click.option("--spool-dir", default="", help="Directory for large bodies and responses that wait for slow clients.  "
+              "[default: that for temporary files]")  # fmt: skip
+@click.option("--stream-bodies", is_flag=True, help="Hand a request over before its body is complete.")
 @click.option("--permessage-deflate", is_flag=True, help="Offer compression of WebSocket messages.")
 @click.option("--force-sync", is_flag=True, hidden=True, help="No effect.")
 @_limit("http_timeout", "Seconds a request waits for its answer (504).", "-t", "--http-timeout")
@@ -83,6 +87,7 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
 @_limit("body_inline", "Bytes of a body that travel in the request message.")
 @_limit("body_chunk", "Bytes of a chunk of the rest.")
 @_limit("body_max", "Bytes of a request body (413).")
+@_limit("body_memory", "Bytes of a body held in memory; more goes to the spool file.")
 @_limit("body_timeout", "Longest pause of a client that sends a body (408).")
 @_limit("keep_alive", "Seconds an idle HTTP connection stays open.")
 @_limit("max_connections", "HTTP and WebSocket connections (503).")
@@ -90,7 +95,10 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
 @_limit("outbox_bytes", "Bytes that wait for one WebSocket client (1013).")
 @_limit("outbox_timeout", "Seconds in which a WebSocket client must take something (1013).")
 @_limit("close_timeout", "Seconds a client may take to answer a close.")
-@_limit("response_buffer", "Bytes of a response that wait for one client.")
+@_limit("response_buffer", "Bytes of a response that wait in memory for one client.")
+@_limit("response_spool", "Bytes of a response that wait for one client in all.")
+@_limit("spool_bytes", "Bytes of all bodies in the spool file (503).")
+@_limit("spool_memory", "Bytes of all bodies in memory before they go to the spool file early.")
 @_limit("uplink_bytes", "Bytes that wait for the channel layer in all (503).")
 @_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
@@ -116,6 +124,7 @@ def serve(path: str, values: dict[str, Any]) -> None:
     for endpoint in endpoints:
         endpoint.context()  # a missing certificate is found before anything is opened
     options = options_of(values)
+    check_spool(options)
     layer = load_layer(path)
     _allow_descriptors(options.max_connections)
     try:
@@ -130,6 +139,18 @@ def serve(path: str, values: dict[str, Any]) -> None:
         if options.access_log and error.filename == options.access_log:
             raise OptionsError(f"cannot write the access log {options.access_log}: {error.strerror}") from None
         raise
+
+
+def check_spool(options: Options) -> None:
+    """Make sure that large bodies can be kept where the options say; raises `OptionsError`."""
+    file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
+    try:
+        file.open()
+    except OSError as error:
+        raise OptionsError(
+            f"cannot keep large bodies in {error.filename}: {error.strerror}; name another directory with --spool-dir"
+        ) from None
+    file.close()
 
 
 def load_layer(path: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import InvalidName, LayerUnavailable
 
 from .replies import BadReply, Reply
 from .uplink import Uplink
@@ -103,6 +103,15 @@ class Downlink:
                     receiver.deliver(delivery.message, delivery.headers)
                 except Exception:
                     logger.exception("a message for %s could not be handled", delivery.channel)
+            elif delivery.headers is not None and "flow" in delivery.headers:
+                self._tell_gone(delivery.headers["flow"])
+
+    def _tell_gone(self, flow: Any) -> None:
+        """Tell the producer of a response that nobody is there to take it."""
+        try:
+            self._uplink.put(self._layer.prepare(flow, {"closed": True}))
+        except InvalidName as error:
+            logger.error("the producer of a response to a client that left hears nothing: %s", error)
 
     async def _to_group(self, delivery: Delivery) -> None:
         try:

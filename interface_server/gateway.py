@@ -15,9 +15,12 @@ from .access_log import AccessLog
 from .backlog import Backlog
 from .client_socket import Socket
 from .downlink import Downlink
-from .http_exchange import HttpExchange, ResponseWriter
+from .download import ResponseWriter
+from .http_exchange import HttpExchange
 from .messages import MessageFactory, Scope
 from .options import Options
+from .spool_file import SpoolFile
+from .spool_threads import SpoolThreads
 from .uplink import Entry, Uplink
 from .websocket_connection import WebSocketConnection
 from .wills import Wills
@@ -50,6 +53,7 @@ class Gateway:
         wills: what workers are told if this process disappears.
         backlog: what may still wait on the channels.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
+        spools: keep what waits for a slow disk, worker or client.
         tickers: further objects whose deadlines are checked.
         stopping: whether the process is about to end.
     """
@@ -65,6 +69,8 @@ class Gateway:
         self.stopping = False
         self.connections: dict[str, HttpExchange | WebSocketConnection] = {}
         self.tickers: set[Ticking] = set()
+        file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
+        self.spools = SpoolThreads(file, lambda call: self._loop.call_soon_threadsafe(call))
         self.uplink = Uplink(layer, options.uplink_bytes)
         self.uplink.on_down = self._log_outage
         self.wills = Wills(layer, self.name, self.connections, self.uplink, not options.unordered)
@@ -74,6 +80,7 @@ class Gateway:
         self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
         self._gone: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop
 
     @property
     def started(self) -> bool:
@@ -86,8 +93,12 @@ class Gateway:
 
     def start(self) -> None:
         """Begin to carry messages; must be called in the event loop."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self.now = loop.time()
+        try:
+            self.spools.file.open()  # now, while there are descriptors
+        except OSError as error:
+            logger.error("large bodies cannot be kept in %s: %s", error.filename, error.strerror)
         self.wills.watch()
         for name, work in (("uplink", self.uplink.run()), ("downlink", self._downlink.run()), ("clock", self._clock())):
             self._tasks.append(loop.create_task(work, name=f"interface_server {name}"))
@@ -142,6 +153,7 @@ class Gateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._clean_up()
         await self.layer.aclose()
+        await asyncio.to_thread(self.spools.close)
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         loop = asyncio.get_running_loop()

@@ -9,23 +9,22 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, MessageTooLarge
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 
 from .access_log import printable
-from .messages import BODY_PATTERN, FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope
+from .download import PIECE, Download, ResponseWriter
+from .messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from .replies import Reply
 from .responses import BadResponse, Head, content_of
-from .uplink import Entry
+from .upload import Upload
 
 if TYPE_CHECKING:
     from .gateway import Gateway
 
 logger = logging.getLogger("interface_server.http")
-
-REPORT_BYTES = 524_288
 
 _REASONS = {
     400: "The request cannot be understood.",
@@ -37,37 +36,13 @@ _REASONS = {
 }
 
 
-class ResponseWriter(Protocol):
-    """The client's side of an exchange. No call blocks; framing is the writer's business."""
-
-    def start(self, head: Head, content: bytes, more: bool) -> None:
-        """Begin the response; it is complete unless there is ``more``."""
-
-    def write(self, content: bytes, more: bool) -> None:
-        """Continue it."""
-
-    def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is incomplete."""
-
-    def buffered(self) -> int:
-        """Bytes that the client has not taken yet."""
-
-    def pause(self) -> None:
-        """Take no further body bytes from the client for now."""
-
-    def resume(self) -> None:
-        """Take body bytes again."""
-
-    def expect(self) -> None:
-        """The body is wanted now (``100 Continue``)."""
-
-
 class Phase(enum.Enum):
     """How far an exchange is."""
 
-    GATHERING = "gathering"  # the body, as far as it travels in the request message
+    GATHERING = "gathering"  # the body
     WAITING = "waiting"  # for the beginning of the response
     RESPONDING = "responding"
+    EMPTYING = "emptying"  # the producer is done, its client is still reading
     DONE = "done"
 
 
@@ -91,18 +66,17 @@ class HttpExchange:
         self._started = gateway.clock()
         self._opened = gateway.now
         self._begun = False
-        self._buffer = bytearray()
-        self._received = 0
+        self._upload: Upload | None = None
+        self._has_body = False
         self._all_received = False
-        self._body_channel: str | None = None
-        self._chunk: Entry | None = None
-        self._last_chunk_queued = False
         self._deadline = 0.0
         self._gone = False
         self._status = 0
         self._written = 0
-        self._reported = 0
-        self._drained = 0
+        self._flow = FLOW_PATTERN + local
+        self._download: Download | None = None
+        self._bodiless = False
+        self._is_short_of_room = False
         self._progress = gateway.now
 
     # -- from the client -------------------------------------------------------------------------
@@ -115,42 +89,52 @@ class HttpExchange:
         """
         self._begun = True
         gateway = self._gateway
+        options = gateway.options
         gateway.connections[self._local] = self
-        self._deadline = gateway.now + gateway.options.body_timeout
+        self._has_body = expected != 0
+        self._deadline = gateway.now + options.body_timeout
         if gateway.stopping or gateway.uplink.down is not None:
             self.fail(503)
-        elif expected is not None and expected > gateway.options.body_max:
+        elif expected is not None and expected > options.body_max:
             self.fail(413)
         elif self._all_received:
             self.end()
+        elif expected is not None and expected > options.body_memory and not gateway.spools.file.has_room:
+            self._no_room("the limit of all spooled bodies is reached")
         else:
             self._writer.expect()
-            self._pump()
+            self._take_in()
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
         if self.phase is Phase.DONE or self._all_received:
             return
-        self._received += len(data)
-        self._buffer += data
+        upload = self._upload
+        if upload is None:
+            upload = self._upload = Upload(self._gateway, self._local, self, self._body_moved)
+        upload.feed(data)
         if not self._begun:
             return
         self._deadline = max(self._deadline, self._gateway.now + self._gateway.options.body_timeout)
-        if self._received > self._gateway.options.body_max:
+        if upload.received > self._gateway.options.body_max:
             self.fail(413)
         else:
-            self._pump()
+            self._take_in()
 
     def end(self) -> None:
         """The body is complete."""
         self._all_received = True
+        if self._upload is not None:
+            self._upload.complete = True
         if not self._begun or self.phase is Phase.DONE:
             return
-        if self._body_channel is None and len(self._buffer) <= self._gateway.options.body_inline:
-            self._request()
+        self._deadline = self._gateway.now + self._gateway.options.http_timeout
+        if self._upload is None:
+            self._request(b"")
         else:
-            self._deadline = self._gateway.now + self._gateway.options.http_timeout
-            self._pump()
+            if self._upload.is_behind:
+                self._writer.resume()  # else nobody would notice that the client leaves
+            self._take_in()
 
     def gone(self) -> None:
         """The client left; later calls do nothing."""
@@ -163,9 +147,9 @@ class HttpExchange:
 
     def deliver(self, message: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> None:
         """The response's beginning or its next chunk."""
-        if headers is not None and headers.get("failed"):
-            self.fail(500)
-        if not message or self.phase is Phase.DONE:
+        if headers is not None:
+            self._take_headers(headers)
+        if not message or self.phase in (Phase.EMPTYING, Phase.DONE):
             return
         try:
             if message.get("closed"):
@@ -176,6 +160,17 @@ class HttpExchange:
                 self._respond(Head(message), content_of(message), bool(message.get("more_content")))
         except BadResponse as error:
             logger.error("the response to %s was dropped: %s", self._describe(), error)
+            self.fail(500)
+
+    def _take_headers(self, headers: Mapping[str, Any]) -> None:
+        flow, count = headers.get("flow"), headers.get("read")
+        if isinstance(flow, str):
+            self._flow = flow
+        if type(count) is int and self._upload is not None and self.phase is not Phase.DONE:
+            self._deadline = self._gateway.now + self._gateway.options.http_timeout
+            self._upload.read(count)
+            self._upload.push()
+        if headers.get("failed"):
             self.fail(500)
 
     def _broken_off(self) -> None:
@@ -193,10 +188,10 @@ class HttpExchange:
 
     def sent(self, item: Outgoing) -> None:
         """A chunk of the body was stored."""
-        self._chunk = None
-        if self.phase is not Phase.DONE:
+        if self.phase is not Phase.DONE and self._upload is not None:
             self._deadline = self._gateway.now + self._gateway.options.http_timeout
-            self._pump()
+            self._upload.stored()
+            self._take_in()
 
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """The request or a chunk of its body was not stored, or nobody knows whether it was."""
@@ -211,34 +206,35 @@ class HttpExchange:
 
     def tick(self, now: float) -> None:
         """Check the deadlines and the client's progress."""
-        if self.phase is Phase.RESPONDING:
-            self.report()
-            drained = self._written - self._writer.buffered()
-            if drained != self._drained or drained == self._written:
-                self._drained, self._progress = drained, now
+        if self._upload is not None and self._upload.channel is not None:
+            self._upload.tick()
+        if self._download is not None:
+            if self._download.has_moved():
+                self._progress = now
             elif now - self._progress >= self._gateway.options.http_timeout:
                 self._cut("its client stopped reading")
         elif self.phase is not Phase.DONE and now >= self._deadline:
-            if not self._all_received and self._chunk is None:
-                self.fail(408)
-            else:
+            if self.phase is Phase.WAITING and self._all_received:
                 logger.warning("no consumer answered %s in time", self._describe())
                 self.fail(504)
+            elif self._upload is not None and (self._all_received or self._upload.is_behind):
+                self._no_room("the disk takes too long")
+            else:
+                self.fail(408)
 
     def stop(self) -> None:
         """The server is about to end; what is under way may finish."""
 
-    def report(self) -> None:
-        """Tell the producer of a long response how far its client has read."""
-        drained = self._written - self._writer.buffered()
-        if self.phase is Phase.RESPONDING and drained - self._reported >= REPORT_BYTES:
-            self._reported = drained
-            self._to_producer({"written": drained})
+    def drained(self) -> None:
+        """The client has taken what the connection held."""
+        if self._download is not None:
+            self._download.pump()
+            self._check_response()
 
     def fail(self, status: int) -> None:
         """Answer in the consumer's place, or cut the connection if the response has begun."""
-        if self.phase is Phase.DONE:
-            return
+        if self.phase in (Phase.EMPTYING, Phase.DONE):
+            return  # the response is here
         if self.phase is Phase.RESPONDING:
             self._cut("it cannot be completed")
             return
@@ -252,15 +248,44 @@ class HttpExchange:
 
     # -- the request -----------------------------------------------------------------------------
 
-    def _request(self) -> None:
+    @property
+    def _wants_body(self) -> bool:
+        return self.phase not in (Phase.EMPTYING, Phase.DONE)
+
+    def _take_in(self) -> None:
+        """Move the body on, and the request once its time has come."""
+        upload = self._upload
+        if upload is None or not self._wants_body:
+            return
+        if self.phase is Phase.GATHERING and upload.failure is None and upload.is_due:
+            body = upload.beginning()
+            if body is not None:
+                self._request(body, upload.channel)
+        if upload.channel is not None and self._wants_body:
+            upload.push()
+        if upload.failure is not None and self._wants_body:
+            self._no_room(str(upload.failure))
+        if not self._all_received and self._wants_body:
+            (self._writer.pause if upload.is_behind else self._writer.resume)()
+
+    def _body_moved(self) -> None:
+        """The disk has taken some of the body, or given it back."""
+        if self._begun:
+            self._take_in()
+
+    def _no_room(self, reason: str) -> None:
+        logger.error("the body of %s cannot be kept: %s", self._describe(), reason)
+        self.fail(503)
+
+    def _request(self, body: bytes, body_channel: str | None = None) -> None:
         """Send the request with a whole body or, with a body channel, with its beginning."""
         gateway = self._gateway
-        inline = gateway.options.body_inline
-        body = bytes(self._buffer[:inline])
-        del self._buffer[:inline]
-        message = gateway.messages.request(self._scope, self.channel, body, self._body_channel)
+        scope = self._scope
+        if self._has_body and self._all_received:
+            scope = with_length(scope, 0 if self._upload is None else self._upload.received)
+        message = gateway.messages.request(scope, self.channel, body, body_channel)
         try:
-            item = gateway.layer.prepare(HTTP_REQUEST, message, {"flow": FLOW_PATTERN + self._local})
+            item = gateway.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
             self.fail(400 if isinstance(error, InvalidMessage) else 413)
@@ -273,33 +298,6 @@ class HttpExchange:
         self.phase = Phase.WAITING
         self._deadline = gateway.now + gateway.options.http_timeout
 
-    def _pump(self) -> None:
-        """Move the body on: at most one chunk is under way, and little more is read ahead."""
-        options = self._gateway.options
-        if self._body_channel is None:
-            if len(self._buffer) <= options.body_inline:
-                return
-            self._body_channel = BODY_PATTERN + self._local
-            self._request()
-        if self.phase is Phase.DONE or self._last_chunk_queued:
-            return
-        if self._chunk is None and (self._all_received or len(self._buffer) >= options.body_chunk):
-            self._send_chunk(options.body_chunk)
-        if len(self._buffer) > 2 * options.body_chunk:
-            self._writer.pause()
-        elif not self._all_received:
-            self._writer.resume()
-
-    def _send_chunk(self, size: int) -> None:
-        content = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        self._last_chunk_queued = self._all_received and not self._buffer
-        message = {"content": content, "closed": False, "more_content": not self._last_chunk_queued}
-        item = self._gateway.layer.prepare(self._body_channel, message)
-        self._chunk = self._gateway.uplink.put(item, self, patient=True, report=True)
-        if self._chunk is None:
-            self.fail(503)
-
     # -- the response ----------------------------------------------------------------------------
 
     def _respond(self, head: Head, content: bytes, more: bool) -> None:
@@ -307,28 +305,53 @@ class HttpExchange:
         if not more and not bodiless and head.length is not None and head.length != len(content):
             raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
         self._status = head.status
-        self._written = len(content)
-        self._writer.start(head, content, more)
-        if more:
-            self.phase = Phase.RESPONDING
-            self._progress = self._gateway.now
-            self._check_flow()
-        else:
+        if not more and (bodiless or len(content) <= PIECE):
+            self._written = len(content)
+            self._writer.start(head, content, False)
             self._finish(head.status)
+            return
+        self._bodiless = bodiless
+        if not more:
+            head.length = len(content)
+        self.phase = Phase.RESPONDING
+        self._progress = self._gateway.now
+        first = b"" if bodiless else content[:PIECE]
+        gateway = self._gateway
+        self._download = Download(gateway.spools, gateway.options, self._writer, self._response_moved, len(first))
+        self._writer.start(head, first, True)
+        self._continue(content[len(first) :], more)
 
     def _continue(self, content: bytes, more: bool) -> None:
-        self._written += len(content)
-        self._writer.write(content, more)
+        assert self._download is not None
         if not more:
-            self._finish(self._status)
-        else:
-            self._check_flow()
+            self.phase = Phase.EMPTYING
+            if self._upload is not None:
+                self._upload.close()
+        self._download.put(b"" if self._bodiless else content, more)
+        self._check_response()
 
-    def _check_flow(self) -> None:
-        if self._writer.buffered() > self._gateway.options.response_buffer:
-            self._cut("its producer does not wait for the client")
-        else:
-            self.report()
+    def _response_moved(self) -> None:
+        """The disk has taken some of the response, or given it back."""
+        if self._download is not None and self.phase is not Phase.DONE:
+            if self._download.failure is not None and not self._is_short_of_room:
+                self._is_short_of_room = True
+                logger.error("the response to %s waits in memory: %s", self._describe(), self._download.failure)
+            self.drained()
+
+    def _check_response(self) -> None:
+        download = self._download
+        if download is None or self.phase is Phase.DONE:
+            return
+        if download.is_over:
+            self._finish(self._status)
+            return
+        problem = download.problem()
+        if problem is not None:
+            self._cut(problem)
+            return
+        taken = download.report()
+        if taken is not None:
+            self._to_producer({"written": taken})
 
     def _cut(self, reason: str) -> None:
         logger.warning("cut off the response to %s: %s", self._describe(), reason)
@@ -338,32 +361,36 @@ class HttpExchange:
 
     def _finish(self, status: int) -> None:
         """Leave; tell the consumers if they are still at work on this."""
-        dispatched = self.phase in (Phase.WAITING, Phase.RESPONDING)
+        dispatched = self.phase not in (Phase.GATHERING, Phase.DONE)
+        produced = self.phase is Phase.EMPTYING
         complete = not self._gone and self._status == status and status != 0
         self.phase = Phase.DONE
         self._gateway.connections.pop(self._local, None)
         if self._gateway.now != self._opened:
             # Only who waits is put into groups, and forgetting is work for every request.
             self._gateway.forget([self.channel])
-        self._buffer.clear()
+        if self._upload is not None and self._upload.close() and dispatched and not complete:
+            closed = {"content": b"", "closed": True, "more_content": False}
+            self._gateway.uplink.put(self._gateway.layer.prepare(self._upload.channel, closed), patient=True)
+        if self._download is not None:
+            self._written = self._download.given
+            self._download.close()
         if dispatched and not complete:
-            self._say_gone()
+            if not produced:
+                self._to_producer({"closed": True})
+            message = {"reply_channel": self.channel, "path": self._scope["path"]}
+            self._gateway.uplink.put(self._gateway.layer.prepare(HTTP_DISCONNECT, message))
         if self._begun and self._gateway.access_log.enabled:
             seconds = self._gateway.clock() - self._started
             self._gateway.access_log.request(self._scope, status, self._written, seconds)
 
-    def _say_gone(self) -> None:
-        if self._chunk is not None:
-            self._chunk.cancelled = True
-        if self._body_channel is not None and not self._last_chunk_queued:
-            closed = {"content": b"", "closed": True, "more_content": False}
-            self._gateway.uplink.put(self._gateway.layer.prepare(self._body_channel, closed), patient=True)
-        self._to_producer({"closed": True})
-        message = {"reply_channel": self.channel, "path": self._scope["path"]}
-        self._gateway.uplink.put(self._gateway.layer.prepare(HTTP_DISCONNECT, message))
-
     def _to_producer(self, message: dict[str, Any]) -> None:
-        self._gateway.uplink.put(self._gateway.layer.prepare(FLOW_PATTERN + self._local, message))
+        try:
+            item = self._gateway.layer.prepare(self._flow, message)
+        except InvalidName as error:
+            logger.error("the producer of the response to %s hears nothing: %s", self._describe(), error)
+            return
+        self._gateway.uplink.put(item)
 
     def _describe(self) -> str:
         return printable(f"{self._scope['method']} {self._scope['path']}")

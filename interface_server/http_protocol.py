@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
+from .download import HIGH_WATER
 from .http_exchange import HttpExchange
 from .http_framing import Framing, head_bytes, short_response
 from .http_target import Refusal, own_address, peer_address, split_target
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("interface_server.http")
 
-HIGH_WATER = 262_144
 LINGER_SECONDS = 5.0
 TLS_LINGER_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
@@ -150,7 +150,7 @@ class HttpProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client caught up."""
         if self._current is not None:
-            self._current.exchange.report()
+            self._current.exchange.drained()
 
     # -- the server ------------------------------------------------------------------------------
 

@@ -86,3 +86,13 @@ def clean_headers(headers: Any) -> list[tuple[bytes, bytes]]:
         if b"_" not in lowered and lowered != b"daphne-root-path":
             cleaned.append((lowered, bytes(value)))
     return cleaned
+
+
+def with_length(scope: Scope, length: int) -> Scope:
+    """A scope whose headers give the length of its body, which is here, however it came (RFC 9112, section 6.3)."""
+    headers = scope["headers"]
+    names = {name for name, _ in headers}
+    if b"content-length" in names or not (length or b"transfer-encoding" in names):
+        return scope
+    kept = [pair for pair in headers if pair[0] != b"transfer-encoding"]
+    return {**scope, "headers": [*kept, (b"content-length", b"%d" % length)]}

@@ -35,6 +35,9 @@ class Options:
         body_inline: of a request's body, what travels in the ``http.request`` message.
         body_chunk: size of the chunks that carry the rest.
         body_max: largest request body, else 413.
+        body_memory: of a request's body, what is held in memory; more goes to the spool file.
+        stream_bodies: hand a request over before its body is complete. A client that sends slowly then
+            holds a thread of a worker.
         body_timeout: longest pause of a client while it sends a body, else 408.
         accept_timeout: how long a handshake waits for a consumer to accept or deny, else 503.
         http_timeout: how long a request waits for the beginning of its answer, else 504; also
@@ -48,8 +51,14 @@ class Options:
         outbox_bytes: what waits for one WebSocket client at most, else close 1013.
         outbox_timeout: how long a WebSocket client may take nothing of what waits, else close 1013.
         close_timeout: how long a client may take to answer a close frame.
-        response_buffer: what waits for one HTTP client at most; a worker that ignores flow reports
-            past it has the connection cut.
+        response_buffer: of a response, what waits in memory at most, if the disk does not take it; a worker
+            that ignores flow reports past it has the connection cut.
+        response_spool: of a response, what waits for a slow client in all; the worker waits at this
+            limit, and has the connection cut past it.
+        spool_dir: directory of the spool file; empty for the system's directory for temporary files.
+        spool_bytes: what the spool file may hold for all connections together; beyond it large bodies get 503, and
+            workers wait for slow clients.
+        spool_memory: what bodies and responses may hold in memory together before each goes to the file early.
         websocket_life: longest life of a WebSocket, else close 1001; 0 is no limit.
         turn_timeout: how long a connection waits for a consumer before it sends the next message. It counts from when a
             worker took the message: one that waits on its channel keeps the next one back, until it expires.
@@ -82,6 +91,8 @@ class Options:
     body_inline: int = 262_144
     body_chunk: int = 262_144
     body_max: int = 104_857_600
+    body_memory: int = 262_144
+    stream_bodies: bool = False
     body_timeout: float = 30
     accept_timeout: float = 5
     http_timeout: float = 60
@@ -94,6 +105,10 @@ class Options:
     outbox_timeout: float = 10
     close_timeout: float = 10
     response_buffer: int = 16_777_216
+    response_spool: int = 1_073_741_824
+    spool_dir: str = ""
+    spool_bytes: int = 4_294_967_296
+    spool_memory: int = 16_777_216
     websocket_life: float = 86_400
     turn_timeout: float = 30
     unordered: bool = False

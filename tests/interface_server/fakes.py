@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable
@@ -10,6 +12,8 @@ from interface_server.gateway import Gateway
 from interface_server.options import Options
 from interface_server.replies import Payload
 from interface_server.responses import Head
+from interface_server.spool import Spool, Work
+from interface_server.spool_file import SpoolFile
 from interface_server.uplink import Entry
 
 
@@ -34,20 +38,49 @@ class RecordingUplink:
         return [entry.item.target for entry in self.entries]
 
 
+class HandSpools:
+    """Does the work of spools when it is told to."""
+
+    def __init__(self, file: SpoolFile) -> None:
+        self.file = file
+        self._waiting: deque[tuple[Spool, Work, Callable[[], None] | None]] = deque()
+
+    def attend(self, spool: Spool, then: Callable[[], None] | None = None, *, idle: bool = False) -> None:
+        work = spool.work(idle=idle)
+        if work is not None:
+            self._waiting.append((spool, work, then))
+
+    def work_off(self) -> None:
+        """Do it, and what follows from it, until nothing is left."""
+        while self._waiting:
+            spool, work, then = self._waiting.popleft()
+            work.run()
+            spool.done(work)
+            self.attend(spool, then)
+            if then is not None:
+                then()
+
+
 class QuietGateway(Gateway):
-    """A gateway that is not started; time is set by hand."""
+    """A gateway that is not started; time is set by hand, and the disk waits for `HandSpools.work_off`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(MemoryChannelLayer(), Options(**options))
         self.records = RecordingUplink()
         self.uplink = self.records  # type: ignore[assignment]
+        self.disk = HandSpools(self.spools.file)
+        self.spools = self.disk  # type: ignore[assignment]
 
     def messages_on(self, target: str) -> list[dict[str, Any]]:
         """Content of what was put for a channel."""
         found = [entry.item for entry in self.records.entries if entry.item.target == target]
         opener = MemoryChannelLayer()
-        opener.send_many(found)
-        return [delivery.message for delivery in opener.receive_many([target], limit=1000)]
+        name = target[: target.find("!") + 1] or target
+        messages: list[dict[str, Any]] = []
+        for item in found:  # one by one: a channel holds only so many
+            opener.send_many([item])
+            messages += [delivery.message for delivery in opener.receive_many([name])]
+        return messages
 
 
 class FakeSocket:

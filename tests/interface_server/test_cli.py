@@ -180,6 +180,10 @@ def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
         (["project:layer", "--unix-socket-mode", "0660"], "--unix-socket-mode goes with --unix-socket"),
         (["project:layer", "-e", "udp:1"], "is of no known kind"),
         (["project:layer", "--access-log", "/nowhere/log"], "cannot write the access log /nowhere/log"),
+        (
+            ["project:layer", "--spool-dir", "/nowhere"],
+            "cannot keep large bodies in /nowhere: No such file",
+        ),
         (["project:layer", "--fd", "99"], "cannot listen on file descriptor 99"),
     ],
 )

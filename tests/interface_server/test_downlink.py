@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.downlink import Downlink
@@ -69,6 +71,22 @@ def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
         assert case.receivers["b"].got == [({"n": 9}, None)]
 
     with_downlink(layer, test)
+
+
+def test_the_producer_of_a_response_to_nobody_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        writing = asyncio.create_task(case.uplink.run())
+        first = {"status": 200, "more_content": True}
+        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "no channel"})])
+        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "worker.a!7"})])
+        heard = await layer.areceive_many(["worker.a!"], timeout=10)
+        assert [(found.channel, found.message) for found in heard] == [("worker.a!7", {"closed": True})]
+        writing.cancel()
+
+    with_downlink(layer, test)
+    assert "hears nothing" in caplog.text
 
 
 def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotten() -> None:

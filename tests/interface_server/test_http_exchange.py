@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,10 +103,94 @@ def test_a_body_that_ends_exactly_with_a_chunk_still_ends() -> None:
 
 
 def test_reading_stops_while_chunks_wait() -> None:
-    case = Case(None, body_inline=2, body_chunk=2)
+    case = Case(None, body_inline=2, body_chunk=2, stream_bodies=True)
     case.exchange.begin(100)
     case.exchange.feed(b"x" * 50)
     assert case.writer.calls[-1] == ("pause",)
+
+
+def test_consumers_hear_nothing_before_the_body_is_complete() -> None:
+    case = Case(None, body_inline=2, body_chunk=2)
+    case.exchange.begin(8)
+    case.exchange.feed(b"x" * 7)
+    assert case.targets == []
+    case.exchange.feed(b"x")
+    case.exchange.end()
+    assert case.targets == [REQUEST, "http.request.body"]
+
+
+def test_if_bodies_are_streamed_consumers_hear_of_the_first_part() -> None:
+    case = Case(None, body_inline=2, body_chunk=2, stream_bodies=True)
+    case.exchange.begin(1)  # in chunks: the length is not known
+    case.exchange.feed(b"x" * 7)
+    assert case.targets == [REQUEST, "http.request.body"]
+    assert case.gateway.messages_on(REQUEST)[0]["headers"] == []
+
+
+@pytest.mark.parametrize(("size", "expected"), [(7, b"7"), (0, b"0"), (3_000_000, b"3000000")])
+def test_a_body_in_chunks_gets_its_length(size: int, expected: bytes, tmp_path: Path) -> None:
+    case = Case(None, spool_dir=str(tmp_path))
+    case.exchange._scope["headers"] = [(b"transfer-encoding", b"chunked"), (b"x", b"y")]
+    case.exchange.begin(1)
+    if size:
+        case.exchange.feed(b"x" * size)
+    case.exchange.end()
+    case.gateway.disk.work_off()
+    assert case.gateway.messages_on(REQUEST)[0]["headers"] == [[b"x", b"y"], [b"content-length", expected]]
+    case.exchange.gone()
+    case.gateway.disk.work_off()
+    case.gateway.disk.file.close()
+
+
+def test_a_request_without_a_body_is_given_no_length() -> None:
+    case = Case()
+    assert case.gateway.messages_on(REQUEST)[0]["headers"] == []
+
+
+def test_what_a_worker_has_read_lets_the_body_go_on() -> None:
+    case = Case(None, body_memory=10_000_000, body_inline=100_000, body_chunk=100_000)
+    case.exchange.begin(5_000_000)
+    case.exchange.feed(b"x" * 5_000_000)
+    case.exchange.end()
+    size = 0
+    while (sent := sum(len(chunk["content"]) for chunk in case.chunks())) != size:
+        size = sent
+        case.stored()
+    assert 2_000_000 <= 100_000 + size <= 2_200_000
+    case.exchange.deliver({}, {"read": 1_000_000})
+    case.stored()
+    assert sum(len(chunk["content"]) for chunk in case.chunks()) > size
+    assert case.exchange.phase is Phase.WAITING
+
+
+def test_a_body_that_cannot_be_kept_is_a_503_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(None, spool_dir=str(tmp_path / "none"))
+    case.exchange.begin(1_000_000)
+    case.exchange.feed(b"x" * 1_000_000)
+    assert case.exchange.phase is Phase.GATHERING
+    case.gateway.disk.work_off()
+    assert case.status == 503
+    assert case.targets == []
+    assert "the body of GET /p cannot be kept" in caplog.text
+
+
+def test_a_large_body_is_refused_at_once_while_all_room_is_taken(tmp_path: Path) -> None:
+    case = Case(None, spool_dir=str(tmp_path), spool_bytes=300_000)
+    case.gateway.disk.file.take(1)
+    case.gateway.disk.file._limit = 262_144
+    case.exchange.begin(1_000_000)
+    assert case.status == 503
+    assert ("expect",) not in case.writer.calls
+    case.gateway.disk.file.close()
+
+
+def test_a_client_that_waits_for_the_disk_too_long_is_not_to_blame() -> None:
+    case = Case(None, body_timeout=30)
+    case.exchange.begin(10_000_000)
+    case.exchange.feed(b"x" * 2_000_000)
+    assert case.writer.calls[-1] == ("pause",)
+    case.exchange.tick(30)
+    assert case.status == 503
 
 
 def test_the_body_is_asked_for_when_its_turn_has_come() -> None:
@@ -122,7 +207,7 @@ def test_a_length_over_the_limit_is_refused_before_anything_else() -> None:
 
 
 def test_more_than_the_limit_is_cut_off_and_consumers_are_told() -> None:
-    case = Case(None, body_max=10, body_inline=2, body_chunk=2)
+    case = Case(None, body_max=10, body_inline=2, body_chunk=2, stream_bodies=True)
     case.exchange.begin(None)
     case.exchange.feed(b"x" * 8)
     case.exchange.feed(b"x" * 3)
@@ -187,24 +272,85 @@ def test_a_bad_chunk_cuts_the_response_off() -> None:
     assert GONE in case.targets
 
 
-def test_progress_is_reported_about_every_half_mebibyte() -> None:
+def test_what_was_taken_over_is_reported_about_every_half_mebibyte_to_who_asked_for_it(tmp_path: Path) -> None:
+    case = Case(spool_dir=str(tmp_path))
+    case.exchange.deliver(
+        {"status": 200, "content": b"x" * 300_000, "more_content": True}, {"flow": "worker.a!1"}
+    )  # fmt: skip
+    case.writer.waiting = 400_000  # the client takes nothing
+    for _ in range(3):
+        case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
+    assert case.gateway.messages_on("worker.a!1") == [{"written": 600_000}, {"written": 1_200_000}]
+    case.exchange.deliver({"content": b"x" * 600_000, "more_content": True})
+    assert len(case.gateway.messages_on("worker.a!1")) == 2, "the disk is behind, and the memory full"
+    case.gateway.disk.work_off()
+    assert case.gateway.messages_on("worker.a!1")[-1] == {"written": 1_800_000}
+    case.exchange.gone()
+    assert case.gateway.messages_on("worker.a!1")[-1] == {"closed": True}
+    case.gateway.disk.work_off()
+    case.gateway.disk.file.close()
+
+
+def test_a_flow_channel_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     case = Case()
-    case.exchange.deliver({"status": 200, "content": b"x" * 300_000, "more_content": True})
-    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
+    case.exchange.deliver({"status": 200, "content": b"x" * 600_000, "more_content": True}, {"flow": "no channel"})
+    assert case.exchange.phase is Phase.RESPONDING
+    assert "hears nothing" in caplog.text
+
+
+def test_a_client_that_leaves_a_response_whose_producer_is_done_is_told_to_consumers_only() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"x" * 300_000, "more_content": True}, {"flow": "worker.a!1"})
     case.writer.waiting = 400_000
-    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
-    case.writer.waiting = 0
-    case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
-    flow = case.gateway.records.entries[0].item.headers["flow"]
-    assert case.gateway.messages_on(flow) == [{"written": 600_000}, {"written": 1_200_000}]
+    case.exchange.deliver({"content": b"x" * 300_000})
+    assert case.exchange.phase is Phase.EMPTYING
+    case.exchange.deliver({}, {"failed": True})
+    case.exchange.deliver({"content": b"surplus"})
+    case.exchange.gone()
+    assert case.targets == [REQUEST, GONE]
+
+
+def test_a_large_response_in_one_message_is_given_to_the_connection_in_pieces() -> None:
+    case = Case()
+    case.exchange.deliver({"status": 200, "content": b"x" * 100_000})
+    assert [(len(call[-2]), call[-1]) for call in case.writer.calls] == [
+        (32_768, True), (32_768, True), (32_768, True), (1_696, False),
+    ]  # fmt: skip
+    assert case.exchange.phase is Phase.DONE
+
+
+def test_a_response_to_head_holds_nothing_back() -> None:
+    case = Case()
+    case.exchange._scope["method"] = "HEAD"
+    case.writer.waiting = 1_000_000
+    case.exchange.deliver({"status": 200, "content": b"x" * 100_000, "more_content": True})
+    case.exchange.deliver({"content": b"x" * 100_000})
+    assert case.writer.calls == [("start", 200, b"", True), ("write", b"", False)]
+    assert case.exchange.phase is Phase.DONE
 
 
 def test_a_producer_that_ignores_the_reports_is_cut_off() -> None:
     case = Case(response_buffer=1000)
     case.exchange.deliver({"status": 200, "content": b"", "more_content": True})
-    case.writer.waiting = 1001
+    case.writer.waiting = 100_000
     case.exchange.deliver({"content": b"x" * 1001, "more_content": True})
     assert case.writer.calls[-1] == ("abort",)
+
+
+def test_a_response_that_the_disk_does_not_take_waits_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case(spool_dir=str(tmp_path / "none"))
+    case.exchange.deliver({"status": 200, "content": b"x" * 1_500_000, "more_content": True}, {"flow": "worker.a!1"})
+    case.writer.waiting = 100_000
+    for _ in range(2):
+        case.exchange.deliver({"content": b"x" * 1_000_000, "more_content": True})
+        case.gateway.disk.work_off()
+    assert caplog.text.count("waits in memory") == 1
+    case.writer.waiting = 0
+    case.exchange.drained()
+    assert sum(len(call[-2]) for call in case.writer.calls) == 3_500_000
+    assert case.exchange.phase is Phase.RESPONDING
 
 
 def test_a_client_that_stops_reading_is_cut_off_in_the_end() -> None:

@@ -181,22 +181,42 @@ def test_a_response_that_must_not_go_out_is_a_500(answer: dict[str, object]) -> 
         assert b"four" not in response
 
 
-def test_a_large_body_travels_in_chunks_on_a_body_channel() -> None:
-    size = 1_000_000
+def collect(workers: Workers, delivery: Delivery) -> None:
+    """Answer with the length of the body and what the headers say about it, reporting what was read."""
+    size, channel = len(delivery.message["body"]), delivery.message.get("body_channel")
+    while channel:
+        for chunk in workers.layer.receive_many([channel], limit=1, timeout=10):
+            assert len(chunk.message["content"]) <= 262_144
+            size += len(chunk.message["content"])
+            workers.send(delivery, {}, read=size)
+            if not chunk.message["more_content"]:
+                channel = None
+    fields = dict(delivery.message["headers"])
+    said = fields.get(b"content-length", b"none")
+    workers.reply(delivery, {"status": 200, "content": b"%d %b" % (size, said), "headers": [
+        [b"X-Coding", fields.get(b"transfer-encoding", b"none")],
+    ]})  # fmt: skip
 
-    def collect(workers: Workers, delivery: Delivery) -> None:
-        received = bytearray(delivery.message["body"])
-        more = True
-        while more:
-            for chunk in workers.layer.receive_many([delivery.message["body_channel"]], limit=1, timeout=10):
-                received += chunk.message["content"]
-                more = chunk.message["more_content"]
-                assert len(chunk.message["content"]) <= 262_144
-        workers.reply(delivery, {"status": 200, "content": b"%d" % len(received)})
 
+@pytest.mark.parametrize("size", [10, 262_144, 300_000, 5_000_000])
+def test_a_body_of_any_size_arrives_whole_and_with_its_length_however_it_is_sent(size: int) -> None:
     with running({"http.request": collect}) as server:
-        response = server.get("/", f"Content-Length: {size}\r\n", "POST", b"x" * size)
-        assert body_of(response) == b"%d" % size
+        whole = server.get("/", f"Content-Length: {size}\r\n", "POST", b"x" * size)
+        chunk = b"%x\r\n%b\r\n" % (size // 2, b"x" * (size // 2))
+        parts = server.get("/", "Transfer-Encoding: chunked\r\n", "POST", 2 * chunk + b"0\r\n\r\n")
+        for response in (whole, parts):
+            assert body_of(response) == b"%d %d" % (size, size)
+            assert fields_of(response)["x-coding"] == "none"
+        wait_until(lambda: server.gateway.spools.file.used == 0, "the spool file to be empty")
+
+
+def test_requests_behind_a_large_body_get_their_turn() -> None:
+    with running({"http.request": collect}) as server:
+        large = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+        last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        received = server.ask(large + large + last)
+        assert received.count(b"1000000 1000000") == 2
+        assert received.endswith(b"0 none")
 
 
 def test_a_body_of_exactly_the_inline_limit_needs_no_channel() -> None:
@@ -205,8 +225,27 @@ def test_a_body_of_exactly_the_inline_limit_needs_no_channel() -> None:
         assert "body_channel" not in last_request(server)
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_nobodys_business() -> None:
+    with running({"http.request": silent}) as server:
+        file = server.gateway.spools.file
+        with server.connect() as connection:
+            connection.sendall(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 900_000)
+            wait_until(lambda: file.used, "the body on the disk")
+        wait_until(lambda: file.used == 0 and file.memory == 0, "the body to be dropped")
+        assert server.workers.on("http.request") == []
+
+
+def test_while_the_room_for_bodies_is_taken_large_ones_get_503_and_small_ones_pass() -> None:
+    with running({"http.request": collect}, spool_bytes=300_000) as server, server.connect() as first:
+        head = b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
+        first.sendall(head + b"x" * 800_000)
+        assert status_of(read_all(first)) == 503
+        assert body_of(server.get("/", "Content-Length: 5\r\n", "POST", b"small")) == b"5 5"
+        wait_until(lambda: server.gateway.spools.file.used == 0, "the body to be dropped")
+
+
 def test_a_client_that_leaves_in_the_middle_of_its_body_closes_the_body_channel() -> None:
-    with running({"http.request": silent}, body_inline=10, body_chunk=10) as server:
+    with running({"http.request": silent}, body_inline=10, body_chunk=10, stream_bodies=True) as server:
         with server.connect() as connection:
             connection.sendall(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 30)
             channel = server.workers.wait_for("http.request")[0].message["body_channel"]
@@ -233,8 +272,9 @@ def test_a_client_that_sends_a_body_over_the_limit_at_once_gets_to_read_the_413(
         assert status_of(server.get("/", f"Content-Length: {size}\r\n", "POST", b"x" * size)) == 413
 
 
-def test_a_chunked_body_over_the_limit_is_cut_off_with_413() -> None:
-    with running({"http.request": silent}, body_max=1000, body_inline=100, body_chunk=100) as server:
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_chunked_body_over_the_limit_is_cut_off_with_413(streams: bool) -> None:
+    with running({"http.request": silent}, body_max=1000, body_inline=100, stream_bodies=streams) as server:
         response = server.get(
             "/", "Transfer-Encoding: chunked\r\n", "POST", b"64\r\n" + b"x" * 100 + b"\r\n" + b"800\r\n" + b"y" * 2048
         )
@@ -378,7 +418,8 @@ def test_flow_reports_follow_the_client_and_a_deaf_producer_is_cut_off() -> None
         for _ in range(60):
             workers.send(delivery, {"content": block, "more_content": True})
 
-    with running({"http.request": produce}, response_buffer=4_000_000) as server, server.connect() as connection:
+    limits = {"response_buffer": 4_000_000, "response_spool": 4_000_000}
+    with running({"http.request": produce}, **limits) as server, server.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         connection.sendall(HOST + b"\r\n")
         flow = server.workers.wait_for("http.request")[0].headers["flow"]  # type: ignore[index,typeddict-item]
@@ -411,6 +452,108 @@ def test_a_producer_that_keeps_pace_gets_reports_up_to_the_end() -> None:
             size += len(piece)
         assert size == 40 * len(block) + 3
         connection.close()
+
+
+LARGE = bytes(range(256)) * 4_096
+
+
+def produce_large(workers: Workers, delivery: Delivery) -> None:
+    """Send 10 MiB at the pace of the reports."""
+    sent = written = 0
+    headers: dict[str, object] = {"flow": "worker.test!1"}
+    head = {"status": 200, "headers": []}
+    while sent < 10 * len(LARGE):
+        if sent - written < 2_097_152:
+            for start in range(0, len(LARGE), 524_288):
+                message = {**head, "content": LARGE[start : start + 524_288], "more_content": True}
+                workers.send(delivery, message, **headers)
+                head, headers = {}, {}
+            sent += len(LARGE)
+        else:
+            for report in workers.layer.receive_many(["worker.test!"], limit=10, timeout=10):
+                written = report.message["written"]
+    workers.send(delivery, {"content": b"", "more_content": False})
+
+
+@pytest.fixture
+def slow_reader() -> Iterator[tuple[Running, socket.socket]]:
+    """A client that has asked for 10 MiB and read nothing when the worker is through with it."""
+    done = threading.Event()
+
+    def produce(workers: Workers, delivery: Delivery) -> None:
+        produce_large(workers, delivery)
+        done.set()
+
+    with running({"http.request": produce}, graceful_timeout=20) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert done.wait(20), "the worker waits for the client"
+        wait_until(lambda: server.gateway.spools.file.used, "the response on the disk")
+        yield server, connection
+
+
+def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing(
+    slow_reader: tuple[Running, socket.socket],
+) -> None:
+    server, connection = slow_reader
+    file = server.gateway.spools.file
+    wait_until(lambda: file.memory <= 65_536, "the memory to be left")
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    assert response.read() == 10 * LARGE
+    wait_until(lambda: (file.used, file.memory) == (0, 0), "everything to be given back")
+    assert server.workers.on("http.disconnect") == []
+
+
+def test_a_client_that_leaves_what_waits_for_it_gives_the_disk_back(
+    slow_reader: tuple[Running, socket.socket],
+) -> None:
+    server, connection = slow_reader
+    connection.close()
+    server.workers.wait_for("http.disconnect")
+    wait_until(lambda: server.gateway.spools.file.used == 0, "the disk to be given back")
+
+
+def test_a_server_that_stops_has_what_waits_for_slow_clients_read_within_the_grace(
+    slow_reader: tuple[Running, socket.socket],
+) -> None:
+    server, connection = slow_reader
+    server.server.should_exit = True
+    wait_until(lambda: server.gateway.stopping, "the server to stop")
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    assert response.read() == 10 * LARGE
+    server.stop()
+
+
+def test_a_client_that_stopped_reading_what_waits_for_it_is_cut_off() -> None:
+    def produce(workers: Workers, delivery: Delivery) -> None:
+        workers.send(delivery, {"status": 200, "content": LARGE, "more_content": True})
+        for _ in range(9):
+            workers.send(delivery, {"content": LARGE, "more_content": True})
+        workers.send(delivery, {"content": b"", "more_content": False})
+
+    with running({"http.request": produce}, http_timeout=1) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(HOST + b"\r\n")
+        server.workers.wait_for("http.disconnect")
+        assert len(read_all(connection)) < 10 * len(LARGE)
+
+
+def test_a_producer_whose_client_left_before_it_began_hears_of_it_at_once() -> None:
+    with running({"http.request": silent}) as server:
+        with server.connect() as connection:
+            connection.sendall(HOST + b"\r\n")
+            request = server.workers.wait_for("http.request")[0]
+        server.workers.wait_for("http.disconnect")
+        first = {"status": 200, "content": b"", "more_content": True}
+        server.workers.send(request, first, flow="worker.late!1")
+        deliveries = server.layer.receive_many(["worker.late!"], timeout=10)
+        assert [(found.channel, found.message) for found in deliveries] == [("worker.late!1", {"closed": True})]
 
 
 def test_a_plain_upgrade_request_to_something_else_is_answered_as_http(server: Running) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from interface_server.messages import MessageFactory, clean_headers
+from interface_server.messages import MessageFactory, clean_headers, with_length
 from interface_server.options import Options
 from tests.interface_server.fakes import scope
 
@@ -31,3 +31,16 @@ def test_forwarded_headers_count_only_if_asked_for_and_from_a_proxy() -> None:
 def test_headers_are_lower_case_and_free_of_names_that_pass_for_others() -> None:
     given = [(b"X-One", b"1"), (b"X_One", b"2"), (b"Daphne-Root-Path", b"/"), (b"x-one", b"3")]
     assert clean_headers(given) == [(b"x-one", b"1"), (b"x-one", b"3")]
+
+
+def test_a_body_that_came_in_chunks_has_a_length_instead() -> None:
+    chunked = scope(headers=[(b"host", b"x"), (b"transfer-encoding", b"chunked")])
+    assert with_length(chunked, 0)["headers"] == [(b"host", b"x"), (b"content-length", b"0")]
+    assert with_length(scope(), 7)["headers"] == [(b"content-length", b"7")]
+    assert chunked["headers"][1] == (b"transfer-encoding", b"chunked")
+
+
+def test_a_length_that_is_there_stays_and_no_body_needs_none() -> None:
+    said = scope(headers=[(b"content-length", b"7")])
+    assert with_length(said, 7) is said
+    assert with_length(scope(), 0)["headers"] == []

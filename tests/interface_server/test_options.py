@@ -16,6 +16,9 @@ def test_the_defaults_are_those_of_the_documented_limits() -> None:
     assert options.header_timeout == 10
     assert options.body_inline == 256 * 1024
     assert options.body_max == 100 * 1024 * 1024
+    assert (options.body_memory, options.stream_bodies) == (256 * 1024, False)
+    assert (options.response_spool, options.spool_bytes) == (1024**3, 4 * 1024**3)
+    assert (options.response_buffer, options.spool_memory) == (16 * 1024**2, 16 * 1024**2)
     assert options.accept_timeout == 5
     assert (options.ping_interval, options.ping_timeout) == (20, 20)
     assert options.http_timeout == 60

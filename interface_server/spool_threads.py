@@ -1,0 +1,54 @@
+"""Threads that write and read spooled bodies, so that a slow disk holds up nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from .spool import Spool, Work
+from .spool_file import SpoolFile
+
+THREADS = 4
+
+
+class SpoolThreads:
+    """Does the work of spools, one piece at a time for each.
+
+    Args:
+        file: what they are spooled to.
+        post: calls a function where the spools belong, such as ``loop.call_soon_threadsafe``.
+    """
+
+    def __init__(self, file: SpoolFile, post: Callable[[Callable[[], None]], object]) -> None:
+        self.file = file
+        self._post = post
+        self._pool = ThreadPoolExecutor(THREADS, "spool")
+        self._closed = False
+
+    def attend(self, spool: Spool, then: Callable[[], None] | None = None, *, idle: bool = False) -> None:
+        """Have done what the spool has to do.
+
+        Args:
+            spool: whose work.
+            then: called where the spool belongs, after each piece of its work. It calls this again if it
+                has put or taken something, or closed the spool.
+            idle: see `Spool.work`.
+        """
+        if self._closed:
+            return
+        work = spool.work(idle=idle)
+        if work is not None:
+            future = self._pool.submit(work.run)
+            future.add_done_callback(lambda _: self._post(lambda: self._finish(spool, work, then)))
+
+    def close(self) -> None:
+        """Wait for what is under way and close the file; blocks. What is asked for afterwards is not done."""
+        self._closed = True
+        self._pool.shutdown(wait=True)
+        self.file.close()
+
+    def _finish(self, spool: Spool, work: Work, then: Callable[[], None] | None) -> None:
+        spool.done(work)
+        self.attend(spool, then)
+        if then is not None:
+            then()
