@@ -101,6 +101,7 @@ def test_the_grace_reaches_the_worker_and_the_supervisor(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(runworker, "Worker", Recorded)
     monkeypatch.setattr(runworker, "Supervisor", Supervised)
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runworker"])
     with override_settings(CHANNEL_LAYERS=on_sqlite(tmp_path)):
         call_command("runworker", skip_checks=True)
         call_command("runworker", "--grace", "2.5", skip_checks=True)
