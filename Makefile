@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench docs lint types format clean
+.PHONY: help demo test mutants bench docs lint types format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(VENV)/.demo ## Run the demos on http://localhost:8000/ (Ctrl-C stops it)
 test: $(VENV)/.dev ## Run every test, after installing what they need
 	@scripts/test-needs $(BIN)/python
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+mutants: $(VENV)/.dev ## Put small faults into the code and see which no test notices; ARGS="--count 20 workers"
+	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 bench: $(VENV)/.demo ## Measure beside Channels 1, Channels 4 and nchan; ARGS="--only echo": benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
