@@ -33,7 +33,7 @@ AWAY_SECONDS = 30.0
 """How long messages wait for a layer that cannot be reached, before they are dropped."""
 
 LAST_SECONDS = 1.0
-"""How long both get when the worker stops."""
+"""How long both get once the worker has stopped and only waits for them."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 
@@ -65,6 +65,14 @@ class _Line:
             logger.exception("%d messages dropped", len(items))
         else:
             self.settle(items, refused, None, patience)
+
+    def begin_anew(self) -> None:
+        """Have the patience with what takes no messages begin now, and with a try."""
+        now = self._retry_at = time.monotonic()
+        self._pause = FIRST_PAUSE
+        self._since = dict.fromkeys(self._since, now)
+        if self._away_since is not None:
+            self._away_since = now
 
     def take(self, fresh: list[Outgoing]) -> list[Outgoing]:
         """What is to be sent now: new messages, and those kept if it is time to."""
@@ -108,8 +116,9 @@ class _Line:
             return
         tried, kept = Counter(map(_full_name, items)), Counter(map(_full_name, refused))
         for name in tried:
-            if kept[name] < tried[name]:  # it took some: its patience starts anew
-                self._since.pop(name, None)
+            if kept[name] < tried[name] and self._since.pop(name, None) is not None:
+                # It took some: its patience starts anew, and soon it may take more.
+                self._pause = FIRST_PAUSE
             if kept[name]:
                 self._since.setdefault(name, now)
         for name in [name for name in kept if now - self._since[name] > patience]:
@@ -135,7 +144,7 @@ class Sender:
     also when the channel is full for a while; one flush at a time sees to that.
 
     Args:
-        stopping: tells whether the worker stops, so that waiting for a full channel ends sooner.
+        stopping: tells whether the worker stops: then nobody waits for a time, or for room, to go on.
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -147,6 +156,7 @@ class Sender:
         self._later: list[tuple[float, Any, Outgoing]] = []
         self._lines: dict[int, _Line] = {}
         self._kept = 0
+        self._patience: float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -216,12 +226,27 @@ class Sender:
         answer: list[Delivery] = exchange.finish(sent)
         return answer
 
-    def drain(self) -> None:
-        """Send everything, waiting for full channels and an absent layer up to `LAST_SECONDS` each."""
-        while not self.is_empty:
+    def drain(self, seconds: float = 0.0) -> None:
+        """Send everything, for the last time.
+
+        Full channels and an absent layer get `LAST_SECONDS` each, which begin anew whenever they take something.
+
+        Args:
+            seconds: how long all of it may take, if that is more than twice `LAST_SECONDS`.
+        """
+        deadline = time.monotonic() + max(seconds, 2 * LAST_SECONDS)
+        with self._flushing:
+            self._patience = LAST_SECONDS
+            for line in self._lines.values():
+                line.begin_anew()
+        while not self.is_empty and time.monotonic() < deadline:
             self.flush()
             if self._kept:
                 time.sleep(FIRST_PAUSE)
+        if self._kept:
+            logger.error(
+                "%d messages dropped: there is no more time for channels that are slow to take them", self._kept
+            )
 
     def _flush(self, besides: Any = None) -> list[Outgoing]:
         """Send to every layer but one; what is to be sent there is the caller's to send."""
@@ -247,10 +272,6 @@ class Sender:
                 line.send(fresh.get(key, []), self._patience)
         self._count_kept()
         return left
-
-    @property
-    def _patience(self) -> float | None:
-        return LAST_SECONDS if self._stopping() else None
 
     def _count_kept(self) -> None:
         self._kept = sum(len(line.kept) for line in self._lines.values())

@@ -282,7 +282,7 @@ class Worker:
         all_ended = self._tasks.close()
         self._guarded(self._sync_side.close)
         self._guarded(self._intake.put_back_stuck)
-        self._sender.drain()
+        self._sender.drain(deadline - time.monotonic())
         unsaved, _ = self._intake.waiting()
         if unsaved:
             logger.error("%d messages that nobody had begun are lost: the layer is away", unsaved)

@@ -10,7 +10,9 @@ from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from workers import intake as module
 from workers.intake import Intake, Pace
+from workers.slots import Slots
 
+from .interleaving import Scene, interleave
 from .tools import FlakyLayer, everything
 
 
@@ -245,3 +247,98 @@ def test_an_error_while_sending_leaves_the_fetching_to_others(eventually: Any) -
     eventually(lambda: seen, "the message")
     team.stop(eventually)
     assert len(team.errors) == 1
+
+
+class OneAtATime(MemoryChannelLayer):
+    """A layer that says when two threads fetch at once, or when one comes back for what another got."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetching = self.most = 0
+
+    def receive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+        self.fetching += 1
+        self.most = max(self.most, self.fetching)
+        try:
+            return super().receive_many(channels, limit, min(timeout, 1.0))
+        finally:
+            self.fetching -= 1
+
+
+def fetched(*numbers: int, layer: Any = None) -> Intake:
+    """An intake that has fetched these, all but the first of which nobody has begun."""
+    layer = OneAtATime() if layer is None else layer
+    intake = intake_of(layer)
+    force_fast(intake)
+    put(layer, *numbers)
+    assert intake.next() is not None
+    assert intake.waiting()[0] == len(numbers) - 1
+    return intake
+
+
+@pytest.mark.parametrize("here", [[0], [0, 1]], ids=["one to fetch each", "one here and one to fetch"])
+def test_two_threads_that_ask_at_once_get_one_message_each(here: list[int]) -> None:
+    def scene() -> Scene:
+        layer, got = OneAtATime(), list[int]()
+        intake = fetched(*here, layer=layer)
+        put(layer, *range(len(here), 3))
+
+        def ask() -> None:
+            delivery = intake.next()
+            assert delivery is not None
+            got.append(delivery.message["n"])
+
+        def check() -> None:
+            assert (sorted(got), layer.most) == ([1, 2], 1)
+
+        return ask, ask, check
+
+    interleave(scene, module)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["put back first", "put back second"])
+def test_what_is_put_back_is_not_handed_out_too(order: int) -> None:
+    def scene() -> Scene:
+        layer, got = MemoryChannelLayer(), list[int]()
+        intake = fetched(0, 1, 2, layer=layer)
+
+        def ask() -> None:
+            delivery = intake.next()
+            assert delivery is not None
+            got.append(delivery.message["n"])
+
+        def check() -> None:
+            left = [delivery.message["n"] for delivery in [*everything(layer, "a"), *intake._ready]]
+            assert sorted(got + left) == [1, 2]
+
+        first, second = (intake.put_back_stuck, ask)[::order]
+        return first, second, check
+
+    interleave(scene, module)
+
+
+@pytest.mark.parametrize("other", ["turn away", "put back"])
+def test_what_was_turned_away_goes_back_once(other: str) -> None:
+    def scene() -> Scene:
+        layer = MemoryChannelLayer()
+        slots = Slots(1)
+        intake = Intake(layer, ["a"], Sends(lambda: None), slots)
+        force_fast(intake)
+        put(layer, 0, 1, 2, 3)
+        assert intake.next() is not None
+        slots.keep("a")  # which leaves no place for the others
+
+        def turn_away() -> None:
+            with intake._lock:
+                assert intake._pop() is None
+
+        turn_away()
+
+        def check() -> None:
+            intake._put_back_turned_away()
+            assert sorted(delivery.message["n"] for delivery in everything(layer, "a")) == [1, 2, 3]
+
+        second = turn_away if other == "turn away" else intake._put_back_turned_away
+        return intake._put_back_turned_away, second, check
+
+    interleave(scene, module)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from channel_layer.memory import MemoryChannelLayer
 from workers import sender as module
 from workers.sender import Sender
 
+from .interleaving import Scene, interleave
 from .tools import FlakyLayer, everything, outgoing
 
 
@@ -146,6 +148,70 @@ def test_the_last_flush_gives_up_on_a_full_channel_soon(
     assert "dropped" in caplog.text
 
 
+class Clock:
+    """Stands for the module ``time``: moves when somebody sleeps, which is also when the reader reads."""
+
+    def __init__(self, step: float | None = None) -> None:
+        self.now, self.step = 1000.0, step
+        self.layer = MemoryChannelLayer(capacity=2, clock=self.monotonic)
+        self.taken: list[int] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += self.step or seconds
+        self.taken += numbers(self.layer, "full")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_a_channel_that_has_been_full_for_long_gets_the_same_time_at_the_end(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = Sender(lambda: True)
+    sender.add([outgoing(clock.layer, "full", n) for n in range(5)])
+    sender.flush()
+    clock.now += module.FULL_SECONDS - 0.1
+    sender.flush()
+    sender.drain()
+    assert clock.taken + numbers(clock.layer, "full") == [0, 1, 2, 3, 4]
+    assert caplog.text == ""
+
+
+def test_a_layer_that_has_been_away_for_long_gets_the_same_time_at_the_end(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender, layer = Sender(lambda: True), FlakyLayer()
+    layer.send_errors = [LayerUnavailable("here", "away", uncertain=False) for _ in range(3)]
+    sender.add([outgoing(layer, "a", 1)])
+    sender.flush()
+    clock.now += module.AWAY_SECONDS - 0.1
+    sender.flush()
+    sender.drain()
+    assert numbers(layer, "a") == [1]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 10.0])
+def test_a_channel_that_takes_little_by_little_does_not_hold_up_the_end_for_ever(
+    seconds: float, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.step = 0.9
+    sender = Sender(lambda: True)
+    sender.add([outgoing(clock.layer, "full", n) for n in range(40)])
+    started = clock.now
+    sender.drain(seconds)
+    allowed = max(seconds, 2 * module.LAST_SECONDS)
+    assert allowed <= clock.now - started < allowed + clock.step
+    assert f"{40 - len(clock.taken)} messages dropped: there is no more time" in caplog.text
+
+
 def test_two_threads_that_flush_keep_the_order_of_one_that_adds(sender: Sender) -> None:
     layer = MemoryChannelLayer()
     done = threading.Event()
@@ -236,3 +302,124 @@ def test_others_send_while_one_receives(sender: Sender, eventually: Any) -> None
     layer.send("in", {"n": 0})
     thread.join(20)
     assert not thread.is_alive()
+
+
+class Scenes:
+    """What two threads do to one sender; whatever the order, each message arrives once and in order."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.sender = Sender(lambda: False)
+
+    def add(self, *numbers: int) -> None:
+        self.sender.add([outgoing(self.layer, "a", number) for number in numbers])
+
+    def add_later(self, number: int) -> None:
+        self.sender.add_later(0, *outgoing(self.layer, "a", number))
+
+    def add_and_flush(self, number: int) -> None:
+        self.add(number)
+        self.sender.flush()
+
+    def receive(self) -> None:
+        self.sender.receive(self.layer, ["in"], 1, 0)
+
+    def arrived(self) -> list[int]:
+        """What comes on the channel when all of it is let through."""
+        found: list[int] = []
+        deadline = time.monotonic() + 20
+        while (not self.sender.is_empty or not found) and time.monotonic() < deadline:
+            self.sender.flush()
+            found += numbers(self.layer, "a")
+        return found + numbers(self.layer, "a")
+
+
+@pytest.mark.parametrize("capacity", [1, 100])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda it: it.add(2), lambda it: it.sender.flush()),
+        (lambda it: it.sender.flush(), lambda it: it.add(2)),
+        (lambda it: it.sender.flush(), lambda it: it.add_and_flush(2)),
+        (lambda it: it.receive(), lambda it: it.add_and_flush(2)),
+        (lambda it: it.add_and_flush(2), lambda it: it.receive()),
+        (lambda it: it.sender.flush(), lambda it: it.add_later(2)),
+        (lambda it: it.add_later(2), lambda it: it.sender.flush()),
+    ],
+    ids=["add-flush", "flush-add", "flush-flush", "receive-flush", "flush-receive", "flush-later", "later-flush"],
+)
+def test_two_threads_lose_nothing_repeat_nothing_and_keep_the_order(
+    first: Any, second: Any, capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
+
+    def scene() -> Scene:
+        it = Scenes(MemoryChannelLayer(capacity=capacity))
+        it.add(0, 1)
+        it.sender.add_later(0, *outgoing(it.layer, "elsewhere", 9))
+
+        def check() -> None:
+            assert it.arrived() == [0, 1, 2]
+
+        return lambda: first(it), lambda: second(it), check
+
+    interleave(scene, module)
+
+
+@pytest.mark.parametrize("error", [True, False])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_layer_that_is_away_or_broken_keeps_nothing_from_another(
+    order: int, error: bool, sender: Sender, eventually: Any
+) -> None:
+    away, fine = FlakyLayer(), MemoryChannelLayer()
+    errors: list[BaseException] = [LayerUnavailable("here", "away", uncertain=False)] * 2
+    away.send_errors = errors if error else [ZeroDivisionError()]
+    sender.add([outgoing(away, "a", 1), outgoing(fine, "a", 2)][::order])
+    sender.flush()
+    assert numbers(fine, "a") == [2]
+    sender.add([outgoing(away, "a", 3), outgoing(fine, "a", 4)][::order])
+    sender.flush()
+    assert numbers(fine, "a") == [4]
+    arrived: list[int] = []
+
+    def all_arrived() -> bool:
+        sender.flush()
+        arrived.extend(numbers(away, "a"))
+        return sender.is_empty
+
+    eventually(all_arrived, "what the other layer did not get at first")
+    assert arrived == ([1, 3] if error else [3])
+
+
+def test_who_sends_more_than_a_full_channel_takes_waits_and_no_more_than_so_much_is_kept(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 20)
+    monkeypatch.setattr(module, "MOST_ITEMS", 5)
+    tried: list[int] = []
+
+    class Watched(MemoryChannelLayer):
+        def send_many(self, items: Any) -> Any:
+            tried.append(len(items))
+            return super().send_many(items)
+
+    layer = Watched(capacity=10)
+
+    def produce() -> None:
+        for number in range(500):
+            sender.add([outgoing(layer, "full", number)])
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    arrived: list[int] = []
+
+    def all_arrived() -> bool:
+        sender.flush()
+        arrived.extend(numbers(layer, "full"))
+        return len(arrived) == 500
+
+    eventually(lambda: max(tried) > 20, "more than may be kept")
+    eventually(all_arrived, "all that was sent")
+    producer.join(20)
+    assert arrived == list(range(500))
+    assert max(tried) <= 20 + 10 + 5

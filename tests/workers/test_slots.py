@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import threading
 
+from workers import slots as module
 from workers.slots import Slots
+
+from .interleaving import Scene, interleave
 
 
 def test_channels_without_coroutines_need_no_place() -> None:
@@ -70,3 +73,50 @@ def test_waiting_ends_when_it_is_woken() -> None:
     while waiting.is_alive():
         slots.wake()
         waiting.join(0.01)
+
+
+def test_two_threads_never_get_one_place() -> None:
+    def scene() -> Scene:
+        slots, admitted = Slots(2), list[bool]()
+        slots.keep("a")
+
+        def ask() -> None:
+            admitted.append(slots.admits("a"))
+
+        def check() -> None:
+            assert (sorted(admitted), slots.taken) == ([False, True], 2)
+
+        return ask, ask, check
+
+    interleave(scene, module)
+
+
+def test_places_that_two_threads_take_and_give_up_are_all_counted() -> None:
+    def scene() -> Scene:
+        slots = Slots(4)
+        slots.keep("a")
+
+        def check() -> None:
+            assert (slots.taken, slots.channels) == (2, {"a", "b", "c"})
+
+        def keep_and_release() -> None:
+            slots.keep("b")
+            slots.release()
+
+        return keep_and_release, lambda: slots.keep("c"), check
+
+    interleave(scene, module)
+
+
+def test_places_that_two_threads_give_up_at_once_are_both_free_and_somebody_hears_of_it() -> None:
+    def scene() -> Scene:
+        slots = Slots(1)
+        slots.keep("a")
+        slots.keep("b")
+
+        def check() -> None:
+            assert (slots.taken, slots.freed.is_set()) == (0, True)
+
+        return slots.release, slots.release, check
+
+    interleave(scene, module)

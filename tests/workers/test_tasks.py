@@ -13,8 +13,13 @@ import pytest
 from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery
 from workers import Hook, Worker
+from workers import tasks as module
 from workers.exceptions import ChannelSocketException, ConsumeLater
+from workers.slots import Slots
+from workers.sync_side import SyncSide
+from workers.tasks import Tasks
 
+from .interleaving import Scene, interleave
 from .tools import FlakyLayer, Routes, everything, working
 
 
@@ -375,6 +380,57 @@ def test_a_stop_cancels_after_the_grace_period_and_gives_back_what_has_not_begun
     assert len(failed) == 2
     assert sorted([one.message["n"] for one in left] + failed) == list(range(10))
     assert all(one.headers == {"turn": one.message["n"]} for one in left)
+
+
+def test_what_runs_after_one_is_not_cancelled_and_its_reply_is_sent(
+    layer: FlakyLayer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelling, returned = threading.Event(), threading.Event()
+
+    class Slow(Hook):
+        def after(self, message: Any, error: BaseException | None) -> None:
+            returned.set()
+            assert cancelling.wait(30)
+
+    real = Tasks._cancel
+
+    def cancel(tasks: Tasks) -> None:
+        real(tasks)
+        asyncio.get_running_loop().call_soon(cancelling.set)
+
+    async def consumer(message: Any) -> None:
+        message.reply_channel.send({"n": 1})
+
+    monkeypatch.setattr(Tasks, "_cancel", cancel)
+    worker = Worker(layer, Routes(a=consumer), grace=0.05, hooks=[Slow()], signal_handlers=False)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    layer.send("a", {"reply_channel": "out"})
+    assert returned.wait(20)
+    worker.stop()
+    thread.join(30)
+    assert [found.message for found in everything(layer, "out")] == [{"n": 1}]
+    assert caplog.text == ""
+
+
+def test_two_threads_that_begin_the_first_ones_start_one_loop() -> None:
+    async def at_end() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def scene() -> Scene:
+        loops.clear()
+        tasks = Tasks(Slots(1), SyncSide(), lambda finished, seconds: None, lambda: None, at_end)
+        started: list[asyncio.AbstractEventLoop] = []
+
+        def check() -> None:
+            assert tasks.close()
+            assert started == loops * 2
+
+        return lambda: started.append(tasks._start()), lambda: started.append(tasks._start()), check
+
+    interleave(scene, module)
 
 
 def test_one_that_cannot_be_cancelled_is_left_behind(
