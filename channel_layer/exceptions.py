@@ -16,6 +16,11 @@ Every exception takes its facts as arguments and builds its text in ``__str__``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .outcome import Outcome
+
 
 class ChannelLayerError(Exception):
     """Base class of everything a channel layer raises on purpose."""
@@ -84,15 +89,28 @@ class InvalidMessage(ChannelLayerError, TypeError):
 
 
 class LayerUnavailable(ChannelLayerError):
-    """The broker is away or too slow.
+    """The broker is away, too slow, or takes nothing (no memory left, read only).
 
-    A call that raises this is never repeated by the layer, because repeating it could deliver a
-    message twice. ``uncertain`` says whether it may have had an effect; if it is false, nothing
-    happened and the caller may try again.
+    A call that raises this is never repeated by the layer, because repeating it could deliver a message twice.
+
+    Attributes:
+        uncertain: whether the call may have had an effect; if it is false, nothing happened and the caller may try
+            again.
+        outcome: of a batch, message by message; ``None`` if they all share the fate that ``uncertain`` tells.
+            `channel_layer.outcome.fates` reads both.
+        reachable: whether the broker, or a part of it, answers nevertheless, so that other messages may be sent now.
     """
 
-    def __init__(self, where: str, reason: str, uncertain: bool = True) -> None:
+    def __init__(
+        self,
+        where: str,
+        reason: str,
+        uncertain: bool = True,
+        outcome: Outcome | None = None,
+        reachable: bool = False,
+    ) -> None:
         self.where, self.reason, self.uncertain = where, reason, uncertain
+        self.outcome, self.reachable = outcome, reachable
         super().__init__(where, reason, uncertain)
 
     def __str__(self) -> str:

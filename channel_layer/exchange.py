@@ -9,7 +9,8 @@ from .delivery import Delivery, Outgoing
 from .exceptions import LayerUnavailable
 
 Sent = Callable[[list[Outgoing], LayerUnavailable | None], None]
-"""Told what became of the sending: what was refused, or the error, as `send_many` returns and raises them."""
+"""Told what became of the sending: what was refused, or the error, as `send_many` returns and raises them;
+`channel_layer.outcome.fates` makes of it the fate of each message."""
 
 
 class Exchange:

@@ -107,7 +107,7 @@ class ChannelLayer(ABC):
         Raises:
             ChannelFull: the channel is at capacity.
             MessageTooLarge, InvalidName, InvalidMessage: nothing was sent.
-            LayerUnavailable: it may or may not have been sent.
+            LayerUnavailable: it was not sent, or, if ``uncertain``, may have been.
         """
         if self.send_many([self.prepare(channel, message)]):
             raise ChannelFull(channel)
@@ -188,7 +188,8 @@ class ChannelLayer(ABC):
             withdraws a will is dropped in silence if others have carried that will out.
 
         Raises:
-            LayerUnavailable: each of them may or may not have been sent.
+            LayerUnavailable: some or all of them were not sent, or may not have been; `channel_layer.outcome.fates`
+                says which. A message to a group that reached some of its members and not others is of unknown fate.
         """
 
     @abstractmethod

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from channel_layer.outcome import Fate, fates
 
 logger = logging.getLogger("interface_server.uplink")
 
 BATCH_MESSAGES = 1_000
 BATCH_BYTES = 4_194_304
 FIRST_RETRY = 0.05
-LAST_RETRY = 1.0
+LAST_RETRY = 0.75
 LEAST_SILENCE = 6.0
 """Seconds for which a process may be out of touch with its layer, at least: one receive may take two of them."""
 _OVERHEAD = 512
@@ -30,7 +31,7 @@ class Sender(Protocol):
         """The message was stored; only told to those who asked with ``report``."""
 
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
-        """It was not stored (`ChannelFull`), or may not have been (`LayerUnavailable`)."""
+        """It was not stored (`ChannelFull`; also `LayerUnavailable`, unless that leaves it open)."""
 
 
 class Entry:
@@ -59,7 +60,8 @@ class Uplink:
 
     Writes never overlap, so the order of one channel's messages holds; while a write is under way the
     next batch gathers. While the layer is known to be away nothing is tried: what is impatient is
-    refused at once, what is patient waits for `mark_up`.
+    refused at once, what is patient waits for `mark_up`. If only a part of it is away, or it answers that it stores
+    nothing, the rest goes on: each message is dealt with by what became of it.
 
     A process that was held up may have been taken for gone meanwhile, and its connections with it. Before
     it sends for one of them, it waits for what the layer has to say; see `confirm`.
@@ -74,6 +76,7 @@ class Uplink:
         self._max_bytes = max_bytes
         self._queue: deque[Entry] = deque()
         self._full: deque[Entry] = deque()
+        self._held: set[str] = set()
         self._bytes = 0
         self._writing = False
         self._wake: asyncio.Future[None] | None = None
@@ -167,32 +170,52 @@ class Uplink:
                 error = LayerUnavailable(self._layer.describe(), repr(error))
             self._fail(batch, error)
             return
-        full = {id(item) for item in refused} if refused else ()
-        if not full and not self._full:
+        if refused:
+            self._settle(batch, fates([entry.item for entry in batch], refused, None), None)
+            return
+        if not self._held:
             self._retry_delay = FIRST_RETRY
         now = asyncio.get_running_loop().time()
         for entry in batch:
-            if full and id(entry.item) in full:
-                self._turn_away(entry, now)
-                continue
-            entry.stored_at = now
-            self._bytes -= len(entry.item.body) + _OVERHEAD
-            if entry.report and entry.sender is not None:
-                entry.sender.sent(entry.item)
+            self._stored(entry, now)
+
+    def _stored(self, entry: Entry, now: float) -> None:
+        entry.stored_at = now
+        self._bytes -= len(entry.item.body) + _OVERHEAD
+        if entry.report and entry.sender is not None:
+            entry.sender.sent(entry.item)
 
     def _fail(self, batch: list[Entry], error: LayerUnavailable) -> None:
-        """Refuse what could not be sent; what is patient and surely was not stored waits for the layer."""
-        waiting = []
-        for entry in batch:
-            if entry.patient and not error.uncertain:
+        """Deal with what could not be sent; if nothing can be sent now, the layer is down."""
+        waiting = self._settle(batch, fates([entry.item for entry in batch], (), error), error)
+        if error.reachable:
+            self._hold(waiting)
+        else:
+            self._queue.extendleft(reversed(waiting))
+            self.mark_down(error)
+
+    def _settle(self, batch: list[Entry], fates: list[Fate], error: LayerUnavailable | None) -> list[Entry]:
+        """Deal with each message by what became of it, and return those that are to be sent again."""
+        now = asyncio.get_running_loop().time()
+        unsent = []
+        for entry, fate in zip(batch, fates, strict=True):
+            if fate is Fate.STORED:
+                self._stored(entry, now)
+            elif fate is Fate.FULL:
+                if entry.patient:
+                    entry.full_since = entry.full_since or now
+                    self._hold([entry])
+                else:
+                    self._refuse(entry, ChannelFull(entry.item.target))
+            elif fate is Fate.UNSENT and entry.patient:
                 entry.full_since = 0.0
-                waiting.append(entry)
+                unsent.append(entry)
             else:
-                if error.uncertain and entry.item.will is not None:
+                assert error is not None
+                if fate is Fate.UNKNOWN and entry.item.will is not None:
                     self.on_doubt(entry.item)
                 self._refuse(entry, error)
-        self._queue.extendleft(reversed(waiting))
-        self.mark_down(error)
+        return unsent
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []
@@ -203,17 +226,18 @@ class Uplink:
             if entry.cancelled:
                 self._bytes -= len(entry.item.body) + _OVERHEAD
                 continue
+            if self._held and entry.patient and entry.item.target in self._held:
+                self._full.append(entry)  # behind what waits for that channel already
+                continue
             size += len(entry.item.body)
             batch.append(entry)
         return batch
 
-    def _turn_away(self, entry: Entry, now: float) -> None:
-        if not entry.patient:
-            self._refuse(entry, ChannelFull(entry.item.target))
-            return
-        entry.full_since = entry.full_since or now
-        self._full.append(entry)
-        if self._retry is None:
+    def _hold(self, entries: list[Entry]) -> None:
+        """Keep messages for channels that take none now, and try again soon."""
+        self._full.extend(entries)
+        self._held.update(entry.item.target for entry in entries)
+        if self._full and self._retry is None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(self._retry_delay * random.uniform(0.75, 1.25), self._try_again)
             self._retry_delay = min(LAST_RETRY, self._retry_delay * 2)
@@ -222,6 +246,7 @@ class Uplink:
         self._retry = None
         self._queue.extendleft(reversed(self._full))
         self._full.clear()
+        self._held.clear()
         self._wake_up()
 
     def _refuse(self, entry: Entry, error: ChannelLayerError) -> None:

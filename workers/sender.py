@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.outbox import Outbox
+from channel_layer.outcome import Fate, fates
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class _Line:
         self.layer = layer
         self.kept: list[Outgoing] = []
         self._since: dict[str, float] = {}
+        self._unreached: dict[str, LayerUnavailable] = {}
         self._away_since: float | None = None
         self._retry_at = 0.0
         self._pause = FIRST_PAUSE
@@ -93,13 +94,17 @@ class _Line:
     ) -> None:
         """Keep what was not sent, unless it has waited long enough."""
         now = time.monotonic()
-        if error is None:
+        found = fates(items, refused, error)
+        unknown = found.count(Fate.UNKNOWN)
+        if unknown:
+            logger.error("%d messages may be lost: %s", unknown, error)
+        if error is None or error.reachable:
             self._away_since = None
-            self._keep_refused(items, refused, now, FULL_SECONDS if patience is None else patience)
-        elif error.uncertain:
-            logger.error("%d messages may be lost: %s", len(items), error)
+            self._keep_by_channel(items, found, now, patience, error)
         else:
-            self._keep_while_away(items, now, AWAY_SECONDS if patience is None else patience, error)
+            unsent = [item for item, fate in zip(items, found, strict=True) if fate is Fate.UNSENT]
+            if unsent:
+                self._keep_while_away(unsent, now, AWAY_SECONDS if patience is None else patience, error)
 
     def _keep_while_away(self, items: list[Outgoing], now: float, patience: float, error: LayerUnavailable) -> None:
         if self._away_since is None:
@@ -111,26 +116,57 @@ class _Line:
         self.kept = items + self.kept
         self._wait_longer(now)
 
-    def _keep_refused(self, items: list[Outgoing], refused: list[Outgoing], now: float, patience: float) -> None:
-        if not refused and not self._since:
+    def _keep_by_channel(
+        self,
+        items: list[Outgoing],
+        found: list[Fate],
+        now: float,
+        patience: float | None,
+        error: LayerUnavailable | None,
+    ) -> None:
+        """Keep what a full channel refused, and what is for a part of the layer that is away; the rest goes on."""
+        if not self._since and all(fate is Fate.STORED for fate in found):
+            self._pause = FIRST_PAUSE
             return
-        tried, kept = Counter(map(_full_name, items)), Counter(map(_full_name, refused))
-        for name in tried:
-            if kept[name] < tried[name] and self._since.pop(name, None) is not None:
+        kept: dict[str, list[Outgoing]] = {}
+        for item, fate in zip(items, found, strict=True):
+            name = _full_name(item)
+            if fate is Fate.FULL or fate is Fate.UNSENT:
+                kept.setdefault(name, []).append(item)
+                if fate is Fate.UNSENT and error is not None:
+                    self._unreached[name] = error
+                else:
+                    self._unreached.pop(name, None)
+            elif self._since.pop(name, None) is not None:
                 # It took some: its patience starts anew, and soon it may take more.
                 self._pause = FIRST_PAUSE
-            if kept[name]:
-                self._since.setdefault(name, now)
-        for name in [name for name in kept if now - self._since[name] > patience]:
-            logger.error("%d messages to %s dropped: it is full and took none for %g s", kept[name], name, patience)
-            refused = [item for item in refused if _full_name(item) != name]
-            self.kept = [item for item in self.kept if _full_name(item) != name]
-            del self._since[name]
-        if refused:
-            self.kept = refused + self.kept
+        again = []
+        for name in {_full_name(item): None for item in items}:
+            waiting = kept.get(name)
+            if waiting is None:
+                self._unreached.pop(name, None)
+            elif now - self._since.setdefault(name, now) > self._patience_with(name, patience):
+                self._drop(name, waiting)
+            else:
+                again += waiting
+        if again:
+            self.kept = again + self.kept
             self._wait_longer(now)
         else:
             self._pause = FIRST_PAUSE
+
+    def _patience_with(self, name: str, patience: float | None) -> float:
+        if patience is not None:
+            return patience
+        return AWAY_SECONDS if name in self._unreached else FULL_SECONDS
+
+    def _drop(self, name: str, waiting: list[Outgoing]) -> None:
+        """Give up on a channel that took nothing for too long."""
+        behind = [item for item in self.kept if _full_name(item) == name]
+        self.kept = [item for item in self.kept if _full_name(item) != name]
+        del self._since[name]
+        why: object = self._unreached.pop(name, None) or "it is full"
+        logger.error("%d messages to %s dropped, which took none for too long: %s", len(waiting + behind), name, why)
 
     def _wait_longer(self, now: float) -> None:
         self._retry_at = now + self._pause

@@ -123,6 +123,8 @@ class AsyncDriver:
         if not calls:
             return []
         host = self.hosts[shard]
+        if host.outage.is_down:
+            host.outage.check()
         loop = asyncio.get_running_loop()
         deadline = None if host.timeout is None else loop.time() + host.timeout
         idle = self._idle_of(loop)[shard]
@@ -138,6 +140,7 @@ class AsyncDriver:
                     (replies[index],) = await connection.ask([calls[index].command_with_text()], deadline)
         except DRIVER_ERRORS as error:
             await connection.close()
+            host.outage.note(error, uncertain)
             raise translate(error, host.name, uncertain) from error
         except BaseException:
             # Cancelled between question and answer: the next answer would be taken for another's.

@@ -33,8 +33,8 @@ end
 
 local function push(channel, frames)
     local queue, statistics = ARGV[7] .. channel, ARGV[8] .. channel
-    redis.call('RPUSH', queue, unpack(frames))
-    redis.call('PEXPIRE', queue, ARGV[1] + 10000)
+    local length = redis.call('RPUSH', queue, unpack(frames))
+    keep(queue, length == #frames, ARGV[1] + 10000)
     account(KEYS[2], #frames, 0, now)
     account(statistics, #frames, 0, now)
     redis.call('PEXPIRE', statistics, ARGV[2])

@@ -14,6 +14,14 @@ DRIVER_ERRORS = (redis.RedisError, OSError, EOFError)
 
 _SETUP_ERRORS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 
+_REFUSALS = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ExecAbortError,
+)
+_REFUSAL_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+
 
 def translate(error: BaseException, where: str, uncertain: bool = True) -> Exception:
     """The exception to raise instead of a driver's; ``uncertain`` as in `LayerUnavailable`."""
@@ -27,13 +35,27 @@ def translate(error: BaseException, where: str, uncertain: bool = True) -> Excep
     return LayerUnavailable(where, text, uncertain)
 
 
+def is_setup_error(error: BaseException) -> bool:
+    """Whether only a change of the configuration helps."""
+    return isinstance(translate(error, ""), LayerConfigurationError)
+
+
+def is_refusal(error: object) -> bool:
+    """Whether a server answered that it stores nothing: no memory left, no disk, read only, a replica is missing.
+
+    Redis says so before the first write of a command, a script or a transaction, so nothing of it has happened.
+    """
+    return isinstance(error, _REFUSALS) or (
+        isinstance(error, redis.ResponseError) and str(error).startswith(_REFUSAL_CODES)
+    )
+
+
 def raise_replies(replies: list[Any], where: str) -> None:
-    """Raise the first error among the replies of a pipeline, or at the end of one of its transactions."""
+    """Raise the first error among the replies of a pipeline."""
     for reply in replies:
-        if type(reply) is list and reply:
-            reply = reply[-1]
         if isinstance(reply, Exception):
-            raise translate(reply, where, uncertain=len(replies) > 1) from reply
+            uncertain = len(replies) > 1 and not all(map(is_refusal, replies))
+            raise translate(reply, where, uncertain) from reply
 
 
 def is_unblocked(reply: Any) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..delivery import Delivery
-from ..exceptions import LayerUnavailable
+from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..exchange import Exchange, Sent
-from .errors import raise_replies
 from .scripts import Call
 from .sending import Sending
 from .sync_driver import SyncConnection, SyncDriver
@@ -60,14 +59,18 @@ class RedisExchange(Exchange):
     def _replies(self, sent: Sent) -> list[Any]:
         """The replies to the pops, after those to the pushes."""
         try:
-            self._take_down(self._first_replies())
+            replies = self._first_replies()
         except LayerUnavailable as error:
             self._sending.failed(self._shard, error)
             self._tell(sent)
             raise
-        self._tell(sent)
+        self._sending.answered(self._shard, replies)
+        misconfigured = self._tell(sent)
         assert self._connection is not None
-        return self._driver.last_replies(self._connection)
+        pops = self._driver.last_replies(self._connection)
+        if misconfigured is not None and not pops[-2]:
+            raise misconfigured
+        return pops
 
     def _first_replies(self) -> list[Any]:
         if self._connection is None:
@@ -75,20 +78,15 @@ class RedisExchange(Exchange):
             raise self._failure
         return self._driver.first_replies(self._connection, self._pushes)
 
-    def _take_down(self, replies: list[Any]) -> None:
-        try:
-            with self._sending.to(self._shard):
-                raise_replies(replies, self._driver.hosts[self._shard].name)
-                self._sending.answered(self._shard, replies)
-        except BaseException:
-            assert self._connection is not None
-            self._driver.abandon(self._connection)
-            raise
-
-    def _tell(self, sent: Sent) -> None:
+    def _tell(self, sent: Sent) -> LayerConfigurationError | None:
+        """Say what became of the sending. A wrong configuration is returned: something may be received nevertheless."""
         try:
             refused = self._sending.finish()
         except LayerUnavailable as error:
             sent([], error)
+        except LayerConfigurationError as error:
+            sent([], LayerUnavailable(self._driver.hosts[self._shard].name, str(error), uncertain=False))
+            return error
         else:
             sent(refused, None)
+        return None

@@ -17,8 +17,8 @@ if redis.call('ZCARD', KEYS[2]) == 0 then
 end
 if ARGV[4] ~= '' then
     local now = redis.call('TIME')
-    redis.call('RPUSH', KEYS[3], struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[3]) .. ARGV[4])
-    redis.call('PEXPIRE', KEYS[3], ARGV[3] + 10000)
+    local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[3])
+    keep(KEYS[3], redis.call('RPUSH', KEYS[3], stamp .. ARGV[4]) == 1, ARGV[3] + 10000)
 end
 if KEYS[4] then
     redis.call('DEL', KEYS[4])

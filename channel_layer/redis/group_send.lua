@@ -35,8 +35,7 @@ for i = 1, #readers, 2 do
             if string.sub(reader, -1) ~= '!' then
                 frame = stamp .. ARGV[6] .. (ARGV[7] ~= '' and redis.call('GET', ARGV[7] .. reader) or '')
             end
-            redis.call('RPUSH', queue, frame)
-            redis.call('PEXPIRE', queue, ARGV[1] + 10000)
+            keep(queue, redis.call('RPUSH', queue, frame) == 1, ARGV[1] + 10000)
             sent = sent + 1
         end
     end

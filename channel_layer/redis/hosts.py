@@ -14,6 +14,7 @@ from redis.retry import Retry
 from ..exceptions import LayerConfigurationError
 from ..redaction import redact
 from .address import Address
+from .outage import Outage
 
 CONNECT_SECONDS = 1.0
 OPERATION_SECONDS = 4.0
@@ -31,19 +32,25 @@ class Host:
         timeout: seconds a pipeline may take.
         is_local: whether only this machine reaches it there.
         has_password: whether we show it one.
+        outage: whether it is down.
 
     Args:
         spec: a URL (``redis://``, ``rediss://``, ``unix://``), a ``(host, port)`` pair, or a dict of
             arguments for redis-py, whose ``address`` may be any of the former.
         connection_kwargs: more arguments for redis-py's connections.
         label: what complaints call it.
+        is_one_of_several: whether there are others to go on with when it is down.
 
     Raises:
         LayerConfigurationError: the specification makes no sense.
     """
 
     def __init__(
-        self, spec: Any, connection_kwargs: Mapping[str, Any] | None = None, label: str = "the Redis host"
+        self,
+        spec: Any,
+        connection_kwargs: Mapping[str, Any] | None = None,
+        label: str = "the Redis host",
+        is_one_of_several: bool = False,
     ) -> None:
         address = Address.parse(spec, label, connection_kwargs or {})
         options = {
@@ -74,6 +81,7 @@ class Host:
         self.is_local = address.is_local
         known = sync_pool.connection_kwargs
         self.has_password = bool(known.get("password") or known.get("credential_provider"))
+        self.outage = Outage(self.name, self._probe, matters=is_one_of_several)
 
     def connect_sync(self) -> Any:
         """A redis-py connection, not connected yet."""
@@ -83,6 +91,15 @@ class Host:
         """A redis-py asyncio connection, not connected yet."""
         return self._make_async()
 
+    def _probe(self) -> None:
+        connection = self._make_sync()
+        try:
+            connection.connect()
+            connection.send_command("PING")
+            connection.read_response()
+        finally:
+            connection.disconnect()
+
 
 def parse_hosts(hosts: Any, connection_kwargs: Mapping[str, Any] | None) -> list[Host]:
     """The configured servers; without any, the one on this machine."""
@@ -90,7 +107,8 @@ def parse_hosts(hosts: Any, connection_kwargs: Mapping[str, Any] | None) -> list
         hosts = [("localhost", 6379)]
     if isinstance(hosts, (str, Mapping)) or not isinstance(hosts, Sequence):
         raise LayerConfigurationError(f"Redis 'hosts' must be a list of servers, not {type(hosts).__name__}")
-    return [Host(spec, connection_kwargs, f"hosts[{position}]") for position, spec in enumerate(hosts)]
+    several = len(hosts) > 1
+    return [Host(spec, connection_kwargs, f"hosts[{position}]", several) for position, spec in enumerate(hosts)]
 
 
 def _maker(pool: Any) -> Callable[[], Any]:

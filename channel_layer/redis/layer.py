@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from enum import IntEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from .. import names
@@ -17,15 +15,18 @@ from ..exceptions import LayerUnavailable
 from ..exchange import Exchange
 from ..layer import ChannelLayer
 from .async_driver import AsyncDriver
-from .errors import is_unblocked, raise_replies
+from .errors import raise_replies
 from .exchange import RedisExchange
-from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, parse_hosts
+from .hosts import OPERATION_SECONDS, parse_hosts
 from .plan import Planner
 from .poller import Poller, Pollers
+from .pops import More, Pops
 from .presence import Presence
 from .scripts import Call, plain
+from .send_plan import SendPlan
 from .sending import Sending
-from .steps import awalk, walk
+from .signs import Signs
+from .steps import awalk, together, walk
 from .sync_driver import SyncDriver
 from .wills import Wills
 
@@ -33,17 +34,6 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 """Calls in one pipeline where there may be many."""
-
-
-class More(IntEnum):
-    """What to do when a pop brought nothing to deliver."""
-
-    LATER = 0
-    """There was nothing: wait for the rest of the time."""
-    NOW = 1
-    """There was something, but expired or for the membership index: look again at once."""
-    NEVER = 2
-    """Somebody interrupted: return."""
 
 
 class RedisChannelLayer(ChannelLayer):
@@ -89,30 +79,53 @@ class RedisChannelLayer(ChannelLayer):
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
         self._pollers = Pollers(self._sync)
+        self._signs = Signs(self._wills, self._async)
+        self._pops = Pops(self, self._hosts, self._plan, self._presence, self._wills, self._sealer)
 
     # -- sending ---------------------------------------------------------------------------------
 
     def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one round trip per server, at most 4 s each.
+        """See `ChannelLayer.send_many`; one round trip, at most 4 s.
 
-        With several servers, those that can be reached get their part when another cannot.
+        Several servers are written to before the answer of any is awaited; one that is away leaves the others theirs.
         """
         plan = self._plan.send(items)
-        sending = Sending(plan, self.counters)
-        for shard, calls in plan.calls.items():
-            with sending.to(shard):
-                sending.answered(shard, self._run_all(shard, calls))
+        sending = Sending(plan, self.counters, self._hosts)
+        if len(plan.calls) == 1:
+            for shard, calls in plan.calls.items():
+                with sending.to(shard):
+                    sending.answered(shard, self._sync.run(shard, calls))
+        else:
+            self._send_to_several(plan, sending)
         if plan.will_homes:
             walk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._sync.run)
         return sending.finish()
 
+    def _send_to_several(self, plan: SendPlan, sending: Sending) -> None:
+        begun = []
+        try:
+            for shard, calls in plan.calls.items():
+                with sending.to(shard):
+                    begun.append((shard, self._sync.begin_behind(shard, (), calls)))
+            while begun:
+                shard, connection = begun.pop()
+                with sending.to(shard):
+                    sending.answered(shard, self._sync.last_replies(connection))
+        finally:
+            for _, connection in begun:  # the next answer would be taken for another's
+                self._sync.abandon(connection)
+
     async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`."""
+        """See `ChannelLayer.send_many`; to several servers at the same time."""
         plan = self._plan.send(items)
-        sending = Sending(plan, self.counters)
-        for shard, calls in plan.calls.items():
+        sending = Sending(plan, self.counters, self._hosts)
+
+        async def send_to(shard: int, calls: Sequence[Call]) -> None:
             with sending.to(shard):
-                sending.answered(shard, await self._arun_all(shard, calls))
+                sending.answered(shard, await self._async.run(shard, calls))
+
+        sends = [send_to(shard, calls) for shard, calls in plan.calls.items()]
+        await (sends[0] if len(sends) == 1 else together(sends))
         if plan.will_homes:
             await awalk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._async.run)
         return sending.finish()
@@ -131,14 +144,14 @@ class RedisChannelLayer(ChannelLayer):
 
     def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_many`."""
-        for name in channels:
-            names.check_receive(name)
+        names.check_receivers(channels)
         shards = self._plan.by_shard(channels)
         pop = self._pop if len(shards) == 1 else self._pop_several
         deadline = time.monotonic() + timeout
         while shards:
-            self._attend(shards, channels)
-            deliveries, more = pop(shards, limit, _block_until(deadline))
+            if self._wills.has_signs_due(channels):
+                walk(self._wills.give_signs(channels), self._sync.run)
+            deliveries, more = pop(shards, limit, self._pops.block_until(deadline))
             if deliveries or more is More.NEVER or (more is More.LATER and time.monotonic() >= deadline):
                 return deliveries
         return []
@@ -149,38 +162,47 @@ class RedisChannelLayer(ChannelLayer):
         With channels on several servers it asks them in turn, each for a tenth of a second, so a
         message may wait that long for every other server.
         """
-        for name in channels:
-            names.check_receive(name)
+        names.check_receivers(channels)
         shards = list(self._plan.by_shard(channels).items())
         deadline = time.monotonic() + timeout
         while shards:
+            if self._wills.has_signs_due(channels):
+                await self._signs.give(channels)
             random.shuffle(shards)
-            if self._wills.is_due(shard for shard, _ in shards):
-                await awalk(self._wills.attend([shard for shard, _ in shards], channels), self._async.run)
+            failures = []
             for shard, here in shards:
-                block = _block_until(deadline)
-                calls = self._receive_calls(here, limit, block if len(shards) == 1 else min(block, 0.1))
-                with self._receiving(here):
-                    replies = await self._async.run(shard, calls)
-                    deliveries = self._opened(shard, replies)
-                for reader in self._presence.lost(here, replies[:-2]):
-                    await awalk(self._wills.come_back(reader, shard), self._async.run)
-                if deliveries or (not replies[-2] and time.monotonic() >= deadline):
+                block = self._pops.block_until(deadline)
+                try:
+                    deliveries, more = await self._apop(shard, here, limit, min(block, 0.1) if shards[1:] else block)
+                except LayerUnavailable as error:
+                    failures.append(error)
+                    if len(failures) == len(shards):
+                        raise
+                    continue
+                if deliveries or (more is not More.NOW and time.monotonic() >= deadline):
                     return deliveries
         return []
+
+    async def _apop(self, shard: int, here: list[str], limit: int, block: float) -> tuple[list[Delivery], More]:
+        with self._pops.guarded(here):
+            replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block))
+            deliveries, more, lost = self._pops.read(shard, here, replies)
+        for reader in lost:
+            await awalk(self._wills.come_back(reader, shard), self._async.run)
+        return deliveries, more
 
     def begin_exchange(
         self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
     ) -> Exchange:
         """See `ChannelLayer.begin_exchange`; with one server it is one round trip."""
-        if len(self._hosts) > 1 or not channels or self._wills.is_due((0,)):
+        if len(self._hosts) > 1 or not channels:
             return super().begin_exchange(items, channels, limit, timeout)
         here = [names.check_receive(name) for name in channels]
         deadline = time.monotonic() + timeout
         plan = self._plan.send(items)
 
         def receive(replies: Callable[[], list[Any]]) -> list[Delivery]:
-            with self._receiving(here):
+            with self._pops.guarded(here):
                 pops = replies()
             deliveries, more = self._received(0, here, pops)
             left = deadline - time.monotonic()
@@ -188,23 +210,21 @@ class RedisChannelLayer(ChannelLayer):
                 return deliveries
             return self.receive_many(here, limit, max(0.0, left))
 
-        pops = self._receive_calls(here, limit, _block_until(deadline))
-        return RedisExchange(self._sync, 0, plan.calls[0], Sending(plan, self.counters), pops, receive)
+        pops = self._pops.calls(0, here, limit, self._pops.block_until(deadline))
+        sending = Sending(plan, self.counters, self._hosts)
+        return RedisExchange(self._sync, 0, plan.calls[0], sending, pops, receive)
 
     def interrupt(self) -> None:
-        """See `ChannelLayer.interrupt`; a server that is away has nobody waiting."""
-        try:
-            self._sync.unblock()
-        except LayerUnavailable as error:
-            logger.debug("nobody to interrupt: %s", error)
+        """See `ChannelLayer.interrupt`."""
+        self._sync.unblock()
 
     def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
         """Take from the one server that has all the channels."""
         ((shard, here),) = shards.items()
         if len(self._hosts) > 1:
             self._end_polls(besides=tuple(sorted(here)))
-        calls = self._receive_calls(here, limit, block)
-        with self._receiving(here):
+        calls = self._pops.calls(shard, here, limit, block)
+        with self._pops.guarded(here):
             replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)
         return self._received(shard, here, replies)
 
@@ -214,7 +234,9 @@ class RedisChannelLayer(ChannelLayer):
         self._end_polls(besides=purpose)
         poller = self._pollers.borrow(purpose)
         try:
-            begun = poller.start(shards, lambda shard: self._receive_calls(shards[shard], limit, block))
+            begun = poller.start(
+                shards, lambda shard: self._pops.calls(shard, shards[shard], limit, block, alone=False)
+            )
             give_up = time.monotonic() + (block or OPERATION_SECONDS)
             while True:
                 # A pop that does not block is answered at once; one of an earlier call may take long.
@@ -222,14 +244,19 @@ class RedisChannelLayer(ChannelLayer):
                 if shard is None:
                     return [], More.LATER
                 begun.discard(shard)
-                deliveries, more = self._finish_pop(poller, shard, shards[shard])
+                try:
+                    deliveries, more = self._finish_pop(poller, shard, shards[shard])
+                except LayerUnavailable:
+                    if not poller.waiting:
+                        raise
+                    continue
                 if deliveries or block or more is More.NEVER:
                     return deliveries, more
         finally:
             self._pollers.give_back(purpose, poller)
 
     def _finish_pop(self, poller: Poller, shard: int, channels: list[str]) -> tuple[list[Delivery], More]:
-        with self._receiving(channels):
+        with self._pops.guarded(channels):
             replies = poller.finish(shard)
         return self._received(shard, channels, replies)
 
@@ -244,30 +271,18 @@ class RedisChannelLayer(ChannelLayer):
         for channels, poller in abandoned:
             shards = self._plan.by_shard(channels)
             for shard in poller.waiting:
-                deliveries, _ = self._finish_pop(poller, shard, shards[shard])
-                if deliveries:
-                    self.put_back(deliveries[0].channel, deliveries)
-
-    def _receive_calls(self, channels: list[str], limit: int, block: float) -> list[Call]:
-        shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
-        return self._presence.due(channels) + self._plan.pop(shuffled, limit, block)
+                try:
+                    deliveries, _ = self._finish_pop(poller, shard, shards[shard])
+                    if deliveries:
+                        self.put_back(deliveries[0].channel, deliveries)
+                except LayerUnavailable as error:
+                    logger.warning("messages may be lost at the end of a receive: %s", error)
 
     def _received(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More]:
-        if is_unblocked(replies[-2]):
-            return [], More.NEVER
-        deliveries = self._opened(shard, replies)
-        for reader in self._presence.lost(channels, replies[:-2]):
+        deliveries, more, lost = self._pops.read(shard, channels, replies)
+        for reader in lost:
             walk(self._wills.come_back(reader, shard), self._sync.run)
-        return deliveries, More.NOW if replies[-2] else More.LATER
-
-    def _opened(self, shard: int, replies: list[Any]) -> list[Delivery]:
-        raise_replies(replies, self._hosts[shard].name)
-        reader, frames, expired = self._plan.popped(shard, replies[-2], replies[-1])
-        self.counters.expired += expired
-        if self._sealer is not None and frames:
-            frames, bad = self._sealer.open_all(reader, frames, int(replies[-1][0]))
-            self.counters.bad_frames += bad
-        return self.open_frames(reader, frames) if frames else []
+        return deliveries, more
 
     # -- groups ----------------------------------------------------------------------------------
 
@@ -304,8 +319,7 @@ class RedisChannelLayer(ChannelLayer):
             for group in self.index.forget(reader, local):
                 call = self._plan.leave(group, reader, local, tell=False)
                 calls.setdefault(self._plan.ring.host_of(reader), []).append(call)
-        for shard, batch in calls.items():
-            await self._arun_all(shard, batch)
+        await together(self._arun_all(shard, batch) for shard, batch in calls.items())
 
     def _member(self, group: str, channel: str) -> tuple[int, str, str]:
         names.check_group(group)
@@ -361,9 +375,12 @@ class RedisChannelLayer(ChannelLayer):
         except LayerUnavailable as error:
             logger.warning("messages may be lost at the end: %s", error)
         self._sync.close()
+        for host in self._hosts:
+            host.outage.close()
 
     async def aclose(self) -> None:
         """See `ChannelLayer.aclose`."""
+        await self._signs.close()
         await self._async.close()
 
     def describe(self) -> str:
@@ -381,23 +398,3 @@ class RedisChannelLayer(ChannelLayer):
         replies = await self._async.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies
-
-    def _attend(self, shards: Collection[int], channels: Sequence[str]) -> None:
-        """Do what is due for the sake of wills, before there is anything in hand that an error could lose."""
-        if self._wills.is_due(shards):
-            walk(self._wills.attend(shards, channels), self._sync.run)
-
-    @contextmanager
-    def _receiving(self, channels: list[str]) -> Iterator[None]:
-        try:
-            yield
-        except LayerUnavailable as error:
-            self._presence.reconnect(channels)
-            if error.uncertain:
-                self.counters.possible_losses += 1
-            raise
-
-
-def _block_until(deadline: float) -> float:
-    """How long to block in Redis: not longer than a pop may take, and 0 for not at all."""
-    return max(0.0, min(BLOCK_SECONDS, deadline - time.monotonic()))

@@ -31,6 +31,7 @@ from . import scripts
 from .clock import ServerClock
 from .ring import HashRing
 from .scripts import Call, plain
+from .send_plan import SendPlan
 from .wills import Testament
 
 STATISTICS_MS = 86_400_000
@@ -40,65 +41,6 @@ LARGE_BYTES = 16_384
 
 _expiry_of = struct.Struct(">d").unpack_from
 _stamp = struct.Struct(">d").pack
-
-
-class _Transaction(list[list[Outgoing]]):
-    """Items by queue, whose outcome is the last of the replies in a transaction."""
-
-
-class SendPlan:
-    """The calls for one batch of sends, and how to read the answers.
-
-    Attributes:
-        calls: by server.
-        wills_elsewhere: messages whose wills lie on another server, and those wills: to be left when they are stored.
-        will_homes: if there are several servers, processes that leave wills, and where.
-    """
-
-    def __init__(self) -> None:
-        self.calls: dict[int, list[Call]] = {}
-        self.wills_elsewhere: list[tuple[Outgoing, Outgoing]] = []
-        self.will_homes: set[tuple[str, int]] = set()
-        self._pushed: dict[int, list[list[list[Outgoing]] | None]] = {}
-
-    def add_push(self, shard: int, call: Call, items: list[list[Outgoing]]) -> None:
-        """A call of ``push.lua`` and its items by queue."""
-        self.calls.setdefault(shard, []).append(call)
-        self._pushed.setdefault(shard, []).append(items)
-
-    def add_transaction(self, shard: int, calls: list[Call], items: list[Outgoing]) -> None:
-        """Calls to run without others between them, the last of which answers as ``push.lua`` does for one queue."""
-        self.calls.setdefault(shard, []).extend([plain("MULTI"), *calls, plain("EXEC")])
-        accepted: list[list[list[Outgoing]] | None] = [[] for _ in range(len(calls) + 1)]
-        self._pushed.setdefault(shard, []).extend([*accepted, _Transaction([items])])
-
-    def add_group(self, shard: int, call: Call) -> None:
-        """A call of ``group_send.lua``."""
-        self.calls.setdefault(shard, []).append(call)
-        self._pushed.setdefault(shard, []).append(None)
-
-    def size(self, shard: int) -> int:
-        """How many messages go to a server; one to a group counts once."""
-        return sum(1 if queues is None else sum(map(len, queues)) for queues in self._pushed[shard])
-
-    def messages(self, shard: int) -> list[Outgoing]:
-        """What goes to channels on a server."""
-        return [item for queues in self._pushed[shard] if queues is not None for items in queues for item in items]
-
-    def finish(self, shard: int, replies: Sequence[Any]) -> tuple[list[Outgoing], int]:
-        """The refused items and the number of group readers that were full, from a server's replies."""
-        refused: list[Outgoing] = []
-        group_full = 0
-        for reply, queues in zip(replies, self._pushed[shard], strict=True):
-            if isinstance(queues, _Transaction):
-                reply = reply[-1]
-            if queues is None:
-                group_full += int(reply)
-            elif reply and queues:
-                for count, items in zip(reply, queues, strict=True):
-                    if count:
-                        refused += items[-count:]
-        return refused, group_full
 
 
 class Planner:
@@ -146,9 +88,10 @@ class Planner:
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def send(self, items: Iterable[Outgoing]) -> SendPlan:
+    def send(self, items: Sequence[Outgoing]) -> SendPlan:
         """Plan a batch. Runs of messages to channels share one script call per server; order is kept."""
         plan = SendPlan()
+        plan.count = len(items)
         run: dict[str, list[tuple[str, Outgoing]]] = {}
         willed: set[str] = set()
         large: set[str] = set()
@@ -225,8 +168,9 @@ class Planner:
             for_channels,
             tickets,
         ]
+        call = Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args)
         for shard in self.shards:
-            plan.add_group(shard, Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args))
+            plan.add_group(shard, call, item)
 
     def put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> tuple[int, Call]:
         """Plan to put messages back to the front of a channel, each with the time it expires if that is known."""
@@ -256,9 +200,16 @@ class Planner:
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
     def popped(self, shard: int, reply: Any, now: Any) -> tuple[str, list[tuple[bytes, float]], int]:
-        """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing."""
-        ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        self.clocks[shard].learn(ms)
+        """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing.
+
+        Args:
+            now: the server's answer to ``TIME``, or an error: then its time is estimated.
+        """
+        if isinstance(now, Exception):
+            ms = self.clocks[shard].ms()
+        else:
+            ms = int(now[0]) * 1000 + int(now[1]) / 1000
+            self.clocks[shard].learn(ms)
         if not reply:
             return "", [], 0
         reader = reply[0].decode()[len(self.queue_prefix) :]
@@ -266,8 +217,11 @@ class Planner:
         return reader, frames, len(reply[1]) - len(frames)
 
     def renew_presence(self, reader: str) -> Call:
-        """Say that the process is alive; the answer is nothing if Redis did not know about it."""
-        return plain("SET", self.presence_prefix + reader, self.capacity_of(reader), "XX", "PX", self._presence_ms)
+        """Say that the process is alive; the answer is nothing if Redis did not know about it.
+
+        A server without memory allows this, and no ``SET``.
+        """
+        return plain("PEXPIRE", self.presence_prefix + reader, self._presence_ms)
 
     def set_presence(self, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""

@@ -15,9 +15,6 @@ from .sync_driver import SyncConnection, SyncDriver
 
 logger = logging.getLogger(__name__)
 
-SERVER_PAUSE = 1.0
-"""Seconds for which a server is left alone that could not be reached, while others can."""
-
 
 class Poller:
     """Pops for one set of channels, one waiting on each server.
@@ -29,12 +26,11 @@ class Poller:
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
         self._connections: dict[int, SyncConnection] = {}
-        self._down_until: dict[int, float] = {}
 
     def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> set[int]:
         """Begin a pop on every server that has none waiting, and return which those are.
 
-        Servers that cannot be reached are skipped for a while.
+        Servers that are down are left out.
 
         Raises:
             LayerUnavailable: none can be reached.
@@ -42,24 +38,25 @@ class Poller:
         failure: LayerUnavailable | None = None
         begun: set[int] = set()
         for shard in shards:
-            if shard not in self._connections and time.monotonic() >= self._down_until.get(shard, 0):
+            if shard not in self._connections:
                 try:
+                    self._driver.hosts[shard].outage.check()
                     self._connections[shard] = self._driver.start(shard, calls_for(shard))
                     begun.add(shard)
                 except LayerUnavailable as error:
-                    self._set_aside(shard, error)
                     failure = error
-        if not self._connections:
-            raise failure or LayerUnavailable("all its servers", "they could not be reached just now", uncertain=False)
+        if failure is not None and not self._connections:
+            raise failure
         return begun
 
     def wait(self, seconds: float) -> int | None:
-        """A server that has answered, after waiting for the first; ``None`` if none has."""
+        """A server that has answered, or is overdue, after waiting for the first; ``None`` if there is none."""
         if not self._connections:
             return None
-        ready = [shard for shard, connection in self._connections.items() if connection.has_answer()]
-        if ready:
-            return ready[0]
+        now = time.monotonic()
+        for shard, connection in self._connections.items():
+            if now > connection.deadline or connection.has_answer():
+                return shard
         poller = select.poll()
         by_descriptor = {connection.fileno(): shard for shard, connection in self._connections.items()}
         for descriptor in by_descriptor:
@@ -67,7 +64,6 @@ class Poller:
         answered = poller.poll(max(0.0, seconds) * 1000)
         if answered:
             return by_descriptor[answered[0][0]]
-        self._check_overdue()
         return None
 
     def finish(self, shard: int) -> list[Any]:
@@ -78,27 +74,19 @@ class Poller:
         """
         connection = self._connections.pop(shard)
         try:
+            if time.monotonic() > connection.deadline and not connection.has_answer():
+                self._driver.abandon(connection)
+                connection.host.outage.begin("no answer to a blocking pop")
+                raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
             return self._driver.finish(connection)
         except LayerUnavailable as error:
-            self._set_aside(shard, error)
+            logger.warning("%s; a message may be lost", error)
             raise
 
     @property
     def waiting(self) -> list[int]:
         """Servers with a pop whose answer was not read."""
         return list(self._connections)
-
-    def _check_overdue(self) -> None:
-        now = time.monotonic()
-        for shard, connection in list(self._connections.items()):
-            if now > connection.deadline:
-                del self._connections[shard]
-                connection.close()
-                raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
-
-    def _set_aside(self, shard: int, error: LayerUnavailable) -> None:
-        self._down_until[shard] = time.monotonic() + SERVER_PAUSE
-        logger.warning("%s; going on with the other servers", error)
 
 
 class Pollers:

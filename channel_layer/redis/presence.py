@@ -73,7 +73,11 @@ class Presence:
         yield batch
 
     def reconnect(self, channels: Sequence[str]) -> None:
-        """Renew with the next pop: the connection was lost, and perhaps the data with it."""
+        """Renew with the next pop: the connection was lost, and perhaps the data with it, or the server refused."""
         for reader in channels:
             if reader.endswith("!"):
                 self._renewed[reader] = time.monotonic() - self._every
+
+    def restore_again(self, reader: str) -> None:
+        """Not all of a reader was put back: let its next renewal count as lost."""
+        self._answered[reader] = time.monotonic() - self._overdue

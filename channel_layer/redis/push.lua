@@ -33,7 +33,7 @@ for i = 2, #KEYS, 2 do
         redis.call('RPOP', KEYS[i], count - take)
     end
     if take > 0 then
-        redis.call('PEXPIRE', KEYS[i], key_ttl)
+        keep(KEYS[i], length == count, key_ttl)
         if redis.call('HINCRBY', KEYS[i + 1], 'sent', take) == take then
             redis.call('HSETNX', KEYS[i + 1], 'since', now[1])
             redis.call('PEXPIRE', KEYS[i + 1], ARGV[2])

@@ -31,7 +31,7 @@ if take > 0 and math.abs(ARGV[5] - ms) > MOST_WRONG then
     end
 end
 if take > 0 then
-    redis.call('PEXPIRE', KEYS[2], ARGV[1] + 10000)
+    keep(KEYS[2], redis.call('PTTL', KEYS[2]) < 0, ARGV[1] + 10000)
 end
 account(KEYS[1], take, refused, now)
 account(KEYS[3], take, refused, now)

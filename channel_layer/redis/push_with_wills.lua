@@ -57,10 +57,11 @@ end
 
 local sent = #frames
 if sent > 0 then
+    local length
     for first = 1, sent, 1000 do
-        redis.call('RPUSH', KEYS[2], unpack(frames, first, math.min(sent, first + 999)))
+        length = redis.call('RPUSH', KEYS[2], unpack(frames, first, math.min(sent, first + 999)))
     end
-    redis.call('PEXPIRE', KEYS[2], ARGV[1] + 10000)
+    keep(KEYS[2], length == sent, ARGV[1] + 10000)
 end
 account(KEYS[1], sent, refused, now)
 account(KEYS[3], sent, refused, now)

@@ -24,3 +24,13 @@ local function account(statistics, sent, full, now)
     end
 end
 
+-- Let a queue live for at least so many milliseconds more. Others may have stored there for longer: a lifetime is only
+-- ever prolonged. Redis takes no lifetime at all, which a new key has, for an endless one.
+local function keep(queue, is_new, ms)
+    if is_new then
+        redis.call('PEXPIRE', queue, ms)
+    else
+        redis.call('PEXPIRE', queue, ms, 'GT')
+    end
+end
+

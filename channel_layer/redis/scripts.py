@@ -14,6 +14,8 @@ class Script:
         name: of its file.
         shortest: see below.
         fills_queues: whether it uses what is in ``queue.lua``, which then stands in front of it.
+        without_memory: whether it may run while the server has reached ``maxmemory``. Any other script that stores
+            something is refused then, before it has done anything.
 
     Attributes:
         shortest: bytes of its shortest answer, which says that nothing is the matter; any other is longer.
@@ -21,20 +23,23 @@ class Script:
 
     __slots__ = ("digest", "shortest", "text")
 
-    def __init__(self, name: str, shortest: bytes = b"", *, fills_queues: bool = False) -> None:
+    def __init__(
+        self, name: str, shortest: bytes = b"", *, fills_queues: bool = False, without_memory: bool = False
+    ) -> None:
         self.shortest = len(shortest)
         parts = ["queue", name] if fills_queues else [name]
-        self.text = b"".join(files(__package__).joinpath(f"{part}.lua").read_bytes() for part in parts)
+        text = b"".join(files(__package__).joinpath(f"{part}.lua").read_bytes() for part in parts)
+        self.text = b"#!lua flags=allow-oom\n" + text if without_memory else text
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
 PUSH: Final = Script("push", shortest=b"$-1\r\n", fills_queues=True)
 PUSH_LARGE: Final = Script("push_large", fills_queues=True)
 PUSH_WITH_WILLS: Final = Script("push_with_wills", shortest=b"$-1\r\n", fills_queues=True)
-PUSH_FRONT: Final = Script("push_front")
-GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n")
-GROUP_JOIN: Final = Script("group_join")
-GROUP_LEAVE: Final = Script("group_leave")
+PUSH_FRONT: Final = Script("push_front", fills_queues=True, without_memory=True)
+GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n", fills_queues=True)
+GROUP_JOIN: Final = Script("group_join", fills_queues=True)
+GROUP_LEAVE: Final = Script("group_leave", fills_queues=True)
 GROUP_CHANNELS: Final = Script("group_channels")
 CARRY_OUT_WILLS: Final = Script("carry_out_wills", fills_queues=True)
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..delivery import Outgoing
-from ..exceptions import LayerUnavailable
+from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..layer import Counters
-from .plan import SendPlan
+from ..outcome import Outcome
+from .errors import translate
+from .hosts import Host
+from .send_plan import SendPlan
 
 
 class Sending:
-    """Gathers refusals and failures, server by server.
+    """Gathers refusals and failures, server by server, and says in the end what became of each message.
 
     Args:
         plan: what is sent.
         counters: where possible losses and full group readers are counted.
+        hosts: the servers.
     """
 
-    def __init__(self, plan: SendPlan, counters: Counters) -> None:
+    def __init__(self, plan: SendPlan, counters: Counters, hosts: Sequence[Host]) -> None:
         self._plan = plan
         self._counters = counters
+        self._hosts = hosts
         self._refused: list[Outgoing] = []
-        self._failure: LayerUnavailable | None = None
-        self._any_sent = False
+        self._unsent: list[Outgoing] = []
+        self._unknown: list[Outgoing] = []
+        self._failure: Exception | None = None
         self._answered: list[int] = []
 
     @contextmanager
@@ -38,33 +45,66 @@ class Sending:
 
     def failed(self, shard: int, error: LayerUnavailable) -> None:
         """Sending to one server failed."""
-        self._failure = error
-        if error.uncertain:
-            self._any_sent = True
-            self._counters.possible_losses += self._plan.size(shard)
+        self._failure = self._failure or error
+        (self._unknown if error.uncertain else self._unsent).extend(self._plan.messages(shard))
 
     def answered(self, shard: int, replies: Sequence[Any]) -> None:
-        """A server's replies have come."""
-        self._any_sent = True
+        """A server's replies have come; there may be errors of single commands among them."""
         self._answered.append(shard)
-        refused, group_full = self._plan.finish(shard, replies)
-        self._refused += refused
-        self._counters.group_full += group_full
+        answers = self._plan.read(shard, replies)
+        self._refused += answers.refused
+        self._counters.group_full += answers.group_full
+        outage = self._hosts[shard].outage
+        if answers.error is not None:
+            self._unsent += answers.unsent
+            self._unknown += answers.unknown
+            error = translate(answers.error, self._hosts[shard].name)
+            if self._failure is None or isinstance(error, LayerConfigurationError):
+                self._failure = error
+            if answers.unsent:
+                outage.refused(str(answers.error))
+        elif outage.is_refusing:
+            outage.accepted()
 
     def stored(self, pairs: Sequence[tuple[Outgoing, Outgoing]]) -> list[Outgoing]:
         """The second of each pair whose first was surely stored."""
         stored = {id(item) for shard in self._answered for item in self._plan.messages(shard)}
-        stored.difference_update(map(id, self._refused))
+        for others in (self._refused, self._unsent, self._unknown):
+            stored.difference_update(map(id, others))
         return [follower for item, follower in pairs if id(item) in stored]
 
     def finish(self) -> list[Outgoing]:
         """The refused items.
 
         Raises:
-            LayerUnavailable: a server failed. It is certain that nothing was sent only if no server
-                got anything: whoever sends the batch again would otherwise send parts of it twice.
+            LayerUnavailable: a server failed; with the `Outcome`.
+            LayerConfigurationError: a server can never be used like this.
         """
         failure = self._failure
-        if failure is not None:
-            raise LayerUnavailable(failure.where, failure.reason, uncertain=self._any_sent) from failure
-        return self._refused
+        if failure is None:
+            return self._refused
+        outcome = self._outcome()
+        self._counters.possible_losses += len(outcome.unknown)
+        if not isinstance(failure, LayerUnavailable):
+            raise failure
+        stored_any = self._plan.count > len(outcome.refused) + len(outcome.unsent) + len(outcome.unknown)
+        raise LayerUnavailable(
+            failure.where,
+            failure.reason,
+            uncertain=bool(outcome.unknown) or stored_any,
+            outcome=outcome,
+            reachable=bool(self._answered) or self._others_are_up(),
+        ) from failure
+
+    def _outcome(self) -> Outcome:
+        """One fate for each message; of those to groups, every server has a part."""
+        unknown = {id(item): item for item in self._unknown}
+        unsent = {id(item): item for item in self._unsent if id(item) not in unknown}
+        parts = Counter(id(item) for item in self._unsent if item.group)
+        for key, count in parts.items():
+            if key in unsent and count < len(self._hosts):  # some members have it already
+                unknown[key] = unsent.pop(key)
+        return Outcome(self._refused, list(unsent.values()), list(unknown.values()))
+
+    def _others_are_up(self) -> bool:
+        return len(self._hosts) > 1 and not all(host.outage.is_down for host in self._hosts)

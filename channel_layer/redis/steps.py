@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any
 
 from ..exceptions import LayerUnavailable
@@ -31,6 +32,13 @@ async def awalk(steps: Steps, run: Callable[[int, list[Call]], Awaitable[list[An
             answer = await run(*step)
         except LayerUnavailable as error:
             answer = error
+
+
+async def together(works: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Await all of them at the same time, and then raise the first error of any."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 def _next(steps: Steps, answer: list[Any] | LayerUnavailable | None) -> tuple[int, list[Call]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -12,11 +13,14 @@ from typing import Any, TypeVar
 
 import redis
 
+from ..exceptions import LayerUnavailable
 from . import scripts
 from .errors import DRIVER_ERRORS, translate
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_version
 from .scripts import Call, plain
 from .wire import Answers, pack
+
+logger = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
 
@@ -87,13 +91,21 @@ class SyncConnection:
                 (replies[index],) = self._read(1)
         return replies
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether there are answers yet to be read."""
+        return self._pending is not None
+
     def fileno(self) -> int:
         """The socket's descriptor, for `select`."""
         return int(self._socket.fileno())
 
     def has_answer(self) -> bool:
-        """Whether `finish` would find something to read at once."""
-        return bool(self._connection.can_read(0))
+        """Whether `finish` would return or raise at once."""
+        try:
+            return bool(self._connection.can_read(0))
+        except DRIVER_ERRORS:
+            return True
 
     def close(self) -> None:
         """Close the socket; the next `connect` opens a new one."""
@@ -213,13 +225,19 @@ class SyncDriver:
         for connection in list(self._blocked):
             if connection.client_id:
                 shard = self.hosts.index(connection.host)
-                self.run(shard, [plain("CLIENT", "UNBLOCK", connection.client_id, "ERROR")])
+                try:
+                    self.run(shard, [plain("CLIENT", "UNBLOCK", connection.client_id, "ERROR")])
+                except LayerUnavailable as error:
+                    logger.debug("nobody to interrupt: %s", error)
 
     def _guarded(self, connection: SyncConnection, work: Callable[..., T], *args: Any) -> T:
         """Do something with a connection, connected. After an error it is closed.
 
         A function and no context manager, which would be a seventh of the price of a call.
         """
+        outage = connection.host.outage
+        if outage.is_down and not connection.is_answering:
+            outage.check()
         uncertain = False
         try:
             connection.connect()
@@ -227,6 +245,7 @@ class SyncDriver:
             return work(connection, *args)
         except DRIVER_ERRORS as error:
             connection.close()
+            outage.note(error, uncertain)
             raise translate(error, connection.host.name, uncertain) from error
         except BaseException:
             # Interrupted between question and answer: the next answer would be taken for another's.

@@ -5,8 +5,8 @@ not at all, however many processes try. It is left and withdrawn in the script t
 unless that message goes to another server; then it is left right afterwards.
 
 Whoever receives on a server looks there every few seconds whether the presence of a process has expired that has left
-wills, see ``carry_out_wills.lua``. A process says that it is alive where it receives (`Presence`), and on
-the other servers that have wills of its own.
+wills, see ``carry_out_wills.lua``. The look rides with a pop, so that a server which does not answer holds up no other.
+A process says that it is alive where it receives (`Presence`), and on the other servers that have wills of its own.
 
 A process that was taken for gone, but was only held up, finds the local parts whose wills were carried out in
 a set, and what it still sends in their name is dropped.
@@ -38,8 +38,9 @@ CHUNK = 200
 LOOKS = 15
 """How often in the time of ``presence`` a process looks for others that have gone."""
 
-PAUSE_SECONDS = 10.0
-"""How long another server is left alone after it could not be told that this process is alive."""
+HELD_UP = 0.8
+"""After this share of ``presence`` without a sign of life on another server, nothing is received before one is given
+there: the process may have been taken for gone, and has to hear of that first."""
 
 
 class Testament:
@@ -134,6 +135,9 @@ class Testament:
 class Wills:
     """When to look for processes that have gone, and where else to say that this one has not.
 
+    Attributes:
+        unfinished: servers where wills remain to be carried out right now.
+
     Args:
         plan: builds the calls.
         presence: of this process, where it receives.
@@ -148,45 +152,50 @@ class Wills:
         self._presence = presence
         self._every = seconds / LOOKS
         self._tell = tell
+        self._held_up = seconds * HELD_UP
         self._next_look = [0.0] * len(plan.shards)
         self._next_sign: dict[tuple[str, int], float] = {}
-        self._shown: set[tuple[str, int]] = set()
+        self._shown: dict[tuple[str, int], float] = {}
         self._missing: set[tuple[str, int]] = set()
+        self.unfinished: set[int] = set()
 
-    def is_due(self, shards: Iterable[int]) -> bool:
-        """Whether `attend` has something to do on one of the servers."""
+    def look(self, shard: int) -> list[Call]:
+        """Calls to put in front of a pop, if it is time to see who has gone."""
         now = time.monotonic()
-        looks = self._next_look
-        return any(now >= looks[shard] for shard in shards)
+        if now < self._next_look[shard]:
+            return []
+        self._next_look[shard] = now + self._every
+        return [self._plan.wills.carry_out()]
 
-    def attend(self, shards: Collection[int], readers: Sequence[str]) -> Steps:
-        """Carry out wills on servers of which this process receives, and show elsewhere that it is alive.
+    def looked(self, shard: int, there_is_more: bool) -> None:
+        """The answer to a look."""
+        if there_is_more:
+            self._next_look[shard] = 0.0
+            self.unfinished.add(shard)
+        else:
+            self.unfinished.discard(shard)
+
+    def has_signs_due(self, readers: Sequence[str]) -> bool:
+        """Whether `give_signs` has something to do."""
+        signs = self._next_sign
+        if not signs:
+            return False
+        now = time.monotonic()
+        return any(now >= due and key[0] in readers for key, due in signs.items())
+
+    def was_held_up(self) -> bool:
+        """Whether `give_signs` comes before everything else; see `HELD_UP`."""
+        return bool(self._shown) and time.monotonic() - min(self._shown.values()) > self._held_up
+
+    def give_signs(self, readers: Sequence[str]) -> Steps:
+        """Show on servers where this process does not receive that it is alive.
 
         Args:
-            shards: the servers. If the only one is away, that is raised.
             readers: names that this process receives on.
         """
-        for shard in shards:
-            if time.monotonic() >= self._next_look[shard]:
-                self._next_look[shard] = time.monotonic() + self._every
-                try:
-                    yield from self._carry_out(shard)
-                except LayerUnavailable:
-                    if len(shards) == 1:
-                        self._presence.reconnect(readers)
-                        raise
         for key, due in list(self._next_sign.items()):
             if time.monotonic() >= due and key[0] in readers:
                 yield from self._show(*key)
-
-    def _carry_out(self, shard: int) -> Steps:
-        more = True
-        while more:
-            [reply] = yield shard, [self._plan.wills.carry_out()]
-            if isinstance(reply, Exception):
-                logger.warning("wills of processes that may have gone cannot be carried out: %s", reply)
-                return
-            more = bool(reply[0])
 
     def left(self, homes: Iterable[tuple[str, int]], items: Sequence[Outgoing]) -> Steps:
         """Note where wills are, and leave those that lie on other servers than the messages they rode with."""
@@ -210,34 +219,45 @@ class Wills:
     def come_back(self, reader: str, shard: int) -> Steps:
         """Put back what a server has lost of a process, or forgotten because the process was held up.
 
-        The wills are with their owner, who is told which of them have been carried out.
+        The wills are with their owner, who is told which of them have been carried out. What fails is tried again
+        with a later renewal; nothing is raised, for messages may have been received before.
         """
-        for batch in self._presence.restore(reader):
-            replies = yield shard, batch
-            for failure in {str(reply) for reply in replies if isinstance(reply, Exception)}:
-                logger.warning("memberships could not be put back: %s", failure)
-        # Nobody carries out any more from here on: the presence was put back.
-        yield from self._tell_owner(reader, shard)
+        try:
+            for batch in self._presence.restore(reader):
+                replies = yield shard, batch
+                for failure in {str(reply) for reply in replies if isinstance(reply, Exception)}:
+                    self._presence.restore_again(reader)
+                    logger.warning("memberships could not be put back and are tried again: %s", failure)
+            # Nobody carries out any more from here on: the presence was put back.
+            yield from self._tell_owner(reader, shard)
+        except LayerUnavailable as error:
+            self._presence.restore_again(reader)
+            self._presence.reconnect([reader])
+            logger.warning("memberships could not be put back and are tried again: %s", error)
 
     def _show(self, reader: str, shard: int) -> Steps:
-        """Show on a server where this process does not receive that it is alive."""
         key = reader, shard
         self._next_sign[key] = time.monotonic() + self._every
         try:
             [reply] = yield shard, [self._plan.renew_presence(reader)]
+            if isinstance(reply, Exception):
+                logger.warning("a server could not be told that this process is alive: %s", reply)
+                return
             if not reply:
-                yield shard, [self._plan.set_presence(reader)]
+                [reply] = yield shard, [self._plan.set_presence(reader)]
+                if isinstance(reply, Exception):
+                    logger.warning("a server could not be told that this process is alive: %s", reply)
+                    return
                 if key in self._shown:
                     self._missing.add(key)
                 else:  # held up before it could show itself for the first time, it may have been taken for gone
                     yield from self._tell_owner(reader, shard, of_none=False)
-            self._shown.add(key)
+            self._shown[key] = time.monotonic()
             if key in self._missing:
                 yield from self._tell_owner(reader, shard)
                 self._missing.discard(key)
         except LayerUnavailable as error:
             logger.debug("%s", error)
-            self._next_sign[key] = time.monotonic() + PAUSE_SECONDS
 
     def _tell_owner(self, reader: str, shard: int, of_none: bool = True) -> Steps:
         [carried_out] = yield shard, [self._plan.wills.carried_out(reader)]

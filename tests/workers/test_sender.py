@@ -8,6 +8,7 @@ import pytest
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outcome import Outcome
 from workers import sender as module
 from workers.sender import Sender
 
@@ -110,6 +111,66 @@ def test_what_may_have_been_sent_is_not_sent_again(sender: Sender, caplog: pytes
     sender.flush()
     assert numbers(layer, "a") == []
     assert "1 messages may be lost" in caplog.text
+
+
+class Partly(MemoryChannelLayer):
+    """A layer of which channels cannot be reached or give no answer."""
+
+    away: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+    def send_many(self, items: Any) -> Any:
+        unsent = [item for item in items if item.target in self.away]
+        unknown = [item for item in items if item.target in self.cut]
+        refused = super().send_many([item for item in items if item not in unsent and item not in unknown])
+        if unsent or unknown:
+            raise LayerUnavailable("here", "partly gone", outcome=Outcome(refused, unsent, unknown), reachable=True)
+        return refused
+
+
+def test_while_a_part_of_the_layer_is_away_the_rest_goes_on_and_nothing_is_lost_that_was_not_sent(
+    sender: Sender, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    layer = Partly(channel_capacity={"full": 1})
+    layer.away, layer.cut = ("away",), ("cut",)
+    sender.add([outgoing(layer, name, n) for n in (1, 2) for name in ("here", "away", "full", "cut")])
+    sender.flush()
+    assert "2 messages may be lost: channel layer at here is unavailable: partly gone" in caplog.text
+    sender.add([outgoing(layer, "here", 3), outgoing(layer, "away", 3)])
+    sender.flush()
+    assert numbers(layer, "here") == [1, 2, 3]
+    arrived: list[int] = []
+    layer.away = ()
+
+    def all_arrived() -> bool:
+        sender.flush()
+        arrived.extend(numbers(layer, "full"))
+        return len(arrived) == 2 and sender.is_empty
+
+    eventually(all_arrived, "the rest")
+    assert arrived == [1, 2]
+    assert numbers(layer, "away") == [1, 2, 3]
+    assert numbers(layer, "cut") == []
+    assert "dropped" not in caplog.text
+
+
+@pytest.mark.parametrize("patience", ["FULL_SECONDS", "AWAY_SECONDS"])
+def test_a_part_of_the_layer_may_be_away_for_longer_than_a_channel_may_be_full(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Any, patience: str
+) -> None:
+    monkeypatch.setattr(module, patience, 0.0)
+    layer = Partly(channel_capacity={"full": 1})
+    layer.away = ("away",)
+    sender.add([outgoing(layer, name, n) for n in (1, 2) for name in ("away", "full")])
+    given_up, other = ("full", "away") if patience == "FULL_SECONDS" else ("away", "full")
+
+    def dropped() -> bool:
+        sender.flush()
+        return f"messages to {given_up} dropped" in caplog.text
+
+    eventually(dropped, "the drop")
+    assert f"to {other} dropped" not in caplog.text
+    assert {item.target for item in sender._lines[id(layer)].kept} == {other}
 
 
 def test_a_fault_in_the_layer_does_not_reach_the_caller(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:

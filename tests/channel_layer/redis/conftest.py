@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import signal
 import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import redis
 
 from channel_layer.redis import RedisChannelLayer
 from tests.conftest import free_port, wait_until
+
+T = TypeVar("T")
 
 
 class OwnRedis:
     """A server that a test may kill, freeze and start again on the same port, always empty."""
 
     def __init__(self, program: str, directory: Path) -> None:
+        self.directory = directory
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
@@ -36,6 +42,19 @@ class OwnRedis:
             self.process.kill()
             self.process.wait(10)
             self.process = None
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def ask(self, *words: Any) -> Any:
+        """A command, on a connection of its own."""
+        with redis.Redis.from_url(self.url) as client:
+            return client.execute_command(*words)
 
     def _accepts(self) -> bool:
         try:
@@ -91,12 +110,34 @@ class CuttingProxy:
             end.close()
 
 
+class Several:
+    """Names that lie on certain servers of several."""
+
+    def __init__(self, layer: RedisChannelLayer) -> None:
+        self._layer = layer
+
+    def name(self, shard: int, ending: str = "") -> str:
+        host_of = self._layer._plan.ring.host_of
+        return next(name for n in range(1000) if host_of(name := f"n{n}{ending}") == shard)
+
+
 @pytest.fixture
 def own_redis(redis_server: str, tmp_path: Path) -> Iterator[OwnRedis]:
     server = OwnRedis(redis_server, tmp_path)
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def three_redis(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
+    """Servers to spread channels over."""
+    servers = [OwnRedis(redis_server, tmp_path) for _ in range(3)]
+    for server in servers:
+        server.start()
+    yield servers
+    for server in servers:
+        server.kill()
 
 
 MakeRedisLayer = Callable[..., RedisChannelLayer]
@@ -108,10 +149,22 @@ def make_redis_layer() -> Iterator[MakeRedisLayer]:
     made: list[RedisChannelLayer] = []
     prefix = f"test-{uuid.uuid4().hex}:"
 
-    def make(url: str, **options: Any) -> RedisChannelLayer:
-        made.append(RedisChannelLayer(hosts=[url], **{"prefix": prefix, **options}))
+    def make(*urls: str, **options: Any) -> RedisChannelLayer:
+        made.append(RedisChannelLayer(hosts=urls, **{"prefix": prefix, **options}))
         return made[-1]
 
     yield make
     for layer in made:
         layer.close()
+
+
+def in_loop(layer: RedisChannelLayer, call: Coroutine[Any, Any, T]) -> T:
+    """Run one call of the async side in an event loop of its own."""
+
+    async def run() -> T:
+        try:
+            return await call
+        finally:
+            await layer.aclose()
+
+    return asyncio.run(run())

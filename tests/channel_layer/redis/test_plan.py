@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+import redis
 
 from channel_layer import codec
 from channel_layer.capacity import CapacityRules
@@ -39,15 +40,12 @@ def test_a_group_is_sent_to_on_every_server() -> None:
     assert sorted(calls) == [0, 1, 2]
 
 
-def test_refusals_are_the_last_of_each_queue() -> None:
-    items = [item("small"), item("d!1"), item("small"), item("small")]
-    plan = planner().send(items)
-    assert plan.finish(0, [[2, 0]]) == (items[2:], 0)
-    assert plan.finish(0, [None]) == ([], 0)
-
-
-def test_full_group_readers_are_counted() -> None:
-    assert planner().send([item("everyone", group=True)]).finish(0, [3]) == ([], 3)
+def test_without_the_servers_time_it_is_estimated() -> None:
+    plan = planner()
+    plan.clocks[0].learn(1_000_000.0)
+    stamp = struct.Struct(">d").pack
+    reply = [b"p:c:x", [stamp(1_900_000.0) + b"live", stamp(999_999.0) + b"dead"]]
+    assert plan.popped(0, reply, redis.ResponseError("no permission")) == ("x", [(b"live", 1_900_000.0)], 1)
 
 
 def test_expired_elements_are_left_out_by_the_servers_clock() -> None:

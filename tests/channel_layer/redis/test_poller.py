@@ -6,17 +6,17 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import poller as module
-from channel_layer.redis.hosts import Host
+from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.poller import Poller, Pollers
 from channel_layer.redis.scripts import plain
 from channel_layer.redis.sync_driver import SyncDriver
-from tests.conftest import free_port
+from tests.conftest import free_port, wait_until
 
 
 @pytest.fixture
 def driver(redis_url: str) -> Iterator[SyncDriver]:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
-    driver = SyncDriver([Host(redis_url), Host(redis_url.removesuffix("0") + "1"), Host(nobody)])
+    driver = SyncDriver(parse_hosts([redis_url, redis_url.removesuffix("0") + "1", nobody], None))
     yield driver
     driver.run(0, [plain("DEL", "poll:x")])
     driver.run(1, [plain("DEL", "poll:x")])
@@ -46,7 +46,7 @@ def test_a_pop_that_waits_is_not_begun_again(driver: SyncDriver) -> None:
     assert poller.finish(0) == [[b"poll:x", b"a"]]
 
 
-def test_a_server_that_is_away_is_left_alone_for_a_while(driver: SyncDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_left_out(driver: SyncDriver) -> None:
     poller = Poller(driver)
     asked: list[int] = []
 
@@ -54,13 +54,26 @@ def test_a_server_that_is_away_is_left_alone_for_a_while(driver: SyncDriver, mon
         asked.append(shard)
         return [plain("PING")]
 
-    poller.start([0, 2], calls)
-    poller.start([0, 2], calls)
+    assert poller.start([0, 2], calls) == {0}
+    assert poller.start([0, 2], calls) == set()
     assert asked == [0, 2]
-    monkeypatch.setattr(module.time, "monotonic", lambda: 1e12)
-    poller.start([0, 2], calls)
-    assert asked == [0, 2, 2]
     assert poller.finish(0) == [b"PONG"]
+
+
+def test_an_answer_that_is_overdue_is_given_up_however_busy_the_other_servers_are(
+    driver: SyncDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    poller = Poller(driver)
+    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:y", 2)])
+    driver.run(1, [plain("RPUSH", "poll:y", "here")])
+    poller._connections[0].deadline = 0.0
+    assert poller.wait(20) == 0
+    with pytest.raises(LayerUnavailable, match="no answer to a blocking pop"):
+        poller.finish(0)
+    assert "is left out until it answers: no answer to a blocking pop" in caplog.text
+    assert poller.wait(20) == 1
+    assert poller.finish(1) == [[b"poll:y", b"here"]]
+    wait_until(lambda: not driver.hosts[0].outage.is_down, "the probe to find it up")
 
 
 def test_with_no_server_left_it_is_an_unavailable_layer(driver: SyncDriver) -> None:

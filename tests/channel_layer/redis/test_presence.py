@@ -37,11 +37,10 @@ def presence(index: MembershipIndex, time: Time) -> Presence:
 def test_presence_is_set_at_first_and_then_renewed_every_two_seconds(presence: Presence, time: Time) -> None:
     [first] = presence.due(["d!"])
     assert first.args[:3] == ["SET", "p:p:d!", 7]
-    assert "XX" not in first.args
     assert presence.due(["d!"]) == []
     time.now += 2
     [renewal] = presence.due(["d!"])
-    assert "XX" in renewal.args
+    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
 
 
 def test_ordinary_channels_have_no_presence(presence: Presence) -> None:
@@ -58,13 +57,13 @@ def test_after_a_lost_connection_the_next_pop_renews_at_once(presence: Presence)
     presence.due(["d!"])
     presence.reconnect(["d!"])
     [renewal] = presence.due(["d!"])
-    assert "XX" in renewal.args
+    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
 
 
 def test_who_could_never_say_so_before_the_connection_was_lost_has_perhaps_lost_something(presence: Presence) -> None:
     presence.reconnect(["d!", "http.request"])
     [renewal] = presence.due(["d!", "http.request"])
-    assert "XX" in renewal.args
+    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
 
 
 def test_a_renewal_after_too_long_counts_as_lost_though_there_is_a_presence(presence: Presence, time: Time) -> None:
@@ -88,3 +87,10 @@ def test_all_memberships_are_put_back_in_batches(
     assert sorted(call.args[1] for call in joins) == ["c0", "c1", "c2"]
     assert all(0 < call.args[2] <= 50_000 for call in joins)
     assert all(call.args[6] == b"" for call in joins), "the process knows of them already"
+
+
+def test_what_was_not_put_back_is_put_back_with_the_next_renewal(presence: Presence) -> None:
+    assert presence.lost(["d!"], [0]) == ["d!"]
+    presence.restore_again("d!")
+    assert presence.lost(["d!"], [1]) == ["d!"]
+    assert presence.lost(["d!"], [1]) == []

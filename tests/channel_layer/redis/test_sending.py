@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from channel_layer import codec
 from channel_layer.capacity import CapacityRules
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.layer import Counters
+from channel_layer.outcome import Fate, fates
+from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.plan import Planner
 from channel_layer.redis.sending import Sending
 
 
 @pytest.fixture
 def items() -> list[Outgoing]:
-    return [Outgoing(f"channel-{number}", codec.pack_body({})) for number in range(20)]
+    channels = [Outgoing(f"channel-{number}", codec.pack_body({})) for number in range(20)]
+    return [*channels, Outgoing("everyone", codec.pack_body({}), group=True)]
 
 
 @pytest.fixture
@@ -23,44 +27,101 @@ def counters() -> Counters:
 
 @pytest.fixture
 def sending(items: list[Outgoing], counters: Counters) -> Sending:
-    plan = Planner(["redis://a", "redis://b"], "p:", 60, 60, CapacityRules(7)).send(items)
+    hosts = parse_hosts(["redis://a", "redis://b"], None)
+    plan = Planner([host.name for host in hosts], "p:", 60, 60, CapacityRules(7)).send(items)
     assert sorted(plan.calls) == [0, 1]
-    assert plan.size(0) + plan.size(1) == len(items)
-    return Sending(plan, counters)
+    return Sending(plan, counters, hosts)
+
+
+def outcome(sending: Sending, items: list[Outgoing]) -> tuple[LayerUnavailable, dict[Outgoing, Fate]]:
+    with pytest.raises(LayerUnavailable) as caught:
+        sending.finish()
+    return caught.value, dict(zip(items, fates(items, (), caught.value), strict=True))
 
 
 def test_what_any_server_refused_is_gathered(sending: Sending, items: list[Outgoing]) -> None:
     for shard in (0, 1):
         with sending.to(shard):
-            sending.answered(shard, [[1] * sending._plan.size(shard)])
-    assert sorted(item.target for item in sending.finish()) == sorted(item.target for item in items)
+            replies = [
+                1 if isinstance(pushed, Outgoing) else [1] * len(pushed) for pushed in sending._plan._pushed[shard]
+            ]
+            sending.answered(shard, replies)
+    assert sorted(item.target for item in sending.finish()) == sorted(item.target for item in items[:-1])
 
 
-def test_a_batch_that_no_server_got_may_be_sent_again(sending: Sending, counters: Counters) -> None:
+def test_a_batch_that_no_server_got_may_be_sent_again(
+    sending: Sending, counters: Counters, items: list[Outgoing]
+) -> None:
     for shard in (0, 1):
         with sending.to(shard):
             raise LayerUnavailable("redis://x", "refused", uncertain=False)
-    with pytest.raises(LayerUnavailable) as caught:
-        sending.finish()
-    assert not caught.value.uncertain
+    error, found = outcome(sending, items)
+    assert not error.uncertain
+    assert set(found.values()) == {Fate.UNSENT}
     assert counters.possible_losses == 0
 
 
-def test_a_batch_that_one_server_got_may_not(sending: Sending) -> None:
+def test_of_a_batch_that_one_server_got_the_rest_may_be_sent_again_but_for_groups(
+    sending: Sending, counters: Counters, items: list[Outgoing]
+) -> None:
     with sending.to(0):
-        sending.answered(0, [None])
+        sending.answered(0, [None, 0])
     with sending.to(1):
         raise LayerUnavailable("redis://x", "refused", uncertain=False)
-    with pytest.raises(LayerUnavailable) as caught:
-        sending.finish()
-    assert caught.value.uncertain
+    error, found = outcome(sending, items)
+    assert error.uncertain, "those who know nothing of outcomes must not send it all again"
+    assert error.reachable
+    assert found.pop(items[-1]) is Fate.UNKNOWN, "some of the group have it already"
+    for item, fate in found.items():
+        assert fate is (Fate.UNSENT if item in sending._plan.messages(1) else Fate.STORED)
+    assert counters.possible_losses == 1
 
 
-def test_only_messages_of_doubtful_fate_are_counted(sending: Sending, counters: Counters) -> None:
+def test_only_messages_of_doubtful_fate_are_counted(
+    sending: Sending, counters: Counters, items: list[Outgoing]
+) -> None:
     with sending.to(0):
-        sending.answered(0, [None])
+        sending.answered(0, [[1] * len(sending._plan._pushed[0][0]), 0])
     with sending.to(1):
         raise LayerUnavailable("redis://x", "cut off")
-    with pytest.raises(LayerUnavailable):
+    _, found = outcome(sending, items)
+    of_second = sending._plan.messages(1)
+    for item, fate in found.items():
+        assert fate is (Fate.UNKNOWN if item in of_second else Fate.FULL)
+    assert counters.possible_losses == len(of_second)
+
+
+def test_a_server_that_stores_nothing_is_told_from_one_that_is_down_and_logged_once(
+    sending: Sending, items: list[Outgoing], caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'")
+    for shard in (0, 1):
+        with sending.to(shard):
+            sending.answered(shard, [refusal, refusal])
+    error, found = outcome(sending, items)
+    assert error.reachable
+    assert not error.uncertain
+    assert set(found.values()) == {Fate.UNSENT}
+    again = Sending(sending._plan, Counters(), sending._hosts)
+    again.answered(0, [refusal, refusal])
+    assert caplog.text.count("Redis at redis://a stores nothing more: used memory") == 1
+    again.answered(0, [None, 0])
+    assert caplog.text.count("Redis at redis://a stores messages again") == 1
+
+
+def test_a_wrong_configuration_is_said_as_such(sending: Sending) -> None:
+    sending.answered(0, [redis.exceptions.NoPermissionError("no EVALSHA"), 0])
+    sending.answered(1, [None, 0])
+    with pytest.raises(LayerConfigurationError, match="no EVALSHA"):
         sending.finish()
-    assert counters.possible_losses == sending._plan.size(1)
+
+
+def test_only_what_was_surely_stored_has_followers(sending: Sending, items: list[Outgoing]) -> None:
+    refusal = redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'")
+    sending.answered(0, [None, 0])
+    sending.answered(1, [refusal, 0])
+    followers = [Outgoing(item.target, b"") for item in items]
+    stored = sending.stored(list(zip(items, followers, strict=True)))
+    assert [item.target for item in stored] == [
+        item.target for item in items if item.group or item not in sending._plan.messages(1)
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis.scripts import Call, plain
-from channel_layer.redis.steps import Steps, awalk, walk
+from channel_layer.redis.steps import Steps, awalk, together, walk
 
 
 def add_up(seen: list[Any]) -> Steps:
@@ -76,3 +76,17 @@ def test_there_may_be_nothing_to_do(in_loop: bool) -> None:
     server = Server()
     walked(server, never(), in_loop)
     assert server.calls == []
+
+
+def test_what_is_awaited_together_is_all_done_before_an_error_is_raised() -> None:
+    done: list[int] = []
+
+    async def work(number: int) -> None:
+        await asyncio.sleep(0)
+        if number == 1:
+            raise LayerUnavailable("here", "away")
+        done.append(number)
+
+    with pytest.raises(LayerUnavailable):
+        asyncio.run(together(work(number) for number in range(3)))
+    assert done == [0, 2]

@@ -18,7 +18,7 @@ from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer, wills
 from channel_layer.redis.scripts import plain
 
-from .conftest import MakeRedisLayer, OwnRedis
+from .conftest import MakeRedisLayer, OwnRedis, Several
 
 Eventually = Callable[..., Any]
 SOON = 0.4
@@ -215,18 +215,9 @@ def test_more_than_one_chunk_is_carried_out_at_once(
     layer = make_redis_layer(redis_url, presence=SOON)
     names = {f"{n}" for n in range(20)}
     layer.send_many([leaving(layer, name) for name in names])
-    assert set(eventually(lambda: ends(layer), "the wills")) == names
-
-
-class Several:
-    """Names that lie on certain servers of several."""
-
-    def __init__(self, layer: RedisChannelLayer) -> None:
-        self._layer = layer
-
-    def name(self, shard: int, ending: str = "") -> str:
-        host_of = self._layer._plan.ring.host_of
-        return next(name for n in range(1000) if host_of(name := f"n{n}{ending}") == shard)
+    found: list[str] = []
+    eventually(lambda: found.extend(ends(layer)) or len(found) == len(names), "the wills")
+    assert set(found) == names
 
 
 @pytest.fixture
@@ -279,7 +270,104 @@ def test_with_several_servers_a_will_that_could_not_be_left_is_asked_for_again(
     own_redis.kill()
     assert layer.send_many([item]) == [], "the message was stored"
     own_redis.start()
-    layer._wills._next_sign.update(dict.fromkeys(layer._wills._next_sign, 0.0))
     eventually(lambda: layer.receive_many([reader], timeout=0.02) or told, "the owner to be told")
     assert [list(names) for names in told] == [[]]
     layer.close()
+
+
+def test_another_server_that_has_lost_its_wills_is_told_to_the_owner(
+    own_redis: OwnRedis, redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    layer = make_redis_layer(redis_url, own_redis.url, presence=SOON)
+    several = Several(layer)
+    reader, connect, gone = several.name(0, "!"), several.name(0), several.name(1)
+    told: list[Collection[str]] = []
+    layer.watch_wills(reader, told.append)
+
+    def has_shown_itself() -> bool:
+        layer.receive_many([reader], timeout=0.02)
+        return bool(own_redis.ask("EXISTS", f"{layer.prefix}p:{reader}"))
+
+    item = layer.prepare(connect, {})
+    item.will = Will(reader + "a", layer.prepare(gone, {}))
+    assert layer.send_many([item]) == []
+    eventually(has_shown_itself, "the sign of life on the other server")
+    assert told == []
+    own_redis.kill()
+    own_redis.start()
+    eventually(lambda: layer.receive_many([reader], timeout=0.02) or told, "the owner to be told")
+    assert list(told[0]) == []
+
+
+def test_one_of_several_servers_that_was_frozen_lets_those_who_live_show_it_and_reports_the_others_once(
+    three_redis: list[OwnRedis], make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    def make() -> RedisChannelLayer:
+        return make_redis_layer(*(server.url for server in three_redis), presence=2)
+
+    living, dead, *survivors = make(), make(), make(), make()
+    several = Several(living)
+    connect, gone = several.name(1), several.name(2)
+    readers = {"living": several.name(0, "living!"), "dead": several.name(0, "dead!")}
+    for layer, name in ((living, "living"), (dead, "dead")):
+        layer.receive_many([readers[name]])
+        items = []
+        for local in "abc":
+            item = layer.prepare(connect, {})
+            item.will = Will(readers[name] + local, layer.prepare(gone, {"name": name + local}))
+            items.append(item)
+        assert layer.send_many(items) == []
+        layer.receive_many([readers[name]])  # it shows itself where its wills are
+    stop = threading.Event()
+    found: list[str] = []
+
+    def live() -> None:
+        while not stop.is_set():
+            living.receive_many([readers["living"]], timeout=0.1)
+
+    def survive(layer: RedisChannelLayer) -> None:
+        while not stop.is_set():
+            try:
+                found.extend(item.message["name"] for item in layer.receive_many([gone], limit=9, timeout=0.1))
+            except LayerUnavailable:
+                stop.wait(0.05)
+
+    threads = [threading.Thread(target=live), *(threading.Thread(target=survive, args=[one]) for one in survivors)]
+    three_redis[2].freeze()
+    for thread in threads:
+        thread.start()
+    time.sleep(2.5)
+    three_redis[2].thaw()
+    try:
+        eventually(lambda: len(found) >= 3, "the wills of the dead")
+        time.sleep(1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+    assert sorted(found) == ["deada", "deadb", "deadc"]
+
+
+def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
+    process, survivor = make_redis_layer(redis_url), make_redis_layer(redis_url)
+    process.receive_many(["process!"])
+    process.send_many([leaving(process, "a")])
+
+    def look() -> int:
+        """A survivor looks at the process, and this is how many wills remain."""
+        ask(survivor, "ZADD", survivor.prefix + "w:", 0, "process!")
+        survivor._sync.run(0, [survivor._plan.wills.carry_out()])
+        return int(ask(survivor, "HLEN", survivor.prefix + "w:process!"))
+
+    def disappear() -> None:
+        ask(process, "DEL", process.prefix + "p:process!")
+
+    disappear()
+    assert look() == 1, "it is doubted"
+    process._presence.reconnect(["process!"])
+    process.receive_many(["process!"])
+    assert look() == 1, "it was there"
+    disappear()
+    assert look() == 1, "it is doubted anew"
+    assert look() == 0
+    assert ends(survivor) == ["a"]

@@ -1,0 +1,125 @@
+"""Taking messages off queues, and what rides with it: signs of life, and looks for processes that have gone. No I/O."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+from ..cipher import Sealer
+from ..delivery import Delivery
+from ..exceptions import LayerUnavailable
+from ..layer import ChannelLayer
+from .errors import is_unblocked, raise_replies
+from .hosts import BLOCK_SECONDS, Host
+from .plan import Planner
+from .presence import Presence
+from .scripts import Call
+from .wills import Wills
+
+logger = logging.getLogger(__name__)
+
+
+class More(IntEnum):
+    """What to do when a pop brought nothing to deliver."""
+
+    LATER = 0
+    """There was nothing: wait for the rest of the time."""
+    NOW = 1
+    """There was something, but expired or for the membership index: look again at once."""
+    NEVER = 2
+    """Somebody interrupted: return."""
+
+
+class Pops:
+    """Builds the pipelines that take messages off queues, and reads the replies.
+
+    Args:
+        layer: opens the frames and counts what is lost.
+        hosts: the servers.
+        plan, presence, wills, sealer: of the layer.
+    """
+
+    def __init__(
+        self,
+        layer: ChannelLayer,
+        hosts: Sequence[Host],
+        plan: Planner,
+        presence: Presence,
+        wills: Wills,
+        sealer: Sealer | None,
+    ) -> None:
+        self._layer = layer
+        self._hosts = hosts
+        self._plan = plan
+        self._presence = presence
+        self._wills = wills
+        self._sealer = sealer
+        # A sign of life that waits for a pop to end must not come too late, nor the answer.
+        patience = [host.timeout / 2 for host in hosts if host.timeout is not None]
+        self._longest_block: float = min(BLOCK_SECONDS, layer.presence / 3, *patience)
+
+    def block_until(self, deadline: float) -> float:
+        """How long to block in Redis: not longer than a pop may take, and 0 for not at all."""
+        return max(0.0, min(self._longest_block, deadline - time.monotonic()))
+
+    def calls(self, shard: int, channels: list[str], limit: int, block: float, *, alone: bool = True) -> list[Call]:
+        """A pop, and in front of it what is due.
+
+        Args:
+            alone: whether nothing else is waited for meanwhile. Otherwise a pop does not block behind something that is
+                answered at once: the answers are read when the first of them is there.
+        """
+        shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
+        before = self._presence.due(channels) + self._wills.look(shard)
+        if shard in self._wills.unfinished or (before and not alone):
+            block = 0
+        return before + self._plan.pop(shuffled, limit, block)
+
+    def read(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More, list[str]]:
+        """What the replies say: deliveries, what to do next, and readers of which the server has lost something.
+
+        An error in what rides with a pop does not concern what was popped.
+
+        Raises:
+            LayerUnavailable, LayerConfigurationError: the pop was refused; nothing was popped.
+        """
+        *before, popped, now = replies
+        lost = self._read_before(shard, channels, before) if before else []
+        if is_unblocked(popped):
+            return [], More.NEVER, lost
+        raise_replies([popped], self._hosts[shard].name)
+        layer = self._layer
+        reader, frames, expired = self._plan.popped(shard, popped, now)
+        layer.counters.expired += expired
+        if self._sealer is not None and frames:
+            frames, bad = self._sealer.open_all(reader, frames, int(self._plan.clocks[shard].ms() / 1000))
+            layer.counters.bad_frames += bad
+        deliveries = layer.open_frames(reader, frames) if frames else []
+        return deliveries, More.NOW if popped or shard in self._wills.unfinished else More.LATER, lost
+
+    @contextmanager
+    def guarded(self, channels: list[str]) -> Iterator[None]:
+        """Surround a pop, which may fail and take a message with it."""
+        try:
+            yield
+        except LayerUnavailable as error:
+            self._presence.reconnect(channels)
+            if error.uncertain:
+                self._layer.counters.possible_losses += 1
+            raise
+
+    def _read_before(self, shard: int, channels: list[str], replies: list[Any]) -> list[str]:
+        """The answers to what stands in front of a pop: those to renewals, then a list if there was a look."""
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if errors:
+            logger.warning("signs of life or wills have to wait: %s", errors[0])
+            self._presence.reconnect(channels)
+            self._wills.looked(shard, there_is_more=False)
+        if type(replies[-1]) is list:
+            self._wills.looked(shard, bool(replies.pop()[0]))
+        return self._presence.lost(channels, [reply for reply in replies if not isinstance(reply, Exception)])

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Will
+from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.redis import RedisChannelLayer
+
+from .conftest import MakeRedisLayer, OwnRedis, Several, in_loop
+
+SPEED = 2.0
+"""Seconds that anything takes at most while a server is frozen; to wait for its answer would take four."""
+
+
+@pytest.fixture
+def layer(redis_url: str, own_redis: OwnRedis, make_redis_layer: MakeRedisLayer) -> RedisChannelLayer:
+    """A layer over two servers, with a sign of life due on the second five times a second."""
+    return make_redis_layer(redis_url, own_redis.url, presence=3)
+
+
+@pytest.fixture
+def reader(layer: RedisChannelLayer) -> str:
+    """A process that reads on the first server and has a will on the second."""
+    several = Several(layer)
+    reader = several.name(0, "!")
+    item = layer.prepare(several.name(0), {})
+    item.will = Will(reader + "a", layer.prepare(several.name(1), {}))
+    assert layer.send_many([item]) == []
+    return reader
+
+
+async def receive(layer: RedisChannelLayer, reader: str, until: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not until():
+            await layer.areceive_many([reader], timeout=0.05)
+
+
+def test_a_frozen_server_that_is_to_be_told_holds_up_no_receive(
+    layer: RedisChannelLayer, reader: str, own_redis: OwnRedis
+) -> None:
+    presence = f"{layer.prefix}p:{reader}"
+    slowest = 0.0
+
+    async def test() -> None:
+        nonlocal slowest
+        loop = asyncio.get_running_loop()
+        await receive(layer, reader, lambda: own_redis.ask("EXISTS", presence))
+        own_redis.freeze()
+        try:
+            begun = loop.time()
+            while loop.time() < begun + 2:
+                before = loop.time()
+                await layer.asend(reader + "a", {"n": 1})
+                assert (await layer.areceive([reader]))[1] == {"n": 1}
+                slowest = max(slowest, loop.time() - before)
+        finally:
+            own_redis.thaw()
+        own_redis.ask("DEL", presence)
+        await receive(layer, reader, lambda: own_redis.ask("EXISTS", presence))
+
+    in_loop(layer, test())
+    assert slowest < SPEED
+
+
+def test_a_fault_in_giving_them_ends_no_receive(
+    layer: RedisChannelLayer, reader: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = layer._async.run
+
+    async def refuse(shard: int, calls: Any) -> Any:
+        if shard == 1:
+            raise LayerConfigurationError("no permission")
+        return await run(shard, calls)
+
+    monkeypatch.setattr(layer._async, "run", refuse)
+    in_loop(layer, receive(layer, reader, lambda: "cannot be told that this process is alive" in caplog.text))
