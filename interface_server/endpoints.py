@@ -142,6 +142,8 @@ def address_of(listener: socket.socket, tls: bool) -> str:
 def _bind_address(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:
         raise EndpointError(f"{port} is no port; ports go from 0 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]  # an IPv6 address as it stands in a URL
     family, kind, number, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

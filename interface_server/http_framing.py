@@ -86,11 +86,14 @@ def date_field() -> bytes:
     return _date[1]
 
 
-def short_response(status: int, retry_after: int | None = None) -> bytes:
-    """A whole response that says its status and closes the connection."""
+def refusal(status: int, retry_after: int) -> bytes:
+    """A whole response to a client that is turned away; with 503 it says when to come back."""
+    return short_response(status, *([(b"retry-after", b"%d" % retry_after)] if status == 503 else []))
+
+
+def short_response(status: int, *fields: tuple[bytes, bytes]) -> bytes:
+    """A whole response that says its status, with further fields, and closes the connection."""
     text = http.HTTPStatus(status).phrase.encode() + b"\n"
-    fields: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
-    if retry_after is not None:
-        fields.append((b"retry-after", b"%d" % retry_after))
-    head = Head({"status": status, "headers": fields})
+    head = Head({"status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
+    head.headers += fields  # the server's own, so they may be about the connection
     return b"".join([*head_bytes(head, Framing(head, text, False, False, False), close=True), text])

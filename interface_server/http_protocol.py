@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,17 @@ import httptools
 
 from .download import HIGH_WATER
 from .http_exchange import HttpExchange
-from .http_framing import Framing, head_bytes, short_response
-from .http_target import Refusal, own_address, peer_address, split_target
+from .http_framing import Framing, head_bytes, refusal
+from .http_target import (
+    Refusal,
+    check_host,
+    own_address,
+    peer_address,
+    split_target,
+)
 from .messages import Scope, clean_headers
-from .responses import Head
+from .request_line import FOREIGN_METHODS, is_request_line, replace_request_line
+from .responses import CONTROLS, Head
 from .websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -28,13 +34,14 @@ LINGER_SECONDS = 5.0
 TLS_LINGER_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
 
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_OPTIONAL_SPACE = b" \t"
+_CHUNKED = b"chunked"
 
 
 class Request:
     """A request on its way through the connection."""
 
-    __slots__ = ("complete", "exchange", "expected", "expects", "head_only", "keep_alive", "old")
+    __slots__ = ("body_follows", "complete", "exchange", "expected", "expects", "head_only", "keep_alive", "old")
 
     def __init__(self, exchange: HttpExchange, method: str, version: str, keep_alive: bool) -> None:
         self.exchange = exchange
@@ -43,6 +50,7 @@ class Request:
         self.keep_alive = keep_alive
         self.expected: int | None = None
         self.expects = False
+        self.body_follows = False
         self.complete = False
 
 
@@ -72,6 +80,12 @@ class HttpProtocol(asyncio.Protocol):
         self._head_raw = 0
         self._head_bytes = 0
         self._url = b""
+        self._method: str | None = None
+        self._raw = b""
+        self._line = b""
+        self._refusal = ""
+        self._begun = 0
+        self._between = True
         self._headers: list[tuple[bytes, bytes]] = []
         self._upgrade: Scope | None = None
         self._reading: Request | None = None
@@ -106,28 +120,35 @@ class HttpProtocol(asyncio.Protocol):
         """Bytes from the client."""
         if self._deaf:
             return
-        in_head = self._in_head
+        in_head, between, begun = self._in_head, self._between, self._begun
         try:
+            if self._line:
+                self._reread(data)
+                return
             self._parser.feed_data(data)
-            if in_head and self._in_head:
-                self._head_raw += len(data)
-                if self._head_raw > self._options.header_max_bytes + self._options.request_line_max:
-                    raise Refusal(431, "header fields too large")
+            if self._in_head:
+                if in_head:
+                    self._head_raw += len(data)
+                    if self._head_raw > self._options.header_max_bytes + self._options.request_line_max:
+                        raise Refusal(431, "header fields too large")
+                if not self._headers and (self._raw or (between and self._begun == begun + 1)):
+                    self._raw += data
         except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
             if self._upgrade is not None:
-                self._become_websocket(self._upgrade, data[upgrade.args[0] :])
-            elif self._reading is None or self._reading.expected:
-                self._refuse(400)  # the parser does not read the body of a request to change protocols
-            elif self._current is None:
-                self._close()
+                self._become_websocket(self._upgrade, rest)
+            elif self._reading is None:
+                self._refuse(400)
             else:
-                self._current.keep_alive = False
-                self._deaf = True
+                self._read_on(self._reading, rest)
         except httptools.HttpParserError as error:
             cause = error.__context__
             if cause is not None and not isinstance(cause, Refusal):
                 logger.error("a request could not be handled", exc_info=cause)
-            self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(error)))
+            if cause is None and not self._headers and (self._raw or (between and self._begun == begun + 1)):
+                self._read_anew(self._raw + data, str(error))
+            else:
+                self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(error)))
         except Refusal as refusal:
             self._turn_down(refusal)
 
@@ -186,9 +207,13 @@ class HttpProtocol(asyncio.Protocol):
         if self._current is None and self._served:
             self._since = self._gateway.now  # the first request's time runs from the opening of the connection
         self._in_head = True
+        self._between = False
+        self._begun += 1
         self._head_raw = 0
         self._head_bytes = 0
         self._url = b""
+        self._raw = b""
+        self._method = None
         self._headers = []
         self._reading = None
 
@@ -204,23 +229,33 @@ class HttpProtocol(asyncio.Protocol):
         headers = self._headers
         if len(headers) >= self._options.header_max_fields or self._head_bytes > self._options.header_max_bytes:
             raise Refusal(431, "too many or too large header fields")
-        if _BAD_VALUE(value):
+        if value.translate(None, CONTROLS) != value:
             raise Refusal(400, "control character in a header value")
-        headers.append((name.lower(), value))
+        headers.append((name.lower(), value.strip(_OPTIONAL_SPACE)))
 
     def on_headers_complete(self) -> None:
         """The head is there: decide what to do with the request."""
         self._in_head = False
         parser = self._parser
         version = parser.get_http_version()
-        method = parser.get_method().decode("ascii")
+        if version[0] != "1":
+            raise Refusal(400 if version == "0.9" else 505, "this is a server for HTTP/1.1")
+        method = self._method or parser.get_method().decode("ascii")
+        if method in FOREIGN_METHODS and self._method is None:
+            raise Refusal(400, "a request of another protocol")
         fields = dict(self._headers)
         hosts = sum(name == b"host" for name, _ in self._headers)
         if hosts > 1 or (hosts == 0 and version != "1.0"):
             raise Refusal(400, "no Host, or more than one")
+        if hosts:
+            check_host(fields[b"host"])
+        if b"transfer-encoding" in fields:
+            self._check_coding(version)
         if self._surplus:
             raise Refusal(503, "too many connections")
-        path, query = split_target(self._url, method)
+        path, query, authority = split_target(self._url, method)
+        if authority is not None:
+            self._headers = [field for field in self._headers if field[0] != b"host"] + [(b"host", authority)]
         scope: Scope = {
             "type": "http",
             "http_version": version,
@@ -233,18 +268,21 @@ class HttpProtocol(asyncio.Protocol):
             "client": self._client,
             "server": self._server,
         }
-        if parser.should_upgrade() and fields.get(b"upgrade", b"").lower() == b"websocket":
+        length = fields.get(b"content-length")
+        expected = int(length) if length else (1 if b"transfer-encoding" in fields else 0)
+        upgrades = parser.should_upgrade()
+        if upgrades and fields.get(b"upgrade", b"").lower() == b"websocket":
             if self._current is not None or self._waiting:
                 raise Refusal(400, "upgrade behind another request")
-            if method != "GET" or version != "1.1":
-                raise Refusal(400, "an upgrade is a GET of HTTP/1.1 (RFC 6455, section 4.1)")
+            if method != "GET" or version != "1.1" or expected:
+                raise Refusal(400, "an upgrade is a GET of HTTP/1.1 without a body (RFC 6455, section 4.1)")
             self._upgrade = scope
             return
         exchange = self._gateway.open_http(scope, self)
         request = Request(exchange, method, version, parser.should_keep_alive() and version != "1.0")
         request.expects = version != "1.0" and fields.get(b"expect", b"").lower() == b"100-continue"
-        length = fields.get(b"content-length")
-        request.expected = int(length) if length else (1 if b"transfer-encoding" in fields else 0)
+        request.expected = expected
+        request.body_follows = upgrades and expected > 0
         self._reading = request
         if self._current is None and not self._waiting:
             self._current = request
@@ -262,12 +300,66 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         request = self._reading
-        if request is None or request.complete:
+        if request is None or request.complete or request.body_follows:
             return
+        self._between = True
         request.complete = True
         request.exchange.end()
         if request is self._current and not request.expected:
             request.exchange.begin(0)
+
+    def _check_coding(self, version: str) -> None:
+        """Refuse a transfer coding besides ``chunked`` (RFC 9112, section 6.1); the parser refuses any other end."""
+        codings = b",".join(value for name, value in self._headers if name == b"transfer-encoding").split(b",")
+        if len(codings) > 1 and codings[-1].strip().lower() == _CHUNKED:
+            raise Refusal(501, "a transfer coding besides chunked")
+        if version == "1.0":
+            raise Refusal(400, "HTTP/1.0 has no transfer codings")
+
+    # -- what the parser cannot read by itself ---------------------------------------------------
+
+    def _read_anew(self, data: bytes, refusal: str) -> None:
+        """Look at a request line that the parser refused: its method or version may be one that it does not know."""
+        self._line, self._refusal = data.lstrip(b"\r\n"), refusal
+        try:
+            self._reread(b"")
+        except Refusal as refused:
+            self._turn_down(refused)
+
+    def _reread(self, data: bytes) -> None:
+        """Gather such a line, and parse what can stand in its place; raises `Refusal`."""
+        line, end, rest = (self._line + data).partition(b"\r\n")
+        if not is_request_line(line, complete=bool(end)):
+            raise Refusal(400, self._refusal)
+        if len(line) > self._options.request_line_max:
+            raise Refusal(414, "request line too long")
+        if not end:
+            self._line = line
+            return
+        self._line = b""
+        substitute, method = replace_request_line(line)
+        if substitute == line:
+            raise Refusal(400, self._refusal)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(substitute + b"\r\n")
+        self._method = method
+        if rest:
+            self.data_received(rest)
+
+    def _read_on(self, request: Request, rest: bytes) -> None:
+        """Go on with HTTP behind a head whose offer to change protocols is not taken up (RFC 9110, section 7.8).
+
+        The parser stops behind such a head, before the body. Another one reads that, behind a head made up for it.
+        """
+        if request.body_follows:
+            request.body_follows = False
+            framing = [field for field in self._headers if field[0] in (b"content-length", b"transfer-encoding")]
+            self._parser = httptools.HttpRequestParser(_BehindHead(self))
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in framing))
+        else:
+            self._parser = httptools.HttpRequestParser(self)
+        if rest:
+            self.data_received(rest)
 
     # -- ResponseWriter --------------------------------------------------------------------------
 
@@ -375,7 +467,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._transport.abort()
                 return
         self._waiting.clear()
-        self._transport.write(short_response(status, self._options.retry_after if status == 503 else None))
+        self._transport.write(refusal(status, self._options.retry_after))
         self._linger()
 
     def _linger(self) -> None:
@@ -398,3 +490,35 @@ class HttpProtocol(asyncio.Protocol):
     def _forget(self) -> None:
         self._connections.discard(self)
         self._gateway.tickers.discard(self)
+
+
+class _BehindHead:
+    """What a parser tells of a connection, without its first head."""
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self._protocol = protocol
+        self._in_first_head = True
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        """See `HttpProtocol.on_message_begin`."""
+        if not self._in_first_head:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """See `HttpProtocol.on_url`."""
+        if not self._in_first_head:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See `HttpProtocol.on_header`."""
+        if not self._in_first_head:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See `HttpProtocol.on_headers_complete`."""
+        if self._in_first_head:
+            self._in_first_head = False
+        else:
+            self._protocol.on_headers_complete()

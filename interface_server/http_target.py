@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import re
 import urllib.parse
+
+_HOST = re.compile(rb"(?:\[[0-9a-fA-F:.]+(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=%-]*)(?::[0-9]*)?").fullmatch
+"""A host, with a port or without, of RFC 3986, section 3.2; no comma, which joins the values of two fields."""
 
 
 class Refusal(Exception):
@@ -21,32 +26,50 @@ class BadTarget(Refusal):
         super().__init__(400, reason)
 
 
-def split_target(target: bytes, method: str) -> tuple[str, bytes]:
-    """Split a request target into the decoded path and the raw query string.
+def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes | None]:
+    """Split a request target into the decoded path, the raw query string, and the authority if it names one.
 
-    Percent escapes are decoded as UTF-8; what is no UTF-8 becomes U+FFFD. The absolute form gives
-    its path, ``OPTIONS *`` gives ``*``.
+    Percent escapes are decoded as UTF-8; what is no UTF-8 becomes U+FFFD. Only the absolute form has an
+    authority, which takes the place of the Host field (RFC 9112, section 3.2.2). ``OPTIONS *`` gives ``*``.
 
     >>> split_target(b"/caf%C3%A9?a=%20", "GET")
-    ('/café', b'a=%20')
+    ('/café', b'a=%20', None)
+
+    Raises:
+        BadTarget
     """
+    authority = None
+    target = target.partition(b"#")[0]
     if not target.startswith(b"/"):
-        target = _path_of(target, method)
-    raw, _, query = target.partition(b"#")[0].partition(b"?")
+        target, authority = _from_absolute(target, method)
+    raw, _, query = target.partition(b"?")
     try:
         path = raw.decode("ascii")
     except UnicodeDecodeError:
         raise BadTarget("bytes above 127 in the request target") from None
-    return (urllib.parse.unquote(path) if "%" in path else path), query
+    return (urllib.parse.unquote(path) if "%" in path else path), query, authority
 
 
-def _path_of(target: bytes, method: str) -> bytes:
+@functools.lru_cache(256)  # nearly all requests name the same few
+def check_host(host: bytes) -> None:
+    """Raise `BadTarget` for a value that cannot be a Host field (RFC 9112, section 3.2)."""
+    if _HOST(host) is None:
+        raise BadTarget("the Host is no host name or address with an optional port")
+
+
+def _from_absolute(target: bytes, method: str) -> tuple[bytes, bytes | None]:
+    """Path with query, and authority, of a target that is no path."""
     if target == b"*" and method == "OPTIONS":
-        return target
+        return target, None
     scheme, mark, rest = target.partition(b"://")
-    if mark and scheme.lower() in (b"http", b"https") and rest:
-        return b"/" + rest.partition(b"/")[2]
-    raise BadTarget("the request target is no path")
+    if not mark or scheme.lower() not in (b"http", b"https"):
+        raise BadTarget("the request target is no path")
+    end = next((at for at, byte in enumerate(rest) if byte in b"/?"), len(rest))
+    authority, path = rest[:end], rest[end:]
+    if not authority.partition(b":")[0]:
+        raise BadTarget("the request target names no host")
+    check_host(authority)
+    return path if path.startswith(b"/") else b"/" + path, authority
 
 
 def peer_address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

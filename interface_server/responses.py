@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z").match
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _DIGITS = re.compile(rb"[0-9]{1,18}\Z").match
+
+CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+"""Control characters, which no field value holds, but for the tab (RFC 9110, section 5.5)."""
 
 OURS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 """Fields about the connection and its framing, which belong to the server (RFC 9110, section 7.6.1)."""
@@ -82,6 +84,6 @@ def _pair(item: Any) -> tuple[bytes, bytes]:
         raise BadResponse(f"header {name!r} is not made of byte strings")
     if not _NAME(name):
         raise BadResponse(f"header name {name!r} is not allowed")
-    if _BAD_VALUE(value):
+    if value.translate(None, CONTROLS) != value:
         raise BadResponse(f"header {name!r} holds a control character in {value!r}")
     return name, value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from .http_framing import short_response
+from .http_framing import refusal, short_response
 from .messages import Scope
 from .replies import Payload
 from .websocket_connection import WebSocketConnection
@@ -31,9 +32,17 @@ SLICE = 16_384
 _NEEDED = frozenset(
     {b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"}
 )
+_VERSION = b"13"
+_OTHER_VERSION = (
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", _VERSION),
+)
 _INVALID_DATA = 1007
+_NOT_UTF8 = "text is not UTF-8"
 _INTERNAL_ERROR = 1011
 _NO_STATUS = 1005
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -58,7 +67,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._frames: ServerProtocol | None = None
         self._extensions: list[Any] = []
         self._connection: WebSocketConnection | None = None
-        self._parts: list[bytes] = []
+        self._parts: list[Any] = []
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._unparsed = 0
         self._is_text = False
         self._paused = False
@@ -75,6 +85,10 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def begin(self, scope: Scope, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
         """Check the handshake and ask the consumers."""
+        if any(value != _VERSION for name, value in headers if name == b"sec-websocket-version"):
+            self._transport.write(short_response(426, *_OTHER_VERSION))
+            self._hang_up()
+            return
         request = Request(
             target.decode("ascii"),
             Headers([(name.decode(), value.decode("latin-1")) for name, value in headers if name in _NEEDED]),
@@ -83,6 +97,7 @@ class WebSocketProtocol(asyncio.Protocol):
         shaker = ServerProtocol(extensions=[factory] if self._options.permessage_deflate else None, logger=logger)
         response = shaker.accept(request)
         if response.status_code != 101:
+            response.headers.pop("Connection", None)
             response.headers["Connection"] = "close"
             self._transport.write(response.serialize())
             self._hang_up()
@@ -118,7 +133,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def reject(self, status: int) -> None:
         """See `Socket.reject`."""
-        self._transport.write(short_response(status, self._options.retry_after if status == 503 else None))
+        self._transport.write(refusal(status, self._options.retry_after))
         self._hang_up()
 
     def send(self, payload: Payload) -> bool:
@@ -266,32 +281,48 @@ class WebSocketProtocol(asyncio.Protocol):
             if frame.fin:
                 self._message(frame.data)
             else:
-                self._parts = [frame.data]
+                self._parts = []
+                self._decoder = _new_decoder() if self._is_text else None
+                self._add_part(frame)
         elif opcode is Opcode.CONT:
-            self._parts.append(frame.data)
-            if len(self._parts) > self._options.websocket_max_fragments:
-                self._fail(TOO_BIG, "too many fragments")
-            elif frame.fin:
-                parts, self._parts = self._parts, []
-                self._message(b"".join(parts))
+            self._add_part(frame)
         elif opcode is Opcode.PONG:
             if frame.data == self._ping:
                 self._ping = None
         elif opcode is Opcode.CLOSE:
             self._client_closed()
 
+    def _add_part(self, frame: Any) -> None:
+        """Take a fragment; text is checked as it arrives, so that a wrong byte ends the message at once."""
+        data = frame.data
+        if self._decoder is not None:
+            try:
+                data = self._decoder.decode(data, frame.fin)
+            except UnicodeDecodeError:
+                self._fail(_INVALID_DATA, _NOT_UTF8)
+                return
+        self._parts.append(data)
+        if len(self._parts) > self._options.websocket_max_fragments:
+            self._fail(TOO_BIG, "too many fragments")
+        elif frame.fin:
+            parts, self._parts, text = self._parts, [], self._decoder is not None
+            self._decoder = None
+            self._pass_on("".join(parts) if text else b"".join(parts))
+
     def _message(self, data: bytes) -> None:
-        if self._connection is None or self._closing_at:
-            return
         if not self._is_text:
-            self._connection.received(bytes(data))
+            self._pass_on(bytes(data))
             return
         try:
             text = data.decode()
         except UnicodeDecodeError:
-            self._fail(_INVALID_DATA, "text is not UTF-8")
+            self._fail(_INVALID_DATA, _NOT_UTF8)
         else:
-            self._connection.received(text)
+            self._pass_on(text)
+
+    def _pass_on(self, content: str | bytes) -> None:
+        if self._connection is not None and not self._closing_at:
+            self._connection.received(content)
 
     def _client_closed(self) -> None:
         frames = self._frames

@@ -98,3 +98,9 @@ def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("nothing")
     with pytest.raises(EndpointError, match=f"cannot serve TLS with {path}"):
         Endpoint(cert_file=str(path)).context()
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_be_written_as_in_a_url(host: str) -> None:
+    with Endpoint(host=host, port=0).bind() as listener:
+        assert address_of(listener, tls=False) == f"http://[::1]:{listener.getsockname()[1]}"

@@ -347,6 +347,17 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
         pytest.param(HOST + b"X-A : b\r\n\r\n", id="space before the colon"),
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="no host"),
         pytest.param(HOST + b"Host: y\r\n\r\n", id="two hosts"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: bad host\r\n\r\n", id="space in the host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", id="two hosts in one"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", id="user in the host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h/p\r\n\r\n", id="path in the host"),
+        pytest.param(b"GET http:///path HTTP/1.1\r\nHost: x\r\n\r\n", id="absolute target without a host"),
+        pytest.param(b"GET http://h/ HTTP/1.1\r\n\r\n", id="absolute target without a Host field"),
+        pytest.param(b"GET /\r\n\r\n", id="no version"),
+        pytest.param(b"GET / HTTP/0.9\r\nHost: x\r\n\r\n", id="HTTP/0.9"),
+        pytest.param(b"DESCRIBE / RTSP/1.0\r\nHost: x\r\n\r\n", id="RTSP"),
+        pytest.param(b"P\tURGE / HTTP/1.1\r\nHost: x\r\n\r\n", id="no method"),
+        pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="chunks in HTTP/1.0"),
         pytest.param(b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", id="no path"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS on a plain port"),
         pytest.param(HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -557,5 +568,105 @@ def test_a_producer_whose_client_left_before_it_began_hears_of_it_at_once() -> N
 
 
 def test_a_plain_upgrade_request_to_something_else_is_answered_as_http(server: Running) -> None:
-    response = server.ask(HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n")
-    assert status_of(response) == 200
+    offer = HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
+    answers = server.ask(offer + offer + HOST + b"Connection: close\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        pytest.param(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, id="HTTP/2.0"),
+        pytest.param(b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505, id="HTTP/3.0"),
+        pytest.param(b"PURGE / HTTP/2.7\r\nHost: x\r\n\r\n", 505, id="HTTP/2.7 with an unknown method"),
+        pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, id="compressed chunks"),
+        pytest.param(
+            POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501, id="the same in two"
+        ),
+        pytest.param(b"X" * 9_000 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 414, id="method without end"),
+    ],
+)
+def test_what_this_server_does_not_speak_has_a_status_of_its_own(
+    server: Running, request_bytes: bytes, status: int
+) -> None:
+    before = len(server.workers.on("http.request"))
+    response = server.ask(request_bytes)
+    assert status_of(response) == status
+    assert response.lower().count(b"connection: close") == 1
+    assert len(server.workers.on("http.request")) == before
+
+
+def test_a_later_minor_version_is_read_as_the_highest_known(server: Running) -> None:
+    response = server.ask(b"GET /later HTTP/1.2\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 200")
+    assert last_request(server)["http_version"] == "1.1"
+
+
+@pytest.mark.parametrize("method", ["PURGE", "get", "DESCRIBE", "PROPFIND", "X-NEW"])
+@pytest.mark.parametrize("size", [1, 7, 1_000], ids=lambda size: f"{size} bytes a read")
+def test_any_method_reaches_the_application_with_its_body(server: Running, method: str, size: int) -> None:
+    request = b"%b /any HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde" % method.encode()
+    following = b"GET /following HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = b"\r\n" + request + following
+        for start in range(0, len(data), size):
+            connection.sendall(data[start : start + size])
+        answers = read_all(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b"abcde" in answers
+    first, second = (delivery.message for delivery in server.workers.on("http.request")[-2:])
+    assert (first["method"], first["path"], first["body"]) == (method, "/any", b"abcde")
+    assert (second["method"], second["path"], second["body"]) == ("GET", "/following", b"")
+
+
+def test_white_space_around_a_value_is_no_part_of_it(server: Running) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost:x \t\r\nExpect:  100-continue\t \r\nX-Thing: \t a b \t\r\n"
+            b"Connection: close \r\nContent-Length: 3 \r\n\r\n"
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        assert body_of(read_all(connection)) == b"abc"
+    headers = last_request(server)["headers"]
+    assert [b"host", b"x"] in headers  # type: ignore[operator]
+    assert [b"x-thing", b"a b"] in headers  # type: ignore[operator]
+
+
+def test_the_authority_of_an_absolute_target_takes_the_place_of_the_host(server: Running) -> None:
+    request = b"GET http://named.example:81?next=/admin/x HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n"
+    assert status_of(server.ask(request)) == 200
+    message = last_request(server)
+    assert (message["path"], message["query_string"]) == ("/", b"next=/admin/x")
+    hosts = [value for name, value in message["headers"] if name == b"host"]  # type: ignore[attr-defined]
+    assert hosts == [b"named.example:81"]
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [(b"Content-Length: 3", b"a=1"), (b"Transfer-Encoding: chunked", b"3\r\na=1\r\n0\r\n\r\n")],
+    ids=["length", "chunks"],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one read", "in several"])
+def test_the_body_of_a_request_that_offers_another_protocol_belongs_to_it(
+    server: Running, framing: bytes, body: bytes, at_once: bool
+) -> None:
+    head = POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n" + framing
+    following = b"GET /following HTTP/1.1\r\nHost: x\r\nX-Last: 1\r\nConnection: close\r\n\r\n"
+    data = head + b"\r\n\r\n" + body + following
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in [data] if at_once else [data[n : n + 1] for n in range(len(data))]:
+            connection.sendall(piece)
+        answers = read_all(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    first, second = (delivery.message for delivery in server.workers.on("http.request")[-2:])
+    assert (first["path"], first["body"]) == ("/", b"a=1")
+    assert (second["path"], second["body"]) == ("/following", b"")
+    assert [b"x-last", b"1"] in second["headers"]
+
+
+def test_a_consumer_that_closes_the_connection_too_says_so_once() -> None:
+    with running({"http.request": respond(headers=[[b"Connection", b"close"]])}) as server:
+        assert server.get().lower().count(b"connection: close") == 1

@@ -22,7 +22,7 @@ from channel_layer.memory import MemoryChannelLayer
 from interface_server.options import Options
 from interface_server.websocket_protocol import WebSocketProtocol
 from tests.conftest import wait_until
-from tests.interface_server.helpers import Running, Workers, running, silent
+from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -104,6 +104,36 @@ def test_only_a_get_of_http_1_1_becomes_a_websocket(server: Running, first_line:
     before = len(server.workers.on("websocket.connect"))
     assert server.ask(UPGRADE.replace(b"GET / HTTP/1.1", first_line)).startswith(b"HTTP/1.1 400")
     assert len(server.workers.on("websocket.connect")) == before
+
+
+def test_another_version_of_the_protocol_is_told_the_right_one(server: Running) -> None:
+    response = server.ask(UPGRADE.replace(b"Version: 13", b"Version: 8"))
+    assert response.startswith(b"HTTP/1.1 426 ")
+    fields = fields_of(response)
+    assert fields["sec-websocket-version"] == "13"
+    assert fields["upgrade"] == "websocket"
+    assert response.lower().count(b"connection:") == 1
+
+
+def test_white_space_around_the_values_of_a_handshake_is_no_part_of_them(server: Running) -> None:
+    padded = UPGRADE[:-2].replace(b"\r\n", b" \t\r\n").replace(b"HTTP/1.1 \t", b"HTTP/1.1")
+    with server.connect() as client:
+        client.sendall(padded + b"Sec-WebSocket-Protocol: a , b\t\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 4", b"Transfer-Encoding: chunked"])
+def test_a_handshake_with_a_body_is_refused(server: Running, body: bytes) -> None:
+    before = len(server.workers.on("websocket.connect"))
+    response = server.ask(UPGRADE[:-2] + body + b"\r\n\r\n\x81\x80ab")
+    assert response.startswith(b"HTTP/1.1 400")
+    assert len(server.workers.on("websocket.connect")) == before
+
+
+def test_a_handshake_that_is_refused_closes_the_connection_once(server: Running) -> None:
+    response = server.ask(UPGRADE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"))
+    assert response.startswith(b"HTTP/1.1 400")
+    assert response.lower().count(b"connection: close") == 1
 
 
 def test_names_with_an_underscore_do_not_reach_consumers() -> None:
@@ -188,6 +218,33 @@ def test_text_that_is_no_utf8_is_1007(server: Running) -> None:
     with connect(server.url()) as client:
         client.send(b"\xff\xfe", text=True)
         assert closing_code(client) == 1007
+
+
+def test_a_wrong_byte_in_a_fragment_of_text_is_noticed_before_the_message_is_complete(server: Running) -> None:
+    with server.connect() as client:
+        client.sendall(UPGRADE)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+        client.sendall(masked(0x01, "grüß".encode()[:3]) + masked(0x00, b"\xbc\xff"))
+        close = read_all(client)
+        assert (close[0], close[2:4]) == (0x88, struct.pack("!H", 1007))
+
+
+def test_a_character_may_be_split_between_fragments(server: Running) -> None:
+    with connect(server.url()) as client:
+        data = "gr\u00fc\u00dfe \U0001f600".encode()
+        client.socket.sendall(
+            masked(0x01, data[:3])
+            + b"".join(masked(0x00, data[n : n + 1]) for n in range(3, len(data)))
+            + masked(0x80, b"")
+        )
+        assert client.recv(timeout=20) == "gr\u00fc\u00dfe \U0001f600"
+        client.socket.sendall(masked(0x01, data[:3]) + masked(0x80, b""))
+        assert closing_code(client) == 1007
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A short frame of a client, masked with zeros."""
+    return bytes([first, 0x80 | len(payload)]) + bytes(4) + payload
 
 
 def test_numbered_messages_of_many_clients_come_back_in_order(server: Running) -> None:
