@@ -54,13 +54,3 @@ def test_every_room_is_typed_and_says_what_it_is() -> None:
     for room in ROOMS:
         assert (ROOT / room / "py.typed").exists(), room
         assert (ROOT / room / "__init__.py").read_text().startswith('"""'), room
-
-
-def test_no_source_file_is_long() -> None:
-    longest = {
-        str(path.relative_to(ROOT)): lines
-        for room in [*ROOMS, "demo"]
-        for path in (ROOT / room).rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 400
-    }
-    assert longest == {}
