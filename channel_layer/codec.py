@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -92,13 +93,13 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     """Decode a frame into ``[kind, address, content, headers]``; raises `BadFrame`."""
     if len(data) > max_size:
         raise BadFrame(f"{len(data)} bytes, the limit is {max_size}")
-    if len(data) <= MAX_ELEMENTS:
-        try:
-            value = _decode(data, max_array_len=_UNCOUNTED_ARRAY)
-        except BadFrame:
-            value = _decode_counted(data)
+    if len(data) > MAX_ELEMENTS:
+        value = _unpack_counted(data)
     else:
-        value = _decode_counted(data)
+        try:
+            value = _unpack_short(data)
+        except Exception:  # it is no frame, or has a longer array
+            value = _unpack_counted(data)
     if type(value) is not list or len(value) != 4:
         raise BadFrame("not an array of four")
     kind, address, content, headers = value
@@ -116,18 +117,11 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     return value
 
 
-def _decode_counted(data: bytes) -> Any:
+def _unpack_counted(data: bytes) -> Any:
     if has_more_elements(data, _MOST_IN_A_FRAME):
         raise BadFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
-    return _decode(data, max_array_len=len(data))
-
-
-def _decode(data: bytes, max_array_len: int) -> Any:
     try:
-        # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
-        return msgpack.unpackb(
-            data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext, max_array_len=max_array_len
-        )
+        return _unpack(data)
     except BadFrame:
         raise
     except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
@@ -156,6 +150,11 @@ def _check_content(content: dict[Any, Any]) -> None:
 
 def _refuse_ext(code: int, data: bytes) -> Any:
     raise BadFrame(f"extension type {code}")
+
+
+# max_ext_len=0 refuses timestamps too, which never reach ext_hook.
+_unpack = partial(msgpack.unpackb, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext)
+_unpack_short = partial(_unpack, max_array_len=_UNCOUNTED_ARRAY)
 
 
 def _check(value: Any, target: str | None, path: str, depth: int) -> None:

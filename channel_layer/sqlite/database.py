@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..exceptions import LayerConfigurationError, LayerUnavailable
-from . import location, schema
-
-LOCK_SECONDS = 4.0
-"""How long to wait for other processes that write, before the layer counts as unavailable."""
+from ..exceptions import LayerConfigurationError
+from . import schema
+from .errors import is_busy, is_full, is_lasting, translate
+from .location import Location
+from .patience import LOCK_SECONDS, Patience
 
 T = TypeVar("T")
 
 
 class BusyError(Exception):
     """What was to be done at once means waiting; see `Database.at_once`."""
-
-
-_BUSY = ("database is locked", "database table is locked", "database schema is locked", "locking protocol")
 
 
 class Database:
@@ -38,18 +33,19 @@ class Database:
     Before a fork every connection is closed, and both sides open theirs anew when they need it.
 
     Args:
-        path: the file.
-        private_directory: whether the directory is this layer's own and must be made and checked.
+        location: the file.
 
     Attributes:
         lock: held during every call; may be held over several of them.
     """
 
-    def __init__(self, path: Path, private_directory: bool) -> None:
-        self.path = path
-        self._private_directory = private_directory
+    def __init__(self, location: Location) -> None:
+        self.path = location.path
+        self._location = location
         self.lock = threading.RLock()
+        self._reading, self._writing = Patience(), Patience()
         self._connection: sqlite3.Connection | None = None
+        self._committing = False
         self._hurried: int | None = None
         self._inode: tuple[int, int] | None = None
         _every_database.add(self)
@@ -63,12 +59,12 @@ class Database:
         with self.lock:
             try:
                 connection = self._connection or self._open()
-                return self._patiently(lambda: work(connection))
-            except sqlite3.DatabaseError as error:
-                raise self._explained(error) from error
+                return self._patiently(self._reading, lambda: work(connection))
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` inside a transaction, which an exception undoes.
+        """Run ``work`` inside a transaction, which an exception undoes. It is run again if that helps.
 
         Raises:
             LayerUnavailable: others kept the file locked, the disk is full, or it cannot be written.
@@ -77,10 +73,31 @@ class Database:
         with self.lock:
             try:
                 connection = self._connection or self._open()
-                self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
-                return _committed(connection, work)
-            except sqlite3.DatabaseError as error:
-                raise self._explained(error) from error
+                try:
+                    return self._transact(connection, work)
+                except sqlite3.OperationalError as error:
+                    if not (is_full(error) and self._merges_log(connection)):
+                        raise
+                return self._transact(connection, work)
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
+    def merge_log(self) -> int:
+        """Give back the space of the log if it can be had; returns how many bytes inside the file are free.
+
+        Raises:
+            LayerUnavailable, LayerConfigurationError
+        """
+        with self.lock:
+            try:
+                connection = self._connection or self._open()
+                self._merges_log(connection)
+                [(free,)] = connection.execute(
+                    "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
+                ).fetchall()
+                return int(free)
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
 
     def at_once(self, work: Callable[[], T]) -> T:
         """Run something that reads and writes here, so long as nothing has to be waited for: for an event loop.
@@ -105,11 +122,10 @@ class Database:
         """Whether the calling thread is inside `at_once`."""
         return self._hurried == threading.get_ident()
 
-    def reopen_if_replaced(self) -> None:
-        """Let go of a file that is no longer at its path, so that all processes meet in the new one."""
-        with self.lock:
-            if self._connection is not None and self._inode != _inode_of(self.path):
-                self.close()
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file that is open is no longer at its path."""
+        return self._connection is not None and self._inode != _inode_of(self.path)
 
     def close(self) -> None:
         """Close the connection. The next use opens it again."""
@@ -119,14 +135,14 @@ class Database:
                 connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        if self._private_directory:
-            location.secure_directory(self.path.parent)
-        location.create_file(self.path)
+        if self.is_hurried:
+            raise BusyError
+        self._location.prepare()
         connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            self._patiently(lambda: self._set_up(connection))
+            self._patiently(self._writing, lambda: self._set_up(connection))
         except BaseException:
             connection.close()
             raise
@@ -145,44 +161,56 @@ class Database:
             )
         # Nothing here is worth keeping past a power cut.
         connection.execute("PRAGMA synchronous = OFF")
+        # Reading opens the log, in which nothing is written before it has been looked at.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        self._location.check_files()
         connection.execute("BEGIN IMMEDIATE")
-        _committed(connection, lambda ready: schema.prepare(ready, str(self.path)))
+        self._commit(connection, lambda ready: schema.prepare(ready, str(self.path)))
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Try again while other processes hold the lock.
+    def _transact(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._patiently(self._writing, lambda: connection.execute("BEGIN IMMEDIATE"))
+        return self._commit(connection, work)
 
-        SQLite's own waiting starts with whole milliseconds; a transaction here takes a fraction of one.
-        Only for what has no effect when it fails: reading, and beginning a transaction.
-        """
-        deadline = time.monotonic() + LOCK_SECONDS
-        pause = 0.000_05
-        while True:
-            try:
-                return work()
-            except sqlite3.OperationalError as error:
-                if str(error) not in _BUSY or time.monotonic() > deadline:
-                    raise
-                if self.is_hurried:
-                    raise BusyError from error
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 1.5, 0.005)
+    def _commit(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the transaction that was begun; commit it, or undo it after an exception."""
+        self._committing = False
+        try:
+            result = work(connection)
+            self._committing = True
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._committing = False
+        return result
 
-    def _explained(self, error: sqlite3.DatabaseError) -> Exception:
-        text = str(error)
-        if text in _BUSY:
-            return LayerUnavailable(str(self.path), f"other processes kept it locked for {LOCK_SECONDS:g} s")
-        if "is full" in text:
-            return LayerUnavailable(
-                str(self.path), "no space is left on its device; free some, or move it (CONFIG: path)"
-            )
-        if "readonly" in text:
-            return LayerUnavailable(str(self.path), "it cannot be written to; check its owner and permissions")
-        if "not a database" in text or "malformed" in text:
-            return LayerConfigurationError(
-                f"{self.path} is damaged or no SQLite file. Stop all processes that use it and delete it; "
-                "if it is a channel layer's file, it holds nothing but messages on their way."
-            )
-        return LayerUnavailable(str(self.path), text)
+    def _merges_log(self, connection: sqlite3.Connection) -> bool:
+        """Merge the log into the file and give back its space; returns whether that was possible."""
+        if self.is_hurried:
+            raise BusyError  # it takes its time
+        try:
+            [(busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError:
+            return False
+        return not busy
+
+    def _patiently(self, patience: Patience, work: Callable[[], T]) -> T:
+        """Do what has no effect when it fails because others hold the lock, again while they do."""
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            if self.is_hurried:
+                raise BusyError from error
+            return patience.retry(work, error)
+
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        committing, self._committing = self._committing, False
+        if is_lasting(error):
+            self.close()
+        return translate(error, self.path, LOCK_SECONDS, committing)
 
     def _before_fork(self) -> None:
         self.lock.acquire()
@@ -195,21 +223,9 @@ class Database:
         self.lock = threading.RLock()
 
 
-def _committed(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Run ``work`` in the transaction that was begun; commit it, or undo it after an exception."""
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
 def _inode_of(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = os.lstat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .database import BusyError, Database
+from .location import Location
+from .space import Space
 from .watch import Watch
 
 T = TypeVar("T")
@@ -20,15 +21,15 @@ class Engine:
     """Made once per process; after a fork the child makes its own.
 
     Args:
-        path: the file.
-        private_directory: whether the directory is this layer's own and must be made and checked.
+        location: the file.
         every_look: see `Watch`.
     """
 
-    def __init__(self, path: Path, private_directory: bool, every_look: Callable[[], None]) -> None:
+    def __init__(self, location: Location, every_look: Callable[[], None]) -> None:
         self.pid = os.getpid()
-        self.database = Database(path, private_directory)
-        self.watch = Watch(Database(path, private_directory), every_look)
+        self.database = Database(location)
+        self.space = Space(location.path, self.database.merge_log)
+        self.watch = Watch(Database(location), every_look)
         self._executor: ThreadPoolExecutor | None = None
         self._executor_lock = threading.Lock()
         self._in_thread = 0

@@ -16,22 +16,28 @@ from typing import Any, ClassVar
 
 from .. import codec, names
 from ..delivery import Delivery, Outgoing
-from ..exceptions import LayerConfigurationError
+from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..layer import ChannelLayer
 from ..members import MembershipIndex
 from . import groups, queues, wills
 from .database import BusyError
 from .engine import Engine
-from .location import default_path
+from .location import Location, default_path
 from .schema import clock
 from .sweep import sweep
 
 OLDEST_SQLITE = (3, 35)
 """The first version with ``RETURNING``."""
 
+LOOK_SECONDS = 1.0
+"""How often to look whether the file is still the one that is open."""
+
+MEMBERSHIP_BYTES = 512
+"""About what it takes to note a membership."""
+
 
 class SqliteChannelLayer(ChannelLayer):
-    """Channels and groups in a SQLite file, for the processes of one user on one machine.
+    """Channels and groups in a SQLite file, for the processes of one machine, of one user or one group.
 
     All processes of a project have to find the same file. Without any option it is named after the
     current working directory, so start them in the same one; else give them all the same ``name``, or
@@ -41,6 +47,9 @@ class SqliteChannelLayer(ChannelLayer):
         path: the file, on a local disk. Default: in shared memory where the system has it, else in the
             temporary directory, there in a directory that is the current user's alone.
         name: tells the default files of several projects apart.
+        shared_group: whether processes of several users share the file. ``path`` is to lie in a directory that has the
+            group they are all in, and mode 2770. Otherwise the file is its owner's alone, and one that anybody else but
+            root could have put there is refused.
         options: those of `ChannelLayer`.
 
     Raises:
@@ -49,7 +58,14 @@ class SqliteChannelLayer(ChannelLayer):
 
     extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, name: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        shared_group: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise LayerConfigurationError(
@@ -57,20 +73,23 @@ class SqliteChannelLayer(ChannelLayer):
             )
         if path is not None and name is not None:
             raise LayerConfigurationError("give the sqlite layer either path or name, not both")
+        if shared_group and path is None:
+            raise LayerConfigurationError("shared_group needs path: a file in a directory of the group, with mode 2770")
         self.path = default_path(name) if path is None else Path(os.path.abspath(path))
-        self._private_directory = path is None
+        self._location = Location(self.path, path is None, shared_group)
         self._engines = threading.Lock()
         self._current = self._new_engine()
         self._interrupts = 0
         self._read: set[str] = set()
-        self._chores_due = 0.0
+        self._look_due = self._chores_due = 0.0
 
     # -- messages --------------------------------------------------------------------------------
 
     def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one transaction. Blocks for at most 4 s."""
+        """See `ChannelLayer.send_many`; one transaction. Blocks for less than a second."""
         self._do_chores_if_due()
         engine = self._engine
+        engine.space.claim(sum([len(item.body) for item in items]))
 
         def put(connection: sqlite3.Connection) -> tuple[list[Outgoing], queues.Putting]:
             putting = queues.Putting(connection, self.capacity, self.expiry, self.presence)
@@ -154,6 +173,7 @@ class SqliteChannelLayer(ChannelLayer):
         """See `ChannelLayer.group_add`."""
         names.check_group(group)
         names.check_channel(channel)
+        self._engine.space.claim(MEMBERSHIP_BYTES)
         self._regroup(lambda connection: groups.add(connection, group, channel, math.ceil(self.group_expiry)))
 
     async def agroup_add(self, group: str, channel: str) -> None:
@@ -239,7 +259,7 @@ class SqliteChannelLayer(ChannelLayer):
         return self._current
 
     def _new_engine(self) -> Engine:
-        return Engine(self.path, self._private_directory, self._do_chores_if_due)
+        return Engine(self._location, self._do_chores_if_due)
 
     def _take(self, channels: Sequence[str], limit: int, abandoned: Callable[[], bool] = bool) -> list[Delivery]:
         """What lies on the first of the channels that has something, without waiting."""
@@ -271,6 +291,9 @@ class SqliteChannelLayer(ChannelLayer):
                 frames, expired = database.write(take)
             except _Abandoned:
                 return []
+            except LayerUnavailable as error:
+                self.counters.possible_losses += error.uncertain
+                raise
             self.counters.expired += expired
             return self.open_frames(reader, frames)
 
@@ -323,14 +346,20 @@ class SqliteChannelLayer(ChannelLayer):
 
     def _do_chores_if_due(self) -> None:
         now = clock()
-        if now < self._chores_due:
+        if now < self._look_due and now < self._chores_due:
             return
-        if self._engine.database.is_hurried:
+        engine = self._engine
+        is_replaced = engine.database.is_replaced
+        if now < self._chores_due and not is_replaced:
+            self._look_due = now + LOOK_SECONDS
+            return
+        if engine.database.is_hurried:
             raise BusyError  # these take their time
         self._chores_due = now + self.presence / groups.BEATS
-        engine = self._engine
-        engine.database.reopen_if_replaced()
-        engine.watch.reopen_if_replaced()
+        self._look_due = now + LOOK_SECONDS
+        if is_replaced:
+            engine.database.close()
+            engine.watch.reopen()
         if self._read:
             self._beat(tuple(self._read))
         self.counters.expired += engine.database.write(sweep)

@@ -87,9 +87,9 @@ class Watch:
         for _, wake in waiters:
             wake()
 
-    def reopen_if_replaced(self) -> None:
-        """See `Database.reopen_if_replaced`."""
-        self._database.reopen_if_replaced()
+    def reopen(self) -> None:
+        """Look at the file that is at the path now."""
+        self._database.close()
 
     def _run(self) -> None:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from channel_layer.sqlite.database import BusyError, Database
+from channel_layer.sqlite.location import Location
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
-    database = Database(path, private_directory=False)
+    database = Database(Location(path))
     yield database
     database.close()
 
@@ -59,7 +60,7 @@ def test_every_file_is_its_owners_alone(database: Database, path: Path) -> None:
 
 def test_opening_a_second_connection_keeps_the_locks_of_the_first(database: Database, path: Path) -> None:
     database.write(insert)
-    second = Database(path, private_directory=False)
+    second = Database(Location(path))
     second.read(rows)
     # Another process removes the log when it closes its only connection and sees no locks.
     visit = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM frames'); c.close()"
@@ -117,13 +118,14 @@ def test_a_fork_waits_for_a_transaction_in_another_thread(database: Database) ->
 
 def test_a_file_that_was_replaced_is_let_go(database: Database, path: Path) -> None:
     database.write(insert)
-    database.reopen_if_replaced()
-    assert database.read(rows) == 1
+    assert not database.is_replaced
     for file in path.parent.iterdir():
         file.unlink()
     assert database.read(rows) == 1
-    database.reopen_if_replaced()
+    assert database.is_replaced
+    database.close()
     assert database.read(rows) == 0
+    assert not database.is_replaced
 
 
 def test_what_is_to_be_done_at_once_waits_for_nobody(database: Database, path: Path) -> None:

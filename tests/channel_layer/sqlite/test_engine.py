@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 from channel_layer.sqlite.engine import Engine
+from channel_layer.sqlite.location import Location
 
 
 def test_async_work_before_the_file_is_open_happens_in_one_other_thread_in_order(tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
+    engine = Engine(Location(tmp_path / "layer.sqlite3"), lambda: None)
     done: list[tuple[int, str]] = []
 
     async def main() -> None:
@@ -27,7 +28,7 @@ def test_async_work_before_the_file_is_open_happens_in_one_other_thread_in_order
 
 
 def test_it_can_be_used_again_after_closing(tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
+    engine = Engine(Location(tmp_path / "layer.sqlite3"), lambda: None)
     for _ in range(2):
         assert asyncio.run(engine.run(lambda: 7)) == 7
         engine.close()
@@ -35,7 +36,7 @@ def test_it_can_be_used_again_after_closing(tmp_path: Path) -> None:
 
 
 def test_what_needs_no_waiting_is_done_on_the_loop(tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "layer.sqlite3", False, lambda: None)
+    engine = Engine(Location(tmp_path / "layer.sqlite3"), lambda: None)
     engine.database.write(lambda connection: None)
     assert asyncio.run(engine.run(threading.get_ident)) == threading.get_ident()
     engine.close()
@@ -43,7 +44,7 @@ def test_what_needs_no_waiting_is_done_on_the_loop(tmp_path: Path) -> None:
 
 def test_what_would_have_to_wait_is_begun_again_in_a_thread(tmp_path: Path) -> None:
     path = tmp_path / "layer.sqlite3"
-    engine = Engine(path, False, lambda: None)
+    engine = Engine(Location(path), lambda: None)
     engine.database.write(lambda connection: None)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
-from channel_layer.sqlite import SqliteChannelLayer, database, groups, schema
+from channel_layer.sqlite import SqliteChannelLayer, groups, patience, schema
 from channel_layer.sqlite import layer as layer_module
+from tests.conftest import SmallDisk
 
 Eventually = Callable[..., Any]
 
@@ -257,18 +258,60 @@ def test_a_forked_child_does_not_speak_for_its_parents_members(make: Make) -> No
     assert layer.index.readers() == ["process!"]
 
 
-def test_processes_meet_again_when_the_file_was_deleted(make: Make, path: Path) -> None:
+def test_processes_meet_again_when_the_file_was_deleted(
+    make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(layer_module, "LOOK_SECONDS", 0.02)
     server = make()
     server.group_add("group", "process!a")
     server.receive_many(["process!"])
     for file in path.parent.iterdir():
         file.unlink()
     worker = make()
-    server._chores_due = 0
-    server.receive_many(["process!"])
+
+    def members() -> list[str]:
+        server.receive_many(["process!"])
+        return worker.group_channels("group")
+
+    eventually(members, "the memberships in the new file")
     worker.send_group("group", {"n": 1})
     [delivery] = server.receive_many(["process!"], timeout=10)
     assert delivery.members == ("a",)
+
+
+def test_a_waiting_reader_notices_that_the_file_was_deleted(
+    make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_module, "LOOK_SECONDS", 0.02)
+    reader, sender = make(), make()
+    got: list[object] = []
+    thread = threading.Thread(target=lambda: got.extend(reader.receive_many(["room"], timeout=60)))
+    reader.check()
+    thread.start()
+    for file in path.parent.iterdir():
+        file.unlink()
+    sender.send("room", {"n": 1})
+    thread.join(20)
+    assert [delivery.message for delivery in got] == [{"n": 1}]
+
+
+def test_a_file_that_a_stranger_replaced_is_a_clear_error(
+    make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(layer_module, "LOOK_SECONDS", 0.02)
+    layer = make()
+    layer.check()
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+    def complaint() -> str:
+        try:
+            layer.send("room", {"n": 1})
+        except LayerConfigurationError as error:
+            return str(error)
+        return ""
+
+    assert f"{path} is a symbolic link, so the channel layer does not use it" in eventually(complaint, "the complaint")
 
 
 def test_a_file_from_before_the_machine_was_started_is_emptied(make: Make, path: Path) -> None:
@@ -305,11 +348,15 @@ def test_a_file_that_stays_locked_makes_the_layer_unavailable(
 ) -> None:
     layer = make()
     layer.check()
-    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "LOCK_SECONDS", 0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    for operation in (layer.send, layer.group_add):
+        with pytest.raises(LayerUnavailable, match="other processes kept it locked") as caught:
+            operation("room", {"n": 1} if operation == layer.send else "process!a")
+        assert not caught.value.uncertain
     with pytest.raises(LayerUnavailable, match="other processes kept it locked"):
-        layer.send("room", {"n": 1})
+        asyncio.run(layer.asend("room", {"n": 1}))
     other.close()
     layer.send("room", {"n": 2})
     assert layer.receive(["room"]) == ("room", {"n": 2})
@@ -319,11 +366,74 @@ def test_a_full_disk_makes_the_layer_unavailable_and_loses_nothing(make: Make) -
     layer = make()
     layer.send("room", {"n": 1})
     layer._engine.database.read(lambda c: c.execute("PRAGMA max_page_count = 1").fetchone())
-    with pytest.raises(LayerUnavailable, match="no space is left"):
+    with pytest.raises(LayerUnavailable, match="no space is left") as caught:
         layer.send("room", {"b": b"x" * 1_000_000})
+    assert not caught.value.uncertain
     layer._engine.database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
     assert layer.receive(["room"]) == ("room", {"n": 1})
     assert layer.receive(["room"]) == (None, None)
+
+
+def test_on_a_full_device_nothing_is_taken_that_is_not_handed_out(small_disk: SmallDisk) -> None:
+    layer = SqliteChannelLayer(small_disk.path / "layer.sqlite3")
+    layer.send("room", {"n": 1})
+    layer.group_add("group", "room")
+    layer._engine.database.merge_log()
+    small_disk.fill()
+    for operation in (lambda: layer.receive(["room"]), lambda: layer.send("room", {"n": 2})):
+        with pytest.raises(LayerUnavailable, match="no space is left") as caught:
+            operation()
+        assert not caught.value.uncertain
+    small_disk.clear()
+    assert layer.receive(["room"]) == ("room", {"n": 1})
+    layer.send("room", {"n": 3})
+    assert layer.receive(["room"]) == ("room", {"n": 3})
+    assert layer.receive(["room"]) == (None, None)
+    layer.close()
+
+
+def test_what_filled_the_device_can_be_taken(small_disk: SmallDisk) -> None:
+    layer = SqliteChannelLayer(small_disk.path / "layer.sqlite3")
+    sent = 0
+
+    def send_one() -> bool:
+        nonlocal sent
+        layer.send("room", {"n": sent, "b": bytes(20_000)})
+        sent += 1
+        return True
+
+    with pytest.raises(LayerUnavailable, match="no space is left"):
+        all(iter(send_one, False))
+    assert sent > 20
+    taken: list[Any] = []
+    while deliveries := layer.receive_many(["room"], limit=3):
+        taken += [delivery.message["n"] for delivery in deliveries]
+    assert taken == list(range(sent))
+    layer.send("room", {"n": sent})
+    layer.close()
+
+
+LIMITED = """
+import resource, sys
+from channel_layer.sqlite import SqliteChannelLayer
+from channel_layer.exceptions import LayerUnavailable
+layer = SqliteChannelLayer(sys.argv[1])
+layer.send("room", {"n": 1})
+largest, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, most))
+try:
+    layer.send("room", {"n": 2, "b": bytes(100_000)})
+except LayerUnavailable as error:
+    print(error.uncertain, error.reason, layer.counters.possible_losses)
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, most))
+print(layer.receive(["room"]), layer.receive(["room"]))
+"""
+
+
+def test_a_commit_that_fails_while_writing_is_uncertain_and_the_layer_goes_on(start: Start, path: Path) -> None:
+    process = start(LIMITED, path)
+    output, _ = process.communicate(timeout=60)
+    assert output.splitlines() == ["True disk I/O error 0", "('room', {'n': 1}) (None, None)"]
 
 
 def test_a_file_that_cannot_be_written_makes_the_layer_unavailable(make: Make) -> None:

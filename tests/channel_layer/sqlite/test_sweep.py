@@ -7,6 +7,7 @@ from pathlib import Path
 
 from channel_layer.sqlite import queues, schema
 from channel_layer.sqlite.database import Database
+from channel_layer.sqlite.location import Location
 from channel_layer.sqlite.sweep import SPARE_PAGES, sweep
 
 
@@ -33,7 +34,7 @@ def test_expired_memberships_go_too(store: sqlite3.Connection) -> None:
 
 
 def test_space_that_a_burst_took_is_given_back(tmp_path: Path) -> None:
-    database = Database(tmp_path / "layer.sqlite3", private_directory=False)
+    database = Database(Location(tmp_path / "layer.sqlite3"))
 
     def pages(connection: sqlite3.Connection) -> int:
         return int(connection.execute("PRAGMA page_count").fetchone()[0])

@@ -14,6 +14,7 @@ from channel_layer.exceptions import LayerUnavailable
 from channel_layer.sqlite import queues
 from channel_layer.sqlite import watch as watch_module
 from channel_layer.sqlite.database import Database
+from channel_layer.sqlite.location import Location
 from channel_layer.sqlite.watch import Watch
 
 Eventually = Callable[..., Any]
@@ -21,7 +22,7 @@ Eventually = Callable[..., Any]
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "layer.sqlite3", private_directory=False)
+    database = Database(Location(tmp_path / "layer.sqlite3"))
     yield database
     database.close()
 
@@ -29,7 +30,7 @@ def other(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> Iterator[Watch]:
     monkeypatch.setattr(watch_module, "LINGER", 0.05)
-    watch = Watch(Database(tmp_path / "layer.sqlite3", private_directory=False), lambda: None)
+    watch = Watch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
     yield watch
     eventually(lambda: watch._thread is None, "the end of the watching thread")
 
