@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +60,7 @@ class Database:
         with self.lock:
             try:
                 connection = self._connection or self._open()
-                return self._patiently(self._reading, lambda: work(connection))
+                return self._patiently(connection, self._reading, lambda: work(connection))
             except sqlite3.Error as error:
                 raise self._translated(error) from error
 
@@ -142,7 +143,7 @@ class Database:
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            self._patiently(self._writing, lambda: self._set_up(connection))
+            self._patiently(connection, self._writing, lambda: self._set_up(connection))
         except BaseException:
             connection.close()
             raise
@@ -168,7 +169,7 @@ class Database:
         self._commit(connection, lambda ready: schema.prepare(ready, str(self.path)))
 
     def _transact(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._patiently(self._writing, lambda: connection.execute("BEGIN IMMEDIATE"))
+        self._patiently(connection, self._writing, lambda: connection.execute("BEGIN IMMEDIATE"))
         return self._commit(connection, work)
 
     def _commit(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -195,7 +196,7 @@ class Database:
             return False
         return not busy
 
-    def _patiently(self, patience: Patience, work: Callable[[], T]) -> T:
+    def _patiently(self, connection: sqlite3.Connection, patience: Patience, work: Callable[[], T]) -> T:
         """Do what has no effect when it fails because others hold the lock, again while they do."""
         try:
             return work()
@@ -204,7 +205,7 @@ class Database:
                 raise
             if self.is_hurried:
                 raise BusyError from error
-            return patience.retry(work, error)
+            return patience.retry(work, error, partial(_version, connection))
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         committing, self._committing = self._committing, False
@@ -221,6 +222,14 @@ class Database:
 
     def _after_fork_in_child(self) -> None:
         self.lock = threading.RLock()
+
+
+def _version(connection: sqlite3.Connection) -> object:
+    """A number that changes with every commit of others, or nothing if even reading is impossible."""
+    try:
+        return connection.execute("PRAGMA data_version").fetchone()
+    except sqlite3.OperationalError:
+        return None
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -86,7 +86,7 @@ class SqliteChannelLayer(ChannelLayer):
     # -- messages --------------------------------------------------------------------------------
 
     def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one transaction. Blocks for less than a second."""
+        """See `ChannelLayer.send_many`; one transaction. Blocks for a second, or four while others write."""
         self._do_chores_if_due()
         engine = self._engine
         engine.space.claim(sum([len(item.body) for item in items]))

@@ -11,11 +11,15 @@ from typing import TypeVar
 from .errors import is_busy
 
 LOCK_SECONDS = 0.7
-"""How long to wait for other processes that write, before the layer counts as unavailable: an interface server says
-so within a second. A transaction takes tens of microseconds; only a process that is stuck holds a lock for so long."""
+"""How long to wait while others keep the lock and nobody gets anything done, before the layer counts as unavailable: an
+interface server says so within a second. A transaction takes tens of microseconds; only a process that is stuck holds a
+lock for so long."""
 
 NEXT_SECONDS = 0.05
 """How long the next one waits when that time has passed in vain."""
+
+CROWDED_SECONDS = 4.0
+"""How long to wait while others do get something done: on a machine with more to do than it can, turns are long."""
 
 T = TypeVar("T")
 
@@ -29,19 +33,23 @@ class Patience:
 
     def __init__(self) -> None:
         self._since = self._last = 0.0
+        self._seen: object = None
 
-    def retry(self, work: Callable[[], T], busy: sqlite3.OperationalError) -> T:
+    def retry(self, work: Callable[[], T], busy: sqlite3.OperationalError, version: Callable[[], object]) -> T:
         """Do ``work`` again, which was ``busy`` and has no effect when it is, until it is not.
+
+        Args:
+            version: something that changes when others get something done.
 
         Raises:
             sqlite3.OperationalError: it is still busy.
         """
-        now = time.monotonic()
+        now = begun = time.monotonic()
         if now - self._last > LOCK_SECONDS:
-            self._since = now
+            self._since, self._seen = now, version()
         give_up = max(self._since + LOCK_SECONDS, now + NEXT_SECONDS)
         pause = 0.000_05
-        while now < give_up:
+        while True:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.005)
             try:
@@ -50,8 +58,12 @@ class Patience:
                 if not is_busy(error):
                     raise
                 busy = error
-                self._last = now = time.monotonic()
             else:
                 self._last = 0.0
                 return result
-        raise busy
+            self._last = now = time.monotonic()
+            if now >= give_up:
+                before, self._seen = self._seen, version()
+                if self._seen == before or now - begun > CROWDED_SECONDS:
+                    raise busy
+                self._since, give_up = now, now + LOCK_SECONDS
