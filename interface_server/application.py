@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .asgi_http import serve_http
@@ -11,6 +12,10 @@ from .asgi_websocket import serve_websocket
 from .gateway import Gateway
 from .messages import Scope, clean_headers
 from .options import Options
+from .stopping import Stopping
+
+CLOSE_SECONDS = 0.5
+"""Of the time to stop, what the channel layer may use to let go of its connections."""
 
 
 class Application:
@@ -57,16 +62,24 @@ class Application:
         """Begin to carry messages."""
         _ = self.gateway
 
-    async def shutdown(self, seconds: float | None = None) -> None:
-        """Close every WebSocket with 1012, let requests finish, send what is left; see `Gateway.drain`."""
+    async def shutdown(
+        self,
+        seconds: float | None = None,
+        sockets: Collection[Any] = (),
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Close every WebSocket with 1012, let requests finish, send what is left; see `Stopping`."""
         gateway = self._gateway
         if gateway is None:
             return
+        loop = asyncio.get_running_loop()
+        limit = self.options.graceful_timeout if seconds is None else seconds
+        deadline = loop.time() + limit
         try:
-            await gateway.drain(self.options.graceful_timeout if seconds is None else seconds)
+            await Stopping(gateway, limit - min(CLOSE_SECONDS, limit / 10), sockets, hurried).run()
         finally:
             self._gateway = None
-            await gateway.close()
+            await gateway.close(max(CLOSE_SECONDS / 5, deadline - loop.time()))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

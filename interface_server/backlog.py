@@ -18,8 +18,8 @@ logger = logging.getLogger("interface_server.backlog")
 SLACK_SECONDS = 2.0
 """How wrong the age of a message may be: senders may stamp large ones a second too early or too late."""
 
-MOVED_SECONDS = 0.05
-"""Two messages in a row at the front of a channel that were stored within this time count as the same one."""
+PRECISION_SECONDS = 0.002
+"""How far two clocks may part between two questions."""
 
 
 class Front(NamedTuple):
@@ -29,16 +29,23 @@ class Front(NamedTuple):
         asked: when the layer was asked.
         stored: when it was stored; what was stored before has been taken. ``asked`` if nothing waits, infinity if the
             layer cannot tell.
+        stored_by: the latest time at which it may have been stored, since an answer takes a moment.
         since: when the layer was first asked and gave this message.
     """
 
     asked: float
     stored: float
+    stored_by: float
     since: float
 
     def may_wait(self, stored_at: float) -> bool:
         """Whether a message stored at that time may have been behind this one when the layer was asked."""
         return stored_at >= self.stored - (SLACK_SECONDS if self.stored < self.asked else 0.0)
+
+    def is_same(self, other: Front) -> bool:
+        """Whether both may be the same message."""
+        first, second = sorted((self, other), key=lambda front: front.stored)
+        return second.stored <= first.stored_by + PRECISION_SECONDS
 
 
 class Backlog:
@@ -88,7 +95,8 @@ class Backlog:
             except Exception:
                 logger.exception("the channel layer could not be asked about %s", channel)
                 age = None
-            stored = float("inf") if age is None else asked - age
-            before = self._fronts.get(channel)
-            stands = before is not None and stored < asked and abs(before.stored - stored) < MOVED_SECONDS
-            self._fronts[channel] = Front(asked, stored, before.since if before is not None and stands else asked)
+            age = float("-inf") if age is None else age
+            front, before = Front(asked, asked - age, loop.time() - age, asked), self._fronts.get(channel)
+            if before is not None and front.stored < asked and front.is_same(before):
+                front = front._replace(since=before.since)
+            self._fronts[channel] = front

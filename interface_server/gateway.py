@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
@@ -124,41 +124,19 @@ class Gateway:
         """Have reply channels that are gone removed from every group, soon."""
         self._gone.update(channels)
 
-    async def drain(self, seconds: float) -> None:
-        """End all WebSockets, let requests in flight finish, and send what is still to be sent.
-
-        Takes at most ``seconds``. Half of it is for consumers that are at work for a socket; then its
-        remaining messages are sent all the same.
-        """
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        self.stopping = True
-        deadline = self.now + seconds
-        for connection in list(self.connections.values()):
-            connection.stop()
-        await self._until(lambda: not self.connections, deadline - seconds / 2)
-        for connection in list(self.connections.values()):
-            if isinstance(connection, WebSocketConnection):
-                connection.release()
-        await self._until(lambda: not self.connections and self.uplink.is_idle, deadline)
-        if not self.uplink.is_idle:
-            logger.error("stopping with messages that could not be sent; their channels are full or the layer is away")
-
-    async def close(self) -> None:
-        """Stop carrying messages and release the layer's async side."""
+    async def close(self, seconds: float | None = None) -> None:
+        """Stop carrying messages and release the layer's async side, which may take so long."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         self.backlog.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._clean_up()
-        await self.layer.aclose()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self.uplink.down is None:
+                    await self._clean_up()
+                await self.layer.aclose()
         await asyncio.to_thread(self.spools.close)
-
-    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        while not condition() and loop.time() < deadline:  # noqa: ASYNC110 - over many objects, at the end only
-            await asyncio.sleep(0.02)
 
     async def _clock(self) -> None:
         loop = asyncio.get_running_loop()

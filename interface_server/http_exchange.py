@@ -71,6 +71,8 @@ class HttpExchange:
         self._all_received = False
         self._deadline = 0.0
         self._gone = False
+        self._sent_at = 0.0
+        self._is_endless = False
         self._status = 0
         self._written = 0
         self._flow = FLOW_PATTERN + local
@@ -225,6 +227,18 @@ class HttpExchange:
     def stop(self) -> None:
         """The server is about to end; what is under way may finish."""
 
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether the request waits for a worker, and for so long none has taken one off the channel."""
+        waits = self.phase is Phase.WAITING
+        return waits and self._gateway.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
+
+    def end_stream(self) -> bool:
+        """Cut the response if it is of unknown length and still being produced; returns whether it was."""
+        is_stream = self.phase is Phase.RESPONDING and self._is_endless
+        if is_stream:
+            self._cut("the server stops")
+        return is_stream
+
     def drained(self) -> None:
         """The client has taken what the connection held."""
         if self._download is not None:
@@ -296,6 +310,7 @@ class HttpExchange:
             self.fail(503)
             return
         self.phase = Phase.WAITING
+        self._sent_at = gateway.now
         self._deadline = gateway.now + gateway.options.http_timeout
 
     # -- the response ----------------------------------------------------------------------------
@@ -314,6 +329,7 @@ class HttpExchange:
         if not more:
             head.length = len(content)
         self.phase = Phase.RESPONDING
+        self._is_endless = head.length is None
         self._progress = self._gateway.now
         first = b"" if bodiless else content[:PIECE]
         gateway = self._gateway

@@ -23,9 +23,6 @@ from .options import Options
 
 logger = logging.getLogger("interface_server.server")
 
-RESPONSES_SHARE = 5 / 6
-"""Of the time to stop, what responses in flight may use; the rest is for what is still to be sent."""
-
 
 class Server(uvicorn.Server):
     """A uvicorn server whose connections go to the application's gateway.
@@ -86,9 +83,6 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
-        loop = asyncio.get_running_loop()
-        seconds = self._application.options.graceful_timeout
-        deadline = loop.time() + seconds
         logger.info("Stopping: accepting no more connections")
         listeners, self._listeners = self._listeners, []
         self._pause()
@@ -96,14 +90,7 @@ class Server(uvicorn.Server):
             listener.close()
         self._remove_paths()
         logger.info("Stopping: closing %d connections", len(self._open))
-        self._application.gateway.stopping = True
-        for protocol in list(self._open):
-            protocol.shutdown()
-        await self._until_closed(deadline - seconds * (1 - RESPONSES_SHARE))
-        logger.info("Stopping: sending what is left")
-        await self._application.shutdown(0.1 if self.force_exit else max(0.1, deadline - loop.time()))
-        for protocol in list(self._open):
-            protocol.abort()
+        await self._application.shutdown(sockets=self._open, hurried=lambda: self.force_exit)
         logger.info("Stopped")
 
     @contextlib.contextmanager
@@ -145,11 +132,6 @@ class Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(self._listen())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _until_closed(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        while self._open and loop.time() < deadline and not self.force_exit:  # noqa: ASYNC110 - leaves one by one
-            await asyncio.sleep(0.02)
 
     def _remove_paths(self) -> None:
         for endpoint in self._endpoints:

@@ -47,11 +47,19 @@ async def ask(backlog: Backlog) -> Front | None:
 
 
 def test_what_was_stored_before_the_oldest_message_was_taken() -> None:
-    assert Front(asked=100, stored=100, since=100).may_wait(99.9) is False
-    assert Front(asked=100, stored=60, since=100).may_wait(60) is True
-    assert Front(asked=100, stored=60, since=100).may_wait(60 - SLACK_SECONDS) is True
-    assert Front(asked=100, stored=60, since=100).may_wait(59.9 - SLACK_SECONDS) is False
-    assert Front(asked=100, stored=float("inf"), since=100).may_wait(99) is False
+    assert Front(100, 100, 100, 100).may_wait(99.9) is False
+    assert Front(100, 60, 60, 100).may_wait(60) is True
+    assert Front(100, 60, 60, 100).may_wait(60 - SLACK_SECONDS) is True
+    assert Front(100, 60, 60, 100).may_wait(59.9 - SLACK_SECONDS) is False
+    assert Front(100, float("inf"), float("inf"), 100).may_wait(99) is False
+
+
+@pytest.mark.parametrize(
+    ("stored", "stored_by", "same"), [(60, 60.01, True), (60.012, 60.02, True), (60.014, 60.02, False), (61, 61, False)]
+)
+def test_an_answer_that_takes_long_is_as_precise_as_that(stored: float, stored_by: float, same: bool) -> None:
+    before, after = Front(100, 60, 60.011, 100), Front(101, stored, stored_by, 101)
+    assert before.is_same(after) is after.is_same(before) is same
 
 
 def test_a_channel_that_is_empty_has_no_front_but_now() -> None:

@@ -53,7 +53,7 @@ class Case:
         """Asked this moment: the oldest message was stored then, or none waits."""
         if self.oldest is None or self.now <= since:
             return None
-        return Front(self.now, min(self.oldest, self.now), self.now)
+        return Front(self.now, min(self.oldest, self.now), self.now, self.now)
 
     def over(self, after: float, oldest: float | None = float("inf")) -> str | None:
         """What becomes of the turn so long after the message was stored, if that is the oldest message then."""

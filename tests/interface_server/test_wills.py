@@ -19,6 +19,7 @@ from interface_server import wills as module
 from interface_server.gateway import Gateway
 from interface_server.messages import LAST_ORDER
 from interface_server.options import Options
+from interface_server.stopping import Stopping
 from interface_server.websocket_connection import Phase, WebSocketConnection
 from interface_server.wills import Wills
 from tests.channel_layer.redis.conftest import CuttingProxy
@@ -290,7 +291,7 @@ def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_
             for connection in list(gateway.connections.values())[::2]:
                 assert isinstance(connection, WebSocketConnection)
                 connection.lost(1006)
-        await gateway.drain(10)
+        await Stopping(gateway, 10).run()
         await gateway.close()
 
     try:

@@ -1,0 +1,143 @@
+"""The end of an interface server: named steps that tell what they wait for, together within a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from .http_exchange import HttpExchange
+from .websocket_connection import WebSocketConnection
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+logger = logging.getLogger("interface_server.server")
+
+STREAMS_SHARE: Final = 1 / 4
+"""Of the time to stop, what responses of unknown length may use: an endless one would use any."""
+
+TURNS_SHARE: Final = 1 / 2
+"""What consumers at work for a WebSocket may use; the messages behind theirs are sent then all the same."""
+
+ANSWERS_SHARE: Final = 5 / 6
+"""What all responses may use; the rest is for what is still to be sent to the channel layer."""
+
+DESERTED_SHARE: Final = 1 / 10
+DESERTED_SECONDS = 3.0
+"""How long no worker may have taken anything off a channel until what lies on it is not waited for: the shorter one."""
+
+CHECK_SECONDS = 0.02
+LOOK_SECONDS = 0.25
+
+
+class Stopping:
+    """Ends the connections of a gateway and sends what is still to be sent.
+
+    Args:
+        gateway: whose connections end.
+        seconds: the limit.
+        sockets: connections of a server that has the gateway to itself; they are closed, at last cut.
+        hurried: tells whether to wait for nothing any more.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        seconds: float,
+        sockets: Collection[Any] = (),
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._gateway = gateway
+        self._seconds = seconds
+        self._sockets = sockets
+        self._hurried = hurried
+        self._began = 0.0
+
+    async def run(self) -> None:
+        """Take the steps."""
+        self._began = asyncio.get_running_loop().time()
+        self._gateway.stopping = True
+        for protocol in list(self._sockets):
+            protocol.shutdown()
+        for connection in list(self._gateway.connections.values()):
+            connection.stop()
+        await self._until_answered()
+        await self._until_sent()
+
+    async def _until_answered(self) -> None:
+        """Wait for consumers and clients that are at it, and for nobody else."""
+        await asyncio.sleep(0)
+        requests, websockets = len(self._exchanges()), len(self._websockets())
+        if requests or websockets:
+            logger.info(
+                "Stopping: waiting up to %.3g s for %d requests, up to %.3g s for the consumers of %d WebSockets",
+                self._seconds * ANSWERS_SHARE, requests, self._seconds * TURNS_SHARE, websockets,
+            )  # fmt: skip
+        await self._until(self._is_answered, ANSWERS_SHARE, self._look)
+        left = list(self._sockets)
+        if left:
+            logger.warning("Stopping: cutting %d connections that are not done", len(left))
+        for protocol in left:
+            protocol.abort()
+        self._release(self._websockets())
+        await asyncio.sleep(0)  # what was cut is heard of now
+
+    async def _until_sent(self) -> None:
+        uplink = self._gateway.uplink
+        if not uplink.is_idle:
+            left = self._seconds - self._elapsed()
+            logger.info("Stopping: waiting up to %.3g s for the channel layer to take what is left", max(0.0, left))
+        await self._until(lambda: uplink.is_idle, 1)
+        if not uplink.is_idle:
+            logger.error("stopping with messages that could not be sent; their channels are full or the layer is away")
+
+    def _look(self) -> None:
+        """Give up what nobody works on, and what has used up its share of the time."""
+        self._gateway.backlog.ask()
+        patience = min(DESERTED_SECONDS, self._seconds * DESERTED_SHARE)
+        websockets = [connection for connection in self._websockets() if connection.is_deserted(patience)]
+        requests = [exchange for exchange in self._exchanges() if exchange.is_deserted(patience)]
+        if websockets or requests:
+            logger.info(
+                "Stopping: no worker takes messages; not waiting for %d requests and %d WebSockets",
+                len(requests), len(websockets),
+            )  # fmt: skip
+        self._release(websockets)
+        for exchange in requests:
+            exchange.fail(503)
+        if self._elapsed() >= self._seconds * STREAMS_SHARE:
+            endless = [exchange for exchange in self._exchanges() if exchange.end_stream()]
+            if endless:
+                logger.info("Stopping: cut %d responses of unknown length that were still produced", len(endless))
+        if self._elapsed() >= self._seconds * TURNS_SHARE and (late := self._websockets()):
+            logger.warning("Stopping: the consumers of %d WebSockets have not finished; not waiting longer", len(late))
+            self._release(late)
+
+    def _is_answered(self) -> bool:
+        return not self._sockets and not self._gateway.connections
+
+    async def _until(
+        self, condition: Callable[[], bool], share: float, look: Callable[[], None] = lambda: None
+    ) -> None:
+        """Wait for a condition, until a share of the time is over; now and then have a look at what is left."""
+        looked = -LOOK_SECONDS
+        while not condition() and self._elapsed() < self._seconds * share and not self._hurried():
+            if self._elapsed() - looked >= LOOK_SECONDS:
+                looked = self._elapsed()
+                look()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def _elapsed(self) -> float:
+        return asyncio.get_running_loop().time() - self._began
+
+    def _websockets(self) -> list[WebSocketConnection]:
+        return [item for item in self._gateway.connections.values() if isinstance(item, WebSocketConnection)]
+
+    def _exchanges(self) -> list[HttpExchange]:
+        return [item for item in self._gateway.connections.values() if isinstance(item, HttpExchange)]
+
+    def _release(self, websockets: list[WebSocketConnection]) -> None:
+        for connection in websockets:
+            connection.release()

@@ -1,0 +1,128 @@
+"""What a server waits for when it stops, for how long, and what it says about it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from channel_layer.delivery import Delivery
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.http_exchange import Phase
+from tests.conftest import wait_until
+from tests.interface_server.helpers import Running, Workers, body_of, read_all, running, silent, status_of
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+REQUEST = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def steps(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "interface_server.server")
+    return caplog
+
+
+@contextlib.contextmanager
+def stopped(server: Running) -> Iterator[None]:
+    """The server is asked to stop, and has done so at the end of the block."""
+    server.server.should_exit = True
+    wait_until(lambda: server.gateway.stopping, "the server to begin to stop")
+    yield
+    server.thread.join(30)
+    assert not server.thread.is_alive()
+
+
+@pytest.mark.parametrize(("request_", "channel"), [(UPGRADE, "websocket.connect"), (REQUEST % 1, "http.request")])
+def test_nobody_waits_for_what_no_worker_takes(request_: bytes, channel: str, steps: pytest.LogCaptureFixture) -> None:
+    layer = MemoryChannelLayer()
+    with running(layer=layer, graceful_timeout=20, accept_timeout=60) as server, server.connect() as client:
+        server.workers.stop()
+        client.sendall(request_)
+        wait_until(lambda: layer.channel_statistics(channel)["messages_pending"], "the message")
+        began = time.monotonic()
+        with stopped(server):
+            assert status_of(read_all(client)) == 503
+        assert time.monotonic() - began < 8  # shares of the time would be 10 s, or 17
+        assert [item.channel for item in layer.receive_many([channel])] == [channel]
+        if channel == "websocket.connect":
+            assert layer.receive_many(["websocket.disconnect"])[0].message["code"] == 1006
+    assert "no worker takes messages; not waiting for" in steps.text
+
+
+def test_what_waits_behind_others_is_waited_for_while_workers_take_them() -> None:
+    def slowly(workers: Workers, delivery: Delivery) -> None:
+        time.sleep(0.1)
+        workers.reply(delivery, {"status": 200, "content": b"done"})
+
+    with running({"http.request": slowly}, graceful_timeout=60) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.sendall(REQUEST % number)
+        server.workers.wait_for("http.request")
+        with stopped(server):
+            assert [body_of(read_all(client)) for client in clients] == [b"done"] * 20
+
+
+def test_endless_responses_are_cut_after_a_share_of_the_time_and_others_may_finish(
+    steps: pytest.LogCaptureFixture,
+) -> None:
+    def begin(workers: Workers, delivery: Delivery) -> None:
+        endless = delivery.message["path"] == "/1"
+        headers = [] if endless else [(b"Content-Length", b"10")]
+        workers.reply(delivery, {"status": 200, "headers": headers, "content": b"first", "more_content": True})
+
+    with running({"http.request": begin}, graceful_timeout=4) as server:
+        with server.connect() as endless, server.connect() as bounded:
+            endless.sendall(REQUEST % 1)
+            bounded.sendall(REQUEST % 2)
+            assert endless.recv(10_000).startswith(b"HTTP/1.1 200")
+            assert bounded.recv(10_000).startswith(b"HTTP/1.1 200")
+            asked = server.workers.wait_for("http.request", 2)
+            [rest] = [item for item in asked if item.message["path"] == "/2"]
+            began = time.monotonic()
+            with stopped(server):
+                received = read_all(endless)
+                assert not received.endswith(b"0\r\n\r\n")
+                assert 0.8 < time.monotonic() - began < 2.5
+                server.workers.reply(rest, {"content": b"whole"})
+                assert read_all(bounded).endswith(b"whole")
+        assert [item.message["path"] for item in server.workers.wait_for("http.disconnect")] == ["/1"]
+    assert "cut 1 responses of unknown length" in steps.text
+
+
+def test_a_client_that_reads_slowly_gets_all_of_a_response_that_was_under_way() -> None:
+    size = 20_000_000
+
+    def large(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"status": 200, "content": b"x" * size})
+
+    layer = MemoryChannelLayer(max_message_size=size + 1_000)
+    with running({"http.request": large}, layer=layer, graceful_timeout=30) as server, server.connect() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.sendall(REQUEST % 1)
+        received = len(client.recv(1_000))
+        with stopped(server):
+            [exchange] = server.gateway.connections.values()
+            wait_until(lambda: exchange.phase is Phase.EMPTYING, "the worker to be done")
+            assert server.thread.is_alive()
+            received += len(read_all(client))
+        assert received > size
+
+
+def test_what_is_not_done_in_time_is_cut_and_consumers_hear_of_it(steps: pytest.LogCaptureFixture) -> None:
+    with running({"http.request": silent}, graceful_timeout=1) as server, server.connect() as client:
+        client.sendall(REQUEST % 1)
+        server.workers.wait_for("http.request")
+        began = time.monotonic()
+        with stopped(server):
+            assert read_all(client) == b""
+        assert time.monotonic() - began < 3
+        server.workers.wait_for("http.disconnect")
+    assert "cutting 1 connections" in steps.text
