@@ -28,20 +28,24 @@ KEPT = 1024 * 1024
 """Bytes of one response in memory, as long as all responses together do not have too many there."""
 
 
-class ResponseWriter(Protocol):
+class BodyWriter(Protocol):
+    """Where the body of a response goes. No call blocks."""
+
+    def write(self, content: bytes, more: bool) -> None:
+        """The next part; the last one unless there is ``more``."""
+
+    def buffered(self) -> int:
+        """Bytes that the client has not taken yet."""
+
+
+class ResponseWriter(BodyWriter, Protocol):
     """The client's side of an exchange. No call blocks; framing is the writer's business."""
 
     def start(self, head: Head, content: bytes, more: bool) -> None:
         """Begin the response; it is complete unless there is ``more``."""
 
-    def write(self, content: bytes, more: bool) -> None:
-        """Continue it."""
-
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
-
-    def buffered(self) -> int:
-        """Bytes that the client has not taken yet."""
 
     def pause(self) -> None:
         """Take no further body bytes from the client for now."""
@@ -72,7 +76,7 @@ class Download:
         self,
         spools: SpoolThreads,
         options: Options,
-        writer: ResponseWriter,
+        writer: BodyWriter,
         moved: Callable[[], None],
         begun: int = 0,
     ) -> None:

@@ -175,7 +175,7 @@ class Spool:
         self._front.clear()
         left = LEAST
         while left:
-            self._front.append(_split_off(rest, left))
+            self._front.append(bytes(_split_off(rest, left)))  # a view would hold the whole piece in memory
             left -= len(self._front[-1])
         self._back = rest
         self._back_size = self._front_size - LEAST

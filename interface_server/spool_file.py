@@ -36,6 +36,7 @@ class SpoolFile:
         self._memory_limit = memory
         self._memory = 0
         self._file = -1
+        self._closed = False
         self._blocks = 0
         self._free: set[int] = set()
         self._lowest: list[int] = []
@@ -52,8 +53,9 @@ class SpoolFile:
             self._open()
 
     def close(self) -> None:
-        """Give everything back; no work may be under way."""
+        """Give everything back, for good; no work may be under way."""
         with self._lock:
+            self._closed = True
             if self._file >= 0:
                 os.close(self._file)
             self._file = -1
@@ -133,6 +135,8 @@ class SpoolFile:
     def _open(self) -> None:
         if self._file >= 0:
             return
+        if self._closed:
+            raise OSError(errno.EBADF, "the spool file is closed", self._directory)
         try:
             self._file = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC | os.O_EXCL, 0o600)
         except (AttributeError, OSError):  # not on every system, and not on every file system

@@ -17,12 +17,15 @@ class SpoolThreads:
     Args:
         file: what they are spooled to.
         post: calls a function where the spools belong, such as ``loop.call_soon_threadsafe``.
+        pool: threads to share with others; then it is theirs to close.
     """
 
-    def __init__(self, file: SpoolFile, post: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, file: SpoolFile, post: Callable[[Callable[[], None]], object], pool: ThreadPoolExecutor | None = None
+    ) -> None:
         self.file = file
         self._post = post
-        self._pool = ThreadPoolExecutor(THREADS, "spool")
+        self._pool = pool or ThreadPoolExecutor(THREADS, "spool")
         self._closed = False
 
     def attend(self, spool: Spool, then: Callable[[], None] | None = None, *, idle: bool = False) -> None:
@@ -38,8 +41,13 @@ class SpoolThreads:
             return
         work = spool.work(idle=idle)
         if work is not None:
-            future = self._pool.submit(work.run)
-            future.add_done_callback(lambda _: self._post(lambda: self._finish(spool, work, then)))
+            try:
+                future = self._pool.submit(work.run)
+            except RuntimeError:  # the threads have been told to end
+                work.run()
+                self._finish(spool, work, then)
+            else:
+                future.add_done_callback(lambda _: self._post(lambda: self._finish(spool, work, then)))
 
     def close(self) -> None:
         """Wait for what is under way and close the file; blocks. What is asked for afterwards is not done."""

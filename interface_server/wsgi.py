@@ -25,7 +25,7 @@ from typing import Any
 from .messages import MessageFactory
 from .options import Options
 from .responses import Head
-from .wsgi_exchange import Exchange, Failed, RequestBody, ResponseCut
+from .wsgi_exchange import Exchange, Failed, RequestBody, ResponseCut, SpooledBody
 from .wsgi_reader import Reader
 from .wsgi_scope import BadEnviron, Environ, body_length, scope_of
 
@@ -50,8 +50,9 @@ class WsgiInterface:
 
     Args:
         channel_layer: any channel layer.
-        options: those that apply are ``body_inline``, ``body_chunk``, ``body_max``, ``http_timeout``
-            (for the beginning of a response, and for each further part), ``response_buffer``,
+        options: those that apply are ``body_inline``, ``body_chunk``, ``body_max``, ``body_memory``,
+            ``stream_bodies``, ``http_timeout`` (for the beginning of a response, and for each further part),
+            ``response_buffer``, ``response_spool``, ``spool_dir``, ``spool_bytes``, ``spool_memory``,
             ``retry_after``, ``root_path``, ``proxy_headers`` and ``trusted_proxies``.
     """
 
@@ -77,12 +78,11 @@ class WsgiInterface:
         if length is not None and length > self.options.body_max:
             return self._fail(413, start_response)
         reader = self._own_reader()
-        mailbox = reader.open(self.options.response_buffer)
+        mailbox = reader.open()
         exchange = Exchange(self.channel_layer, self.options, self._factory, scope, mailbox)
         response = _Response(exchange, lambda: reader.shut(mailbox))
         try:
-            body = RequestBody(environ["wsgi.input"], length, self.options.body_max)
-            head, content, more = exchange.head(exchange.ask(body))
+            head, content, more = exchange.head(self._ask(exchange, environ["wsgi.input"], length, reader))
             start_response(_status_line(head.status), _fields(head, content, more, scope["method"]))
         except Failed as failure:
             response.close()
@@ -100,13 +100,23 @@ class WsgiInterface:
         if reader is not None and reader.belongs_here:
             reader.close()
 
+    def _ask(self, exchange: Exchange, stream: Any, length: int | None, reader: Reader) -> dict[str, Any]:
+        body = RequestBody(stream, length, self.options.body_max)
+        if self.options.stream_bodies or body.ended:
+            return exchange.ask(body)
+        spooled = SpooledBody(body, reader.file, self.options)
+        try:
+            return exchange.ask(spooled)
+        finally:
+            spooled.close()
+
     def _own_reader(self) -> Reader:
         reader = self._reader
         if reader is not None and reader.belongs_here:
             return reader
         with self._lock:
             if self._reader is None or not self._reader.belongs_here:
-                self._reader = Reader(self.channel_layer)
+                self._reader = Reader(self.channel_layer, self.options)
             return self._reader
 
     def _fail(self, status: int, start_response: StartResponse) -> Iterable[bytes]:
@@ -159,8 +169,6 @@ class _Response:
                 self._exchange.complete()
             if content:
                 yield content
-                # The server has written a part when it asks for the next one.
-                self._exchange.wrote(len(content))
             if not more:
                 return
             content, more = self._exchange.next()

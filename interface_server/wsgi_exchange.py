@@ -11,15 +11,18 @@ from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMess
 from channel_layer.names import split
 
 from .access_log import printable
-from .messages import BODY_PATTERN, FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope
+from .messages import BODY_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope, with_length
 from .options import Options
 from .responses import BadResponse, Head, content_of
+from .spool import Spool
+from .spool_file import SpoolFile
+from .upload import WINDOW
 from .wsgi_reader import Mailbox
 
 logger = logging.getLogger("interface_server.wsgi")
 
-REPORT_BYTES = 524_288
-"""Progress of a streamed response that is worth a report to its producer."""
+SILENCE_SECONDS = 0.5
+"""A reader of a body that reports nothing gets more of it after so long."""
 
 LONGEST_PAUSE = 0.2
 """Seconds between attempts to send a chunk to a full channel, growing up to this."""
@@ -74,6 +77,65 @@ class RequestBody:
         return b"".join(parts)
 
 
+class SpooledBody:
+    """The whole input of a request, taken in before the request is sent.
+
+    Args:
+        body: the input.
+        file: where it is kept, if it is large.
+        options: limits.
+
+    Attributes:
+        length: its size.
+
+    Raises:
+        Failed: it ends too early (400) or too late (413), or cannot be kept (503).
+    """
+
+    def __init__(self, body: RequestBody, file: SpoolFile, options: Options) -> None:
+        self._spool = Spool(file, options.body_memory)
+        try:
+            while not body.ended:
+                self._spool.put(body.read(options.body_chunk))
+                self._work_off()
+        except Failed:
+            self.close()
+            raise
+        self.length = self._spool.size
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was read."""
+        return not self._spool.size
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes, less only at the end.
+
+        Raises:
+            Failed: it was lost (503).
+        """
+        parts = []
+        while size and self._spool.size:
+            parts.append(self._spool.take(size))
+            size -= len(parts[-1])
+            self._work_off()
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Drop what is left."""
+        self._spool.close()
+        self._work_off()
+
+    def _work_off(self) -> None:
+        while (work := self._spool.work()) is not None:
+            work.run()
+            self._spool.done(work)
+            if self._spool.failure is not None or self._spool.lost:
+                logger.error("a request's body cannot be kept: %s", self._spool.failure or "it was lost")
+                self._spool.forgive()
+                raise Failed(503)
+
+
 class Exchange:
     """One request and its response. Belongs to one thread; calls block.
 
@@ -95,9 +157,8 @@ class Exchange:
         self._dispatched = False
         self._over = False
         self._open_body: str | None = None
-        self._written = self._reported = 0
 
-    def ask(self, body: RequestBody) -> dict[str, Any]:
+    def ask(self, body: RequestBody | SpooledBody) -> dict[str, Any]:
         """Send the request and wait for the first message of the response.
 
         Raises:
@@ -105,14 +166,11 @@ class Exchange:
         """
         first = body.read(self._options.body_inline)
         self._open_body = None if body.ended else BODY_PATTERN + self._local
+        if isinstance(body, SpooledBody):
+            self.scope = with_length(self.scope, body.length)
         self._send_request(first)
-        # A consumer may answer without waiting for the whole body.
-        while self._open_body is not None and not self._mailbox:
-            content = body.read(self._options.body_chunk)
-            message = {"content": content, "closed": False, "more_content": not body.ended}
-            self._send_patiently(self._open_body, message)
-            if body.ended:
-                self._open_body = None
+        if self._open_body is not None:
+            self._send_rest(self._open_body, body, len(first))
         answer = self._mailbox.take(self._options.http_timeout)
         if answer is None:
             logger.warning("no consumer answered %s in time", self.describe())
@@ -127,23 +185,10 @@ class Exchange:
         Raises:
             ResponseCut: there will be none.
         """
-        message = self._mailbox.take(self._options.http_timeout)
-        if message is None:
-            reason = "its producer does not wait for the client" if self._mailbox.overflown else "no more of it came"
-            raise self.cut(reason)
-        if message.get("closed"):
-            raise self.cut("its producer broke off")
         try:
-            return content_of(message), bool(message.get("more_content"))
+            return self._mailbox.take_part(self._options.http_timeout)
         except BadResponse as error:
             raise self.cut(str(error)) from None
-
-    def wrote(self, size: int) -> None:
-        """So much more has gone to the client."""
-        self._written += size
-        if self._written - self._reported >= REPORT_BYTES:
-            self._reported = self._written
-            self._tell(FLOW_PATTERN + self._local, {"written": self._written})
 
     def cut(self, reason: str) -> ResponseCut:
         """Give the response up; the result is to be raised."""
@@ -164,7 +209,7 @@ class Exchange:
             return
         if self._open_body is not None:
             self._tell(self._open_body, {"content": b"", "closed": True, "more_content": False})
-        self._tell(FLOW_PATTERN + self._local, {"closed": True})
+        self._tell(self._mailbox.flow, {"closed": True})
         self._tell(HTTP_DISCONNECT, {"reply_channel": self._mailbox.channel, "path": self.scope["path"]})
 
     def describe(self) -> str:
@@ -190,7 +235,7 @@ class Exchange:
     def _send_request(self, first: bytes) -> None:
         message = self._factory.request(self.scope, self._mailbox.channel, first, self._open_body)
         try:
-            item = self._layer.prepare(HTTP_REQUEST, message, {"flow": FLOW_PATTERN + self._local})
+            item = self._layer.prepare(HTTP_REQUEST, message, {"flow": self._mailbox.flow})
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
             raise Failed(400 if isinstance(error, InvalidMessage) else 413) from None
@@ -202,6 +247,26 @@ class Exchange:
         if refused:
             raise Failed(503)
         self._dispatched = True
+
+    def _send_rest(self, channel: str, body: RequestBody | SpooledBody, sent: int) -> None:
+        """Send chunks as their reader makes progress, until it has all of them or answers without."""
+        allowed, deadline = WINDOW, time.monotonic() + self._options.http_timeout
+        while not body.ended and not self._mailbox.is_answered:
+            if sent >= allowed:
+                self._mailbox.wait_for_reader(allowed - WINDOW + 1, SILENCE_SECONDS)
+                read = self._mailbox.read
+                if time.monotonic() > deadline:
+                    logger.warning("no consumer reads the body of %s", self.describe())
+                    raise Failed(504)
+                if read + WINDOW <= allowed and read:
+                    continue
+                allowed = read + WINDOW if read else sent + WINDOW
+            content = body.read(self._options.body_chunk)
+            sent += len(content)
+            self._send_patiently(channel, {"content": content, "closed": False, "more_content": not body.ended})
+            deadline = time.monotonic() + self._options.http_timeout
+        if body.ended:
+            self._open_body = None
 
     def _send_patiently(self, channel: str, message: dict[str, Any]) -> None:
         deadline = time.monotonic() + self._options.http_timeout

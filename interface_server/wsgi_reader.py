@@ -10,11 +10,19 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+
+from .download import Download
+from .messages import FLOW_PATTERN
+from .options import Options
+from .responses import BadResponse, content_of
+from .spool_file import SpoolFile
+from .spool_threads import THREADS, SpoolThreads
 
 logger = logging.getLogger("interface_server.wsgi")
 
@@ -24,6 +32,8 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach a layer that is away."""
 
 
+Tell = Callable[[str, dict[str, Any]], None]
+
 BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
 """What stands in a mailbox for the news that the consumer has failed."""
 
@@ -31,48 +41,144 @@ BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
 class Mailbox:
     """What has come for one request. One thread takes, the reader puts.
 
+    It is the `BodyWriter` of its response: what the taking thread is about to get is here, the rest in
+    a `Download`.
+
     Args:
         channel: the full name of the reply channel.
-        limit: bytes of content to hold; what is beyond it is not kept and sets `overflown`.
+        options: limits.
+        file: where what waits goes, if it is much.
+        pool: threads to write and read that.
+        tell: sends a message to a channel; may block.
+
+    Attributes:
+        flow: where the producer of the response hears how much was taken over.
+        read: bytes of the request's body that its reader has read, as far as it said so.
     """
 
-    def __init__(self, channel: str, limit: int) -> None:
+    def __init__(
+        self, channel: str, options: Options, file: SpoolFile, pool: ThreadPoolExecutor, tell: Tell
+    ) -> None:  # fmt: skip
         self.channel = channel
-        self.overflown = False
-        self._limit = limit
-        self._size = 0
-        self._messages: deque[dict[str, Any]] = deque()
-        self._arrived = threading.Condition()
+        self.flow = FLOW_PATTERN + channel.partition("!")[2]
+        self._tell = tell
+        self.read = 0
+        self._options = options
+        self._first: dict[str, Any] | None = None
+        self._download: Download | None = None
+        self._ready: deque[tuple[bytes, bool]] = deque()
+        self._ready_size = 0
+        self._problem: str | None = None
+        self._arrived = threading.Condition(threading.RLock())
+        self._spools = SpoolThreads(file, self._post, pool)
 
-    def put(self, message: dict[str, Any]) -> None:
-        """Add a message; an empty one says nothing to a request."""
-        if not message:
-            return
+    @property
+    def is_answered(self) -> bool:
+        """Whether the response has begun."""
+        return self._first is not None
+
+    def put(self, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
+        """Add a message; an empty one says nothing of the response."""
         with self._arrived:
-            self._size += _size(message)
-            if self._size > self._limit and self._messages:
-                self.overflown = True
-            else:
-                self._messages.append(message)
+            flow, read = headers.get("flow"), headers.get("read")
+            if isinstance(flow, str):
+                self.flow = flow
+            if type(read) is int:
+                self.read = max(self.read, read)
+            if headers.get("failed"):
+                message = BROKEN_OFF
+            if message and self._first is None:
+                self._begin(message)
+            elif message:
+                self._continue(message)
             self._arrived.notify()
+        self._report()
 
     def take(self, timeout: float) -> dict[str, Any] | None:
-        """The next message; ``None`` if none comes in time, or some were not kept."""
-        deadline = time.monotonic() + timeout
+        """The first message; ``None`` if it does not come in time."""
         with self._arrived:
-            while not self._messages and not self.overflown:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return None
-                self._arrived.wait(remaining)
-            if self.overflown:
-                return None
-            message = self._messages.popleft()
-            self._size -= _size(message)
-            return message
+            self._arrived.wait_for(lambda: self._first is not None, timeout)
+            return self._first
 
-    def __bool__(self) -> bool:
-        return bool(self._messages)
+    def take_part(self, timeout: float) -> tuple[bytes, bool]:
+        """The next part of the response, and whether there are more.
+
+        Raises:
+            BadResponse: there is none, or it does not come in time.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._ready or self._problem is not None, timeout)
+            if not self._ready:
+                raise BadResponse(self._problem or "no more of it came")
+            content, more = self._ready.popleft()
+            self._ready_size -= len(content)
+            if self._download is not None:
+                self._download.pump()
+        self._report()
+        return content, more
+
+    def wait_for_reader(self, count: int, timeout: float) -> None:
+        """Wait until so much of the request's body was read, or the response begins; at most so long."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self.read >= count or self._first is not None, timeout)
+
+    def close(self) -> None:
+        """Drop what nobody took."""
+        with self._arrived:
+            if self._download is not None:
+                self._download.close()
+
+    # -- BodyWriter --------------------------------------------------------------------------
+
+    def write(self, content: bytes, more: bool) -> None:
+        """See `BodyWriter.write`."""
+        self._ready.append((content, more))
+        self._ready_size += len(content)
+
+    def buffered(self) -> int:
+        """See `BodyWriter.buffered`."""
+        return self._ready_size
+
+    def _report(self) -> None:
+        with self._arrived:
+            taken = None if self._download is None else self._download.report()
+        if taken is not None:
+            self._tell(self.flow, {"written": taken})
+
+    def _post(self, call: Callable[[], None]) -> None:
+        """Have a thread of the disk go on here."""
+        with self._arrived:
+            call()
+        self._report()
+
+    # -- under the lock --------------------------------------------------------------------------
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        self._first = message
+        if message.get("more_content"):
+            content = message.get("content")
+            begun = len(content) if isinstance(content, bytes) else 0
+            self._download = Download(self._spools, self._options, self, self._moved, begun)
+
+    def _continue(self, message: dict[str, Any]) -> None:
+        if self._problem is not None or self._download is None:
+            return
+        if message.get("closed"):
+            self._problem = "its producer broke off"
+            return
+        try:
+            self._download.put(content_of(message), bool(message.get("more_content")))
+        except BadResponse as error:
+            self._problem = str(error)
+        else:
+            self._problem = self._download.problem()
+
+    def _moved(self) -> None:
+        """The disk has taken some of the response, or given it back."""
+        assert self._download is not None
+        self._download.pump()
+        self._problem = self._problem or self._download.problem()
+        self._arrived.notify()
 
 
 class Reader:
@@ -83,11 +189,18 @@ class Reader:
 
     Args:
         layer: any channel layer.
+        options: limits.
+
+    Attributes:
+        file: where bodies and responses wait that are too large for the memory.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, options: Options) -> None:
+        self.file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.name = f"wsgi.{secrets.token_urlsafe(12)}!"
         self._layer = layer
+        self._options = options
+        self._pool = ThreadPoolExecutor(THREADS, "spool")
         self._pid = os.getpid()
         self._mailboxes: dict[str, Mailbox] = {}
         self._gone: set[str] = set()
@@ -101,14 +214,15 @@ class Reader:
         """Whether this process made it; a thread does not survive a fork."""
         return self._pid == os.getpid()
 
-    def open(self, limit: int) -> Mailbox:
+    def open(self) -> Mailbox:
         """A mailbox with a new, unguessable reply channel."""
-        mailbox = Mailbox(self.name + secrets.token_urlsafe(12), limit)
+        mailbox = Mailbox(self.name + secrets.token_urlsafe(12), self._options, self.file, self._pool, self._tell)
         self._mailboxes[mailbox.channel] = mailbox
         return mailbox
 
     def shut(self, mailbox: Mailbox) -> None:
         """Forget a mailbox, and have its channel taken out of every group soon."""
+        mailbox.close()
         if self._mailboxes.pop(mailbox.channel, None) is not None:
             with self._lock:
                 self._gone.add(mailbox.channel)
@@ -118,6 +232,8 @@ class Reader:
         self._closed = True
         self._layer.interrupt()
         self._thread.join(WAIT_SECONDS + 1)
+        self._pool.shutdown(wait=True)
+        self.file.close()
 
     def _run(self) -> None:
         pause = 0.0
@@ -138,19 +254,26 @@ class Reader:
 
     def _dispatch(self, deliveries: Iterable[Delivery]) -> None:
         for delivery in deliveries:
-            failed = bool(delivery.headers and delivery.headers.get("failed"))
-            message = BROKEN_OFF if failed else delivery.message
             locals_ = delivery.members if delivery.members is not None else ("",)
             for local in locals_:
-                self._hand_over(delivery.channel + local, message)
+                self._hand_over(delivery.channel + local, delivery.message, delivery.headers or {})
 
-    def _hand_over(self, channel: str, message: dict[str, Any]) -> None:
+    def _hand_over(self, channel: str, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
         mailbox = self._mailboxes.get(channel)
         if mailbox is not None:
-            mailbox.put(message)
-        else:  # an answer that comes too late, or a member of a group that left without saying so
-            with self._lock:
-                self._gone.add(channel)
+            mailbox.put(message, headers)
+            return
+        # An answer that comes too late, or a member of a group that left without saying so.
+        with self._lock:
+            self._gone.add(channel)
+        if "flow" in headers:
+            self._tell(headers["flow"], {"closed": True})
+
+    def _tell(self, channel: str, message: dict[str, Any]) -> None:
+        try:
+            self._layer.send(channel, message)
+        except ChannelLayerError as error:
+            logger.warning("%s: the producer of a response was not told how it goes: %s", channel, error)
 
     def _forget_gone(self, runner: asyncio.Runner) -> None:
         if not self._gone:
@@ -167,8 +290,3 @@ class Reader:
             logger.error("receiving failed", exc_info=error)
         elif first:
             logger.warning("%s; trying again until it answers", error)
-
-
-def _size(message: dict[str, Any]) -> int:
-    content = message.get("content")
-    return len(content) if isinstance(content, bytes) else 0

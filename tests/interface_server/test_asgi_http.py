@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 
 import pytest
 
 from channel_layer.delivery import Delivery
+from tests.conftest import wait_until
 from tests.interface_server.helpers import Workers, silent
 from tests.interface_server.hosted import hosted
 
@@ -41,6 +43,40 @@ def test_a_streamed_response_passes() -> None:
     with hosted({"http.request": stream}) as host:
         status, content = host.request()
         assert (status, len(content)) == (200, 2_000_000)
+
+
+def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing() -> None:
+    done = threading.Event()
+
+    def produce(workers: Workers, delivery: Delivery) -> None:
+        written = 0
+        workers.send(delivery, {"status": 200, "more_content": True}, flow="worker.a!1")
+        for number in range(20):
+            while 500_000 * number - written > 1_500_000:
+                for report in workers.layer.receive_many(["worker.a!"], 16, 20):
+                    written = report.message["written"]
+            workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
+        workers.send(delivery, {"content": b"", "more_content": False})
+        done.set()
+
+    with hosted({"http.request": produce}) as host, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", host.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert done.wait(20), "the worker waits for the client"
+        wait_until(lambda: host.application.gateway.spools.file.used, "the response on the disk")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.read() == b"".join(bytes([number]) * 500_000 for number in range(20))
+
+
+def test_a_body_in_chunks_has_its_length() -> None:
+    with hosted({"http.request": body}) as host:
+        assert host.request("POST", iter([b"x" * 200_000] * 2)) == (200, b"400000")  # type: ignore[arg-type]
+        headers = dict(host.workers.on("http.request")[0].message["headers"])
+        assert headers[b"content-length"] == b"400000"
+        assert b"transfer-encoding" not in headers
 
 
 def test_the_limits_that_an_application_can_keep_are_kept() -> None:

@@ -82,11 +82,13 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "none")
 
 
-def test_what_is_given_back_after_the_end_is_nothing(file: SpoolFile) -> None:
+def test_after_the_end_nothing_is_given_or_taken_back(file: SpoolFile) -> None:
     blocks = file.take(2)
     file.close()
     file.give_back(blocks)
     assert file.used == 0
+    with pytest.raises(OSError, match="closed"):
+        file.take(1)
 
 
 def test_memory_is_counted(file: SpoolFile) -> None:

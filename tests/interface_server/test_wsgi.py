@@ -10,6 +10,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,10 @@ def test_a_request_is_answered_by_a_consumer() -> None:
 def test_a_body_comes_in_chunks(size: int, terminated: bool) -> None:
     body = os.urandom(size)
     got: list[bytes] = []
+    heads: list[Any] = []
 
     def consumer(workers: Workers, delivery: Delivery) -> None:
+        heads.append(delivery.message["headers"])
         got.append(delivery.message["body"])
         channel = delivery.message.get("body_channel")
         while channel:
@@ -119,12 +122,14 @@ def test_a_body_comes_in_chunks(size: int, terminated: bool) -> None:
     with served(consumer) as (application, _):
         if terminated:
             environ: dict[str, Any] = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body)}
-            asked = ask(application, "POST", **environ)
+            asked = ask(application, "POST", HTTP_TRANSFER_ENCODING="chunked", **environ)
         else:
             asked = ask(application, "POST", body)
     assert asked.body == b"thanks"
     assert b"".join(got) == body
     assert max(map(len, got)) <= 262_144
+    assert [b"content-length", b"%d" % size] in heads[0]
+    assert b"transfer-encoding" not in dict(heads[0])
 
 
 def test_a_streamed_response_comes_as_it_is_made() -> None:
@@ -135,13 +140,57 @@ def test_a_streamed_response_comes_as_it_is_made() -> None:
     assert "Content-Length" not in asked.headers
 
 
-def test_progress_of_a_long_response_is_reported() -> None:
-    with served(stream(*[b"x" * 300_000] * 4)) as (application, workers):
-        assert len(ask(application).body) == 1_200_000
-        [request] = workers.on("http.request")
-        assert request.headers is not None
-        reports = workers.layer.receive_many([request.headers["flow"]], 10, 5)
-    assert [report.message for report in reports] == [{"written": 600_000}, {"written": 1_200_000}]
+def test_a_body_follows_what_its_reader_reports() -> None:
+    body = os.urandom(6_000_000)
+
+    def consumer(workers: Workers, delivery: Delivery) -> None:
+        read, more = len(delivery.message["body"]), True
+        while more:
+            for chunk in workers.layer.receive_many([delivery.message["body_channel"]], 16, 20):
+                read += len(chunk.message["content"])
+                more = chunk.message["more_content"]
+            workers.send(delivery, {}, read=read)
+        workers.reply(delivery, {"status": 200, "headers": PLAIN, "content": b"%d" % read})
+
+    with served(consumer) as (application, _):
+        assert ask(application, "POST", body).body == b"6000000"
+
+
+def test_a_body_that_nobody_reads_is_a_504() -> None:
+    with served(lambda workers, delivery: None, http_timeout=0.8) as (application, workers):
+        assert ask(application, "POST", bytes(9_000_000)).status.startswith(("503", "504"))
+        workers.wait_for("http.disconnect")
+
+
+def test_a_client_that_goes_away_during_its_request_is_nobodys_business() -> None:
+    with served(lambda workers, delivery: None) as (application, workers):
+        asked = ask(application, "POST", CONTENT_LENGTH="600000", **{"wsgi.input": io.BytesIO(b"x" * 300_000)})
+        assert asked.status == "400 Bad Request"
+        assert workers.on("http.request") == []
+
+
+def test_a_slow_client_holds_no_worker() -> None:
+    produced = threading.Event()
+
+    def consumer(workers: Workers, delivery: Delivery) -> None:
+        written = 0
+        workers.send(delivery, {"status": 200, "headers": PLAIN, "more_content": True}, flow="worker.a!1")
+        for number in range(20):
+            while 500_000 * number - written > 1_500_000:
+                for report in workers.layer.receive_many(["worker.a!"], 16, 20):
+                    written = report.message["written"]
+            workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
+        workers.send(delivery, {"content": b"", "more_content": False})
+        produced.set()
+
+    with served(consumer) as (application, workers):
+        environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
+        setup_testing_defaults(environ)
+        response = application(environ, lambda *args: None)
+        assert produced.wait(20), "the worker waits for the client"
+        assert b"".join(response) == b"".join(bytes([number]) * 500_000 for number in range(20))
+        response.close()
+        assert workers.on("http.disconnect") == []
 
 
 def test_an_answer_to_head_has_no_content() -> None:
@@ -222,8 +271,8 @@ def test_a_body_beyond_the_limit_is_a_413(method: str, length: int) -> None:
         assert workers.on("http.request") == []
 
 
-def test_a_client_that_goes_away_during_its_request_is_reported() -> None:
-    with served(lambda workers, delivery: None) as (application, workers):
+def test_a_client_that_goes_away_during_its_streamed_request_is_reported() -> None:
+    with served(lambda workers, delivery: None, stream_bodies=True) as (application, workers):
         asked = ask(application, "POST", CONTENT_LENGTH="600000", **{"wsgi.input": io.BytesIO(b"x" * 300_000)})
         assert asked.status == "400 Bad Request"
         workers.wait_for("http.disconnect")
