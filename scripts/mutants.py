@@ -47,6 +47,9 @@ JOINTS = {
 LEAST_SECONDS = 20.0
 """Added to three times what the tests take without a fault; one that makes them run longer has been noticed."""
 
+LONGEST_SECONDS = 600.0
+"""What the tests of one file may take without a fault."""
+
 SWAPS: dict[type[ast.AST], str] = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in", ast.Add: "-", ast.Sub: "+",
@@ -231,14 +234,14 @@ def mutants_of(path: str) -> list[Mutant]:
     return [mutant for mutant in finder.found if mutant.before != mutant.text]
 
 
-def tests_of(path: str) -> list[list[str]]:
+def tests_of(path: str) -> list[str]:
     """Test files to run for a source file, in order: its mirrors, then those of the joints."""
     module = Path(path)
     mirror = Path("tests") / module.parent / f"test_{module.stem}.py"
     folder = Path("tests") / module.parent.parent / f"test_{module.parent.name}.py"
     mirrors = [str(file) for file in (mirror, folder) if (ROOT / file).exists()]
     joints = [file for file in JOINTS.get(module.parts[0], []) if file not in mirrors and (ROOT / file).exists()]
-    return [files for files in (mirrors[:1], joints) if files]
+    return [*mirrors[:1], *joints]
 
 
 class Copy:
@@ -273,9 +276,9 @@ class Copy:
         self._written += 1
         os.utime(file, (self._written, self._written))
 
-    def passes(self, tests: list[str], seconds: float) -> bool:
-        """Whether the tests pass within the time."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    def passes(self, tests: str, seconds: float) -> bool:
+        """Whether the tests of a file pass within the time."""
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
         environment = os.environ | {"PYTHONPATH": str(self.directory)}
         with subprocess.Popen(
             command, cwd=self.directory, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -315,12 +318,11 @@ class Run:
                 return
             noticed = self._is_noticed(copy, mutant)
             with self._lock:
-                if noticed is None:
-                    continue
-                self.tried += 1
-                if not noticed:
+                if noticed is not None:
+                    self.tried += 1
+                if noticed is False:
                     self.survivors.append(mutant)
-                print("noticed " if noticed else "SURVIVES", mutant, flush=True)
+                print({True: "noticed ", False: "SURVIVES", None: "unclear "}[noticed], mutant, flush=True)
 
     def _is_noticed(self, copy: Copy, mutant: Mutant) -> bool | None:
         """Whether tests notice it; None if they do not pass without it either."""
@@ -333,16 +335,15 @@ class Run:
                     return True
         return False
 
-    def _limit(self, copy: Copy, tests: list[str]) -> float:
+    def _limit(self, copy: Copy, tests: str) -> float:
         """How long tests may take; 0 if they do not pass as the code is."""
-        key = " ".join(tests)
-        if key not in self._seconds:
+        if tests not in self._seconds:
             started = time.monotonic()
-            passed = copy.passes(tests, 600)
-            self._seconds[key] = LEAST_SECONDS + 3 * (time.monotonic() - started) if passed else 0.0
+            passed = copy.passes(tests, LONGEST_SECONDS)
+            self._seconds[tests] = LEAST_SECONDS + 3 * (time.monotonic() - started) if passed else 0.0
             if not passed:
-                self.broken.add(key)
-        return self._seconds[key]
+                self.broken.add(tests)
+        return self._seconds[tests]
 
 
 def main() -> int:
