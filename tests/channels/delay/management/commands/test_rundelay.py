@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ class Delays:
 
     def __init__(self, directory: Path, environment: dict[str, str], layer: Any) -> None:
         self.directory, self.layer = directory, layer
+        self.database = directory / "database.sqlite3"
         self.environment = environment | {
             "DJANGO_SETTINGS_MODULE": SETTINGS,
-            "TEST_DATABASE": str(directory / "database.sqlite3"),
+            "TEST_DATABASE": str(self.database),
         }
         self.processes: list[Service] = []
         self._numbers = itertools.count(1)
@@ -43,10 +46,6 @@ class Delays:
             [sys.executable, "-m", "django", *arguments],
             cwd=ROOT, env=os.environ | self.environment, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
-
-    def migrate(self) -> None:
-        result = self.manage("migrate", "-v0")
-        assert result.returncode == 0, result.stderr
 
     def start(self, *arguments: str) -> Service:
         command = [sys.executable, "-m", "django", "rundelay", "-v", "2", *arguments]
@@ -76,16 +75,28 @@ class Delays:
 
     def waiting(self) -> int:
         """Messages in the table."""
-        result = self.manage("shell", "-c", COUNT)
-        assert result.returncode == 0, result.stderr
-        return int(result.stdout.split()[-1])
+        with closing(sqlite3.connect(self.database, timeout=20)) as database:
+            return int(database.execute("SELECT count(*) FROM channels_delay_delayedmessage").fetchone()[0])
 
 
-COUNT = "from channels.delay.models import DelayedMessage; print(DelayedMessage.objects.count())"
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables, to be copied."""
+    directory = tmp_path_factory.mktemp("migrated")
+    delays = Delays(directory, {"TEST_CHANNEL_FILE": str(directory / "layer.sqlite3")}, None)
+    result = delays.manage("migrate", "-v0")
+    assert result.returncode == 0, result.stderr
+    return delays.database
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path) -> Path:
+    """A test's own copy of it."""
+    return Path(shutil.copy(migrated, tmp_path))
 
 
 @pytest.fixture(params=["redis", "sqlite"])
-def delays(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Delays]:
+def delays(request: pytest.FixtureRequest, database: Path, tmp_path: Path) -> Iterator[Delays]:
     """A migrated project over each layer."""
     layer: Any
     if request.param == "redis":
@@ -99,7 +110,6 @@ def delays(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Delays]:
         stack.callback(layer.close)
         stack.callback(layer.flush)
         delays = Delays(tmp_path, environment, layer)
-        delays.migrate()
         stack.callback(lambda: [process.kill() for process in delays.processes])
         yield delays
 
@@ -164,7 +174,7 @@ def test_messages_for_a_full_channel_come_once_there_is_room(delays: Delays) -> 
 
 
 @pytest.mark.slow
-def test_a_layer_that_goes_away_is_waited_for(redis_server: str, tmp_path: Path) -> None:
+def test_a_layer_that_goes_away_is_waited_for(redis_server: str, database: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
         first.enter_context(running_redis(redis_server, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")))
@@ -172,7 +182,6 @@ def test_a_layer_that_goes_away_is_waited_for(redis_server: str, tmp_path: Path)
         layer = RedisChannelLayer(hosts=[url], prefix=prefix)
         stack.callback(layer.close)
         delays = Delays(tmp_path, {"TEST_REDIS_URL": url, "TEST_PREFIX": prefix}, layer)
-        delays.migrate()
         process = delays.start("--sleep", "0.1")
         stack.callback(process.kill)
         delays.delay(1, 3000)
