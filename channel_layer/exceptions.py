@@ -9,7 +9,12 @@
     ├── InvalidName (TypeError)    a channel or group name that breaks the rules
     ├── InvalidMessage (TypeError) a message that cannot be carried
     ├── LayerUnavailable           the broker cannot be reached, or did not answer in time
-    └── LayerConfigurationError    the configuration cannot work; the process should stop
+    │   └── LayerUnusable          the broker answers, and refuses us or lacks what the layer needs
+    └── LayerConfigurationError    the configuration cannot work; the text says what to change
+        └── LayerUnusable          the same, of a broker
+
+At the start of a process a `LayerConfigurationError` ends it, and a `LayerUnavailable` is waited for. While it
+runs, both are waited for: a password that was changed may be put right, and no connection is dropped meanwhile.
 
 Every exception takes its facts as arguments and builds its text in ``__str__``.
 """
@@ -111,7 +116,7 @@ class LayerUnavailable(ChannelLayerError):
     ) -> None:
         self.where, self.reason, self.uncertain = where, reason, uncertain
         self.outcome, self.reachable = outcome, reachable
-        super().__init__(where, reason, uncertain)
+        ChannelLayerError.__init__(self, where, reason, uncertain)
 
     def __str__(self) -> str:
         return f"channel layer at {self.where} is unavailable: {self.reason}"
@@ -123,6 +128,16 @@ class LayerConfigurationError(ChannelLayerError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class LayerUnusable(LayerUnavailable, LayerConfigurationError):
+    """The broker was reached, and what it says is a matter of configuration.
+
+    Whoever only cares that nothing gets through takes it as the `LayerUnavailable` that it is.
+    """
 
     def __str__(self) -> str:
         return self.reason

@@ -84,7 +84,6 @@ class Worker:
 
         Raises:
             ValueError: the globs leave no channel.
-            LayerConfigurationError: the layer turned out to be unusable.
         """
         with self._lock:
             if self._termed:

@@ -129,6 +129,8 @@ def serve(path: str, values: dict[str, Any]) -> None:
     _allow_descriptors(options.max_connections)
     try:
         layer.check()
+    except LayerConfigurationError:
+        raise
     except LayerUnavailable as error:
         logger.warning("%s; starting all the same, it is tried again until it answers", error)
     try:

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Any, Protocol
 
-from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable
 
 from .access_log import AccessLog
 from .backlog import Backlog
@@ -164,4 +164,5 @@ class Gateway:
             logger.warning("%d closed connections could not be removed from their groups; they expire there", len(gone))
 
     def _log_outage(self, error: LayerUnavailable) -> None:
-        logger.warning("%s; trying again until it answers", error)
+        level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
+        logger.log(level, "%s; trying again until it answers", error)

@@ -122,9 +122,9 @@ class Uplink:
 
     def mark_down(self, error: LayerUnavailable) -> None:
         """The layer is away: refuse what is impatient, hold the rest."""
-        first = self.down is None
+        is_news = type(error) is not type(self.down)
         self.down = error
-        if first:
+        if is_news:
             self.on_down(error)
         waiting, self._queue = self._queue, deque()
         for entry in waiting:

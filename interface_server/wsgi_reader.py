@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable
 
 from .download import Download
 from .messages import FLOW_PATTERN
@@ -289,4 +289,5 @@ class Reader:
         if not isinstance(error, LayerUnavailable):
             logger.error("receiving failed", exc_info=error)
         elif first:
-            logger.warning("%s; trying again until it answers", error)
+            level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
+            logger.log(level, "%s; trying again until it answers", error)

@@ -119,13 +119,11 @@ class Intake:
         self._handed_out = 0
         self._stopping = threading.Event()
         self._failures = 0
+        self._failure: type[Exception] | None = None
+        """Of the last failed receive: each kind is logged once until the layer is back."""
 
     def next(self) -> Delivery | None:
-        """The next message to run; blocks until there is one. ``None``: the worker stops.
-
-        Raises:
-            LayerConfigurationError: the layer cannot be used; trying again is of no use.
-        """
+        """The next message to run; blocks until there is one. ``None``: the worker stops."""
         with self._lock:
             delivery = self._pop()
         while delivery is None:
@@ -245,8 +243,6 @@ class Intake:
         self._leaves_out = channels is not self._channels
         try:
             deliveries: list[Delivery] = self._sender.receive(self._layer, channels, limit, timeout)
-        except LayerConfigurationError:
-            raise
         except Exception as error:
             self._back_off(error)
             return []
@@ -254,14 +250,16 @@ class Intake:
             self._leaves_out = False
         if self._failures:
             logger.warning("channel layer %s is back", self._layer.describe())
-            self._failures = 0
+            self._failures, self._failure = 0, None
         return deliveries
 
     def _back_off(self, error: Exception) -> None:
-        if not self._failures:
+        if type(error) is not self._failure:
+            self._failure = type(error)
             # What a layer does not raise on purpose is a fault in it, and wants a traceback.
-            unexpected = None if isinstance(error, LayerUnavailable) else error
-            logger.warning("%s; trying again until it is back", error, exc_info=unexpected)
+            unexpected = None if isinstance(error, (LayerUnavailable, LayerConfigurationError)) else error
+            level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
+            logger.log(level, "%s; trying again until it is back", error, exc_info=unexpected)
         self._failures += 1
         pause = min(LONGEST_BACKOFF, 0.05 * 2 ** min(self._failures, 10))
         self._stopping.wait(pause * random.uniform(0.5, 1.0))

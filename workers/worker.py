@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.registry import channel_layers
 
 from .hooks import Hook, Hooks
@@ -98,7 +97,6 @@ class Worker:
         self.hung_seconds = hung_seconds
         self.termed = False
         self._impatient = False
-        self._failure: LayerConfigurationError | None = None
         self._signal_handlers = signal_handlers
         self._on_message = on_message
         self._hooks = Hooks(hooks)
@@ -120,9 +118,6 @@ class Worker:
 
         Returns:
             Whether everything was finished within the grace period.
-
-        Raises:
-            LayerConfigurationError: the layer turned out to be unusable; the worker has stopped.
         """
         restore = self._install_signal_handlers()
         team: list[threading.Thread] = []
@@ -138,8 +133,6 @@ class Worker:
                 finished = self._finish(team)
         finally:
             restore()
-        if self._failure is not None:
-            raise self._failure
         return finished
 
     def ready(self) -> None:
@@ -159,12 +152,7 @@ class Worker:
     def _work(self) -> None:
         """What each thread does: nothing that happens to one message ends it."""
         while True:
-            try:
-                delivery = self._intake.next()
-            except LayerConfigurationError as error:
-                self._failure = error
-                self.stop()
-                break
+            delivery = self._intake.next()
             if delivery is None:
                 break
             try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import redis
 
+from ..exceptions import LayerUnavailable
 from . import scripts
-from .errors import DRIVER_ERRORS, translate
-from .hosts import Host, check_version
+from .errors import DRIVER_ERRORS, has_stepped_down, translate, translate_opening
+from .hosts import Host, check_server
 from .scripts import Call
 from .wire import Answers, pack
 
@@ -36,15 +40,26 @@ class AsyncConnection(asyncio.Protocol):
         return not (self._transport is None or self._transport.is_closing())
 
     async def open(self, deadline: float | None) -> None:
-        """Connect, check the server's version and give it the scripts."""
+        """Connect, check that the server will do, and give it the scripts.
+
+        Raises:
+            LayerUnavailable, LayerUnusable: it cannot be used; nothing was stored or taken.
+        """
+        handled = sys.exception()
+        try:
+            await self._open(deadline)
+        except DRIVER_ERRORS as error:
+            raise translate_opening(error, self._host.name, handled) from error
+
+    async def _open(self, deadline: float | None) -> None:
         async with asyncio.timeout_at(deadline):
             await self._opened.connect()
         self._transport = transport = self._opened._writer.transport
         transport.set_protocol(self)
         commands: list[tuple[Any, ...]] = [("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
-        info, *_ = await self.ask(commands, deadline)
-        check_version(info, self._host.name)
+        info, *loaded = await self.ask(commands, deadline)
+        check_server(info, loaded, self._host.name)
 
     async def ask(self, commands: Sequence[tuple[Any, ...]], deadline: float | None) -> list[Any]:
         """Write a pipeline and return its replies. After an exception the connection is to be closed.
@@ -73,7 +88,8 @@ class AsyncConnection(asyncio.Protocol):
         """Close at once; what was not written yet is dropped."""
         if self._transport is not None:
             self._transport.abort()
-        await self._opened.disconnect(nowait=True)
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await self._opened.disconnect(nowait=True)
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -95,7 +111,9 @@ class AsyncConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._fail(redis.ConnectionError(str(exc) if exc else "Connection closed by server."))
+        error = redis.ConnectionError(str(exc) if exc else "Connection closed by server.")
+        error.__cause__ = exc
+        self._fail(error)
 
     def _time_out(self) -> None:
         self._fail(redis.TimeoutError("no answer in time"))
@@ -105,20 +123,71 @@ class AsyncConnection(asyncio.Protocol):
             self._waiter.set_exception(error)
 
 
+class _Idle:
+    """The idle connections of one event loop, by server; closed when it ends.
+
+    An asynchronous generator that waits at its only ``yield`` sees to that: whoever ends a loop in order, as
+    `asyncio.run` does, has such generators closed while the loop still runs.
+    """
+
+    def __init__(self, servers: int) -> None:
+        self.by_shard: list[list[AsyncConnection]] = [[] for _ in range(servers)]
+        self._guard: AsyncGenerator[None] | None = None
+        self._ended = False
+        self.is_guarded = False
+        """Whether connections may be added to `by_shard` without `give_back`, which is a coroutine less."""
+
+    async def take(self, shard: int) -> AsyncConnection | None:
+        """One that the server has not closed in the meantime."""
+        idle = self.by_shard[shard]
+        while idle:
+            connection = idle.pop()
+            if connection.is_open:
+                return connection
+            await connection.close()
+        return None
+
+    async def give_back(self, shard: int, connection: AsyncConnection) -> None:
+        """Keep a connection, unless the loop is about to end."""
+        if self._ended:
+            await connection.close()
+            return
+        if self._guard is None:
+            self._guard = self._until_the_end()
+            await anext(self._guard)
+        self.is_guarded = True
+        self.by_shard[shard].append(connection)
+
+    async def close(self) -> None:
+        """Close them all."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard.aclose()
+            self._ended = False
+
+    async def _until_the_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._ended, self.is_guarded = True, False
+            for idle in self.by_shard:
+                while idle:
+                    await idle.pop().close()
+
+
 class AsyncDriver:
     """Runs calls on servers from coroutines. Connections belong to the loop that made them."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self.hosts = hosts
-        self._idle: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[list[AsyncConnection]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._lock = threading.Lock()
+        self._idle: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle] = weakref.WeakKeyDictionary()
 
     async def run(self, shard: int, calls: Sequence[Call]) -> list[Any]:
         """Run calls in one pipeline and return the replies; errors of single calls are among them.
 
         Raises:
-            LayerUnavailable, LayerConfigurationError
+            LayerUnavailable, LayerUnusable
         """
         if not calls:
             return []
@@ -127,46 +196,51 @@ class AsyncDriver:
             host.outage.check()
         loop = asyncio.get_running_loop()
         deadline = None if host.timeout is None else loop.time() + host.timeout
-        idle = self._idle_of(loop)[shard]
-        connection = await _take(idle) or AsyncConnection(host)
-        uncertain = False
+        idle = self._idle_of(loop)
+        connection = await idle.take(shard) or AsyncConnection(host)
+        spoilt = False
         try:
             if not connection.is_open:
-                await connection.open(deadline)
-            uncertain = True
+                try:
+                    await connection.open(deadline)
+                except LayerUnavailable as error:
+                    host.outage.note(error, uncertain=False)
+                    raise
             replies = await connection.ask([call.command() for call in calls], deadline)
             for index, reply in enumerate(replies):
-                if isinstance(reply, redis.exceptions.NoScriptError):
-                    (replies[index],) = await connection.ask([calls[index].command_with_text()], deadline)
+                if isinstance(reply, redis.ResponseError):
+                    if isinstance(reply, redis.exceptions.NoScriptError):
+                        (replies[index],) = await connection.ask([calls[index].command_with_text()], deadline)
+                    elif has_stepped_down(reply):
+                        spoilt = True
         except DRIVER_ERRORS as error:
             await connection.close()
-            host.outage.note(error, uncertain)
-            raise translate(error, host.name, uncertain) from error
+            host.outage.note(error, uncertain=True)
+            raise translate(error, host.name) from error
         except BaseException:
             # Cancelled between question and answer: the next answer would be taken for another's.
             await connection.close()
             raise
-        idle.append(connection)
+        if spoilt:
+            await connection.close()
+        elif idle.is_guarded:
+            idle.by_shard[shard].append(connection)
+        else:
+            await idle.give_back(shard, connection)
         return replies
 
     async def close(self) -> None:
         """Close the idle connections of the running loop."""
-        for connections in self._idle.pop(asyncio.get_running_loop(), []):
-            for connection in connections:
-                await connection.close()
+        idle = self._idle.get(asyncio.get_running_loop())
+        if idle is not None:
+            await idle.close()
 
-    def _idle_of(self, loop: asyncio.AbstractEventLoop) -> list[list[AsyncConnection]]:
+    def _idle_of(self, loop: asyncio.AbstractEventLoop) -> _Idle:
         idle = self._idle.get(loop)
         if idle is None:
-            idle = self._idle[loop] = [[] for _ in self.hosts]
+            with self._lock:
+                # Its connections hold a loop that was closed without being ended in order.
+                for other in [other for other in self._idle if other.is_closed()]:
+                    del self._idle[other]
+                idle = self._idle[loop] = _Idle(len(self.hosts))
         return idle
-
-
-async def _take(idle: list[AsyncConnection]) -> AsyncConnection | None:
-    """One that the server has not closed in the meantime."""
-    while idle:
-        connection = idle.pop()
-        if connection.is_open:
-            return connection
-        await connection.close()
-    return None

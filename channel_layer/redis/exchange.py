@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..delivery import Delivery
-from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..exceptions import LayerUnavailable
 from ..exchange import Exchange, Sent
 from .scripts import Call
 from .sending import Sending
@@ -65,12 +65,9 @@ class RedisExchange(Exchange):
             self._tell(sent)
             raise
         self._sending.answered(self._shard, replies)
-        misconfigured = self._tell(sent)
+        self._tell(sent)
         assert self._connection is not None
-        pops = self._driver.last_replies(self._connection)
-        if misconfigured is not None and not pops[-2]:
-            raise misconfigured
-        return pops
+        return self._driver.last_replies(self._connection)
 
     def _first_replies(self) -> list[Any]:
         if self._connection is None:
@@ -78,15 +75,10 @@ class RedisExchange(Exchange):
             raise self._failure
         return self._driver.first_replies(self._connection, self._pushes)
 
-    def _tell(self, sent: Sent) -> LayerConfigurationError | None:
-        """Say what became of the sending. A wrong configuration is returned: something may be received nevertheless."""
+    def _tell(self, sent: Sent) -> None:
         try:
             refused = self._sending.finish()
         except LayerUnavailable as error:
             sent([], error)
-        except LayerConfigurationError as error:
-            sent([], LayerUnavailable(self._driver.hosts[self._shard].name, str(error), uncertain=False))
-            return error
         else:
             sent(refused, None)
-        return None

@@ -11,9 +11,10 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..exceptions import LayerConfigurationError
+from ..exceptions import LayerConfigurationError, LayerUnusable
 from ..redaction import redact
 from .address import Address
+from .errors import DRIVER_ERRORS, IN_CLUSTER, translate, translate_opening
 from .outage import Outage
 
 CONNECT_SECONDS = 1.0
@@ -97,6 +98,8 @@ class Host:
             connection.connect()
             connection.send_command("PING")
             connection.read_response()
+        except DRIVER_ERRORS as error:
+            raise translate_opening(error, self.name, None) from error
         finally:
             connection.disconnect()
 
@@ -116,14 +119,30 @@ def _maker(pool: Any) -> Callable[[], Any]:
     return lambda: pool.connection_class(**pool.connection_kwargs)
 
 
-def check_version(info: Any, where: str) -> None:
-    """Refuse a server that lacks the commands this layer is built on.
+def check_server(info: Any, loaded: Sequence[Any], where: str) -> None:
+    """Refuse a server that this layer cannot work with, going by its answers on a new connection.
 
-    ``info`` is the answer to ``INFO server``; a server that does not give it to us is taken as it is.
+    Args:
+        info: to ``INFO server``; a server that does not give it to us is taken as it is.
+        loaded: to ``SCRIPT LOAD``.
+        where: the server's name.
+
+    Raises:
+        LayerUnavailable, LayerUnusable: nothing was stored or taken.
     """
-    found = re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", info, re.MULTILINE) if isinstance(info, bytes) else None
-    if found and (int(found[1]), int(found[2])) < OLDEST_REDIS:
-        version = f"{int(found[1])}.{int(found[2])}{found[3].decode()}"
-        raise LayerConfigurationError(
-            f"Redis at {where} is version {version}; Redis 7.0 or later is needed, or Valkey. Upgrade the server."
-        )
+    if isinstance(info, bytes):
+        found = re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", info, re.MULTILINE)
+        if found and (int(found[1]), int(found[2])) < OLDEST_REDIS:
+            version = f"{int(found[1])}.{int(found[2])}{found[3].decode()}"
+            raise LayerUnusable(
+                where,
+                f"Redis at {where} is version {version}; Redis 7.0 or later is needed, or Valkey. Upgrade the server.",
+                uncertain=False,
+            )
+        mode = re.search(rb"^(?:redis|server)_mode:(cluster|sentinel)", info, re.MULTILINE)
+        if mode:
+            what = IN_CLUSTER if mode[1] == b"cluster" else "is a Sentinel. Give 'hosts' the servers that it watches."
+            raise LayerUnusable(where, f"Redis at {where} {what}", uncertain=False)
+    for reply in loaded:
+        if isinstance(reply, Exception):
+            raise translate(reply, where, uncertain=False) from reply

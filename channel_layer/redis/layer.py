@@ -14,6 +14,7 @@ from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerUnavailable
 from ..exchange import Exchange
 from ..layer import ChannelLayer
+from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
@@ -365,8 +366,7 @@ class RedisChannelLayer(ChannelLayer):
 
     def check(self) -> None:
         """See `ChannelLayer.check`."""
-        for shard in self._plan.shards:
-            self._run_all(shard, [plain("PING")])
+        permissions.check_all([host.name for host in self._hosts], self.prefix, self._run_all)
 
     def close(self) -> None:
         """See `ChannelLayer.close`."""

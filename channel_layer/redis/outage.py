@@ -67,14 +67,14 @@ class Outage:
         raise LayerUnavailable(self._where, "it is down and left out until it answers", uncertain=False)
 
     def note(self, error: BaseException, uncertain: bool) -> None:
-        """A call has failed with a driver's error; ``uncertain`` as in `LayerUnavailable`.
+        """A call has failed with a driver's error or what was made of it; ``uncertain`` as in `LayerUnavailable`.
 
         A connection that breaks says nothing about the server, one that cannot be made or is silent does.
         """
         if not self._matters or is_setup_error(error):
             return
         if not uncertain or isinstance(error, (redis.TimeoutError, TimeoutError)):
-            self.begin(str(error) or type(error).__name__)
+            self.begin(error.reason if isinstance(error, LayerUnavailable) else str(error) or type(error).__name__)
 
     def begin(self, reason: str) -> None:
         """The server is down; a thread probes it from now on."""
@@ -109,7 +109,7 @@ class Outage:
             pause = min(LAST_PROBE, pause * 2)
             try:
                 self._probe()
-            except DRIVER_ERRORS as error:
+            except (LayerUnavailable, *DRIVER_ERRORS) as error:
                 if not is_setup_error(error):
                     continue
             if self.is_down:

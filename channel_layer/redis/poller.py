@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import select
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from ..exceptions import LayerUnavailable
+from ..exceptions import LayerConfigurationError, LayerUnavailable
+from . import forks
 from .scripts import Call
 from .sync_driver import SyncConnection, SyncDriver
 
@@ -26,6 +26,7 @@ class Poller:
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
         self._connections: dict[int, SyncConnection] = {}
+        self._refusing: set[int] = set()
 
     def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> set[int]:
         """Begin a pop on every server that has none waiting, and return which those are.
@@ -45,26 +46,26 @@ class Poller:
                     begun.add(shard)
                 except LayerUnavailable as error:
                     failure = error
+                    self._report(shard, error)
         if failure is not None and not self._connections:
             raise failure
         return begun
 
     def wait(self, seconds: float) -> int | None:
-        """A server that has answered, or is overdue, after waiting for the first; ``None`` if there is none."""
-        if not self._connections:
-            return None
-        now = time.monotonic()
-        for shard, connection in self._connections.items():
-            if now > connection.deadline or connection.has_answer():
-                return shard
+        """A server to `finish`, after waiting for the first; ``None`` if there is none.
+
+        It has answered, its connection is lost, or its answer is overdue.
+        """
         poller = select.poll()
-        by_descriptor = {connection.fileno(): shard for shard, connection in self._connections.items()}
-        for descriptor in by_descriptor:
+        by_descriptor: dict[int, int] = {}
+        for shard, connection in self._connections.items():
+            descriptor = connection.fileno()
+            if descriptor < 0 or connection.is_overdue or connection.has_answer():
+                return shard
+            by_descriptor[descriptor] = shard
             poller.register(descriptor, select.POLLIN)
-        answered = poller.poll(max(0.0, seconds) * 1000)
-        if answered:
-            return by_descriptor[answered[0][0]]
-        return None
+        answered = poller.poll(max(0.0, seconds) * 1000) if by_descriptor else []
+        return by_descriptor[answered[0][0]] if answered else None
 
     def finish(self, shard: int) -> list[Any]:
         """Read a server's answers, waiting for them.
@@ -74,19 +75,27 @@ class Poller:
         """
         connection = self._connections.pop(shard)
         try:
-            if time.monotonic() > connection.deadline and not connection.has_answer():
+            if connection.is_overdue and not connection.has_answer():
                 self._driver.abandon(connection)
                 connection.host.outage.begin("no answer to a blocking pop")
                 raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
-            return self._driver.finish(connection)
+            replies = self._driver.finish(connection)
         except LayerUnavailable as error:
             logger.warning("%s; a message may be lost", error)
             raise
+        self._refusing.discard(shard)
+        return replies
 
     @property
     def waiting(self) -> list[int]:
         """Servers with a pop whose answer was not read."""
         return list(self._connections)
+
+    def _report(self, shard: int, error: LayerUnavailable) -> None:
+        """Say once that a server refuses us; that one is down, its `Outage` says."""
+        if isinstance(error, LayerConfigurationError) and shard not in self._refusing:
+            self._refusing.add(shard)
+            logger.error("%s Going on with the other servers", error)
 
 
 class Pollers:
@@ -94,6 +103,11 @@ class Pollers:
 
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
+        self.forget()
+        forks.forget_in_children(self)
+
+    def forget(self) -> None:
+        """Let go of all pollers: what they wait for is another process's."""
         self._lock = threading.Lock()
         self._free: dict[tuple[str, ...], list[Poller]] = {}
 

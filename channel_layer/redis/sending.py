@@ -32,7 +32,7 @@ class Sending:
         self._refused: list[Outgoing] = []
         self._unsent: list[Outgoing] = []
         self._unknown: list[Outgoing] = []
-        self._failure: Exception | None = None
+        self._failure: LayerUnavailable | None = None
         self._answered: list[int] = []
 
     @contextmanager
@@ -77,18 +77,15 @@ class Sending:
         """The refused items.
 
         Raises:
-            LayerUnavailable: a server failed; with the `Outcome`.
-            LayerConfigurationError: a server can never be used like this.
+            LayerUnavailable, LayerUnusable: a server failed; with the `Outcome`.
         """
         failure = self._failure
         if failure is None:
             return self._refused
         outcome = self._outcome()
         self._counters.possible_losses += len(outcome.unknown)
-        if not isinstance(failure, LayerUnavailable):
-            raise failure
         stored_any = self._plan.count > len(outcome.refused) + len(outcome.unsent) + len(outcome.unknown)
-        raise LayerUnavailable(
+        raise type(failure)(
             failure.where,
             failure.reason,
             uncertain=bool(outcome.unknown) or stored_any,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
+import select
 import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import redis
 
 from ..exceptions import LayerUnavailable
-from . import scripts
-from .errors import DRIVER_ERRORS, translate
-from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_version
+from . import forks, scripts
+from .errors import DRIVER_ERRORS, has_stepped_down, translate, translate_opening
+from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
 from .scripts import Call, plain
 from .wire import Answers, pack
 
@@ -26,6 +27,11 @@ READ_BYTES = 65_536
 
 CAN_SLEEP_LONGER = sys.platform == "linux"
 """Whether waiting on a socket heeds ``SO_RCVLOWAT``."""
+
+ANSWER_SECONDS = BLOCK_SECONDS + OPERATION_SECONDS
+
+IDLE_SECONDS = 0.001
+"""Time since the last pipeline was written, after which a connection is looked at before the next."""
 
 T = TypeVar("T")
 
@@ -38,26 +44,56 @@ class SyncConnection:
         self.client_id: int | None = None
         self._connection = host.connect_sync()
         self._socket: Any = None
+        self._readable = select.poll()
         self._answers = Answers()
         self._pending: Sequence[Call] | None = None
         self._wakes_at = 1
         self.deadline = 0.0
         """When the answers to a blocking pop must have come, by `time.monotonic`."""
 
-    def connect(self) -> None:
-        """Connect if needed, check the server's version and give it the scripts."""
+    def prepare(self) -> None:
+        """See to it that a pipeline can be written: open a connection unless there is one that the server keeps.
+
+        Raises:
+            LayerUnavailable, LayerUnusable: there is none; nothing was written.
+        """
+        deadline = time.monotonic() + ANSWER_SECONDS
         if self.client_id is not None:
-            return
+            if deadline - self.deadline > IDLE_SECONDS and self._is_spoilt():
+                self.close()
+            else:
+                self.deadline = deadline
+                return
+        handled = sys.exception()
+        try:
+            self._open()
+        except DRIVER_ERRORS as error:
+            self.close()
+            raise translate_opening(error, self.host.name, handled) from error
+        except BaseException:
+            self.close()
+            raise
+        self.deadline = time.monotonic() + ANSWER_SECONDS
+
+    def _open(self) -> None:
+        """Connect, check that the server will do, and give it the scripts."""
         self._connection.connect()
         self._socket = self._connection._sock
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
         self._answers = Answers()
         self._wakes_at = 1
         commands: list[tuple[Any, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         self._write(commands)
-        client_id, info, *_ = self._read(len(commands))
-        check_version(info, self.host.name)
+        client_id, info, *loaded = self._read(len(commands))
+        check_server(info, loaded, self.host.name)
         self.client_id = client_id if isinstance(client_id, int) else 0
+
+    def _is_spoilt(self) -> bool:
+        """Whether the server has closed an idle connection, or has said on it what nobody asked for."""
+        self._wake_at(1)
+        return self.has_answer()
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Write a pipeline and read its answers."""
@@ -73,7 +109,6 @@ class SyncConnection:
         # Their shortest answers say that all is well, and one byte more belongs to what is waited for.
         self._wake_at(1 + sum(call.script.shortest if call.script else 0 for call in first))
         self._pending = calls
-        self.deadline = time.monotonic() + BLOCK_SECONDS + OPERATION_SECONDS
         self._write([call.command() for call in (*first, *calls)])
 
     def finish_first(self, count: int) -> list[Any]:
@@ -85,30 +120,36 @@ class SyncConnection:
         calls = self._pending or ()
         replies = self._read(len(calls))
         self._pending = None
+        spoilt = False
         for index, reply in enumerate(replies):
-            if isinstance(reply, redis.exceptions.NoScriptError):
-                self._write([calls[index].command_with_text()])
-                (replies[index],) = self._read(1)
+            if isinstance(reply, redis.ResponseError):
+                if isinstance(reply, redis.exceptions.NoScriptError):
+                    self._write([calls[index].command_with_text()])
+                    (replies[index],) = self._read(1)
+                elif has_stepped_down(reply):
+                    spoilt = True
+        if spoilt:
+            self.close()
         return replies
 
-    @property
-    def is_answering(self) -> bool:
-        """Whether there are answers yet to be read."""
-        return self._pending is not None
-
     def fileno(self) -> int:
-        """The socket's descriptor, for `select`."""
+        """The socket's descriptor, for `select`; negative once it is closed."""
         return int(self._socket.fileno())
 
     def has_answer(self) -> bool:
         """Whether `finish` would return or raise at once."""
-        try:
-            return bool(self._connection.can_read(0))
-        except DRIVER_ERRORS:
+        if self.client_id is None or self._readable.poll(0):
             return True
+        # What TLS has deciphered already.
+        return type(self._socket) is not socket.socket and self._socket.pending() > 0
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the answers should have come by now."""
+        return time.monotonic() > self.deadline
 
     def close(self) -> None:
-        """Close the socket; the next `connect` opens a new one."""
+        """Close the socket; the next `prepare` opens a new one."""
         self._pending = None
         self.client_id = None
         self._connection.disconnect()
@@ -137,31 +178,44 @@ class SyncConnection:
             self._wakes_at = count
 
 
+class _Held(dict[int, SyncConnection]):
+    """The connections of one thread, by server; closed when it ends."""
+
+    def __del__(self) -> None:
+        for connection in self.values():
+            connection.close()
+
+
 class SyncDriver:
     """Runs calls on servers, from any thread."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self.hosts = hosts
+        self.forget()
+        forks.forget_in_children(self)
+
+    def forget(self) -> None:
+        """Let go of all connections: they are those of the process that this one was forked from."""
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._all: set[SyncConnection] = set()
-        self._idle: list[list[SyncConnection]] = [[] for _ in hosts]
+        self._all: weakref.WeakSet[SyncConnection] = weakref.WeakSet()
+        self._idle: list[list[SyncConnection]] = [[] for _ in self.hosts]
         self._blocked: set[SyncConnection] = set()
 
     def run(self, shard: int, calls: Sequence[Call]) -> list[Any]:
         """Run calls in one pipeline and return the replies; errors of single calls are among them.
 
         Raises:
-            LayerUnavailable, LayerConfigurationError
+            LayerUnavailable, LayerUnusable
         """
-        return self._guarded(self._mine(shard), SyncConnection.run, calls)
+        return self._begin(self._mine(shard), SyncConnection.run, calls)
 
     def run_blocking(self, shard: int, calls: Sequence[Call]) -> list[Any]:
         """The same for calls that wait in Redis, so that `unblock` reaches them."""
         connection = self._mine(shard)
         self._blocked.add(connection)
         try:
-            return self._guarded(connection, SyncConnection.run, calls)
+            return self._begin(connection, SyncConnection.run, calls)
         finally:
             self._blocked.discard(connection)
 
@@ -170,7 +224,7 @@ class SyncDriver:
         with self._lock:
             connection = self._idle[shard].pop() if self._idle[shard] else SyncConnection(self.hosts[shard])
             self._all.add(connection)
-        self._guarded(connection, SyncConnection.start, calls)
+        self._begin(connection, SyncConnection.start, calls)
         self._blocked.add(connection)
         return connection
 
@@ -189,7 +243,7 @@ class SyncDriver:
         connection = self._mine(shard)
         self._blocked.add(connection)
         try:
-            self._guarded(connection, SyncConnection.start, calls, first)
+            self._begin(connection, SyncConnection.start, calls, first)
         except BaseException:
             self._blocked.discard(connection)
             raise
@@ -221,7 +275,7 @@ class SyncDriver:
         connection.close()
 
     def unblock(self) -> None:
-        """Have every call that waits in Redis return now, with what it has."""
+        """Have every call that waits in Redis return now, with what it has; on a server that is away nobody waits."""
         for connection in list(self._blocked):
             if connection.client_id:
                 shard = self.hosts.index(connection.host)
@@ -230,23 +284,31 @@ class SyncDriver:
                 except LayerUnavailable as error:
                     logger.debug("nobody to interrupt: %s", error)
 
+    def _begin(self, connection: SyncConnection, work: Callable[..., T], *args: Any) -> T:
+        """Do something that begins with writing, on a connection that is opened for it if need be."""
+        outage = connection.host.outage
+        if outage.is_down:
+            outage.check()
+        try:
+            connection.prepare()
+        except LayerUnavailable as error:
+            outage.note(error, uncertain=False)
+            raise
+        return self._guarded(connection, work, *args)
+
     def _guarded(self, connection: SyncConnection, work: Callable[..., T], *args: Any) -> T:
-        """Do something with a connection, connected. After an error it is closed.
+        """Do something with an open connection. After an error it is closed.
 
         A function and no context manager, which would be a seventh of the price of a call.
         """
-        outage = connection.host.outage
-        if outage.is_down and not connection.is_answering:
-            outage.check()
-        uncertain = False
         try:
-            connection.connect()
-            uncertain = True
+            if connection.client_id is None:
+                raise redis.ConnectionError("the connection was closed before the answer came")
             return work(connection, *args)
         except DRIVER_ERRORS as error:
             connection.close()
-            outage.note(error, uncertain)
-            raise translate(error, connection.host.name, uncertain) from error
+            connection.host.outage.note(error, uncertain=True)
+            raise translate(error, connection.host.name) from error
         except BaseException:
             # Interrupted between question and answer: the next answer would be taken for another's.
             connection.close()
@@ -255,19 +317,22 @@ class SyncDriver:
     def close(self) -> None:
         """Close all connections of all threads."""
         with self._lock:
-            connections, self._all = self._all, set()
+            connections, self._all = list(self._all), weakref.WeakSet()
             self._idle = [[] for _ in self.hosts]
             self._local = threading.local()
         for connection in connections:
             connection.close()
 
     def _mine(self, shard: int) -> SyncConnection:
-        local = self._local
-        if getattr(local, "pid", None) != os.getpid():
-            local.pid, local.connections = os.getpid(), {}
-        connection = local.connections.get(shard)
-        if connection is None:
-            connection = local.connections[shard] = SyncConnection(self.hosts[shard])
-            with self._lock:
-                self._all.add(connection)
-        return connection  # type: ignore[no-any-return]
+        try:
+            connection: SyncConnection = self._local.held[shard]
+        except AttributeError:
+            self._local.held = _Held()
+        except KeyError:
+            pass
+        else:
+            return connection
+        connection = self._local.held[shard] = SyncConnection(self.hosts[shard])
+        with self._lock:
+            self._all.add(connection)
+        return connection

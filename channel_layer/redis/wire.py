@@ -49,7 +49,7 @@ class Answers:
         """Take bytes, and return the replies once all have come; errors of single commands are among them.
 
         Raises:
-            redis.ConnectionError: the server will not go on with us, for example because it is loading.
+            redis.ConnectionError: the server will not go on with us, for example because it wants a password.
             redis.InvalidResponse: it does not speak the protocol, or says more than it was asked.
         """
         self._reader.feed(data)
@@ -62,7 +62,7 @@ class Answers:
             reply = reader.gets()
             if reply is _NOT_YET:
                 return None
-            if isinstance(reply, redis.ConnectionError):
+            if isinstance(reply, redis.ConnectionError) and not isinstance(reply, redis.BusyLoadingError):
                 raise reply
             replies.append(reply)
             self._missing -= 1

@@ -13,7 +13,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable
 from channel_layer.outcome import Fate, fates
 
 from . import store
@@ -69,11 +69,7 @@ class Worker:
         self._check_at = 0.0
 
     def run(self) -> None:
-        """Work until `stop` is called or a signal arrives; blocks.
-
-        Raises:
-            LayerConfigurationError: the layer cannot be used.
-        """
+        """Work until `stop` is called or a signal arrives; blocks."""
         self._check_at = 0.0
         self._stopper = Stopper(self.channel_layer.interrupt, self._note_stop)
         with self._stopper.running(self.signal_handlers):
@@ -104,7 +100,7 @@ class Worker:
                 self._plan_check()
         except store.DATABASE_AWAY as error:
             self._back_off("the database", error)
-        except LayerUnavailable as error:
+        except (LayerUnavailable, LayerConfigurationError) as error:
             self._back_off("the channel layer", error)
         else:
             self._report_back()
@@ -211,7 +207,8 @@ class Worker:
     def _back_off(self, what: str, error: Exception) -> None:
         failures = self._failures.get(what, 0)
         if not failures:
-            logger.warning("%s is away (%s); trying again until it is back", what, error)
+            level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
+            logger.log(level, "%s is away (%s); trying again until it is back", what, error)
         self._failures[what] = failures + 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
         if self._stopper is not None:

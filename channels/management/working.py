@@ -51,10 +51,10 @@ def reach(layer: Any) -> None:
     """
     try:
         layer.check()
-    except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", error)
     except LayerConfigurationError as error:
         raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
+    except LayerUnavailable as error:
+        logger.warning("%s; starting all the same, it is tried again until it answers", error)
 
 
 def log_message(message: Any, seconds: float, outcome: Any) -> None:

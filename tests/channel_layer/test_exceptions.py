@@ -15,6 +15,7 @@ from channel_layer.exceptions import (
     InvalidName,
     LayerConfigurationError,
     LayerUnavailable,
+    LayerUnusable,
     MessageTooLarge,
     TooManyElements,
 )
@@ -35,6 +36,10 @@ TEXTS = [
     (InvalidMessage(None, "it is odd"), "cannot send the message: it is odd"),
     (LayerUnavailable("redis://h:1", "refused"), "channel layer at redis://h:1 is unavailable: refused"),
     (LayerConfigurationError("capacity must be set"), "capacity must be set"),
+    (
+        LayerUnusable("redis://h:1", "Redis at redis://h:1 refuses us.", uncertain=False),
+        "Redis at redis://h:1 refuses us.",
+    ),
 ]
 
 

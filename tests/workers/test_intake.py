@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from workers import intake as module
 from workers.intake import Intake, Pace
@@ -199,16 +199,26 @@ def test_fetching_goes_on_after_any_error(
     assert team.errors == []
 
 
-def test_a_layer_that_cannot_be_used_is_reported_and_the_others_go_on(eventually: Any) -> None:
+def test_a_layer_that_refuses_us_is_said_once_as_an_error_and_tried_again(
+    eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     layer = FlakyLayer()
-    layer.receive_errors = [LayerConfigurationError("wrong password")]
+    refusal = LayerUnusable("here", "wrong password", uncertain=False)
+    layer.receive_errors = [LayerUnavailable("here", "away"), refusal, refusal, LayerConfigurationError("too old")]
     seen: list[Delivery] = []
     team = Team(intake_of(layer), 3, seen.append)
-    eventually(lambda: team.errors, "the error")
     put(layer, 1)
-    eventually(lambda: seen, "the message, fetched by another thread")
+    eventually(lambda: seen, "the message")
+    eventually(lambda: "is back" in caplog.text, "the good news in the log")
     team.stop(eventually)
-    assert [str(error) for error in team.errors] == ["wrong password"]
+    assert team.errors == []
+    said = [(record.levelname, record.getMessage(), record.exc_info) for record in caplog.records]
+    assert said[:3] == [
+        ("WARNING", "channel layer at here is unavailable: away; trying again until it is back", None),
+        ("ERROR", "wrong password; trying again until it is back", None),
+        ("ERROR", "too old; trying again until it is back", None),
+    ]
+    assert len(said) == 4
 
 
 @pytest.mark.parametrize("moment", ["waiting", "backing off"])

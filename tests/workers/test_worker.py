@@ -171,7 +171,9 @@ def test_on_message_may_raise_anything(layer: FlakyLayer, error: BaseException) 
 
 
 def test_errors_of_the_layer_end_no_thread(layer: FlakyLayer) -> None:
-    layer.receive_errors = [LayerUnavailable("here", "away"), ZeroDivisionError(), MemoryError()]
+    layer.receive_errors = [
+        LayerUnavailable("here", "away"), LayerConfigurationError("wrong password"), ZeroDivisionError(), MemoryError(),
+    ]  # fmt: skip
     with working(layer, Routes(a=lambda message: message.reply_channel.send({}))):
         layer.send("a", {"reply_channel": "out"})
         assert layer.receive_many(["out"], timeout=20)
@@ -184,14 +186,6 @@ def test_a_thread_that_ends_all_the_same_is_replaced(layer: FlakyLayer, caplog: 
         layer.send("a", {"reply_channel": "out"})
         assert layer.receive_many(["out"], timeout=20)
     assert "worker-1 has ended unexpectedly; another takes its place" in caplog.text
-
-
-def test_a_layer_that_cannot_be_used_ends_the_worker_with_its_reason(layer: FlakyLayer) -> None:
-    layer.receive_errors = [LayerConfigurationError("wrong password")]
-    worker = Worker(layer, Routes(a=print), signal_handlers=False)
-    with pytest.raises(LayerConfigurationError, match="wrong password"):
-        worker.run()
-    assert worker.termed
 
 
 def test_a_hung_consumer_is_reported_once_with_where_it_hangs(

@@ -19,7 +19,6 @@ from django.core.management.commands.runserver import Command as PlainCommand
 from django.db import connections
 from django.utils import autoreload
 
-from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.hooks import DjangoHook
@@ -135,7 +134,7 @@ class Command(StaticFilesCommand):
         done = threading.Event()
         # With the autoreloader this is a daemon thread: the process ends around it unless it is waited for.
         atexit.register(_stop, server, worker, done)
-        team = _Work(worker, server) if worker is not None else None
+        team = _Work(worker) if worker is not None else None
         try:
             server.run(sockets)
         finally:
@@ -144,8 +143,6 @@ class Command(StaticFilesCommand):
             layer.close()
             done.set()
             atexit.unregister(_stop)
-        if team is not None and team.failure is not None:
-            raise CommandError(f"channel layer {layer.alias!r}: {team.failure}") from team.failure
 
     def _worker(self, layer: Any, options: dict[str, Any]) -> Worker:
         consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
@@ -176,26 +173,17 @@ class Command(StaticFilesCommand):
 
 
 class _Work:
-    """A worker in a thread of its own, from now on. If it cannot go on, the server stops too."""
+    """A worker in a thread of its own, from now on."""
 
-    def __init__(self, worker: Worker, server: Any) -> None:
-        self.failure: LayerConfigurationError | None = None
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._server = server
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread = threading.Thread(target=worker.run, name="worker", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Have running consumers finish, within `STOP_SECONDS`."""
         self._worker.stop()
         self._thread.join(STOP_SECONDS + 1)
-
-    def _run(self) -> None:
-        try:
-            self._worker.run()
-        except LayerConfigurationError as error:
-            self.failure = error
-            self._server.should_exit = True
 
 
 def _stop(server: Any, worker: Worker | None, done: threading.Event) -> None:

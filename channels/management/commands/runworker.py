@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
-from channel_layer.exceptions import LayerConfigurationError
 from channels import log
 from channels.hooks import DjangoHook
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
@@ -122,10 +121,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         logger.info("Worker on channel layer %r: %s", layer.alias, layer.describe())
         exit_with_parent(worker.stop)
-        try:
-            return worker.run()
-        except LayerConfigurationError as error:
-            raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
+        return worker.run()
 
 
 def child_command(options: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import os
 import signal
 import socket
 import subprocess
@@ -20,6 +20,11 @@ from channel_layer.redis import RedisChannelLayer
 from tests.conftest import free_port, wait_until
 
 T = TypeVar("T")
+
+
+def open_descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 class OwnRedis:
@@ -66,13 +71,16 @@ class OwnRedis:
 
 
 class CuttingProxy:
-    """Passes bytes to a server and back, but cuts some connections in place of an answer."""
+    """Passes bytes to a server and back, but cuts the connection in place of every so-many-th answer to a push."""
 
-    def __init__(self, port: int, share: float) -> None:
+    STORED = b"$-1\r\n"
+
+    def __init__(self, port: int, every: int) -> None:
         self.cuts = 0
-        self._share = share
+        self._answers = 0
+        self._every = every
+        self._lock = threading.Lock()
         self._target = port
-        self._random = random.Random(7)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -87,18 +95,12 @@ class CuttingProxy:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self._target))
-            threading.Thread(target=self._pass, args=(client, server, 0.0), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, self._share), daemon=True).start()
+            threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket, share: float) -> None:
-        answers = 0
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         try:
-            while data := source.recv(65536):
-                answers += 1
-                # Not the first answers: they belong to opening the connection.
-                if answers > 2 and self._random.random() < share:
-                    self.cuts += 1
-                    break
+            while (data := source.recv(65536)) and not (data == self.STORED and self._is_to_be_cut()):
                 sink.sendall(data)
         except OSError:
             pass
@@ -108,6 +110,13 @@ class CuttingProxy:
             except OSError:
                 pass
             end.close()
+
+    def _is_to_be_cut(self) -> bool:
+        with self._lock:
+            self._answers += 1
+            cut = self._answers % self._every == 0
+            self.cuts += cut
+        return cut
 
 
 class Several:

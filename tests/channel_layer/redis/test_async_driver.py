@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
+import uvloop
+from asgiref.sync import async_to_sync
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis.async_driver import AsyncDriver
 from channel_layer.redis.hosts import Host
 from channel_layer.redis.scripts import ALL, PUSH, Call, plain
 from tests.conftest import free_port
+
+from .conftest import open_descriptors
 
 
 def test_replies_come_in_order_with_errors_among_them(redis_url: str) -> None:
@@ -93,7 +102,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_no_possible_loss(redi
         driver, other = AsyncDriver([Host(redis_url)]), AsyncDriver([Host(redis_url)])
         (mine,) = await driver.run(0, [plain("CLIENT", "ID")])
         await other.run(0, [plain("CLIENT", "KILL", "ID", mine)])
-        await _until(lambda: all(not connection.is_open for connection in driver._idle_of(_loop())[0]))
+        await _until(lambda: all(not connection.is_open for connection in driver._idle_of(_loop()).by_shard[0]))
         assert await driver.run(0, [plain("ECHO", "x")]) == [b"x"]
         await driver.close()
         await other.close()
@@ -137,7 +146,7 @@ def test_an_answer_to_no_question_ends_the_connection() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         driver = AsyncDriver([Host(server.sockets[0].getsockname())])
         assert await driver.run(0, [plain("ECHO", "x")]) == [b"mine"]
-        await _until(lambda: all(not connection.is_open for connection in driver._idle_of(_loop())[0]))
+        await _until(lambda: all(not connection.is_open for connection in driver._idle_of(_loop()).by_shard[0]))
         assert await driver.run(0, [plain("ECHO", "x")]) == [b"mine"]
         await driver.close()
         await _until(lambda: not clients)
@@ -149,6 +158,148 @@ def test_an_answer_to_no_question_ends_the_connection() -> None:
 def test_no_calls_are_no_round_trip() -> None:
     driver = AsyncDriver([Host(f"redis://127.0.0.1:{free_port()}/0")])
     assert asyncio.run(driver.run(0, [])) == []
+
+
+Run = Callable[[Any], Any]
+
+
+def in_a_runner(work: Any) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def from_sync_code(work: Any) -> None:
+    async def wait() -> None:
+        await work
+
+    async_to_sync(wait)()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run, in_a_runner, from_sync_code])
+def test_connections_are_closed_with_their_event_loop(redis_url: str, run: Run) -> None:
+    driver = AsyncDriver([Host(redis_url)])
+
+    async def main() -> None:
+        await asyncio.gather(*[driver.run(0, [plain("PING")]) for _ in range(2)])
+
+    run(main())
+    gc.collect()
+    before = open_descriptors()
+    for _ in range(40):
+        run(main())
+    assert open_descriptors() == before
+
+
+def test_what_is_sent_while_an_event_loop_ends_keeps_no_connection(redis_url: str) -> None:
+    driver = AsyncDriver([Host(redis_url)])
+    said: list[Any] = []
+
+    async def speak_at_the_end() -> Any:
+        try:
+            yield
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            said.extend(await driver.run(0, [plain("ECHO", "farewell")]))
+
+    async def main(keep: list[Any]) -> None:
+        keep.append(speak_at_the_end())
+        await anext(keep[0])
+        await driver.run(0, [plain("PING")])
+
+    before = open_descriptors()
+    kept: list[Any] = []
+    asyncio.run(main(kept))
+    assert said == [b"farewell"]
+    assert open_descriptors() == before
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_without_being_ended_in_order_is_let_go_of_with_the_next(redis_url: str) -> None:
+    drivers = [AsyncDriver([Host(redis_url)])]
+
+    def in_a_loop_just_closed() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(drivers[0].run(0, [plain("PING")]))
+        loop.close()
+
+    in_a_loop_just_closed()
+    gc.collect()
+    before = open_descriptors()
+    for _ in range(20):
+        in_a_loop_just_closed()
+    gc.collect()
+    assert open_descriptors() <= before
+    drivers.clear()  # and with them the last connection, here where its warnings are expected
+    gc.collect()
+
+
+def test_a_loop_may_go_on_after_the_driver_was_closed_there(redis_url: str) -> None:
+    driver = AsyncDriver([Host(redis_url)])
+
+    async def main() -> None:
+        for _ in range(2):
+            first = await driver.run(0, [plain("CLIENT", "ID")])
+            assert await driver.run(0, [plain("CLIENT", "ID")]) == first, "it is kept"
+            await driver.close()
+
+    before = open_descriptors()
+    asyncio.run(main())
+    assert open_descriptors() == before
+
+
+TROUBLES = [
+    ConnectionResetError(104, "Connection reset by peer"),
+    BrokenPipeError(32, "Broken pipe"),
+    TimeoutError("timed out"),
+    ssl.SSLError(1, "[SSL] internal error"),
+    EOFError(),
+    redis.ConnectionError("Connection closed by server."),
+    redis.TimeoutError("Timeout reading from socket"),
+    redis.InvalidResponse("Protocol error"),
+]
+
+
+@pytest.mark.parametrize("trouble", [*TROUBLES, None, b"HTTP/1.1 400 Bad Request\r\n", b"-NOAUTH x\r\n"], ids=repr)
+def test_nothing_of_the_driver_below_comes_out(redis_url: str, trouble: Exception | bytes | None) -> None:
+    async def main() -> None:
+        driver = AsyncDriver([Host(redis_url)])
+        await driver.run(0, [plain("PING")])
+        [connection] = driver._idle_of(_loop()).by_shard[0]
+        waiting = asyncio.create_task(driver.run(0, [plain("BLPOP", "adrv:none", 20)]))
+        await asyncio.sleep(0)
+        if isinstance(trouble, bytes):
+            connection.data_received(trouble)
+        else:
+            connection.connection_lost(trouble)
+        with pytest.raises(LayerUnavailable) as caught:
+            await waiting
+        assert caught.value.uncertain
+        assert not connection.is_open
+        assert await driver.run(0, [plain("ECHO", "mine")]) == [b"mine"]
+        await driver.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=repr)
+def test_what_fails_while_a_connection_is_opened_has_surely_done_nothing(
+    redis_url: str, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(self: Any) -> None:
+        raise trouble
+
+    async def main() -> None:
+        driver = AsyncDriver([Host(redis_url)])
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.asyncio.Connection, "connect", connect)
+            with pytest.raises(LayerUnavailable) as caught:
+                await driver.run(0, [plain("PING")])
+        assert not caught.value.uncertain
+        assert await driver.run(0, [plain("PING")]) == [b"PONG"]
+        await driver.close()
+
+    asyncio.run(main())
 
 
 _loop = asyncio.get_running_loop

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_version, parse_hosts
+from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_server, parse_hosts
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
 
 @pytest.mark.parametrize("version", [b"7.0.0", b"7.0.15", b"7.2.4", b"8.0.1", b"10.1.0"])
 def test_new_enough_servers_are_welcome(version: bytes) -> None:
-    check_version(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n", "redis://x")
+    check_server(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n", [], "redis://x")
 
 
 def test_an_old_server_is_told_from_the_version_it_needs() -> None:
     with pytest.raises(LayerConfigurationError) as caught:
-        check_version(b"# Server\r\nredis_version:6.2.14\r\n", "redis://x")
+        check_server(b"# Server\r\nredis_version:6.2.14\r\n", [], "redis://x")
     assert str(caught.value) == (
         "Redis at redis://x is version 6.2.14; Redis 7.0 or later is needed, or Valkey. Upgrade the server."
     )
 
 
 def test_a_server_that_keeps_its_version_to_itself_is_taken_as_it_is() -> None:
-    check_version(PermissionError("NOPERM"), "redis://x")
-    check_version(b"", "redis://x")
+    check_server(PermissionError("NOPERM"), [], "redis://x")
+    check_server(b"", [], "redis://x")

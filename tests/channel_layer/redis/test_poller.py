@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from channel_layer.exceptions import LayerUnavailable
-from channel_layer.redis import poller as module
 from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.poller import Poller, Pollers
-from channel_layer.redis.scripts import plain
-from channel_layer.redis.sync_driver import SyncDriver
+from channel_layer.redis.scripts import Call, plain
+from channel_layer.redis.sync_driver import SyncConnection, SyncDriver
 from tests.conftest import free_port, wait_until
 
 
@@ -36,6 +37,73 @@ def test_the_server_that_answers_first_is_named(driver: SyncDriver) -> None:
     assert poller.finish(0) == [[b"poll:x", b"there"]]
 
 
+def test_a_connection_that_is_lost_while_nobody_waits_hides_no_other(driver: SyncDriver) -> None:
+    poller = Poller(driver)
+
+    def calls(shard: int) -> list[Call]:
+        return [plain("BLPOP", "poll:x", 20)]
+
+    poller.start([0, 1], calls)
+    driver.run(1, [plain("RPUSH", "poll:x", "here")])
+    killed = poller._connections[0]
+    driver.run(0, [plain("CLIENT", "KILL", "ID", killed.client_id)])
+    wait_until(killed.has_answer, "the end of the connection")
+    seen = {}
+    for _ in range(2):
+        shard = poller.wait(10)
+        assert shard is not None
+        try:
+            seen[shard] = poller.finish(shard)
+        except LayerUnavailable as error:
+            assert error.uncertain  # noqa: PT017 - one of two servers
+    assert seen == {1: [[b"poll:x", b"here"]]}
+    assert poller.waiting == []
+    assert poller.start([0, 1], calls) == {0, 1}, "nothing is wrong with either server"
+    driver.run(0, [plain("RPUSH", "poll:x", "again")])
+    assert poller.wait(10) == 0
+    assert poller.finish(0) == [[b"poll:x", b"again"]]
+
+
+def test_a_pop_that_was_closed_from_outside_is_named(driver: SyncDriver) -> None:
+    poller = Poller(driver)
+    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)])
+    driver.close()
+    assert poller.wait(0) == 0
+    with pytest.raises(LayerUnavailable):
+        poller.finish(0)
+
+
+def test_a_server_that_refuses_us_is_named_once_and_hides_no_other(
+    driver: SyncDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    poller = Poller(driver)
+
+    def refuse(connection: SyncConnection) -> None:
+        raise redis.AuthenticationError("invalid password")
+
+    poller.start([1], lambda shard: [plain("PING")])
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncConnection, "_open", refuse)
+        for _ in range(3):
+            assert poller.start([0, 1], lambda shard: [plain("PING")]) == set()
+    assert poller.finish(1) == [b"PONG"]
+    assert caplog.text.count("refuses us: invalid password. Check user and password in 'hosts'.") == 1
+    assert poller.start([0], lambda shard: [plain("PING")]) == {0}
+    assert poller.finish(0) == [b"PONG"]
+
+
+def test_a_forked_process_waits_for_nothing_of_its_parent(driver: SyncDriver) -> None:
+    pollers = Pollers(driver)
+    poller = pollers.borrow(("a",))
+    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)])
+    pollers.give_back(("a",), poller)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if pollers.borrow(("a",)).waiting == [] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert pollers.borrow(("a",)).waiting == [0]
+
+
 def test_a_pop_that_waits_is_not_begun_again(driver: SyncDriver) -> None:
     poller = Poller(driver)
     begun: list[int] = []
@@ -50,7 +118,7 @@ def test_a_server_that_is_down_is_left_out(driver: SyncDriver) -> None:
     poller = Poller(driver)
     asked: list[int] = []
 
-    def calls(shard: int) -> list[module.Call]:
+    def calls(shard: int) -> list[Call]:
         asked.append(shard)
         return [plain("PING")]
 

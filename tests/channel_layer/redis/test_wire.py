@@ -38,7 +38,16 @@ def test_a_server_that_will_not_go_on_is_a_lost_connection() -> None:
     answers = Answers()
     answers.expect(2)
     with pytest.raises(redis.ConnectionError):
-        answers.feed(b"-LOADING Redis is loading the dataset in memory\r\n")
+        answers.feed(b"-NOAUTH Authentication required.\r\n")
+
+
+def test_a_server_that_is_loading_goes_on_to_answer() -> None:
+    answers = Answers()
+    answers.expect(2)
+    replies = answers.feed(b"-LOADING Redis is loading the dataset in memory\r\n:1\r\n")
+    assert replies is not None
+    assert isinstance(replies[0], redis.BusyLoadingError)
+    assert replies[1] == 1
 
 
 @pytest.mark.parametrize("data", [b"?what\r\n", b":1\r\n:2\r\n", b"HTTP/1.1 400 Bad Request\r\n"])

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from channel_layer.exceptions import LayerConfigurationError
 from channels import log
 from channels.delay import store
 from channels.delay.worker import Worker
@@ -47,10 +46,7 @@ class Command(BaseCommand):
         reach(layer)
         self._check_table()
         logger.info("Delayed messages on channel layer %r: %s", layer.alias, layer.describe())
-        try:
-            Worker(layer, database_sleep_duration=options["sleep"]).run()
-        except LayerConfigurationError as error:
-            raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
+        Worker(layer, database_sleep_duration=options["sleep"]).run()
 
     def _check_table(self) -> None:
         try:

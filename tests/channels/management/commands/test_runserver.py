@@ -219,7 +219,7 @@ from channel_layer.memory import MemoryChannelLayer
 
 
 class Unusable(MemoryChannelLayer):
-    def receive_many(self, channels, limit=1, timeout=0):
+    def check(self):
         raise LayerConfigurationError("the server is too old")
 
 
@@ -227,7 +227,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "unusable_settings.Unusable", "ROUTING"
 """
 
 
-def test_a_layer_that_turns_out_to_be_unusable_ends_it_with_a_sentence(directory: Path) -> None:
+def test_a_layer_that_is_unusable_at_the_start_ends_it_with_a_sentence(directory: Path) -> None:
     (directory / "unusable_settings.py").write_text(UNUSABLE)
     text = failing(directory, str(free_port()), settings="unusable_settings")
     assert "CommandError: channel layer 'default': the server is too old" in text

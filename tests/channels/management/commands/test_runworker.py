@@ -71,15 +71,15 @@ def test_no_time_to_finish_is_refused(seconds: str, tmp_path: Path) -> None:
     assert text == f"--grace must be more than 0 seconds, not {seconds}"
 
 
-def test_a_layer_that_turns_out_to_be_unusable_is_one_sentence_and_is_closed(
+def test_a_layer_that_is_unusable_at_the_start_is_one_sentence_and_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[Any] = []
 
-    def receive_many(*args: Any, **kwargs: Any) -> Any:
+    def check(self: SqliteChannelLayer) -> None:
         raise LayerConfigurationError("the server is too old")
 
-    monkeypatch.setattr(SqliteChannelLayer, "receive_many", receive_many)
+    monkeypatch.setattr(SqliteChannelLayer, "check", check)
     real = SqliteChannelLayer.close
     monkeypatch.setattr(SqliteChannelLayer, "close", lambda self: (closed.append(self), real(self))[1])
     assert error_of(layers=on_sqlite(tmp_path)) == "channel layer 'default': the server is too old"
