@@ -16,7 +16,10 @@ from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.downlink")
 
-BATCH = 512
+LEAST_BATCH, BATCH = 8, 512
+"""Messages to receive at once: as many as wait, but only so many as are known to be small."""
+
+BATCH_BYTES = 4_194_304
 WAIT_SECONDS = 2.0
 MEMBERS_AT_A_TIME = 500
 FIRST_RETRY = 0.05
@@ -63,11 +66,12 @@ class Downlink:
         """Receive until cancelled; outlives every outage of the layer."""
         retry = FIRST_RETRY
         wait = WAIT_SECONDS
+        limit = LEAST_BATCH
         loop = asyncio.get_running_loop()
         while True:
             asked = loop.time()
             try:
-                deliveries = await self._layer.areceive_many([self._name], limit=BATCH, timeout=wait)
+                deliveries = await self._layer.areceive_many([self._name], limit=limit, timeout=wait)
             except Exception as error:
                 if not isinstance(error, LayerUnavailable):
                     logger.exception("receiving failed")
@@ -79,6 +83,7 @@ class Downlink:
                 continue
             retry = FIRST_RETRY
             self._uplink.confirm(asked)
+            limit = next_limit(limit, deliveries)
             await self._dispatch(deliveries)
             if self._uplink.down is not None:
                 if wait:
@@ -133,3 +138,18 @@ class Downlink:
                 await asyncio.sleep(0)
         if gone:
             self._forget(gone)
+
+
+def next_limit(limit: int, deliveries: list[Delivery]) -> int:
+    """How many messages to receive next, from how many there were and how large.
+
+    A batch is in memory three times while it is taken apart, and large messages may have gathered.
+    """
+    count = len(deliveries)
+    if count < limit:
+        return max(LEAST_BATCH, limit // 2) if count < limit // 4 else limit
+    contents = (delivery.message.get(key) for delivery in deliveries for key in ("content", "text", "bytes"))
+    size = sum(len(content) for content in contents if isinstance(content, (bytes, str)))
+    if size <= BATCH_BYTES // 2:
+        return min(BATCH, limit * 2)
+    return max(LEAST_BATCH, limit * BATCH_BYTES // size) if size > BATCH_BYTES else limit

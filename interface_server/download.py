@@ -86,24 +86,31 @@ class Download:
         self._options = options
         self._writer = writer
         self._moved = moved
-        self._spool = Spool(spools.file, KEPT)
+        self._spool: Spool | None = None  # until the client is slower than its producer
         self._ended = False
         self._reported = 0
         self._drained = 0
 
     def put(self, content: bytes, more: bool) -> None:
         """The next part from the producer."""
-        self.taken += len(content)
+        size = len(content)
+        self.taken += size
         self._ended = not more
+        waiting = self._spool is not None and self._spool.size
+        if not waiting and size <= PIECE and (not size or self._writer.buffered() <= HIGH_WATER):
+            self.given += size
+            self._writer.write(content, more)
+            return
+        if self._spool is None:
+            self._spool = Spool(self._spools.file, KEPT)
         self._spool.put(content)
-        if self._ended and not self._spool.size:
-            self._writer.write(b"", False)
-        else:
-            self.pump()
+        self.pump()
 
     def pump(self) -> None:
         """Give the connection as much as it takes."""
         spool, writer = self._spool, self._writer
+        if spool is None:
+            return
         while spool.size and writer.buffered() <= HIGH_WATER:
             piece = spool.take(PIECE)
             if not piece:
@@ -115,18 +122,19 @@ class Download:
     @property
     def failure(self) -> OSError | None:
         """Why nothing more can be spooled; then the producer is held to what the memory has room for."""
-        return self._spool.failure
+        return None if self._spool is None else self._spool.failure
 
     @property
     def is_over(self) -> bool:
         """Whether the connection has got everything."""
-        return self._ended and not self._spool.size
+        return self._ended and (self._spool is None or not self._spool.size)
 
     def report(self) -> int | None:
         """How much has been taken over, if its producer should hear of that and may send more."""
-        spool, options = self._spool, self._options
-        room = spool.in_memory <= KEPT and spool.size + IN_FLIGHT <= max(options.response_spool, IN_FLIGHT + KEPT)
-        if self._ended or not room or self.taken - self._reported < REPORT_BYTES:
+        if self.taken - self._reported < REPORT_BYTES or self._ended:
+            return None
+        spool, limit = self._spool, max(self._options.response_spool, IN_FLIGHT + KEPT)
+        if spool is not None and (spool.in_memory > KEPT or spool.size + IN_FLIGHT > limit):
             return None
         self._reported = self.taken
         return self.taken
@@ -134,6 +142,8 @@ class Download:
     def problem(self) -> str | None:
         """Why the response cannot go on."""
         spool, options = self._spool, self._options
+        if spool is None:
+            return None
         if spool.lost:
             return "what was spooled of it cannot be read again"
         if spool.in_memory > options.response_buffer or spool.size > options.response_spool:
@@ -147,14 +157,16 @@ class Download:
         """
         waiting = self._writer.buffered()
         drained = self.given - waiting
-        if drained != self._drained or (not waiting and not self._spool.size):
+        if drained != self._drained or (not waiting and not (self._spool and self._spool.size)):
             self._drained = drained
             return True
-        self._spool.forgive()
-        self._spools.attend(self._spool, self._moved, idle=True)
+        if self._spool is not None:
+            self._spool.forgive()
+            self._spools.attend(self._spool, self._moved, idle=True)
         return False
 
     def close(self) -> None:
         """Drop what is left."""
-        self._spool.close()
-        self._spools.attend(self._spool)
+        if self._spool is not None:
+            self._spool.close()
+            self._spools.attend(self._spool)

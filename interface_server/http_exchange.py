@@ -19,6 +19,7 @@ from .download import PIECE, Download, ResponseWriter
 from .messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from .replies import Reply
 from .responses import BadResponse, Head, content_of
+from .spool import LEAST
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class HttpExchange:
         self._started = gateway.clock()
         self._opened = gateway.now
         self._begun = False
+        self._piece = b""
         self._upload: Upload | None = None
         self._has_body = False
         self._all_received = False
@@ -111,14 +113,19 @@ class HttpExchange:
         """A piece of the body."""
         if self.phase is Phase.DONE or self._all_received:
             return
+        options = self._gateway.options
         upload = self._upload
         if upload is None:
+            if not self._piece and len(data) <= min(LEAST, options.body_inline, options.body_max):
+                self._piece = data  # most bodies are this one piece, and need no more
+                return
             upload = self._upload = Upload(self._gateway, self._local, self, self._body_moved)
+            upload.feed(self._piece)
         upload.feed(data)
         if not self._begun:
             return
-        self._deadline = max(self._deadline, self._gateway.now + self._gateway.options.body_timeout)
-        if upload.received > self._gateway.options.body_max:
+        self._deadline = max(self._deadline, self._gateway.now + options.body_timeout)
+        if upload.received > options.body_max:
             self.fail(413)
         else:
             self._take_in()
@@ -132,7 +139,7 @@ class HttpExchange:
             return
         self._deadline = self._gateway.now + self._gateway.options.http_timeout
         if self._upload is None:
-            self._request(b"")
+            self._request(self._piece)
         else:
             if self._upload.is_behind:
                 self._writer.resume()  # else nobody would notice that the client leaves
@@ -296,7 +303,7 @@ class HttpExchange:
         gateway = self._gateway
         scope = self._scope
         if self._has_body and self._all_received:
-            scope = with_length(scope, 0 if self._upload is None else self._upload.received)
+            scope = with_length(scope, len(self._piece) if self._upload is None else self._upload.received)
         message = gateway.messages.request(scope, self.channel, body, body_channel)
         try:
             item = gateway.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
@@ -343,7 +350,8 @@ class HttpExchange:
             self.phase = Phase.EMPTYING
             if self._upload is not None:
                 self._upload.close()
-        self._download.put(b"" if self._bodiless else content, more)
+        if not self._bodiless or not more:
+            self._download.put(b"" if self._bodiless else content, more)
         self._check_response()
 
     def _response_moved(self) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.downlink import Downlink
+from interface_server.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
 from interface_server.replies import Reply
 from interface_server.uplink import Uplink
 from tests.interface_server.fakes import FlakyLayer
@@ -155,3 +156,28 @@ def test_each_answer_of_the_layer_tells_the_uplink_since_when_the_process_is_in_
         assert asked[0] <= began + 1
 
     with_downlink(layer, test)
+
+
+def batch(count: int, **message: Any) -> list[Delivery]:
+    return [Delivery(NAME + "a", dict(message)) for _ in range(count)]
+
+
+def test_many_small_messages_are_received_at_once_and_few_large_ones() -> None:
+    limit = LEAST_BATCH
+    for _ in range(10):
+        limit = next_limit(limit, batch(limit, text="x" * 100))
+    assert limit == BATCH
+    limit = next_limit(limit, batch(limit, content=bytes(65_536)))
+    assert limit == BATCH_BYTES // 65_536
+    assert next_limit(limit, batch(limit, content=bytes(65_536))) == limit
+    assert next_limit(limit, batch(limit, content=bytes(1_000_000))) == LEAST_BATCH
+    assert next_limit(BATCH, batch(BATCH // 2)) == BATCH
+    assert next_limit(8, batch(8, text=5, content=None)) == 16
+
+
+def test_after_a_quiet_time_it_begins_with_few_again() -> None:
+    limit = BATCH
+    for _ in range(10):
+        limit = next_limit(limit, batch(1))
+    assert limit == LEAST_BATCH
+    assert next_limit(limit, batch(0)) == LEAST_BATCH
