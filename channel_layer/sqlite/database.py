@@ -135,6 +135,11 @@ class Database:
             if connection is not None:
                 connection.close()
 
+    def __del__(self) -> None:
+        # Python 3.13 complains of a connection that is dropped unclosed, as the layer of a process that ends is.
+        if self._connection is not None:
+            self._connection.close()
+
     def _open(self) -> sqlite3.Connection:
         if self.is_hurried:
             raise BusyError

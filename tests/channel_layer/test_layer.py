@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.layer import ChannelLayer
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.sqlite import SqliteChannelLayer
 
 
 @pytest.mark.parametrize("option", ["expiry", "group_expiry", "max_message_size"])
@@ -22,6 +29,48 @@ def test_defaults_are_those_of_the_documentation() -> None:
     layer = MemoryChannelLayer()
     assert (layer.expiry, layer.group_expiry, layer.max_message_size) == (60, 86_400, 1_310_720)
     assert layer.capacity.of("room") == 10_000
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def layer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChannelLayer]:
+    made = MemoryChannelLayer() if request.param == "memory" else SqliteChannelLayer(tmp_path / "layer.sqlite3")
+    yield made
+    made.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's account of descriptors")
+def test_threads_and_event_loops_that_end_leave_nothing_behind(layer: ChannelLayer) -> None:
+    def in_thread() -> None:
+        layer.send("room", {"n": 1})
+        layer.receive_many(["room", "never"], timeout=0.001)
+        layer.receive_many(["never"], timeout=0.001)
+
+    async def in_loop() -> None:
+        await layer.asend("room", {"n": 1})
+        await layer.agroup_add("group", "room")
+        await layer.asend_group("group", {"n": 2})
+        await layer.areceive_many(["room"], limit=2, timeout=1)
+        waiting = asyncio.create_task(layer.areceive_many(["never"], timeout=60))
+        await asyncio.sleep(0)
+        waiting.get_loop().call_soon(waiting.cancel)
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    def use() -> None:
+        thread = threading.Thread(target=in_thread)
+        thread.start()
+        thread.join()
+        asyncio.run(in_loop())
+
+    use()
+    before = held()
+    for _ in range(200):
+        use()
+    after = held()
+    assert after[0] <= before[0] + 3, "descriptors"
+    assert after[1] <= before[1] + 1, "threads"
 
 
 def test_preparing_does_no_sending() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import stat
@@ -69,6 +70,17 @@ def test_opening_a_second_connection_keeps_the_locks_of_the_first(database: Data
     database.write(insert)
     assert second.read(rows) == 2
     second.close()
+
+
+def test_a_connection_is_closed_with_the_object_that_holds_it(path: Path) -> None:
+    dropped = Database(Location(path))
+    dropped.write(insert)
+    connection = dropped._connection
+    assert connection is not None
+    del dropped
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 def test_it_waits_for_another_writer(database: Database, path: Path) -> None:

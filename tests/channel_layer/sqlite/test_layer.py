@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -128,8 +129,8 @@ def test_a_process_that_is_killed_in_the_middle_of_writing_harms_nobody(make: Ma
         layer.flush()
         layer.send("room", {"n": 1})
         assert layer.receive(["room"]) == ("room", {"n": 1})
-    [(verdict,)] = sqlite3.connect(path).execute("PRAGMA integrity_check").fetchall()
-    assert verdict == "ok"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_members_of_a_process_that_died_are_passed_over(
