@@ -27,9 +27,10 @@ class MembershipIndex:
         self._snapshots: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
 
     def join(self, reader: str, group: str, local: str, seconds: float) -> None:
-        """Record that ``local`` is in ``group`` for so many seconds from now."""
+        """Record that ``local`` is in ``group`` for so many seconds from now, or for longer if it was already."""
         with self._lock:
-            self._groups[reader].setdefault(group, {})[local] = self._clock() + seconds
+            present = self._groups[reader].setdefault(group, {})
+            present[local] = max(present.get(local, 0.0), self._clock() + seconds)
             self._joined[reader, local].add(group)
             self._snapshots.pop((reader, group), None)
 

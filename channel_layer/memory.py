@@ -193,7 +193,8 @@ class MemoryChannelLayer(ChannelLayer):
         names.check_group(group)
         reader, local = names.split(names.check_channel(channel))
         with self._lock:
-            self._groups.setdefault(group, {})[channel] = self._clock() + self.group_expiry
+            present = self._groups.setdefault(group, {})
+            present[channel] = max(present.get(channel, 0.0), self._clock() + self.group_expiry)
             if local:
                 self._control(reader, codec.membership_frame(codec.JOIN, group, local, math.ceil(self.group_expiry)))
 

@@ -166,6 +166,15 @@ class GroupRules(Tools):
         layer.send_group("group", {"n": 2})
         assert self.nothing(layer, "process!", "plain")
 
+    def test_a_process_hears_of_its_members_however_late_it_looks(self, make_layer: MakeLayer) -> None:
+        server, worker = make_layer(expiry=0.3), make_layer(expiry=0.3)
+        worker.group_add("group", "process!a")
+        worker.group_add("group", "process!b")
+        worker.group_discard("group", "process!b")
+        self.wait(0.5)
+        worker.send_group("group", {"n": 1})
+        assert addressees(self.take_many(server, "process!")) == [{"process!a"}]
+
     def test_a_membership_expires_beside_one_that_was_renewed(self, make_layer: MakeLayer) -> None:
         layer = make_layer(group_expiry=2)
         for channel in ("process!kept", "process!gone", "plain.kept", "plain.gone"):

@@ -6,7 +6,7 @@
 -- KEYS[4]   string  ticket of an ordinary channel, with encryption only
 -- ARGV[1]   the reader
 -- ARGV[2]   local part, empty for an ordinary channel
--- ARGV[3]   milliseconds a message lives
+-- ARGV[3]   milliseconds the frame lives
 -- ARGV[4]   frame that tells the process, or empty
 
 if ARGV[2] ~= '' then

@@ -261,13 +261,15 @@ class Planner:
         """Remove a member; ``tell`` as in `join`."""
         keys = [self._group(group), self._members(group, reader), self.queue_prefix + reader]
         frame = b""
+        # A process that lives reads it within the time of presence, however short messages live.
+        ms = max(self.expiry_ms, self._presence_ms)
         if local and tell:
             frame = codec.membership_frame(codec.LEAVE, group, local, None)
             if self._sealer is not None:
-                frame = self._sealer.for_channel(reader, frame, self._expiry)
+                frame = self._sealer.for_channel(reader, frame, ms / 1000)
         if self._sealer is not None and not local:
             keys.append(self._ticket(group, reader))
-        return Call(scripts.GROUP_LEAVE, keys, [reader, local, self.expiry_ms, frame])
+        return Call(scripts.GROUP_LEAVE, keys, [reader, local, ms, frame])
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""

@@ -15,7 +15,7 @@ SILENT_SECONDS = 30.0
 """After so long without a sign of life a process's members are passed over, unless the layer is told otherwise."""
 
 GONE_SECONDS = 120.0
-"""After so long they are removed. A process that comes back puts its memberships back."""
+"""After so long they are removed, or after twice ``presence``. A process that comes back puts its memberships back."""
 
 _READERS = """
 WITH RECURSIVE step (reader) AS (
@@ -36,7 +36,7 @@ _CHANNELS = (
 
 _ADD = (
     "INSERT INTO members (team, reader, channel, expires) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (team, reader, channel) DO UPDATE SET expires = excluded.expires"
+    " ON CONFLICT (team, reader, channel) DO UPDATE SET expires = max(expires, excluded.expires)"
 )
 
 Frames = list[tuple[str, bytes]]
@@ -56,7 +56,7 @@ def channels(connection: sqlite3.Connection, group: str, silent: float = SILENT_
 
 
 def add(connection: sqlite3.Connection, group: str, channel: str, seconds: int) -> Frames:
-    """Add a member or renew it."""
+    """Add a member or renew it, which never makes its time shorter."""
     reader, local = names.split(channel)
     connection.execute(_ADD, (group, reader, channel, clock() + seconds))
     return [(reader, codec.membership_frame(codec.JOIN, group, local, seconds))] if local else []
@@ -94,20 +94,19 @@ def beat(connection: sqlite3.Connection, reader: str, silent: float = SILENT_SEC
 
 
 def restore(connection: sqlite3.Connection, reader: str, memberships: Iterable[tuple[str, str, float]]) -> None:
-    """Put back memberships, as (group, local part, seconds left), that the file has lost."""
+    """Put back memberships, as (group, local part, seconds left), that the file has lost. Newer ones stay."""
     now = clock()
     rows = [(group, reader, reader + local, now + seconds) for group, local, seconds in memberships]
     connection.executemany(_ADD, rows)
 
 
-def drop_gone(connection: sqlite3.Connection, now: float) -> None:
+def drop_gone(connection: sqlite3.Connection, now: float, silent: float = SILENT_SECONDS) -> None:
     """Remove expired memberships, and processes that have been silent for long, with their members."""
+    gone = now - max(GONE_SECONDS, 2 * silent)
     connection.execute("DELETE FROM members WHERE expires <= ?", (now,))
-    connection.execute(
-        "DELETE FROM members WHERE reader IN (SELECT reader FROM readers WHERE seen < ?)", (now - GONE_SECONDS,)
-    )
+    connection.execute("DELETE FROM members WHERE reader IN (SELECT reader FROM readers WHERE seen < ?)", (gone,))
     connection.execute(
         "DELETE FROM readers WHERE seen < ?"
         " AND NOT EXISTS (SELECT 1 FROM wills WHERE wills.reader = readers.reader AND sent IS NULL)",
-        (now - GONE_SECONDS,),
+        (gone,),
     )

@@ -308,7 +308,9 @@ class SqliteChannelLayer(ChannelLayer):
 
     def _regroup(self, change: Callable[[sqlite3.Connection], groups.Frames]) -> None:
         """Change memberships and tell the processes concerned, in one transaction."""
-        self._engine.database.write(lambda connection: queues.put_control(connection, change(connection)))
+        self._engine.database.write(
+            lambda connection: queues.put_control(connection, change(connection), self.group_expiry)
+        )
 
     def _note_readers(self, channels: Sequence[str]) -> None:
         new = [name for name in channels if name[-1] == "!" and name not in self._read]
@@ -362,7 +364,7 @@ class SqliteChannelLayer(ChannelLayer):
             engine.watch.reopen()
         if self._read:
             self._beat(tuple(self._read))
-        self.counters.expired += engine.database.write(sweep)
+        self.counters.expired += engine.database.write(lambda connection: sweep(connection, self.presence))
         self._carry_out_wills()
 
 

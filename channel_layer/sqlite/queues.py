@@ -15,9 +15,6 @@ from ..delivery import Outgoing
 from . import groups, wills
 from .schema import clock
 
-CONTROL_SECONDS = 3600.0
-"""How long a process may take to read of a change of its memberships."""
-
 _TAKE = (
     "DELETE FROM frames WHERE id IN (SELECT id FROM frames WHERE channel = ? ORDER BY id LIMIT ?)"
     " RETURNING id, expires, control, data"
@@ -148,9 +145,9 @@ def put_front(
     connection.executemany(_COUNT, _counted(reader, pending=len(frames)))
 
 
-def put_control(connection: sqlite3.Connection, rows: Iterable[tuple[str, bytes]]) -> None:
-    """Put frames that tell processes of their members, as (reader, frame)."""
-    expires = clock() + CONTROL_SECONDS
+def put_control(connection: sqlite3.Connection, rows: Iterable[tuple[str, bytes]], seconds: float) -> None:
+    """Put frames that tell processes of their members, as (reader, frame), for as long as a membership lasts."""
+    expires = clock() + seconds
     connection.executemany(_PUT, [(reader, expires, 1, frame) for reader, frame in rows])
 
 

@@ -17,7 +17,7 @@ MOST_PAGES = 4096
 """Most pages to give back in one sweep, which holds up other writers for so long."""
 
 
-def sweep(connection: sqlite3.Connection) -> int:
+def sweep(connection: sqlite3.Connection, silent: float = groups.SILENT_SECONDS) -> int:
     """Remove what has expired, unless somebody did a moment ago; returns how many messages."""
     now = clock()
     turn = connection.execute(
@@ -26,7 +26,7 @@ def sweep(connection: sqlite3.Connection) -> int:
     if turn.rowcount == 0:
         return 0
     expired = queues.drop_expired(connection, now)
-    groups.drop_gone(connection, now)
+    groups.drop_gone(connection, now, silent)
     wills.drop_old_news(connection, now)
     [(free,)] = connection.execute("PRAGMA freelist_count").fetchall()
     for _ in range(min(free - SPARE_PAGES, MOST_PAGES)):

@@ -72,6 +72,18 @@ def test_a_membership_ends_in_time_unless_renewed(index: MembershipIndex, clock:
     assert index.members("one!", "group") == ()
 
 
+def test_who_joins_again_for_a_shorter_time_stays_for_the_longer(index: MembershipIndex, clock: Clock) -> None:
+    index.join("one!", "group", "a", 100)
+    index.join("one!", "group", "a", 10)
+    index.join("one!", "group", "b", 10)
+    clock.now += 11
+    assert index.members("one!", "group") == ("a",)
+    index.leave("one!", "group", "a")
+    index.join("one!", "group", "a", 10)
+    clock.now += 11
+    assert index.members("one!", "group") == ()
+
+
 def test_forgetting_removes_a_local_part_everywhere_and_says_where_it_was(index: MembershipIndex) -> None:
     for group in ("x", "y"):
         index.join("one!", group, "a", 60)

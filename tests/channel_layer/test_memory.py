@@ -46,6 +46,16 @@ def test_what_expired_behind_a_fresh_message_makes_room(clock: Clock) -> None:
     assert [layer.receive(["room"])[1] for _ in range(2)] == [{"n": 1}, {"n": 4}]
 
 
+def test_a_membership_that_is_renewed_for_a_shorter_time_keeps_the_longer(clock: Clock) -> None:
+    layer = MemoryChannelLayer(clock=clock, group_expiry=100)
+    layer.group_add("group", "process!a")
+    layer.group_expiry = 10
+    for channel in ("process!a", "process!b"):
+        layer.group_add("group", channel)
+    clock.now += 11
+    assert layer.group_channels("group") == ["process!a"]
+
+
 def test_memberships_take_no_capacity_and_show_in_no_statistics() -> None:
     layer = MemoryChannelLayer(capacity=1)
     for n in range(10):

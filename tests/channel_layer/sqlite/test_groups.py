@@ -73,6 +73,33 @@ def test_memberships_can_be_put_back(store: sqlite3.Connection) -> None:
     assert expires == pytest.approx(schema.clock() + 100, abs=10)
 
 
+def test_a_lifetime_is_only_ever_prolonged(store: sqlite3.Connection) -> None:
+    def seconds_left() -> float:
+        [(expires,)] = store.execute("SELECT expires FROM members").fetchall()
+        return float(expires - schema.clock())
+
+    groups.add(store, "group", "one!a", 100)
+    groups.add(store, "group", "one!a", 10)
+    assert seconds_left() == pytest.approx(100, abs=5)
+    groups.restore(store, "one!", [("group", "a", 20.0)])
+    assert seconds_left() == pytest.approx(100, abs=5)
+    groups.add(store, "group", "one!a", 200)
+    assert seconds_left() == pytest.approx(200, abs=5)
+    groups.discard(store, "group", "one!a")
+    groups.add(store, "group", "one!a", 10)
+    assert seconds_left() == pytest.approx(10, abs=5)
+
+
+def test_members_of_who_may_be_silent_for_longer_are_kept_for_longer(store: sqlite3.Connection) -> None:
+    groups.add(store, "group", "one!a", 10_000)
+    groups.beat(store, "one!", silent=900)
+    now = schema.clock()
+    groups.drop_gone(store, now + groups.GONE_SECONDS + 1, silent=900)
+    assert groups.channels(store, "group", silent=900) == ["one!a"]
+    groups.drop_gone(store, now + 1801, silent=900)
+    assert groups.channels(store, "group", silent=900) == []
+
+
 def test_forgetting_names_every_group_the_channel_was_in(store: sqlite3.Connection) -> None:
     for group in ("x", "y"):
         groups.add(store, group, "one!a", 60)

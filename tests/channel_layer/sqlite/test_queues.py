@@ -30,25 +30,25 @@ def pending(store: sqlite3.Connection) -> dict[str, int]:
 
 def test_frames_come_out_in_the_order_they_went_in(store: sqlite3.Connection) -> None:
     for n in range(20):
-        queues.put_control(store, [("room", b"%d" % n), ("other", b"x")])
+        queues.put_control(store, [("room", b"%d" % n), ("other", b"x")], 60)
     taken = [frame for _ in range(4) for frame in taken_from(store, "room", 5)]
     assert taken == [b"%d" % n for n in range(20)]
 
 
 def test_what_is_put_in_front_comes_first_even_twice(store: sqlite3.Connection) -> None:
-    queues.put_control(store, [("room", b"last")])
+    queues.put_control(store, [("room", b"last")], 60)
     queues.put_front(store, "room", [(b"3", None), (b"4", None)], 60)
     queues.put_front(store, "room", [(b"1", None), (b"2", None)], 60)
     queues.put_front(store, "room", [], 60)
     assert taken_from(store, "room", 9) == [b"1", b"2", b"3", b"4", b"last"]
     queues.put_front(store, "room", [(b"alone", None)], 60)
-    queues.put_control(store, [("room", b"after")])
+    queues.put_control(store, [("room", b"after")], 60)
     assert taken_from(store, "room", 9) == [b"alone", b"after"]
 
 
 def test_what_waits_is_counted_until_it_is_taken(store: sqlite3.Connection) -> None:
     put(store, "room", "room", "process!a", "process!b", "body?x")
-    queues.put_control(store, [("room", b"control")])
+    queues.put_control(store, [("room", b"control")], 60)
     assert pending(store) == {"room": 2, "process!": 2, "body?x": 1}
     for reader in ("room", "process!", "body?x"):
         queues.take(store, reader, 9)
@@ -74,7 +74,7 @@ def test_expired_frames_are_dropped_and_counted(store: sqlite3.Connection) -> No
     put(store, "room", "room")
     put(store, "other")
     store.execute("UPDATE frames SET expires = 0 WHERE channel = 'room'")
-    queues.put_control(store, [("room", b"control")])
+    queues.put_control(store, [("room", b"control")], 60)
     [(frame, _)], expired = queues.take(store, "room", 9)
     assert (frame, expired) == (b"control", 2)
     assert pending(store) == {"other": 1}
