@@ -91,5 +91,15 @@ class SlowTurn:
         return LOST if self._lost else DIED
 
     def is_deserted(self, seconds: float) -> bool:
-        """Whether the message may still wait on its channel, and no worker has taken anything off that for so long."""
-        return self._begun_at is None and self._gateway.backlog.is_deserted(self._channel, self._stored_at, seconds)
+        """Whether it seems that nobody works on the message.
+
+        It may still wait on its channel, off which no worker has taken anything for so long; or it was taken, and no
+        worker has given a sign of it.
+        """
+        backlog = self._gateway.backlog
+        front = backlog.front(self._channel, self._stored_at)
+        if self._begun_at is not None or front is None:
+            return False
+        if front.may_wait(self._stored_at):
+            return backlog.is_deserted(self._channel, self._stored_at, seconds)
+        return front.asked - self._waited_until >= LOST_TURN_SECONDS

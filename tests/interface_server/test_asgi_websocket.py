@@ -49,9 +49,14 @@ def test_a_refused_handshake_has_its_status(consumer: str, status: int) -> None:
         assert caught.value.response.status_code == status
 
 
-def test_a_message_over_the_limit_is_1009() -> None:
+@pytest.mark.parametrize(
+    ("least", "over"), [("é" * 500, "é" * 501), ("x" * 1000, "x" * 1001), (b"x" * 1000, b"x" * 1001)]
+)
+def test_a_message_of_exactly_the_limit_passes_and_one_over_it_is_1009(least: str | bytes, over: str | bytes) -> None:
     with hosted(websocket_max_message=1000) as host, connect(host.url()) as client:
-        client.send("é" * 501)
+        client.send(least)
+        assert client.recv(timeout=20) == least
+        client.send(over)
         with pytest.raises(ConnectionClosed) as caught:
             client.recv(timeout=20)
         assert caught.value.rcvd is not None

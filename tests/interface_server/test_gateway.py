@@ -9,11 +9,19 @@ import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
+from interface_server import gateway
 from tests.conftest import wait_until
 from tests.interface_server.fakes import FlakyLayer, QuietGateway, scope
-from tests.interface_server.helpers import Running, fields_of, running, silent, status_of
+from tests.interface_server.helpers import Running, fields_of, running, status_of
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+PING = b"\x89\x04"
 
 
 def go_away(server: Running) -> None:
@@ -101,18 +109,23 @@ def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert lines == ["channel layer at here is unavailable: away for a test; trying again until it answers"]
 
 
-def test_a_process_that_stood_still_judges_nobody_before_it_has_read_what_came() -> None:
-    with running({"http.request": silent}, ping_interval=1, ping_timeout=1) as server, connect(server.url()) as client:
-        client.send("x")
-        client.recv(timeout=20)
-        loop = server.server.servers[0].get_loop()
+def test_a_process_that_stood_still_gives_those_time_whose_pongs_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway, "_STALL_SECONDS", 1.0)
+    # A ping is still young when the process begins to stand still, and overdue when it goes on.
+    with running(ping_interval=0.5, ping_timeout=1.2) as server, server.connect() as raw:
+        raw.sendall(UPGRADE)
+        received = b""
+        while PING not in received:
+            received += raw.recv(1_000)
         stalled = threading.Event()
-        loop.call_soon_threadsafe(lambda: (time.sleep(6), stalled.set()))
+        server.gateway._loop.call_soon_threadsafe(lambda: (time.sleep(1.5), stalled.set()))
         assert stalled.wait(20)
-        now = server.gateway.now
-        wait_until(lambda: server.gateway.now > now + 1, "the clock to go on")
-        client.send("still here")
-        assert client.recv(timeout=20) == "still here"
+        ping = received.partition(PING)[2][:4]
+        raw.sendall(Frame(Opcode.PONG, ping).serialize(mask=True) + Frame(Opcode.TEXT, b"here").serialize(mask=True))
+        assert server.workers.wait_for("websocket.receive")[0].message["text"] == "here"
+        assert server.workers.on("websocket.disconnect") == []
 
 
 def test_stopping_while_the_layer_is_away_ends_all_the_same() -> None:

@@ -96,6 +96,22 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         assert received.index(b"/slow") < received.index(b"/fast")
 
 
+def test_an_upgrade_behind_a_pipelined_request_is_not_made_and_the_request_is_answered() -> None:
+    with running({"http.request": silent}) as server, server.connect() as connection:
+        connection.sendall(
+            b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        [request] = server.workers.wait_for("http.request")
+        server.workers.reply(request, {"status": 200, "content": b"first"})
+        response = read_all(connection)
+        assert status_of(response) == 200
+        assert body_of(response) == b"first"
+        assert fields_of(response)["connection"] == "close"
+        assert server.workers.on("websocket.connect") == []
+
+
 def test_a_hundred_pipelined_requests_are_all_answered(server: Running) -> None:
     one = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n%03d"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -39,13 +39,14 @@ class Case:
 
     def __init__(self) -> None:
         self.oldest: float | None = 0.0
+        self.is_left = False
         self.now = STORED_AT
         self.uplink = SimpleNamespace(down=None)
         gateway: Any = SimpleNamespace(
             options=SimpleNamespace(turn_timeout=30.0),
             layer=SimpleNamespace(expiry=60.0),
             uplink=self.uplink,
-            backlog=SimpleNamespace(front=self.front),
+            backlog=SimpleNamespace(front=self.front, is_deserted=lambda *args: self.is_left),
         )
         self.turn = SlowTurn(gateway, "c", STORED_AT)
 
@@ -155,6 +156,25 @@ def test_nothing_ends_while_the_layer_does_not_answer() -> None:
     case.uplink.down = None
     assert case.over(50, oldest=None) is None
     assert case.over(51) == DIED
+
+
+def test_nobody_works_on_what_waits_on_a_channel_that_no_worker_reads() -> None:
+    case = Case()
+    assert case.over(20, oldest=STORED_AT) is None
+    assert not case.turn.is_deserted(3)
+    case.is_left = True
+    assert case.turn.is_deserted(3)
+
+
+def test_nobody_works_on_what_was_taken_and_of_which_no_worker_gave_a_sign() -> None:
+    case = Case()
+    assert case.over(20, oldest=STORED_AT) is None
+    assert case.over(20 + LOST_TURN_SECONDS - 0.1) is None
+    assert not case.turn.is_deserted(3)
+    assert case.over(20 + LOST_TURN_SECONDS) is None
+    assert case.turn.is_deserted(3)
+    case.turn.hear({"begun": 3, "seconds": 1}, STORED_AT + 25)
+    assert not case.turn.is_deserted(3)
 
 
 def test_old_news_end_no_turn() -> None:

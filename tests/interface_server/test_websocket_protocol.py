@@ -20,7 +20,8 @@ from websockets.sync.client import ClientConnection, connect
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.options import Options
-from interface_server.websocket_protocol import WebSocketProtocol
+from interface_server.websocket_connection import READ_AHEAD_MESSAGES
+from interface_server.websocket_protocol import SLICE, WebSocketProtocol
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent
 
@@ -175,21 +176,23 @@ def test_a_full_channel_refuses_the_handshake_at_once() -> None:
         assert refused_with(server).response.status_code == 503
 
 
-def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009() -> None:
-    with running(websocket_max_message=100_000) as server:
-        with connect(server.url(), max_size=None) as client:
-            client.send(b"x" * 100_000)
-            assert len(client.recv(timeout=20)) == 100_000
+# Whole frames of up to 64 KiB take the short way past the library.
+@pytest.mark.parametrize("limit", [1_000, 100_000])
+@pytest.mark.parametrize("kind", ["one frame", "two fragments", "compressed"])
+def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009(limit: int, kind: str) -> None:
+    def message(size: int) -> bytes | list[bytes]:
+        return [b"x" * (limit // 2), b"x" * (size - limit // 2)] if kind == "two fragments" else b"x" * size
+
+    compressed = kind == "compressed"
+    options = {"compression": "deflate" if compressed else None}
+    with running(websocket_max_message=limit, permessage_deflate=compressed) as server:
+        with connect(server.url(), max_size=None, **options) as client:  # type: ignore[arg-type]
+            client.send(message(limit))
+            assert client.recv(timeout=20) == b"x" * limit
             with contextlib.suppress(ConnectionClosed):
-                client.send(b"x" * 100_001)
+                client.send(message(limit + 1))
             assert closing_code(client) == 1009
-        with connect(server.url(), max_size=None) as client:
-            client.send([b"x" * 50_000, b"x" * 50_000])
-            assert len(client.recv(timeout=20)) == 100_000
-            with contextlib.suppress(ConnectionClosed):
-                client.send([b"x" * 50_000, b"x" * 50_001])
-            assert closing_code(client) == 1009
-        assert len(server.workers.on("websocket.receive")) == 2
+        assert len(server.workers.on("websocket.receive")) == 1
 
 
 def test_a_frame_that_claims_an_absurd_length_is_1009() -> None:
@@ -377,7 +380,9 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served() -> No
         workers.reply(delivery, {"accept": True})
 
     with (
-        running({"websocket.connect": join}, layer=layer, outbox_bytes=200_000) as server,
+        running(
+            {"websocket.connect": join}, layer=layer, outbox_bytes=200_000, outbox_timeout=3_600, ping_interval=0
+        ) as server,
         connect(server.url()) as good,
     ):
         raw = socket.socket()
@@ -426,6 +431,83 @@ def test_a_client_that_answers_no_ping_is_closed() -> None:
             client.send("still here")
             assert client.recv(timeout=20) == "still here"
             assert len(server.workers.on("websocket.disconnect")) == before
+
+
+def test_a_client_that_is_not_read_is_not_taken_for_gone() -> None:
+    released = threading.Event()
+
+    def held(workers: Workers, delivery: Delivery) -> None:
+        assert released.wait(30)
+        workers.reply(delivery, {"text": delivery.message["text"]})
+
+    with (
+        running({"websocket.receive": held}, ping_interval=0.5, ping_timeout=0.5) as server,
+        connect(server.url(), ping_interval=None) as client,
+    ):
+        try:
+            for number in range(READ_AHEAD_MESSAGES + 10):
+                client.send(str(number))
+            [protocol] = server.server._open
+            wait_until(lambda: protocol._paused, "the socket to be full")
+            since = server.gateway.now
+            wait_until(lambda: server.gateway.now > since + 1.6, "a ping to whose answer nobody listens")
+        finally:
+            released.set()
+        for number in range(READ_AHEAD_MESSAGES + 10):
+            assert client.recv(timeout=20) == str(number)
+        since = server.gateway.now
+        wait_until(lambda: server.gateway.now > since + 1, "the next ping")
+        client.send("still here")
+        assert client.recv(timeout=20) == "still here"
+
+
+def test_a_client_that_is_read_again_gets_time_for_its_pong() -> None:
+    recorder = Recorder()
+    gateway = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
+    protocol = WebSocketProtocol(gateway, set(), recorder)  # type: ignore[arg-type]
+    protocol._is_open = True
+    protocol._connection = recorder  # type: ignore[assignment]
+    protocol.tick(20)
+    protocol.pause()
+    protocol.tick(100)
+    gateway.now = 100.0
+    protocol.resume()
+    protocol.tick(119)
+    assert not recorder.closed
+    protocol.tick(120)
+    assert recorder.closed
+
+
+def test_what_a_client_sends_while_its_handshake_waits_is_taken_up_when_it_is_accepted() -> None:
+    with running({"websocket.connect": silent}, accept_timeout=60) as server, server.connect() as raw:
+        frames = [Frame(Opcode.TEXT, text).serialize(mask=True) for text in (b"early", b"too")]
+        raw.sendall(UPGRADE + frames[0])
+        raw.sendall(frames[1])
+        opening = server.workers.wait_for("websocket.connect")[0]
+        [protocol] = server.server._open
+        wait_until(lambda: protocol._backlog == frames[0] + frames[1], "what was sent to have come")
+        assert server.workers.on("websocket.receive") == []
+        server.workers.reply(opening, {"accept": True})
+        got = server.workers.wait_for("websocket.receive", 2)
+        assert [item.message["text"] for item in got] == ["early", "too"]
+
+
+@pytest.mark.parametrize(("size", "outlives"), [(SLICE, True), (SLICE + 1, False)])
+def test_what_a_client_may_send_while_its_handshake_waits_is_bounded(size: int, outlives: bool) -> None:
+    with running({"websocket.connect": silent}, accept_timeout=60) as server, server.connect() as raw:
+        raw.sendall(UPGRADE)
+        opening = server.workers.wait_for("websocket.connect")[0]
+        [protocol] = server.server._open
+        frame = Frame(Opcode.BINARY, b"x" * (size - 8)).serialize(mask=True)
+        assert len(frame) == size
+        raw.sendall(frame)
+        wait_until(lambda: not server.server._open or len(protocol._backlog) == size, "what was sent to have come")
+        server.workers.reply(opening, {"accept": True})
+        if outlives:
+            assert len(server.workers.wait_for("websocket.receive")[0].message["bytes"]) == size - 8
+        else:
+            assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1006
+            assert read_all(raw) == b""
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -531,6 +613,11 @@ class Recorder:
         self.closed = True
 
     write_eof = close
+
+    def pause_reading(self) -> None:
+        """Reading is the test's business."""
+
+    resume_reading = pause_reading
 
     def is_closing(self) -> bool:
         return self.closed
