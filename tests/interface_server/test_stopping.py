@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
@@ -111,9 +113,26 @@ def test_a_client_that_reads_slowly_gets_all_of_a_response_that_was_under_way() 
         with stopped(server):
             [exchange] = server.gateway.connections.values()
             wait_until(lambda: exchange.phase is Phase.EMPTYING, "the worker to be done")
-            assert server.thread.is_alive()
+            time.sleep(0.3)  # as a slow client does, and the server could cut it meanwhile
             received += len(read_all(client))
         assert received > size
+
+
+def test_a_client_gets_time_to_answer_the_close_of_its_socket() -> None:
+    with running(graceful_timeout=30) as server, server.connect() as client:
+        client.sendall(UPGRADE)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += client.recv(1_000)
+        wait_until(lambda: not server.gateway.uplink._bytes, "the socket to be quiet")
+        with stopped(server):
+            assert client.recv(1_000).startswith(b"\x88")
+            server.workers.wait_for("websocket.disconnect")
+            client.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            client.sendall(Frame(Opcode.CLOSE, struct.pack("!H", 1012)).serialize(mask=True))
+            assert client.recv(1) == b""
 
 
 def test_what_is_not_done_in_time_is_cut_and_consumers_hear_of_it(steps: pytest.LogCaptureFixture) -> None:
