@@ -50,6 +50,9 @@ LEAST_SECONDS = 20.0
 LONGEST_SECONDS = 600.0
 """What the tests of one file may take without a fault."""
 
+NO_TESTS = 5
+"""pytest's exit status if all tests of a file are slow and slow ones are left out."""
+
 SWAPS: dict[type[ast.AST], str] = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in", ast.Add: "-", ast.Sub: "+",
@@ -247,8 +250,9 @@ def tests_of(path: str) -> list[str]:
 class Copy:
     """A copy of the repository in which one fault at a time is tried."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, quick: bool) -> None:
         self.directory = directory
+        self._selection = ["-m", "not slow"] if quick else []
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, capture_output=True, check=True,
@@ -258,6 +262,7 @@ class Copy:
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, directory / name)
         self._written = 0
+        self._process: subprocess.Popen[bytes] | None = None
 
     @contextlib.contextmanager
     def holding(self, mutant: Mutant) -> Iterator[None]:
@@ -278,26 +283,32 @@ class Copy:
 
     def passes(self, tests: str, seconds: float) -> bool:
         """Whether the tests of a file pass within the time."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *self._selection, tests]
         environment = os.environ | {"PYTHONPATH": str(self.directory)}
         with subprocess.Popen(
             command, cwd=self.directory, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         ) as process:  # fmt: skip
+            self._process = process
             try:
-                return process.wait(seconds) == 0
+                return process.wait(seconds) in (0, NO_TESTS)
             except subprocess.TimeoutExpired:
                 return False
             finally:
                 # Also what the tests started and a fault kept them from ending.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                self.end_tests()
+
+    def end_tests(self) -> None:
+        """End the tests that run, and what they started; callable from any thread."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Run:
     """Tries faults in several copies at a time until none is left or the time is over."""
 
-    def __init__(self, sample: list[Mutant], minutes: float) -> None:
+    def __init__(self, sample: list[Mutant], minutes: float, quick: bool) -> None:
         self.survivors: list[Mutant] = []
         self.tried = 0
         self.broken: set[str] = set()
@@ -305,12 +316,16 @@ class Run:
         for mutant in sample:
             self._left.put(mutant)
         self._deadline = time.monotonic() + minutes * 60
+        self._quick = quick
+        self._copies: list[Copy] = []
+        self._stopped = False
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
 
     def work(self, directory: Path) -> None:
         """Try one after the other in a copy at this place."""
-        copy = Copy(directory)
+        copy = Copy(directory, self._quick)
+        self._copies.append(copy)
         while time.monotonic() < self._deadline:
             try:
                 mutant = self._left.get_nowait()
@@ -318,11 +333,19 @@ class Run:
                 return
             noticed = self._is_noticed(copy, mutant)
             with self._lock:
+                if self._stopped:
+                    return
                 if noticed is not None:
                     self.tried += 1
                 if noticed is False:
                     self.survivors.append(mutant)
                 print({True: "noticed ", False: "SURVIVES", None: "unclear "}[noticed], mutant, flush=True)
+
+    def stop(self) -> None:
+        """Try no more, and forget what is being tried."""
+        self._stopped, self._deadline = True, 0.0
+        for copy in self._copies:
+            copy.end_tests()
 
     def _is_noticed(self, copy: Copy, mutant: Mutant) -> bool | None:
         """Whether tests notice it; None if they do not pass without it either."""
@@ -341,7 +364,7 @@ class Run:
             started = time.monotonic()
             passed = copy.passes(tests, LONGEST_SECONDS)
             self._seconds[tests] = LEAST_SECONDS + 3 * (time.monotonic() - started) if passed else 0.0
-            if not passed:
+            if not passed and not self._stopped:
                 self.broken.add(tests)
         return self._seconds[tests]
 
@@ -354,6 +377,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="repeats a sample")
     parser.add_argument("--minutes", type=float, default=60, help="when to end at the latest, by default 60")
     parser.add_argument("--processes", type=int, default=2, help="faults tried at a time, by default 2")
+    parser.add_argument("--quick", action="store_true", help="leave out tests marked as slow")
     parser.add_argument("--list", action="store_true", help="print the sample and try nothing")
     options = parser.parse_args()
     possible = [mutant for path in sources(options.paths or list(ROOMS)) for mutant in mutants_of(path)]
@@ -362,7 +386,7 @@ def main() -> int:
     if options.list:
         print(*sample, sep="\n")
         return 0
-    run = Run(sample, options.minutes)
+    run = Run(sample, options.minutes, options.quick)
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         threads = [
             threading.Thread(target=run.work, args=(Path(directory) / str(number),), daemon=True)
@@ -370,8 +394,13 @@ def main() -> int:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            run.stop()
+            for thread in threads:
+                thread.join()
     print(f"\n{run.tried} tried, {len(run.survivors)} unnoticed (--seed {options.seed})")
     for mutant in sorted(run.survivors, key=lambda mutant: (mutant.path, mutant.line)):
         print(mutant)
