@@ -291,7 +291,10 @@ class Worker:
     async def _close_async_side(self) -> None:
         """Release what the layers that are in use hold on the event loop."""
         for layer in (self.channel_layer, *(channel_layers[alias] for alias in channel_layers)):
-            await layer.aclose()
+            try:
+                await layer.aclose()
+            except Exception:
+                logger.exception("channel layer %s could not be closed on the event loop", layer.describe())
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

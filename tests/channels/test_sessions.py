@@ -259,3 +259,18 @@ class TestHttpSession:
             return message.http_session["language"]
 
         assert asyncio.run(consumer(websocket(layer, headers=cookie(browser)))) == "cs"
+
+
+def test_a_session_that_cannot_be_saved_does_not_hide_why_the_consumer_failed(
+    layer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("channels.connection_session.MAX_BYTES", 10)
+
+    @channel_session
+    def consumer(message: Any) -> None:
+        message.channel_session["text"] = "x" * 100
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        consumer(websocket(layer))
+    assert "could not be saved" in caplog.text

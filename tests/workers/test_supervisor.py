@@ -180,3 +180,49 @@ def test_programs_started_by_consumers_do_not_inherit_the_supervisor(monkeypatch
     monkeypatch.setenv(PARENT_VARIABLE, str(os.getpid()))
     exit_with_parent(lambda: None)
     assert PARENT_VARIABLE not in os.environ
+
+
+def test_its_processes_are_out_of_reach_of_the_terminals_ctrl_c(tmp_path: Path, eventually: Any) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(OBEDIENT, log, 0), 1))
+    eventually(lambda: lines(log) == 1, "the process")
+    [pid] = running.supervisor.pids
+    assert os.getsid(pid) == pid
+    assert running.stop() == 0
+
+
+def test_its_signal_handlers_are_those_of_before_when_it_has_ended() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    supervisor = Supervisor(["/no/such/program"], 1)
+    supervisor.stop()
+    assert supervisor.run() == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_fault_in_looking_after_processes_leaves_none_behind(
+    tmp_path: Path, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    supervisor = Supervisor(python(OBEDIENT, log, 0), 1)
+    pids: list[int] = []
+
+    def broken(slot: Any) -> None:
+        look_after(slot)
+        eventually(lambda: lines(log) == 1, "the process")
+        pids.extend(supervisor.pids)
+        raise MemoryError
+
+    look_after = supervisor._look_after
+    monkeypatch.setattr(supervisor, "_look_after", broken)
+    with pytest.raises(MemoryError):
+        supervisor.run()
+    assert len(pids) == 1
+    assert supervisor.pids == []
+
+
+def test_a_supervisor_of_another_user_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(module.os, "kill", refuse)
+    assert module._exists(1)

@@ -12,6 +12,7 @@ import pytest
 
 from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery
+from channel_layer.registry import channel_layers
 from workers import Hook, Worker
 from workers import tasks as module
 from workers.exceptions import ChannelSocketException, ConsumeLater
@@ -528,3 +529,29 @@ def test_its_threads_end_with_the_worker(layer: FlakyLayer) -> None:
             send(layer, "a", 1)
             collect(layer, "out", 1)
         assert not [one for one in threading.enumerate() if one.name.startswith("worker-async")]
+
+
+def test_at_the_end_every_layer_lets_go_of_the_loop_also_after_one_that_cannot(
+    layer: FlakyLayer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[tuple[FlakyLayer, str]] = []
+
+    async def aclose(closing: FlakyLayer) -> None:
+        closed.append((closing, threading.current_thread().name))
+        if closing is layer:
+            raise ZeroDivisionError
+
+    async def consumer(message: Any) -> None:
+        message.reply_channel.send({})
+
+    monkeypatch.setattr(FlakyLayer, "aclose", aclose)
+    other = FlakyLayer()
+    before = channel_layers.set("another", other)
+    try:
+        with working(layer, Routes(a=consumer)):
+            send(layer, "a", 1, reply_channel="out")
+            collect(layer, "out", 1)
+    finally:
+        channel_layers.set("another", before)
+    assert closed == [(layer, "worker-async"), (other, "worker-async")]
+    assert "could not be closed on the event loop" in caplog.text
