@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import TextIO
+
+from interface_server.log import LineFormatter, LineHandler, one_line
 
 LOGGERS = ("channels", "workers", "interface_server", "channel_layer")
 """The loggers of this distribution."""
@@ -27,8 +28,8 @@ def set_up(verbosity: int, stream: TextIO | None = None) -> None:
         stream: where to; standard error by default.
     """
     level = LEVELS.get(verbosity, logging.DEBUG)
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT, _TIME))
+    handler = LineHandler(stream)
+    handler.setFormatter(LineFormatter(_FORMAT, _TIME))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
@@ -39,9 +40,7 @@ def set_up(verbosity: int, stream: TextIO | None = None) -> None:
 
 def printable(text: object, width: int = 200) -> str:
     """Text from outside for a log line: no control characters, no more than ``width`` characters."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)[: width + 1]
-    )
+    shown = one_line(str(text)[: width + 1])
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 

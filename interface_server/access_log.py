@@ -5,31 +5,36 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import Any, TextIO
+from typing import Any
 
-_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"\\\\]')
+from .line_writer import File, LineWriter, sink_of
+
+GATHER_SECONDS = 0.02
+
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
 
 def printable(text: str) -> str:
-    """Text with control characters, quotes and backslashes escaped, so that it stays one log field."""
-    return _CONTROL.sub(_escape, text)
+    """Text as printable ASCII without quotes and backslashes, so that it stays one field of a log line."""
+    return _UNSAFE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class AccessLog:
-    """Writes access lines to a stream, each with one call and flushed.
+    """Makes access lines.
 
     Args:
-        stream: where to; ``None`` makes every call a no-op and `enabled` false.
+        writer: what writes them; ``None`` makes every call a no-op.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self.enabled = stream is not None
+    def __init__(self, writer: LineWriter | None) -> None:
+        self._writer = writer
         self._second = 0
         self._stamp = ""
 
@@ -42,7 +47,19 @@ class AccessLog:
         """
         if not target:
             return cls(None)
-        return cls(sys.stdout if target == "-" else open(target, "a", encoding="utf-8", buffering=1))
+        if target == "-":
+            return cls(LineWriter(sink_of(sys.stdout), "the access log", GATHER_SECONDS))
+        return cls(LineWriter(File(target), f"the access log {target}", GATHER_SECONDS))
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody may read what is written."""
+        return self._writer is not None and not self._writer.ended
+
+    def close(self) -> None:
+        """Write what is left, unless that takes long."""
+        if self._writer is not None:
+            self._writer.close()
 
     def request(self, scope: dict[str, Any], status: int, size: int, seconds: float) -> None:
         """An HTTP request was answered."""
@@ -59,16 +76,11 @@ class AccessLog:
         return {key: scope.get(key) for key in ("client", "path", "query_string")} if self.enabled else {}
 
     def _write(self, scope: dict[str, Any], what: str, status: str, size: str, more: str = "") -> None:
-        if self._stream is None:
+        if self._writer is None:
             return
         client = scope.get("client")
-        host = f"{client[0]}:{client[1]}" if client else "-"
-        try:
-            self._stream.write(f'{host} - - [{self._now()}] "{what}" {status} {size}{more}\n')
-            self._stream.flush()
-        except (OSError, ValueError):  # a closed pipe behind the log ends the log, not the server
-            self._stream = None
-            self.enabled = False
+        host = printable(f"{client[0]}:{client[1]}") if client else "-"
+        self._writer.write(f'{host} - - [{self._now()}] "{printable(what)}" {status} {size}{more}\n')
 
     def _now(self) -> str:
         second = int(time.time())
@@ -81,4 +93,4 @@ class AccessLog:
 def _target(scope: dict[str, Any]) -> str:
     query = scope.get("query_string") or b""
     path: str = scope["path"]
-    return printable(path + ("?" + query.decode("latin-1") if query else ""))
+    return path + ("?" + query.decode("latin-1") if query else "")

@@ -18,6 +18,7 @@ from channel_layer.installation import check_installation
 from . import descriptors
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
+from .log import LineFormatter, LineHandler
 from .options import Options, OptionsError
 from .server import build_server
 from .spool_file import SpoolFile
@@ -226,10 +227,10 @@ def _why_no_layer(found: Any) -> str | None:
 
 def _configure_logging(verbosity: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     if not root.handlers:
+        handler = LineHandler()
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
         root.addHandler(handler)
     logging.getLogger("interface_server").setLevel(level)
 

@@ -137,6 +137,7 @@ class Gateway:
                     await self._clean_up()
                 await self.layer.aclose()
         await asyncio.to_thread(self.spools.close)
+        await asyncio.to_thread(self.access_log.close)
 
     async def _clock(self) -> None:
         loop = asyncio.get_running_loop()

@@ -30,6 +30,13 @@ def fresh() -> Iterator[None]:
             logger.propagate = propagate
 
 
+def flush() -> None:
+    """Have the lines so far written."""
+    for name in log.LOGGERS:
+        for handler in logging.getLogger(name).handlers:
+            handler.flush()
+
+
 @pytest.mark.parametrize(("verbosity", "shown"), [(0, ["W"]), (1, ["W", "I"]), (2, ["W", "I", "D"])])
 def test_verbosity_chooses_what_is_shown(verbosity: int, shown: list[str]) -> None:
     stream = io.StringIO()
@@ -39,6 +46,7 @@ def test_verbosity_chooses_what_is_shown(verbosity: int, shown: list[str]) -> No
         logger.warning("W")
         logger.info("I")
         logger.debug("D")
+        flush()
     assert [line[-1] for line in stream.getvalue().splitlines()] == shown
 
 
@@ -57,6 +65,7 @@ def test_setting_up_twice_shows_lines_once() -> None:
         log.set_up(1, stream)
         log.set_up(1, stream)
         logging.getLogger("channels").info("once")
+        flush()
     assert stream.getvalue().count("once") == 1
 
 

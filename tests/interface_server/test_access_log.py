@@ -1,50 +1,76 @@
 from __future__ import annotations
 
-import io
 import re
+from pathlib import Path
+
+import pytest
 
 from interface_server.access_log import AccessLog, printable
 from tests.interface_server.fakes import scope
 
 
-def test_a_request_is_a_line_in_the_common_format() -> None:
-    stream = io.StringIO()
-    AccessLog(stream).request(scope(client=("1.2.3.4", 5), query_string=b"a=1"), 200, 12, 0.5)
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+def test_a_request_is_a_line_in_the_common_format(path: Path) -> None:
+    log = AccessLog.open(str(path))
+    log.request(scope(client=("1.2.3.4", 5), query_string=b"a=1"), 200, 12, 0.5)
+    log.close()
     pattern = r'1\.2\.3\.4:5 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET /p\?a=1 HTTP/1\.1" 200 12 0\.500\n'
-    assert re.fullmatch(pattern, stream.getvalue())
+    assert re.fullmatch(pattern, path.read_text())
 
 
-def test_a_websocket_event_is_a_line() -> None:
-    stream = io.StringIO()
-    AccessLog(stream).websocket(scope("websocket"), "WSDISCONNECT", 1000)
-    assert stream.getvalue().endswith('"WSDISCONNECT /p" 1000 -\n')
-
-
-def test_nothing_in_a_path_can_end_the_line_or_the_field() -> None:
-    assert printable('a\nb"c\\d\x1b[31m\u2028') == r"a\x0ab\x22c\x5cd\x1b[31m\u2028"
-
-
-def test_a_log_that_cannot_be_written_is_given_up() -> None:
-    stream = io.StringIO()
-    log = AccessLog(stream)
-    stream.close()
-    log.request(scope(), 200, 0, 0)
+def test_a_websocket_event_is_a_line(path: Path) -> None:
+    log = AccessLog.open(str(path))
+    log.websocket(scope("websocket"), "WSDISCONNECT", 1000)
+    log.close()
+    assert path.read_text().endswith('"WSDISCONNECT /p" 1000 -\n')
     assert not log.enabled
 
 
-def test_no_stream_is_no_log() -> None:
+def test_text_from_outside_is_printable_ascii() -> None:
+    assert printable('a\nb"c\\d\x1b[31m\u2028') == r"a\x0ab\x22c\x5cd\x1b[31m\u2028"
+    assert printable("é\u202e\ud800\U0001f600 ~!") == r"\xe9\u202e\ud800\U0001f600 ~!"
+
+
+EVIL = 'x\r\n1.2.3.4 - - "GET \x1b[2J\u202e\\'
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [
+        {"client": (EVIL, 5)}, {"client": ("1.2.3.4", EVIL)}, {"method": EVIL}, {"path": EVIL}, {"http_version": EVIL},
+        {"query_string": EVIL.encode()}, {"query_string": bytes(range(256))},
+    ],
+)  # fmt: skip
+def test_nothing_from_outside_can_end_its_field_or_the_line(path: Path, outside: dict[str, object]) -> None:
+    log = AccessLog.open(str(path))
+    log.request(scope(**outside), 200, 12, 0.5)
+    log.close()
+    text = path.read_bytes().decode("ascii")
+    assert text.count("\n") == 1
+    assert text[:-1].isprintable()
+    assert text.count('"') == 2
+    assert re.fullmatch(r'.+ - - \[[^]]+\] "[^"]+" 200 12 0\.500\n', text)
+
+
+def test_no_target_is_no_log() -> None:
     log = AccessLog.open("")
     assert not log.enabled
     log.request(scope(), 200, 0, 0)
+    log.close()
 
 
-def test_what_is_kept_of_a_scope_gives_the_same_lines() -> None:
-    whole, rest = io.StringIO(), io.StringIO()
+def test_what_is_kept_of_a_scope_gives_the_same_lines(path: Path) -> None:
     full = scope("websocket", client=("1.2.3.4", 5), query_string=b"a=1")
-    AccessLog(whole).websocket(full, "WSDISCONNECT", 1000)
-    log = AccessLog(rest)
+    log = AccessLog.open(str(path))
+    log.websocket(full, "WSDISCONNECT", 1000)
     kept = log.needed(full)
     log.websocket(kept, "WSDISCONNECT", 1000)
-    assert re.sub(r"\[.*?\]", "", rest.getvalue()) == re.sub(r"\[.*?\]", "", whole.getvalue())
+    log.close()
+    one, other = re.sub(r"\[.*?\]", "", path.read_text()).splitlines()
+    assert one == other
     assert "headers" not in kept
     assert AccessLog(None).needed(full) == {}

@@ -1,0 +1,56 @@
+"""The log of the server and of workers: one record a line, whoever caused it, and nobody waits for who reads it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+from .line_writer import LineWriter, sink_of
+
+
+def one_line(text: str) -> str:
+    """Text in which what is not printable is escaped: line ends, ESC, marks that reverse the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """Begins a line for each record. The lines of a traceback are indented, so that none can pass for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`; does not share formatted tracebacks with other handlers."""
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        lines = [one_line(self.formatMessage(record))]
+        details = [self.formatException(record.exc_info)] if record.exc_info else [record.exc_text or ""]
+        for detail in (*details, self.formatStack(record.stack_info) if record.stack_info else ""):
+            lines += [f"  {one_line(line)}" for line in detail.splitlines()]
+        return "\n".join(lines)
+
+
+class LineHandler(logging.Handler):
+    """Writes records with a `LineWriter`.
+
+    Args:
+        stream: where to; standard error by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._writer = LineWriter(sink_of(sys.stderr if stream is None else stream), "the log")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self._writer.write(line + "\n")
+
+    def flush(self) -> None:
+        """See `logging.Handler.flush`; waits a second at most."""
+        self._writer.flush()
