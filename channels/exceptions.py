@@ -63,21 +63,23 @@ class WebsocketCloseException(ChannelSocketException):
 
     Args:
         code: 1000, or 3000 to 4999.
+        reason: what the client is told with it, at most 123 bytes of UTF-8.
 
     Raises:
         ValueError: an application may not send that code (RFC 6455, 7.4).
     """
 
-    def __init__(self, code: int | None = None) -> None:
+    def __init__(self, code: int | None = None, reason: str = "") -> None:
         code = 1000 if code is None else code
         if type(code) is not int or not (code == 1000 or MIN_APPLICATION_CODE <= code <= MAX_APPLICATION_CODE):
             raise ValueError(f"a WebSocket is closed with code 1000 or 3000 to 4999, not {code!r}")
         self.code = code
-        super().__init__(code)
+        self.reason = reason
+        super().__init__(code, reason)
 
     def run(self, message: Any) -> None:
         """Send the close."""
-        message.reply_channel.send({"close": self.code})
+        message.reply_channel.send({"close": self.code, **({"reason": self.reason} if self.reason else {})})
 
 
 class ResponseLater(ChannelsException):

@@ -102,7 +102,7 @@ async def _read(connection: WebSocketConnection, socket: AsgiSocket, receive: Re
         await socket.reading.passed()
         event = await receive()
         if event["type"] == "websocket.disconnect":
-            connection.lost(event.get("code") or ABNORMAL)
+            connection.lost(event.get("code") or ABNORMAL, event.get("reason") or "")
             socket.outbox.end(drop=True)
             return
         text, data = event.get("text"), event.get("bytes")

@@ -11,6 +11,8 @@ from .websocket_frames import message_frame
 logger = logging.getLogger("interface_server.websocket")
 
 NORMAL_CLOSURE = 1000
+MOST_REASON_BYTES = 123
+"""Of a close frame's 125 bytes two are its code (RFC 6455, section 5.5.1)."""
 
 _RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
 
@@ -50,16 +52,18 @@ class Reply:
         accept: whether to accept the handshake; ``None`` if the reply does not say.
         payload: what to send.
         close: the code to close with.
+        reason: what the client is told with it.
         subprotocol: the one to agree on with the client, if the reply accepts.
     """
 
-    __slots__ = ("accept", "close", "message", "payload", "subprotocol")
+    __slots__ = ("accept", "close", "message", "payload", "reason", "subprotocol")
 
     def __init__(self, message: Mapping[str, Any]) -> None:
         self.message = message
         self.accept: bool | None = _typed(message, "accept", bool)
         self.payload = _payload(message)
         self.close = _close_code(message.get("close"))
+        self.reason = "" if self.close is None else _reason(message)
         self.subprotocol: str | None = _typed(message, "subprotocol", str)
 
     @property
@@ -104,6 +108,13 @@ def _close_code(value: Any) -> int | None:
     if isinstance(value, int) and (1000 <= value <= 1014 or 3000 <= value <= 4999) and value not in _RESERVED_CODES:
         return value
     raise BadReply(f"{value!r} is no close code; use True, 1000 or 3000 to 4999")
+
+
+def _reason(message: Mapping[str, Any]) -> str:
+    reason: str = _typed(message, "reason", str) or ""
+    if len(reason.encode("utf-8", "replace")) > MOST_REASON_BYTES:
+        raise BadReply(f"'reason' is longer than {MOST_REASON_BYTES} bytes, the room of a close frame")
+    return reason
 
 
 def _typed(message: Mapping[str, Any], key: str, kind: type) -> Any:

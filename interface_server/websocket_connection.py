@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
@@ -42,6 +42,13 @@ class Phase(enum.Enum):
     CLOSED = "closed"
 
 
+class Closing(NamedTuple):
+    """The end of a connection, behind the frames that came before it."""
+
+    code: int
+    reason: str
+
+
 class WebSocketConnection:
     """One WebSocket.
 
@@ -64,7 +71,7 @@ class WebSocketConnection:
         self.path: str = scope["path"]
         self._socket = socket
         self._ordered = not gateway.options.unordered
-        self._inbox: list[str | bytes | int] = []  # an int is the close code that ends it
+        self._inbox: list[str | bytes | Closing] = []
         self._inbox_bytes = 0
         self._paused = False
         self._turn = 0
@@ -110,10 +117,10 @@ class WebSocketConnection:
         else:
             self._send_frame(content)
 
-    def lost(self, code: int) -> None:
-        """The client closed, or is gone; later calls do nothing."""
+    def lost(self, code: int, reason: str = "") -> None:
+        """The client closed, with a reason or without, or is gone; later calls do nothing."""
         if self.phase is not Phase.CLOSED:
-            self._end(code)
+            self._end(code, reason)
 
     # -- from the consumers ----------------------------------------------------------------------
 
@@ -165,7 +172,7 @@ class WebSocketConnection:
         if reply.payload is not None and not self._socket.send(reply.payload):
             self.overflow()
         elif reply.close is not None:
-            self.close(reply.close)
+            self.close(reply.close, reply.reason)
 
     # -- from the uplink -------------------------------------------------------------------------
 
@@ -216,7 +223,7 @@ class WebSocketConnection:
         """Close an accepted connection from this side."""
         if self.phase is Phase.OPEN:
             self._socket.close(code, reason)
-            self._end(code)
+            self._end(code, reason)
 
     def stop(self) -> None:
         """The server is about to end."""
@@ -271,11 +278,11 @@ class WebSocketConnection:
         self._socket.reject(status)
         self._end(ABNORMAL)
 
-    def _end(self, code: int) -> None:
+    def _end(self, code: int, reason: str = "") -> None:
         if self.phase is Phase.OPEN:
             self._note("WSDISCONNECT", code)
         self.phase = Phase.CLOSED
-        self._inbox.append(code)
+        self._inbox.append(Closing(code, reason))
         if len(self._inbox) == 1:
             self._go_on()
 
@@ -308,7 +315,7 @@ class WebSocketConnection:
     def _go_on(self) -> None:
         while self._inbox and self._may_send():
             content = self._inbox.pop(0)
-            if isinstance(content, int):
+            if isinstance(content, Closing):
                 self._send_disconnect(content)
                 return
             self._hold(-len(content))
@@ -336,9 +343,11 @@ class WebSocketConnection:
         if not self._put(item, patient=True):
             self._abandon(TRY_AGAIN_LATER, "overloaded")
 
-    def _send_disconnect(self, code: int) -> None:
+    def _send_disconnect(self, closing: Closing) -> None:
         self._order += 1
-        message = {"reply_channel": self.channel, "code": code, "path": self.path, "order": self._order}
+        message = {"reply_channel": self.channel, "code": closing.code, "path": self.path, "order": self._order}
+        if closing.reason:
+            message["reason"] = closing.reason
         item = self._prepare(DISCONNECT, message)
         self._gateway.wills.withdraw(item, self.channel)
         if self._gateway.uplink.put(item, patient=True) is None:
@@ -380,7 +389,7 @@ class WebSocketConnection:
 
     def _abandon(self, code: int, reason: str) -> None:
         """Close without sending the frames that still wait: order would be broken without this one."""
-        self._inbox = [item for item in self._inbox if isinstance(item, int)]
+        self._inbox = [item for item in self._inbox if isinstance(item, Closing)]
         self._hold(-self._inbox_bytes)
         self.close(code, reason)
 

@@ -328,7 +328,10 @@ class WebSocketProtocol(asyncio.Protocol):
         frames = self._frames
         received = frames.close_rcvd if frames is not None else None
         self._flush()
-        self._lose(int(received.code) if received is not None else _NO_STATUS)
+        if received is None:
+            self._lose(_NO_STATUS)
+        else:
+            self._lose(int(received.code), received.reason)
         self._hang_up()
 
     def _fail(self, code: int, reason: str) -> None:
@@ -336,7 +339,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_open and not self._closing_at:
             self._library().fail(code, reason)
             self._flush()
-        self._lose(code)
+        self._lose(code, reason)
         self._linger()
 
     def _check_progress(self, now: float) -> None:
@@ -347,9 +350,9 @@ class WebSocketProtocol(asyncio.Protocol):
         elif now - self._progress >= self._options.outbox_timeout and self._connection is not None:
             self._connection.overflow()
 
-    def _lose(self, code: int) -> None:
+    def _lose(self, code: int, reason: str = "") -> None:
         if self._connection is not None:
-            self._connection.lost(code)
+            self._connection.lost(code, reason)
 
     def _flush(self) -> None:
         if self._frames is not None:

@@ -105,9 +105,14 @@ class WebsocketConsumer(BaseConsumer):
         """Send a frame to every socket of a group; otherwise as `send`."""
         Group(name).send(_frame(text, bytes, close))
 
-    def close(self, status: bool | int = True) -> None:
-        """Close the socket, with 1000 or a code; a handshake that waits is rejected."""
-        self.message.reply_channel.send({"close": status})
+    def close(self, status: bool | int = True, reason: str = "") -> None:
+        """Close the socket, with 1000 or a code; a handshake that waits is rejected.
+
+        Args:
+            status: ``True`` for 1000, or a code from 3000 to 4999.
+            reason: what the client is told with it, at most 123 bytes of UTF-8.
+        """
+        self.message.reply_channel.send({"close": status, **({"reason": reason} if reason else {})})
 
     def raw_disconnect(self, message: Any, **kwargs: Any) -> Any:
         """Leave the groups, then `disconnect`."""

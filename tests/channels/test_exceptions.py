@@ -45,6 +45,11 @@ def test_a_socket_can_be_closed_with_a_code(layer: Any, code: int | None, sent: 
     assert WebsocketCloseException.keeps_sends is True
 
 
+def test_a_socket_can_be_closed_with_a_reason(layer: Any) -> None:
+    WebsocketCloseException(4000, "because").run(websocket(layer, "receive"))
+    assert replies(layer) == [{"close": 4000, "reason": "because"}]
+
+
 @pytest.mark.parametrize("code", [0, 999, 1001, 1006, 2999, 5000, True, "1000", 1000.0])
 def test_codes_that_applications_may_not_send_are_refused(code: Any) -> None:
     with pytest.raises(ValueError, match="code 1000 or 3000 to 4999, not"):

@@ -22,7 +22,7 @@ def test_websocket_messages_come_back_in_order() -> None:
 
 def test_a_websocket_is_closed_from_either_side_and_told_once() -> None:
     def bye(workers: Workers, delivery: Delivery) -> None:
-        workers.reply(delivery, {"close": 4001})
+        workers.reply(delivery, {"close": 4001, "reason": "enough"})
 
     with hosted({"websocket.receive": bye}) as host:
         with connect(host.url()) as client:
@@ -30,11 +30,11 @@ def test_a_websocket_is_closed_from_either_side_and_told_once() -> None:
             with pytest.raises(ConnectionClosed) as caught:
                 client.recv(timeout=20)
             assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 4001
+            assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4001, "enough")
         with connect(host.url()) as client:
-            client.close(4002)
-        codes = sorted(item.message["code"] for item in host.workers.wait_for("websocket.disconnect", 2))
-        assert codes == [4001, 4002]
+            client.close(4002, "later")
+        messages = [item.message for item in host.workers.wait_for("websocket.disconnect", 2)]
+        assert sorted((item["code"], item["reason"]) for item in messages) == [(4001, "enough"), (4002, "later")]
 
 
 @pytest.mark.parametrize(("consumer", "status"), [("deny", 403), ("silent", 503)])

@@ -58,3 +58,16 @@ def test_an_empty_or_missing_half_does_not_count(message: dict[str, object], dat
 def test_a_wrong_type_is_refused_with_its_key(message: dict[str, object]) -> None:
     with pytest.raises(BadReply, match=next(iter(message))):
         Reply(message)
+
+
+def test_a_reason_goes_with_a_close() -> None:
+    assert Reply({"close": 4000, "reason": "because"}).reason == "because"
+    assert Reply({"close": True}).reason == ""
+    assert Reply({"text": "x", "reason": "because"}).reason == ""
+    assert Reply({"close": True, "reason": "ü" * 61}).reason == "ü" * 61
+
+
+@pytest.mark.parametrize("reason", ["x" * 124, "ü" * 62, b"bytes", 1])
+def test_a_reason_that_a_close_frame_cannot_hold_is_refused(reason: object) -> None:
+    with pytest.raises(BadReply, match="'reason' is"):
+        Reply({"close": True, "reason": reason})

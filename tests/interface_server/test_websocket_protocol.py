@@ -312,6 +312,28 @@ def test_a_close_is_noticed_while_a_consumer_is_at_work_and_told_after_it() -> N
         assert server.workers.wait_for("websocket.disconnect")[0].message["order"] == 3
 
 
+def test_the_reason_for_closing_is_passed_on_both_ways() -> None:
+    def close(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"close": 4001, "reason": "schöne Grüße"})
+
+    with running({"websocket.receive": close}) as server:
+        with connect(server.url()) as client:
+            client.close(4002, "bis später")
+        message = server.workers.wait_for("websocket.disconnect")[0].message
+        assert (message["code"], message["reason"]) == (4002, "bis später")
+        with connect(server.url()) as client:
+            client.send("close")
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "schöne Grüße")
+        message = server.workers.wait_for("websocket.disconnect", 2)[1].message
+        assert (message["code"], message["reason"]) == (4001, "schöne Grüße")
+        with connect(server.url()) as client:
+            client.close(4003)
+        assert "reason" not in server.workers.wait_for("websocket.disconnect", 3)[2].message
+
+
 def test_a_client_that_is_cut_off_is_told_to_consumers() -> None:
     with running() as server:
         with connect(server.url()) as client:

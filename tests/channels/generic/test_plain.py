@@ -117,6 +117,7 @@ def test_frames_are_sent_to_the_client(layer: Any) -> None:
     consumer.send(text="d", bytes=b"e")
     consumer.close()
     consumer.close(status=4002)
+    consumer.close(4003, "because")
     assert replies(layer) == [
         {"text": "a"},
         {"bytes": b"b"},
@@ -125,6 +126,7 @@ def test_frames_are_sent_to_the_client(layer: Any) -> None:
         {"text": "d"},
         {"close": True},
         {"close": 4002},
+        {"close": 4003, "reason": "because"},
     ]
 
 
