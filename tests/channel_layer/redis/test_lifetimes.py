@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from channel_layer.delivery import Will
-from channel_layer.redis import RedisChannelLayer
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.redis import RedisChannelLayer, presence
 from channel_layer.redis.plan import LARGE_BYTES
-from channel_layer.redis.scripts import plain
+from channel_layer.redis.scripts import GROUP_JOIN, Call, plain
 
 from .conftest import MakeRedisLayer
 
@@ -44,6 +45,8 @@ def test_memberships_that_are_put_back_end_each_at_its_own_time(
     for local, seconds in lasts.items():
         ends = float(ask(process, "ZSCORE", process.prefix + "m:room:process!", local)) / 1000
         assert abs(ends - int(now) - seconds) < min(20, seconds)
+    ends = float(ask(process, "ZSCORE", process.prefix + "g:room", "process!")) / 1000
+    assert abs(ends - int(now) - LONG) < 20, "the process has members for as long as the last of them stays"
 
 
 def test_a_member_that_joins_for_a_shorter_time_shortens_nothing(
@@ -137,3 +140,36 @@ def test_a_queue_lives_as_long_as_its_most_lasting_message(
     assert seconds_left(patient, "c:process!") > LONG - 20
     way(hasty)
     assert seconds_left(patient, "c:process!") > LONG - 20
+
+
+def test_what_was_received_is_kept_though_the_memberships_cannot_be_put_back_behind_it(
+    redis_url: str, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    process = make_redis_layer(redis_url)
+    process.receive_many(["process!"])
+    for local in "abc":
+        process.index.join("process!", "room", local, LONG)
+    process.send("process!a", {"n": 1})
+    ask(process, "DEL", process.prefix + "p:process!")
+    process._presence.reconnect(["process!"])
+    with monkeypatch.context() as patch:
+        run = process._sync.run
+        patch.setattr(presence, "RESTORE_BATCH", 2)
+        restored: list[Call] = []
+
+        def away_after_the_first_batch(shard: int, calls: list[Call]) -> list[Any]:
+            restored.extend(call for call in calls if call.script is GROUP_JOIN)
+            if len(restored) > 1:
+                raise LayerUnavailable("here", "gone in this moment")
+            return run(shard, calls)
+
+        patch.setattr(process._sync, "run", away_after_the_first_batch)
+        [delivery] = process.receive_many(["process!"])
+        assert delivery.message == {"n": 1}
+    assert process.group_channels("room") == ["process!a"]
+
+    def is_back() -> bool:
+        process.receive_many(["process!"])
+        return len(process.group_channels("room")) == 3
+
+    eventually(is_back, "the memberships")
