@@ -22,6 +22,10 @@ UNASKED_SECONDS = 60.0
 """After so long without a call for it a server is probed no more; the next call finds out by itself."""
 
 
+SURE_SECONDS = 3.0
+"""So long a server has to refuse nothing before it counts as one that stores again."""
+
+
 class Outage:
     """Whether one server is down, or takes nothing.
 
@@ -36,10 +40,10 @@ class Outage:
 
     Attributes:
         is_down: whether calls fail at once.
-        is_refusing: whether the server answers, and has refused what was last to be stored.
+        is_refusing: whether the server answers, and has of late refused what was to be stored.
     """
 
-    __slots__ = ("_asked", "_lock", "_matters", "_pid", "_probe", "_where", "is_down", "is_refusing")
+    __slots__ = ("_asked", "_lock", "_matters", "_pid", "_probe", "_refused_at", "_where", "is_down", "is_refusing")
 
     def __init__(self, where: str, probe: Callable[[], None], matters: bool) -> None:
         self._where = where
@@ -47,7 +51,7 @@ class Outage:
         self._matters = matters
         self._lock = threading.Lock()
         self._pid = 0
-        self._asked = 0.0
+        self._asked = self._refused_at = 0.0
         self.is_down = False
         self.is_refusing = False
 
@@ -89,14 +93,16 @@ class Outage:
 
     def refused(self, reason: str) -> None:
         """The server answered, and did not store what it was sent."""
+        self._refused_at = time.monotonic()
         if not self.is_refusing:
             self.is_refusing = True
             logger.warning("Redis at %s stores nothing more: %s", self._where, reason)
 
     def accepted(self) -> None:
-        """The server stores again."""
-        self.is_refusing = False
-        logger.warning("Redis at %s stores messages again", self._where)
+        """The server has stored something again. With little memory it does so now and then, which says nothing yet."""
+        if time.monotonic() - self._refused_at >= SURE_SECONDS:
+            self.is_refusing = False
+            logger.warning("Redis at %s stores messages again", self._where)
 
     def close(self) -> None:
         """Probe no more, as nobody needs to know; the next call finds out by itself."""

@@ -9,6 +9,7 @@ from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.layer import Counters
 from channel_layer.outcome import Fate, fates
+from channel_layer.redis import outage
 from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.plan import Planner
 from channel_layer.redis.sending import Sending
@@ -92,7 +93,7 @@ def test_only_messages_of_doubtful_fate_are_counted(
 
 
 def test_a_server_that_stores_nothing_is_told_from_one_that_is_down_and_logged_once(
-    sending: Sending, items: list[Outgoing], caplog: pytest.LogCaptureFixture
+    sending: Sending, items: list[Outgoing], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'")
     for shard in (0, 1):
@@ -106,6 +107,10 @@ def test_a_server_that_stores_nothing_is_told_from_one_that_is_down_and_logged_o
     again.answered(0, [refusal, refusal])
     assert caplog.text.count("Redis at redis://a stores nothing more: used memory") == 1
     again.answered(0, [None, 0])
+    assert "stores messages again" not in caplog.text, "it may have been for once"
+    monkeypatch.setattr(outage, "SURE_SECONDS", 0.0)
+    for _ in range(2):
+        again.answered(0, [None, 0])
     assert caplog.text.count("Redis at redis://a stores messages again") == 1
 
 
