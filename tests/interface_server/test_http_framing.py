@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from interface_server.http_framing import Framing, date_field, head_bytes, short_response
+from interface_server.http_framing import Framing, date_field, head_bytes, refusal, short_response
 from interface_server.responses import Head
 
 
@@ -69,8 +69,13 @@ def test_the_date_is_that_of_http() -> None:
     assert date_field().endswith(b" GMT\r\n")
 
 
+def test_a_client_that_is_turned_away_hears_when_to_come_back() -> None:
+    assert b"retry-after: 7\r\n" in refusal(503, 7)
+    assert b"retry-after" not in refusal(400, 7)
+
+
 def test_a_short_response_is_whole() -> None:
-    response = short_response(503, 7)
+    response = short_response(503, (b"upgrade", b"websocket"))
     assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-    assert b"retry-after: 7\r\n" in response
+    assert b"upgrade: websocket\r\n" in response
     assert response.endswith(b"\r\n\r\nService Unavailable\n")

@@ -625,7 +625,7 @@ class Recorder:
     def received(self, content: str | bytes) -> None:
         self.got.append(content)
 
-    def lost(self, code: int) -> None:
+    def lost(self, code: int, reason: str = "") -> None:
         self.got.append(code)
 
     def write(self, data: bytes) -> None:
