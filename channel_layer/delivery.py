@@ -16,10 +16,11 @@ class Headers(TypedDict, total=False):
     what it was to send will not come. A message with ``flow`` but no turn is answered in case of
     failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
     ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
-    ``tries`` counts how often a consumer asked for the message to
-    be delivered later. ``flow`` names a single-reader channel on
-    which the sender of a request reports ``{"written": bytes of the response so far}`` and at last
-    ``{"closed": True}``, so that whoever produces a long response can keep pace with its client.
+    ``tries`` counts how often a consumer asked for the message to be delivered later.
+
+    A request with ``flow`` comes from somebody who reports progress. The first message of a response names
+    with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last
+    ``{"closed": True}`` are sent there. ``read``, alone, says how many bytes of a request's body have been read.
     """
 
     turn: int
@@ -30,6 +31,7 @@ class Headers(TypedDict, total=False):
     later: int
     tries: int
     flow: str
+    read: int
 
 
 class Will:

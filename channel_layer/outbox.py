@@ -21,6 +21,11 @@ current_outbox = _current.get
 """The outbox that collects sends in this context, or ``None``: then sends happen at once."""
 
 
+def stop_collecting() -> None:
+    """Send at once in this context from now on, whatever it was copied from."""
+    _current.set(None)
+
+
 class collecting:
     """Make an outbox current inside a ``with`` block; blocks nest. For one block only."""
 

@@ -8,6 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import LayerUnavailable
+from workers.notices import EMPTY
+
 from .exceptions import RequestAborted, RequestTimeout
 
 CHUNKS_PER_RECEIVE = 16
@@ -18,20 +22,34 @@ class LazyBody(io.IOBase):
     """A seekable file with the body of an ``http.request``, the part on its body channel included.
 
     Nothing is fetched before the first read. That read blocks until the whole body is here: it takes
-    the chunks off the channel as fast as they come, because they expire there.
+    the chunks off the channel as fast as they come, because they expire there, and reports how much it has, so
+    that the next ones are sent.
 
     Args:
         first: what the message itself holds.
         layer: the layer to receive from.
         channel: the body channel.
+        length: how long the whole is, if that is known; anything else is no whole body.
+        reports: the channel of those who send the chunks.
         timeout: longest wait for a next chunk, in seconds.
         memory: above so many bytes it is kept in a temporary file.
     """
 
-    def __init__(self, first: bytes, layer: Any, channel: str, timeout: float, memory: int) -> None:
+    def __init__(
+        self,
+        first: bytes,
+        layer: Any,
+        channel: str,
+        timeout: float,
+        memory: int,
+        length: int | None = None,
+        reports: str | None = None,
+    ) -> None:
         self._first = first
         self._layer = layer
         self._channel = channel
+        self._length = length
+        self._reports = reports
         self._timeout = timeout
         self._memory = memory
         self._file: IO[bytes] | None = None
@@ -50,7 +68,7 @@ class LazyBody(io.IOBase):
 
         Raises:
             RequestTimeout: no next chunk came in time.
-            RequestAborted: the client went away.
+            RequestAborted: the client went away, or a part of the body was lost on its way.
         """
         return self._fetched().read(size)
 
@@ -99,7 +117,7 @@ class LazyBody(io.IOBase):
         return self._file
 
     def _fetch(self, file: IO[bytes]) -> None:
-        file.write(self._first)
+        received = file.write(self._first)
         deadline = time.monotonic() + self._timeout
         while True:
             remaining = deadline - time.monotonic()
@@ -111,8 +129,19 @@ class LazyBody(io.IOBase):
                 chunk = delivery.message
                 if chunk.get("closed"):
                     raise RequestAborted("the client went away before its request was complete")
-                file.write(chunk.get("content") or b"")
+                received += file.write(chunk.get("content") or b"")
                 if not chunk.get("more_content"):
+                    if received != (self._length if self._length is not None else received):
+                        raise RequestAborted(f"of the request's body came {received} bytes and not {self._length}")
                     return
             if deliveries:
                 deadline = time.monotonic() + self._timeout
+                self._report(received)
+
+    def _report(self, received: int) -> None:
+        if self._reports is None:
+            return
+        try:
+            self._layer.send_many([Outgoing(self._reports, EMPTY, {"read": received})])
+        except LayerUnavailable:
+            pass  # the next report says the same and more, and receiving fails if there is none

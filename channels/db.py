@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import django.db
@@ -52,6 +53,23 @@ def close_old_connections(**kwargs: Any) -> None:
     else:
         return
     _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
+
+
+@contextmanager
+def keeping_old_connections() -> Iterator[None]:
+    """Close none of the thread's connections for its age inside the block; those that broke are closed.
+
+    For threads that several consumers share: one of them may be in the middle of reading from a connection.
+    """
+    kept = [(one, one.connection, one.close_at) for one in django.db.connections.all(initialized_only=True)]
+    for one, _, _ in kept:
+        one.close_at = None
+    try:
+        yield
+    finally:
+        for one, connection, close_at in kept:
+            if one.connection is connection:  # a new one has a time of its own
+                one.close_at = close_at
 
 
 def reset_queries() -> None:

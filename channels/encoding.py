@@ -8,6 +8,8 @@ from typing import Any
 
 from django.http import FileResponse
 
+from .sync_threads import SyncThreads
+
 Reply = dict[str, Any]
 
 BODILESS = frozenset({204, 304})
@@ -20,6 +22,11 @@ def encode_headers(response: Any) -> list[list[bytes]]:
     for cookie in response.cookies.values():
         headers.append([b"Set-Cookie", cookie.output(header="").encode("ascii").strip()])
     return headers
+
+
+def head(response: Any) -> Reply:
+    """What the first message of a response has besides content."""
+    return {"status": response.status_code, "headers": encode_headers(response)}
 
 
 def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
@@ -42,7 +49,7 @@ def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterato
         chunk_size: most bytes of content in a message.
         with_content: whether the client wants the content; it does not for HEAD.
     """
-    first: Reply = {"status": response.status_code, "headers": encode_headers(response)}
+    first = head(response)
     if not with_content or response.status_code in BODILESS:
         yield {**first, "content": b"", "more_content": False}
         return
@@ -67,8 +74,11 @@ def _parts(response: Any) -> Iterator[bytes]:
         return
     # One event loop for the whole iteration: what the generator holds (locks, connections) belongs to it.
     # Django's own way from here would be to collect the whole stream first, which may have no end.
+    # And one thread for what it queries, whose database connections end with it.
+    iterator = response.streaming_content
+    side = SyncThreads(1)
     with asyncio.Runner() as runner:
-        iterator = response.streaming_content
+        runner.run(_enter(side))
         try:
             while True:
                 try:
@@ -78,6 +88,11 @@ def _parts(response: Any) -> Iterator[bytes]:
                 yield part
         finally:
             runner.run(iterator.aclose())
+            side.close()
+
+
+async def _enter(side: SyncThreads) -> None:
+    side.enter()
 
 
 async def _next(iterator: Any) -> bytes:

@@ -1,91 +1,282 @@
-"""Sending a long response at the pace of its client."""
+"""Sending a long response no faster than its connection takes it over.
+
+The first message of such a response names an address of this worker, where the connection reports how many
+bytes it has taken over, and that its client is gone. See docs/reference/messages.md, "flow".
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 import time
 from typing import Any
 
-from channel_layer.exceptions import ChannelFull
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from workers.streams import current_streams
 
 MAX_IN_FLIGHT = 2 * 1024 * 1024
-"""Bytes sent that the connection has not yet reported as written."""
-
-CHECK_SECONDS = 1.0
-"""How often to look whether the client is still there while nothing makes the sender wait."""
+"""Bytes sent that the connection has not yet reported as taken over."""
 
 STALL_SECONDS = 90.0
 """No progress for so long ends the response: the connection, which has shorter limits, must be gone."""
 
+LOOK_SECONDS = 1.0
+"""How often a thread that waits looks whether its worker stops."""
 
-WAIT_SECONDS = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
+"""Seconds before a message is sent again that a full channel, or a layer that is away, did not take."""
+
+BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
+"""The last message of a response that cannot be completed; ``closed`` as in the chunks of a request's body."""
 
 
 class ClientGone(Exception):
     """Nobody reads this response any more."""
 
 
-class PacedSender:
-    """Sends the messages of one response, each before `send` returns.
+class BrokenOff(Exception):
+    """The worker stops and cannot wait for the end of this response."""
 
-    With a flow channel it never has more than `MAX_IN_FLIGHT` bytes under way and learns when the
-    client leaves; without one (an older or foreign sender of the request) it relies on the channel's
-    capacity alone.
+
+class Flow:
+    """How far the connection of one response is. Its reports come on the worker's event loop.
+
+    Outside a worker, or if the sender of the request reports nothing, there is no limit but the channel's capacity.
 
     Args:
         message: the request's message.
     """
 
     def __init__(self, message: Any) -> None:
-        self._reply = message.reply_channel
+        self._name: str = message.reply_channel.name
         self._layer = message.channel_layer
-        self._flow: str | None = message.headers.get("flow")
         self._sent = 0
         self._written = 0
-        self._looked = time.monotonic()
+        self.is_gone = False
+        self.streams = streams = current_streams.get()
+        self._address = streams.inbox.open(self._deliver) if streams is not None and "flow" in message.headers else None
+        self._headers = None if self._address is None else {"flow": self._address.channel}
+
+    @property
+    def written(self) -> int:
+        """Bytes that the connection has taken over."""
+        return self._written
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._address is not None:
+            self._address.close()
+
+    def prepare(self, reply: dict[str, Any]) -> Outgoing:
+        """Encode a message; the first says where to report to."""
+        item: Outgoing = self._layer.prepare(self._name, reply, self._headers)
+        self._headers = None
+        return item
+
+    def count(self, size: int) -> None:
+        """So many bytes of content were sent."""
+        self._sent += size
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes may be sent now. One message may always be under way, however large it is.
+
+        Raises:
+            ClientGone
+        """
+        if self.is_gone:
+            raise ClientGone("the client went away")
+        in_flight = self._sent - self._written
+        return self._address is None or in_flight <= 0 or in_flight + size <= MAX_IN_FLIGHT
+
+    def changed(self) -> None:
+        """A report has come; called on the event loop."""
+
+    def _deliver(self, report: dict[str, Any], headers: Any) -> None:
+        written = report.get("written")
+        if isinstance(written, int):
+            self._written = max(self._written, written)
+        if report.get("closed"):
+            self.is_gone = True
+        self.changed()
+
+
+class _Patience:
+    """How much longer to wait for something to move.
+
+    Raises:
+        ClientGone: from `check`, when nothing has moved for `STALL_SECONDS`.
+    """
+
+    def __init__(self, complaint: str) -> None:
+        self._complaint = complaint
+        self._deadline = time.monotonic() + STALL_SECONDS
+        self._pause = FIRST_PAUSE
+
+    def check(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise ClientGone(f"{self._complaint} for {STALL_SECONDS:g} seconds")
+
+    def renew(self) -> None:
+        self._deadline = time.monotonic() + STALL_SECONDS
+
+    def next_pause(self) -> float:
+        self.check()
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        return pause * random.uniform(0.5, 1.0)
+
+
+_TAKES_NOTHING = "its connection has taken nothing"
+_REFUSED = "its channel has been full or away"
+
+
+class PacedSender(Flow):
+    """Sends the messages of one response from a thread, each before `send` returns.
+
+    Args:
+        message: the request's message.
+        is_finite: whether the response has a known end, and so may go on while the worker stops.
+    """
+
+    def __init__(self, message: Any, is_finite: bool = False) -> None:
+        self._progress = threading.Condition()
+        self._is_finite = is_finite
+        super().__init__(message)
+        self._done = self.streams.in_thread(self.break_off) if self.streams is not None else lambda: None
+
+    def close(self) -> None:
+        """See `Flow.close`."""
+        super().close()
+        self._done()
 
     def send(self, reply: dict[str, Any]) -> None:
         """Send one message, waiting for room first.
 
         Raises:
             ClientGone: the client left, or nothing has moved for `STALL_SECONDS`.
+            BrokenOff: the worker stops.
+            LayerUnavailable: the message may be lost.
         """
-        if self._flow is not None:
-            self._keep_pace(len(reply["content"]))
-        self._put(reply)
-        self._sent += len(reply["content"])
+        size = len(reply["content"])
+        if not self._may_send(size):
+            self._wait_for_room(size)
+        self._put(self.prepare(reply))
+        self.count(size)
 
-    def _keep_pace(self, size: int) -> None:
-        deadline = time.monotonic() + STALL_SECONDS
-        while self._sent and self._sent + size - self._written > MAX_IN_FLIGHT:
+    def break_off(self) -> None:
+        """Have the connection cut, if it can be told: a shorter response must not pass for a whole one."""
+        try:
+            self._layer.send_many([self.prepare(BROKEN_OFF)])
+        except ChannelLayerError:
+            pass  # what keeps the layer from being told is reported by those who need it more
+
+    def changed(self) -> None:
+        """See `Flow.changed`."""
+        with self._progress:
+            self._progress.notify_all()
+
+    def _may_send(self, size: int) -> bool:
+        if self.streams is not None and self.streams.is_winding_up and not self._is_finite:
+            raise BrokenOff("the worker stops")
+        return self.has_room(size)
+
+    def _wait_for_room(self, size: int) -> None:
+        patience = _Patience(_TAKES_NOTHING)
+        with self._progress:
+            while not self._may_send(size):
+                before = self._written
+                self._progress.wait(min(LOOK_SECONDS, STALL_SECONDS))
+                if self._written != before:
+                    patience.renew()
+                else:
+                    patience.check()
+
+    def _put(self, item: Outgoing) -> None:
+        patience = _Patience(_REFUSED)
+        while not self._is_put(item):
+            time.sleep(patience.next_pause())
+            self._may_send(0)
+
+    def _is_put(self, item: Outgoing) -> bool:
+        try:
+            return not self._layer.send_many([item])
+        except ChannelFull:
+            return False
+        except LayerUnavailable as error:
+            if error.uncertain:
+                raise
+            return False
+
+
+class AsyncPacedSender(Flow):
+    """The same for a coroutine, as a stream on the worker's event loop is.
+
+    When the client leaves, the task that has made this object is cancelled, whatever it waits for.
+    """
+
+    def __init__(self, message: Any) -> None:
+        self._progress = asyncio.Event()
+        self._task = asyncio.current_task()
+        super().__init__(message)
+
+    async def send(self, reply: dict[str, Any]) -> None:
+        """See `PacedSender.send`."""
+        size = len(reply["content"])
+        if not self.has_room(size):
+            await self._wait_for_room(size)
+        await self._put(self.prepare(reply))
+        self.count(size)
+
+    async def send_at_all(self, reply: dict[str, Any]) -> None:
+        """Send the last message of a response that failed, if it can be sent."""
+        try:
+            await self._send(self.prepare(reply))
+        except ChannelLayerError:
+            pass  # as there
+
+    def changed(self) -> None:
+        """See `Flow.changed`."""
+        self._progress.set()
+        if self.is_gone and self._task is not None:
+            self._task.cancel()
+            self._task = None  # once: what it does about it must not be cancelled, too
+
+    async def _wait_for_room(self, size: int) -> None:
+        patience = _Patience(_TAKES_NOTHING)
+        while not self.has_room(size):
             before = self._written
-            self._look(WAIT_SECONDS)
-            now = time.monotonic()
-            if self._written != before:
-                deadline = now + STALL_SECONDS
-            elif now > deadline:
-                raise ClientGone(f"its connection has taken nothing for {STALL_SECONDS:g} seconds")
-        if time.monotonic() - self._looked > CHECK_SECONDS:
-            self._look(timeout=0)
-
-    def _look(self, timeout: float) -> None:
-        for report in self._layer.receive_many([self._flow], 16, timeout):
-            if report.message.get("closed"):
-                raise ClientGone("the client went away")
-            written = report.message.get("written")
-            if isinstance(written, int):
-                self._written = max(self._written, written)
-        self._looked = time.monotonic()
-
-    def _put(self, reply: dict[str, Any]) -> None:
-        deadline = time.monotonic() + STALL_SECONDS
-        pause = 0.01
-        while True:
+            self._progress.clear()
             try:
-                self._reply.send(reply, immediately=True)
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._progress.wait()
+            except TimeoutError:
+                pass
+            if self._written != before:
+                patience.renew()
+            else:
+                patience.check()
+
+    async def _put(self, item: Outgoing) -> None:
+        patience = _Patience(_REFUSED)
+        while True:
+            if await self._is_put(item):
                 return
-            except ChannelFull:
-                if time.monotonic() > deadline:
-                    raise ClientGone(f"its channel has been full for {STALL_SECONDS:g} seconds") from None
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 0.5)
+            await asyncio.sleep(patience.next_pause())
+
+    async def _is_put(self, item: Outgoing) -> bool:
+        try:
+            await self._send(item)
+        except ChannelFull:
+            return False
+        except LayerUnavailable as error:
+            if error.uncertain:
+                raise
+            return False
+        return True
+
+    async def _send(self, item: Outgoing) -> None:
+        if self.streams is not None:
+            await self.streams.outlet.send(item)
+        elif await self._layer.asend_many([item]):
+            raise ChannelFull(item.target)

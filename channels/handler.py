@@ -8,34 +8,24 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.core.handlers.base import BaseHandler
+from django.core.handlers.base import BaseHandler, reset_urlconf
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
 from channel_layer.exceptions import ChannelLayerError
+from workers import Stream
 
 from . import encoding, request_signals
 from .body import LazyBody
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
-from .flow import ClientGone, PacedSender
+from .flow import BrokenOff, ClientGone, PacedSender
 from .request import AsgiRequest
+from .streaming import FAILED, ResponseStream, described, file_behind, has_known_end
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
 logger = logging.getLogger("django.request")
 stream_logger = logging.getLogger("channels.handler")
-
-
-FAILED = {
-    "status": 500,
-    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"]],
-    "content": b"Internal Server Error\n",
-    "more_content": False,
-}
-"""The answer when there is no response to send."""
-
-BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
-"""The last message of a response that cannot be completed; ``closed`` as in the chunks of a request's body."""
 
 
 class NoResponse(HttpResponse):
@@ -65,14 +55,23 @@ class AsgiHandler(BaseHandler):
         The response is closed, and ``request_finished`` sent if anybody listens, when the iterator is
         exhausted or closed.
         """
+        response, with_content = self.respond(message)
+        yield from self.replies(response, with_content)
+
+    def respond(self, message: Any) -> tuple[Any, bool]:
+        """Django's response to a request, and whether its content is wanted. Who calls this has it closed."""
         request_signals.send_started(self.__class__, message)
         request = self.request_class(message)
         set_script_prefix(request.script_name + "/")
         response = self._answer(request)
         response._handler_class = self.__class__
+        return response, request.method != "HEAD"
+
+    def replies(self, response: Any, with_content: bool) -> Generator[dict[str, Any], None, None]:
+        """Yield the messages of a response, and close it in the end."""
         try:
             if not isinstance(response, NoResponse):
-                yield from self.encode_response(response, with_content=request.method != "HEAD")
+                yield from self.encode_response(response, with_content=with_content)
         finally:
             request_signals.close(response)
 
@@ -114,7 +113,7 @@ class ViewConsumer:
     """The consumer that answers ``http.request`` with Django's views.
 
     A response of one message is sent when the consumer ends, with everything else it sends. A longer
-    one is sent as it is produced, at the pace of the client.
+    one is sent as it is produced: by an event loop if it is an async iterator or a file, else from here.
     """
 
     handler_class: ClassVar[type[AsgiHandler]] = AsgiHandler
@@ -122,9 +121,19 @@ class ViewConsumer:
     def __init__(self) -> None:
         self.handler = self.handler_class()
 
-    def __call__(self, message: Any, **kwargs: Any) -> None:
-        """Answer one message."""
-        with closing(self.handler(message)) as replies:
+    def __call__(self, message: Any, **kwargs: Any) -> Stream | None:
+        """Answer one message, or return what goes on with it."""
+        handler = self.handler
+        try:
+            response, with_content = handler.respond(message)
+        except Exception:
+            _send_at_all(message, FAILED)
+            raise
+        if response.streaming and with_content and response.status_code not in encoding.BODILESS:
+            file = file_behind(response)
+            if file is not None or response.is_async:
+                return self._begin_stream(message, response, file)
+        with closing(handler.replies(response, with_content)) as replies:
             try:
                 first = next(replies, None)
                 if first is not None and not first["more_content"]:
@@ -134,22 +143,43 @@ class ViewConsumer:
                 _send_at_all(message, FAILED)
                 raise
             if first is not None and first["more_content"]:
-                self._stream(message, first, replies)
+                self._send_from_here(message, first, replies, not response.streaming or has_known_end(response))
+        return None
 
-    def _stream(self, message: Any, first: dict[str, Any], replies: Iterator[dict[str, Any]]) -> None:
-        sender = PacedSender(message)
+    def _begin_stream(self, message: Any, response: Any, file: Any) -> Stream | None:
+        size = self.handler.chunk_size
         try:
-            sender.send(first)
-            for reply in replies:
-                sender.send(reply)
-        except ClientGone as gone:
-            path = message.get("path", "")
-            stream_logger.info("%s %r: the response was given up: %s", message.get("method"), path, gone)
-        except BaseException:
-            # It has begun, so no error page can follow: the connection is to break off, lest the client
-            # take what it has for the whole.
-            _send_at_all(message, BROKEN_OFF)
+            beginning = b"" if file is None else file.read(size)
+            if file is not None and len(beginning) < size:  # that is all of it
+                message.reply_channel.send({**encoding.head(response), "content": beginning, "more_content": False})
+                request_signals.close(response)
+                return None
+            stream = ResponseStream(message, response, size, file, beginning)
+        except Exception:
+            request_signals.close(response)
+            _send_at_all(message, FAILED)
             raise
+        # It is reset at the end of a request, which comes in another thread.
+        reset_urlconf(sender=None)
+        return stream
+
+    def _send_from_here(
+        self, message: Any, first: dict[str, Any], replies: Iterator[dict[str, Any]], is_finite: bool
+    ) -> None:
+        with closing(PacedSender(message, is_finite)) as sender:
+            try:
+                sender.send(first)
+                for reply in replies:
+                    sender.send(reply)
+            except (ClientGone, BrokenOff) as reason:
+                if not sender.is_gone:
+                    sender.break_off()
+                stream_logger.info("the response to %s was given up: %s", described(message), reason)
+            except BaseException:
+                # It has begun, so no error page can follow: the connection is to break off, lest the client
+                # take what it has for the whole.
+                sender.break_off()
+                raise
 
 
 def _send_at_all(message: Any, reply: dict[str, Any]) -> None:

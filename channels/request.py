@@ -112,8 +112,16 @@ class AsgiRequest(HttpRequest):
             if first and "CONTENT_LENGTH" not in self.META:
                 self.META["CONTENT_LENGTH"] = str(len(first))
             return BytesIO(first)
-        layer = self.message.channel_layer
-        return LazyBody(first, layer, channel, self.body_receive_timeout, settings.FILE_UPLOAD_MAX_MEMORY_SIZE)
+        length = self.META.get("CONTENT_LENGTH", "")
+        return LazyBody(
+            first,
+            self.message.channel_layer,
+            channel,
+            self.body_receive_timeout,
+            settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
+            length=int(length) if length.isdecimal() else None,
+            reports=self.reply_channel.name if self.reply_channel is not None else None,
+        )
 
     def _meta(self, content: dict[str, Any]) -> dict[str, Any]:
         query = content.get("query_string") or b""

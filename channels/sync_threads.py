@@ -3,6 +3,7 @@
 By asgiref's rules all of them would share one thread of the process, and one slow query would hold up
 the queries of all others. Here they share several; each consumer stays with the one it got first, because
 its database connections belong to that thread. The threads live on, and their connections with them.
+The same goes for streams, which have no end: their connections are looked after between their parts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -21,7 +23,7 @@ from django.db import connections
 
 from workers.sync_side import SyncSide
 
-from .db import close_old_connections
+from .db import close_old_connections, keeping_old_connections
 
 T = TypeVar("T")
 
@@ -31,9 +33,14 @@ _Job = Callable[[], None]
 
 
 class _Thread:
-    """One thread with its queue. Started when it gets its first job."""
+    """One thread with its queue. Started when it gets its first job.
+
+    Attributes:
+        consumers: how many have got this thread and not ended. Counted on the event loop.
+    """
 
     def __init__(self, number: int) -> None:
+        self.consumers = 0
         self._put = self._done = 0  # each is counted by one thread
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # A daemon: a query that hangs must not keep the process from ending.
@@ -52,6 +59,14 @@ class _Thread:
             self._thread.start()
         self._queue.put(job)
 
+    def look_after_connections(self, besides: int) -> None:
+        """Have the connections closed that broke; the old ones too, unless more consumers than ``besides`` are here."""
+        self.put(lambda: self._look_after_connections(besides))
+
+    def keeping_shared(self, besides: int) -> AbstractContextManager[None]:
+        """A block in which old connections stay open if more consumers than ``besides`` have this thread."""
+        return keeping_old_connections() if self.consumers > besides else nullcontext()
+
     def end(self) -> None:
         """Close the connections and end, when all jobs are done."""
         self._queue.put(None)
@@ -59,6 +74,13 @@ class _Thread:
     def join(self, seconds: float) -> None:
         if self._started:
             self._thread.join(seconds)
+
+    def _look_after_connections(self, besides: int) -> None:
+        try:
+            with self.keeping_shared(besides):
+                close_old_connections()
+        except Exception:
+            logger.exception("old database connections could not be closed")
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -73,12 +95,18 @@ class _Ticket(Executor):
 
     def __init__(self, threads: list[_Thread]) -> None:
         self._threads = threads
-        self._mine: _Thread | None = None
+        self._look_besides: int | None = 1
+        self.thread: _Thread | None = None
+
+    def renew(self) -> None:
+        """Have broken connections closed before the next job: it may come after a long time."""
+        self._look_besides = 0  # this consumer, too, may be in the middle of reading from an old one
 
     def give_back(self) -> None:
         """The consumer has ended."""
-        if self._mine is not None:
-            self._mine.put(_look_after_connections)
+        if self.thread is not None:
+            self.thread.consumers -= 1
+            self.thread.look_after_connections(besides=0)
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """See `Executor.submit`."""
@@ -94,15 +122,33 @@ class _Ticket(Executor):
             else:
                 future.set_result(result)
 
-        if self._mine is None:
-            self._mine = min(self._threads, key=lambda thread: thread.jobs)
-            self._mine.put(_look_after_connections)  # they may have grown old since the thread's last job
-        self._mine.put(job)
+        if self.thread is None:
+            self.thread = min(self._threads, key=lambda thread: (thread.jobs, thread.consumers))
+            self.thread.consumers += 1
+        if self._look_besides is not None:
+            self.thread.look_after_connections(self._look_besides)
+            self._look_besides = None
+        self.thread.put(job)
         return future
 
 
-_ticket: ContextVar[_Ticket] = ContextVar("channels_sync_thread")
+_ticket: ContextVar[_Ticket | None] = ContextVar("channels_sync_thread", default=None)
 """The ticket of the consumer that is run in this context."""
+
+
+def renew_connections() -> None:
+    """A consumer that goes on for long is at a point where its broken connections may be closed."""
+    ticket = _ticket.get()
+    if ticket is not None:
+        ticket.renew()
+
+
+def keeping_shared_connections() -> AbstractContextManager[None]:
+    """A block in which the calling thread's old connections stay open if other consumers share the thread."""
+    ticket = _ticket.get()
+    return (
+        ticket.thread.keeping_shared(besides=1) if ticket is not None and ticket.thread is not None else nullcontext()
+    )
 
 
 class _Context(ThreadSensitiveContext):
@@ -131,7 +177,9 @@ class SyncThreads(SyncSide):
 
     def leave(self) -> None:
         """See `SyncSide.leave`; old connections are closed in the consumer's thread, if it used one."""
-        _ticket.get().give_back()
+        ticket = _ticket.get()
+        if ticket is not None:
+            ticket.give_back()
 
     async def run(self, function: Callable[[], T]) -> T:
         """See `SyncSide.run`; the thread is the consumer's own."""
@@ -144,10 +192,3 @@ class SyncThreads(SyncSide):
         deadline = time.monotonic() + self.CLOSE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _look_after_connections() -> None:
-    try:
-        close_old_connections()
-    except Exception:
-        logger.exception("old database connections could not be closed")

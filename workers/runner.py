@@ -19,6 +19,7 @@ from channel_layer.outbox import Outbox, collecting
 from .exceptions import ChannelSocketException, ConsumeLater
 from .hooks import Hooks
 from .notices import EMPTY
+from .streams import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ SendLater = Callable[[float, Any, Outgoing], None]
 """Sends a message to a layer after so many seconds; see `Sender.add_later`."""
 
 
+def run_stream_here(stream: Stream) -> None:
+    """Run what a consumer returned in the calling thread, on an event loop made for it."""
+    asyncio.run(stream.run())
+
+
 class Runner:
     """Matches a message, runs its consumer and collects what is to be sent.
 
@@ -51,14 +57,24 @@ class Runner:
         hooks: run around each consumer.
         retries: how often a message may be consumed later.
         send_later: how a message goes back to its channel after a pause.
+        begin_stream: what is done with a stream that a consumer returns.
     """
 
-    def __init__(self, layer: Any, router: Any, hooks: Hooks, retries: int, send_later: SendLater) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        router: Any,
+        hooks: Hooks,
+        retries: int,
+        send_later: SendLater,
+        begin_stream: Callable[[Stream], None] = run_stream_here,
+    ) -> None:
         self._layer = layer
         self._router = router
         self._hooks = hooks
         self._retries = retries
         self._send_later = send_later
+        self._begin_stream = begin_stream
 
     def run(self, delivery: Delivery) -> Finished:
         """Run the consumer of a message to its end; a coroutine on an event loop made for it.
@@ -100,9 +116,13 @@ class Runner:
                 return "ignored"
             consumer, kwargs = match
             result = consumer(message, **kwargs)
+            if result is None:
+                return "ok"
             if inspect.iscoroutine(result):
                 coroutine = result
                 return consumer, coroutine
+            if isinstance(result, Stream):
+                self._begin_stream(result)
             return "ok"
         except BaseException as caught:  # SystemExit and the like end the consumer, not the worker
             error = caught

@@ -14,6 +14,7 @@ from typing import Any
 from channel_layer.delivery import Delivery
 from channel_layer.registry import channel_layers
 
+from .event_loop import EventLoop
 from .hooks import Hook, Hooks
 from .intake import Intake
 from .notices import Notices, Run
@@ -21,6 +22,7 @@ from .runner import Begun, Finished, Runner
 from .selection import select_channels
 from .sender import Sender
 from .slots import Slots
+from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
 from .tasks import Tasks
 
@@ -45,7 +47,8 @@ OnMessage = Callable[[Any, float, str], None]
 class Worker:
     """Receives messages from a layer and runs consumers in threads, ``async def`` consumers on an event loop.
 
-    The loop has a thread of its own, started with the first coroutine; see `Tasks`.
+    The loop has a thread of its own, started with the first coroutine; see `Tasks`. Consumers may leave a
+    `Stream` that goes on there.
 
     Args:
         channel_layer: the layer; if ``router`` is not given it has one as ``channel_layer.router``.
@@ -53,10 +56,12 @@ class Worker:
         threads: consumers that run at the same time.
         async_tasks: ``async def`` consumers that run at the same time, beside those in threads. While they
             are so many, messages on the channels where such consumers have turned up stay there.
+        streams: streams that run at the same time; see `Stream`.
         only_channels, exclude_channels: globs that narrow down the channels.
         hooks: see `Hook`.
         message_retries: how often a message may be consumed later.
-        grace: seconds that running consumers get when the worker stops.
+        grace: seconds that running consumers get when the worker stops. Streams without a known end get the part
+            `SHARE_AT_STOP` of it.
         hung_seconds: after how long in one consumer a thread is reported in the log, with its stack.
         signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread. A SIGINT
             while the worker stops ends the waiting for consumers; a second SIGTERM does not, because
@@ -75,6 +80,7 @@ class Worker:
         *,
         threads: int = 4,
         async_tasks: int = ASYNC_TASKS,
+        streams: int = STREAMS,
         only_channels: Collection[str] | None = None,
         exclude_channels: Collection[str] | None = None,
         hooks: Iterable[Hook] = (),
@@ -89,6 +95,8 @@ class Worker:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
         if async_tasks < 1:
             raise ValueError(f"a worker needs room for at least one async def consumer, not {async_tasks}")
+        if streams < 1:
+            raise ValueError(f"a worker needs room for at least one stream, not {streams}")
         router = router if router is not None else channel_layer.router
         self.channel_layer = channel_layer
         self.channels = select_channels(router.channels, only_channels or (), exclude_channels or ())
@@ -103,9 +111,13 @@ class Worker:
         self._sender = Sender(lambda: self.termed)
         self._slots = Slots(async_tasks)
         self._intake = Intake(channel_layer, self.channels, self._sender, self._slots)
-        self._runner = Runner(channel_layer, router, self._hooks, message_retries, self._sender.add_later)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
-        self._tasks = Tasks(self._slots, self._sync_side, self._take_over, self._sender.flush, self._close_async_side)
+        self._loop = EventLoop(self._close_async_side)
+        self._streams = Streams(streams, channel_layer, self._loop, self._sync_side)
+        self._runner = Runner(
+            channel_layer, router, self._hooks, message_retries, self._sender.add_later, self._streams.begin
+        )
+        self._tasks = Tasks(self._loop, self._slots, self._sync_side, self._take_over, self._sender.flush)
         self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
         self._busy: dict[threading.Thread, Run] = {}
         self._reported: dict[threading.Thread, float] = {}
@@ -151,6 +163,7 @@ class Worker:
 
     def _work(self) -> None:
         """What each thread does: nothing that happens to one message ends it."""
+        current_streams.set(self._streams)
         while True:
             delivery = self._intake.next()
             if delivery is None:
@@ -213,6 +226,7 @@ class Worker:
             self._report_hung()
             self._give_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(lambda: self._tasks.report_hung(self.hung_seconds))
+            self._guarded(lambda: self._loop.watch(busy=not (self._tasks.is_idle and self._streams.is_idle)))
             self._replace_dead(team)
 
     def _pause(self) -> None:
@@ -249,9 +263,11 @@ class Worker:
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
-        deadline = time.monotonic() + self.grace
+        began = time.monotonic()
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
-        while self._is_at_work(team) and time.monotonic() < deadline and not self._impatient:
+        while self._is_at_work(team) and (spent := time.monotonic() - began) < self.grace and not self._impatient:
+            if spent >= self.grace * SHARE_AT_STOP:
+                self._streams.wind_up()
             # Again and again, for a thread that was just about to wait for a message the first time.
             self._guarded(self._intake.stop)
             self._give_back_unbegun(UNBEGUN_SECONDS)
@@ -267,17 +283,19 @@ class Worker:
             channel = run[1].channel if run is not None else "a channel"
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
         self._give_back_unbegun(0)
-        all_ended = self._tasks.close()
+        all_ended = self._streams.close()
+        all_ended = self._tasks.close() and all_ended
+        self._loop.close()
         self._guarded(self._sync_side.close)
         self._guarded(self._intake.put_back_stuck)
-        self._sender.drain(deadline - time.monotonic())
+        self._sender.drain(began + self.grace - time.monotonic())
         unsaved, _ = self._intake.waiting()
         if unsaved:
             logger.error("%d messages that nobody had begun are lost: the layer is away", unsaved)
         return all_ended and not hung
 
     def _is_at_work(self, team: list[threading.Thread]) -> bool:
-        return any(thread.is_alive() for thread in team) or not self._tasks.is_idle
+        return any(thread.is_alive() for thread in team) or not (self._tasks.is_idle and self._streams.is_idle)
 
     def _give_back_unbegun(self, seconds: float) -> None:
         """Give back the messages of coroutines that have found no room for so long, or whose loop is held up."""

@@ -20,6 +20,7 @@ from channel_layer.outbox import Outbox
 from channels.exceptions import DenyConnection
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
+from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
 from workers.runner import Runner
@@ -89,7 +90,10 @@ class _Run:
     def _call(self, message: Message, **kwargs: Any) -> None:
         try:
             result = self._consumer(message, **kwargs)
-            self.result = async_to_sync(_finish)(result) if inspect.iscoroutine(result) else result
+            if isinstance(result, Stream):
+                async_to_sync(result.run)()
+            else:
+                self.result = async_to_sync(_finish)(result) if inspect.iscoroutine(result) else result
         except ConsumeLater as error:
             self.fail(error, is_settled=True)
             raise

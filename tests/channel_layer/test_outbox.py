@@ -9,7 +9,7 @@ import pytest
 
 from channel_layer.channel import Channel, Group
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.outbox import Outbox, collecting, current_outbox
+from channel_layer.outbox import Outbox, collecting, current_outbox, stop_collecting
 
 
 def test_outside_a_block_there_is_no_outbox() -> None:
@@ -48,3 +48,13 @@ def test_another_thread_has_its_own_context() -> None:
         thread.start()
         thread.join()
     assert seen == [None]
+
+
+def test_a_copy_of_the_context_may_stop_collecting() -> None:
+    def inside() -> Outbox | None:
+        stop_collecting()
+        return current_outbox()
+
+    with collecting([]) as outbox:
+        assert contextvars.copy_context().run(inside) is None
+        assert current_outbox() is outbox

@@ -23,6 +23,9 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 
 from channel_layer.memory import MemoryChannelLayer
 from channels.layers import ChannelLayerWrapper, channel_layers
+from channels.sync_threads import SyncThreads
+from workers.event_loop import EventLoop
+from workers.streams import Streams, current_streams
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,3 +59,16 @@ def layer() -> Iterator[Any]:
     before = channel_layers.set("default", wrapper)
     yield wrapper
     channel_layers.set("default", before)
+
+
+@pytest.fixture
+def streams(layer: Any) -> Iterator[Streams]:
+    """Streams and an inbox, for consumers that the test calls as a worker's thread would."""
+    loop, side = EventLoop(layer.aclose), SyncThreads(2)
+    made = Streams(100, layer, loop, side)
+    token = current_streams.set(made)
+    yield made
+    current_streams.reset(token)
+    made.close()
+    loop.close()
+    side.close()

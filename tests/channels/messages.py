@@ -6,6 +6,7 @@ from typing import Any
 
 from channel_layer.channel import Message
 from channel_layer.codec import frame, pack_body, unpack_frame
+from channel_layer.delivery import Delivery
 
 REPLY = "daphne.test!connection"
 
@@ -58,10 +59,13 @@ def travelled(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def replies(layer: Any) -> list[dict[str, Any]]:
-    """What was sent to the connection so far."""
-    found = []
-    while True:
-        name, content = layer.receive(["daphne.test!"])
-        if name is None:
-            return found
-        found.append(content)
+    """What was sent to the connection so far, but for headers that came alone."""
+    return [delivery.message for delivery in deliveries(layer) if delivery.message]
+
+
+def deliveries(layer: Any) -> list[Delivery]:
+    """The same with all headers."""
+    found: list[Delivery] = []
+    while batch := layer.receive_many(["daphne.test!"], limit=100):
+        found += batch
+    return found

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from channel_layer.exceptions import LayerUnavailable
 from channels.body import LazyBody
 from channels.exceptions import RequestAborted, RequestTimeout
+from tests.conftest import wait_until
+
+from .messages import REPLY, deliveries
 
 BODY = "http.request.body?x"
 
@@ -18,8 +23,8 @@ def body(layer: Any) -> Iterator[Callable[..., LazyBody]]:
     """Makes bodies, and closes them."""
     made: list[LazyBody] = []
 
-    def make(first: bytes = b"", timeout: float = 20, memory: int = 1000) -> LazyBody:
-        made.append(LazyBody(first, layer, BODY, timeout, memory))
+    def make(first: bytes = b"", timeout: float = 20, memory: int = 1000, **options: Any) -> LazyBody:
+        made.append(LazyBody(first, layer, BODY, timeout, memory, **options))
         return made[-1]
 
     yield make
@@ -105,3 +110,44 @@ def test_a_pop_that_comes_back_early_does_not_end_it(layer: Any, body: Any, monk
     monkeypatch.setitem(layer.__dict__, "receive_many", receive_many)
     send(layer, b"whole")
     assert body().read() == b"whole"
+
+
+def test_it_reports_what_it_has_so_that_more_is_sent_but_for_the_end(layer: Any, body: Any) -> None:
+    made = body(b"first", reports=REPLY)
+    read = threading.Thread(target=made.read)
+    read.start()
+    for expected in (5 + 100, 5 + 200):
+        send(layer, b"x" * 100, end=False)
+        [report] = wait_until(lambda: deliveries(layer), "a report")
+        assert (report.channel, report.message, report.headers) == (REPLY, {}, {"read": expected})
+    send(layer, b"end")
+    read.join(20)
+    assert made.size() == 208
+    assert deliveries(layer) == []
+
+
+@pytest.mark.parametrize("error", [LayerUnavailable("here", "away"), None], ids=repr)
+def test_a_report_that_cannot_be_sent_ends_nothing(
+    layer: Any, body: Any, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    def send_many(items: Any) -> Any:
+        tried.append(items)
+        if error is not None:
+            raise error
+        return list(items)
+
+    tried: list[Any] = []
+    monkeypatch.setattr("channels.body.CHUNKS_PER_RECEIVE", 2)
+    send(layer, b"a", b"b", b"c")
+    monkeypatch.setitem(layer.__dict__, "send_many", send_many)
+    assert body(reports=REPLY).read() == b"abc"
+    assert len(tried) == 1
+
+
+def test_one_of_which_a_part_was_lost_on_its_way_does_not_pass_for_the_whole(layer: Any, body: Any) -> None:
+    send(layer, b"b", b"d")
+    made = body(b"a", length=4)
+    with pytest.raises(RequestAborted, match="of the request's body came 3 bytes and not 4"):
+        made.read()
+    send(layer, b"bcd")
+    assert body(b"a", length=4).read() == b"abcd"

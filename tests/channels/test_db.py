@@ -12,7 +12,12 @@ import pytest
 from django.db import connection, transaction
 
 from channels import db
-from channels.db import close_old_connections, database_sync_to_async, suspect_connections
+from channels.db import (
+    close_old_connections,
+    database_sync_to_async,
+    keeping_old_connections,
+    suspect_connections,
+)
 
 pytestmark = pytest.mark.usefixtures("closed")
 
@@ -154,3 +159,25 @@ class TestFromCoroutines:
             """Find it."""
 
         assert database_sync_to_async(find).__name__ == "find"
+
+
+def test_one_that_is_old_is_kept_while_others_may_read_from_it_and_one_that_broke_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outlive()
+    with keeping_old_connections():
+        close_old_connections()
+        assert connection.connection is not None
+        connection.errors_occurred = True
+        monkeypatch.setattr(connection, "is_usable", lambda: False)
+        close_old_connections()
+        assert connection.connection is None
+        connection.errors_occurred = False
+        connection.ensure_connection()
+        connection.close_at = 5.0  # that of the new one
+    assert connection.close_at == 5.0
+    outlive()
+    with keeping_old_connections():
+        close_old_connections()
+    close_old_connections()
+    assert connection.connection is None

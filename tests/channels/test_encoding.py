@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 
 from channels.encoding import encode, encode_headers, split
@@ -110,6 +113,28 @@ def test_an_async_stream_that_is_given_up_is_closed() -> None:
     assert next(messages)["content"] == b"x"
     messages.close()
     assert events == ["closed"]
+
+
+def test_what_an_async_stream_queries_has_a_thread_and_connections_of_its_own_that_end_with_it() -> None:
+    opened: list[Any] = []
+
+    def look() -> str:
+        connection.ensure_connection()
+        opened.append(connection.connection)
+        return threading.current_thread().name
+
+    async def parts() -> AsyncIterator[str]:
+        for _ in range(2):
+            yield await sync_to_async(look)()
+
+    for _ in range(2):
+        names = [message["content"] for message in encoded(StreamingHttpResponse(parts()), 100)]
+        assert names == [b"worker-async-sync-1", b"worker-async-sync-1", b""]
+    assert opened[0] is opened[1]
+    assert opened[1] is not opened[2]
+    for one in opened:
+        with pytest.raises(Exception, match="closed database"):
+            one.execute("select 1")
 
 
 def test_the_handler_has_both_under_the_names_of_channels_1() -> None:

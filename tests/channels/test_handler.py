@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import hashlib
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -15,9 +18,11 @@ from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import collecting
 from channels import flow
 from channels.handler import AsgiHandler, AsgiRequest, ViewConsumer
+from tests.conftest import wait_until
+from workers.streams import Streams
 
 from . import views
-from .messages import REPLY, replies, request
+from .messages import REPLY, deliveries, replies, request
 
 consumer = ViewConsumer()
 BODY = "http.request.body?x"
@@ -27,8 +32,15 @@ FORM_WITH_CSRF_COOKIE = {"content-type": "application/x-www-form-urlencoded", "c
 
 def answer(layer: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Status, headers (a dict) and whole content of a response."""
-    consumer(request(layer, *args, **kwargs))
+    run(request(layer, *args, **kwargs))
     return joined(replies(layer))
+
+
+def run(message: Any) -> None:
+    """Run the consumer, and what it leaves behind."""
+    stream = consumer(message)
+    if stream is not None:
+        asyncio.run(stream.run())
 
 
 def joined(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -65,6 +77,11 @@ def send_body(layer: Any, body: bytes, inline: int = 0, chunk: int = 262_144) ->
         part = rest[start : start + chunk]
         layer.send(BODY, {"content": part, "more_content": start + chunk < len(rest)})
     return body[:inline]
+
+
+def endless(layer: Any) -> Any:
+    """A request for an endless stream, from somebody who reports progress."""
+    return request(layer, "/endless/", flow="http.response.flow?x")
 
 
 class TestResponses:
@@ -158,7 +175,7 @@ class TestStreams:
         assert (found["status"], found["content"], found["messages"]) == (200, b"", 1)
 
     def test_a_file_goes_out_in_chunks_of_512_kib(self, layer: Any) -> None:
-        consumer(request(layer, "/file/"))
+        run(request(layer, "/file/"))
         messages = replies(layer)
         assert [len(message["content"]) for message in messages] == [524_288, 524_288, 524_288, 27_136, 0]
         found = joined(messages)
@@ -206,21 +223,31 @@ class TestStreams:
         consumer(request(layer, "/endless/"))
         assert views.events == ["endless closed"]
 
-    def test_it_stops_and_closes_the_response_when_the_client_is_gone(self, layer: Any) -> None:
+    def test_it_stops_and_closes_the_response_when_the_client_is_gone(self, layer: Any, streams: Streams) -> None:
         views.events.clear()
-        layer.send("http.response.flow?x", {"closed": True})
-        consumer(request(layer, "/endless/", flow="http.response.flow?x"))
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(consumer, endless(layer)))
+        thread.start()
+        [first, *_] = wait_until(lambda: deliveries(layer), "the beginning")
+        layer.send(first.headers["flow"], {"closed": True})
+        thread.join(20)
         assert views.events == ["endless closed"]
         assert sum(len(message["content"]) for message in replies(layer)) <= flow.MAX_IN_FLIGHT
 
-    def test_it_stops_when_nothing_moves_any_more(
-        self, layer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    def test_it_is_broken_off_when_nothing_moves_any_more(
+        self, layer: Any, streams: Streams, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
         monkeypatch.setattr(flow, "STALL_SECONDS", 0.0)
-        monkeypatch.setattr(flow, "WAIT_SECONDS", 0.01)
-        consumer(request(layer, "/endless/", flow="http.response.flow?x"))
+        consumer(endless(layer))
         assert "has taken nothing" in caplog.text
+        assert replies(layer)[-1] == flow.BROKEN_OFF
+
+    def test_it_is_broken_off_when_the_worker_stops(self, layer: Any, streams: Streams) -> None:
+        streams.wind_up()
+        views.events.clear()
+        consumer(endless(layer))
+        assert views.events == ["endless closed"]
+        assert replies(layer) == [flow.BROKEN_OFF]
 
 
 class TestRequests:

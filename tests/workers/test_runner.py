@@ -13,6 +13,7 @@ from channel_layer.outbox import Outbox
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
 from workers.runner import Runner
+from workers.streams import Stream
 
 from .tools import Routes, everything
 
@@ -348,3 +349,39 @@ def test_the_sender_of_a_request_that_was_dealt_with_is_told_nothing_more() -> N
     case = Case(reply)
     assert case.run({"flow": "flow?x"}) == "ok"
     assert case.replies() == [({"text": "one"}, None), ({"text": "two"}, None)]
+
+
+class Told(Stream):
+    """Sends what happens to it."""
+
+    def __init__(self, message: Any) -> None:
+        self._reply = message.reply_channel
+
+    async def run(self) -> None:
+        await self._reply.asend({"text": "run"}, immediately=True)
+
+    def refuse(self) -> None:
+        self._reply.send({"text": "refused"})
+
+
+def test_a_stream_that_a_consumer_returns_is_begun_inside_it() -> None:
+    case = Case(Told)
+    assert case.run() == "ok"
+    assert case.replies() == [({"text": "run"}, None)]
+    case.runner._begin_stream = lambda stream: stream.refuse()
+    assert case.run() == "ok"
+    assert [item.target for _, item in case.outbox] == ["reply"]
+
+
+def test_one_that_cannot_be_begun_is_an_error_of_its_consumer() -> None:
+    def fails(stream: Stream) -> None:
+        raise RuntimeError("no thread")
+
+    case = Case(Told)
+    case.runner._begin_stream = fails
+    assert case.run({"turn": 7}) == "failed"
+    assert case.replies() == [FAILED]
+
+
+def test_whatever_else_a_consumer_returns_means_nothing() -> None:
+    assert Case(lambda message: "a string").run() == "ok"

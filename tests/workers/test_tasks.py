@@ -15,6 +15,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.registry import channel_layers
 from workers import Hook, Worker
 from workers import tasks as module
+from workers.event_loop import EventLoop
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.slots import Slots
 from workers.sync_side import SyncSide
@@ -414,22 +415,19 @@ def test_what_runs_after_one_is_not_cancelled_and_its_reply_is_sent(
     assert caplog.text == ""
 
 
-def test_two_threads_that_begin_the_first_ones_start_one_loop() -> None:
+def test_two_threads_that_begin_the_first_ones_start_one_helper() -> None:
     async def at_end() -> None:
-        loops.append(asyncio.get_running_loop())
-
-    loops: list[asyncio.AbstractEventLoop] = []
+        """Nothing is held."""
 
     def scene() -> Scene:
-        loops.clear()
-        tasks = Tasks(Slots(1), SyncSide(), lambda finished, seconds: None, lambda: None, at_end)
-        started: list[asyncio.AbstractEventLoop] = []
+        tasks = Tasks(EventLoop(at_end), Slots(1), SyncSide(), lambda finished, seconds: None, lambda: None)
 
         def check() -> None:
+            names = [one.name for one in threading.enumerate()]
             assert tasks.close()
-            assert started == loops * 2
+            assert names.count("worker-async-sender") == 1
 
-        return lambda: started.append(tasks._start()), lambda: started.append(tasks._start()), check
+        return tasks._start_helper, tasks._start_helper, check
 
     interleave(scene, module)
 
@@ -437,7 +435,7 @@ def test_two_threads_that_begin_the_first_ones_start_one_loop() -> None:
 def test_one_that_cannot_be_cancelled_is_left_behind(
     layer: FlakyLayer, eventually: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.tasks.CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr("workers.event_loop.CANCEL_SECONDS", 0.2)
     release, begun = threading.Event(), threading.Event()
 
     async def blocks(message: Any) -> None:
@@ -475,7 +473,7 @@ def test_one_that_runs_for_long_is_reported_once_with_where_it_waits(
 def test_one_that_blocks_the_loop_is_reported_with_where_it_blocks(
     layer: FlakyLayer, eventually: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.tasks.HELD_UP_SECONDS", 0.1)
+    monkeypatch.setattr("workers.event_loop.HELD_UP_SECONDS", 0.1)
     release = threading.Event()
 
     async def blocks_here(message: Any) -> None:

@@ -15,6 +15,7 @@ from channels.management.working import add_layer_option, log_message, open_laye
 from channels.staticfiles import http_consumer
 from channels.sync_threads import SyncThreads
 from workers import Supervisor, Worker
+from workers.streams import STREAMS
 from workers.supervisor import exit_with_parent
 from workers.worker import ASYNC_TASKS
 
@@ -62,6 +63,14 @@ class Command(BaseCommand):
             "(default: %(default)s)",
         )
         parser.add_argument(
+            "--streams",
+            type=int,
+            default=STREAMS,
+            metavar="N",
+            help="streaming responses with an async iterator or from a file that run at the same time in one process, "
+            "beside all else; more are answered with 503 (default: %(default)s)",
+        )
+        parser.add_argument(
             "--processes",
             type=int,
             default=1,
@@ -78,7 +87,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until stopped."""
-        for name in ("threads", "async_tasks", "processes"):
+        for name in ("threads", "async_tasks", "streams", "processes"):
             if options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be 1 or more, not {options[name]}")
         if not options["grace"] > 0:
@@ -110,6 +119,7 @@ class Command(BaseCommand):
                 router,
                 threads=options["threads"],
                 async_tasks=options["async_tasks"],
+                streams=options["streams"],
                 only_channels=options["only_channels"],
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
@@ -129,7 +139,7 @@ def child_command(options: dict[str, Any]) -> list[str]:
     own = get_child_arguments()
     command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
-    command += ["--async-tasks", str(options["async_tasks"])]
+    command += ["--async-tasks", str(options["async_tasks"]), "--streams", str(options["streams"])]
     command += ["--grace", format(options["grace"], "g")]
     for name in ("only_channels", "exclude_channels"):
         for glob in options[name]:

@@ -60,7 +60,7 @@ def test_globs_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     assert "no channels are left" in error_of("--only-channels", "mail.*", layers=on_sqlite(tmp_path))
 
 
-@pytest.mark.parametrize("option", ["--threads", "--async-tasks", "--processes"])
+@pytest.mark.parametrize("option", ["--threads", "--async-tasks", "--streams", "--processes"])
 def test_less_than_one_is_refused(option: str, tmp_path: Path) -> None:
     assert error_of(option, "0", layers=on_sqlite(tmp_path)) == f"{option} must be 1 or more, not 0"
 
@@ -126,6 +126,7 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
         "layer": "other",
         "threads": 2,
         "async_tasks": 50,
+        "streams": 500,
         "grace": 7.5,
         "only_channels": ["a.*", "b"],
         "exclude_channels": ["c"],
@@ -135,7 +136,7 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     }
     command = child_command(options)
     assert command[command.index("runworker") :] == [
-        "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--grace", "7.5",
+        "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500", "--grace", "7.5",
         "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
         "--settings=project.settings", "--verbosity", "2", "--no-color",
     ]  # fmt: skip

@@ -1,0 +1,176 @@
+"""Streaming responses that need no thread while their client, or what they wait for, takes its time.
+
+Those with an async iterator and those that are read from a file run as streams on the worker's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any
+from wsgiref.util import FileWrapper
+
+from asgiref.sync import sync_to_async
+from django.core.files.base import File
+from django.http import FileResponse
+
+from workers import Stream
+
+from . import encoding, request_signals
+from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone
+from .log import printable
+from .sync_threads import keeping_shared_connections, renew_connections
+
+logger = logging.getLogger("channels.handler")
+
+ANNOUNCE_SECONDS = 1.0
+"""For how long the beginning of a response waits for the first part of its content, to go out with it."""
+
+FAILED = {
+    "status": 500,
+    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"]],
+    "content": b"Internal Server Error\n",
+    "more_content": False,
+}
+"""The answer when there is no response to send."""
+
+TURNED_AWAY = {
+    "status": 503,
+    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"], [b"Retry-After", b"5"]],
+    "content": b"The service is overloaded or restarting. Please try again in a few seconds.\n",
+    "more_content": False,
+}
+"""The answer when the worker has as many streams as it runs."""
+
+
+class ResponseStream(Stream):
+    """A streaming response on its way to its client.
+
+    Args:
+        message: the request's message.
+        response: Django's response. It is closed in the end.
+        chunk_size: most bytes of content in a message.
+        file: the file it is read from, if it is; see `file_behind`.
+        beginning: what has been read of the file.
+    """
+
+    def __init__(self, message: Any, response: Any, chunk_size: int, file: Any = None, beginning: bytes = b"") -> None:
+        self.name = f"the response to {described(message)}"
+        self.is_finite = has_known_end(response)
+        self._message = message
+        self._response = response
+        self._chunk_size = chunk_size
+        self._file = file
+        self._beginning = beginning
+        self._head = encoding.head(response)
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> None:
+        """See `Stream.run`."""
+        sender = AsyncPacedSender(self._message)
+        announcing = asyncio.get_running_loop().create_task(self._announce(sender))
+        parts: Any = self._response.streaming_content if self._file is None else self._read_file()
+        try:
+            async for part in parts:
+                for chunk, _ in encoding.split(part, self._chunk_size):
+                    if chunk:
+                        await self._send(sender, chunk, True)
+                renew_connections()
+            await self._send(sender, b"", False)
+        except BaseException as error:
+            sender.close()
+            if not sender.is_gone:
+                await self._fail(sender)
+                if not isinstance(error, ClientGone):
+                    raise
+            reason = error if isinstance(error, ClientGone) else "the client went away"
+            logger.info("%s was given up: %s", self.name, reason)
+        finally:
+            sender.close()
+            announcing.cancel()
+            await self._end(parts)
+
+    def refuse(self) -> None:
+        """See `Stream.refuse`."""
+        try:
+            self._message.reply_channel.send(TURNED_AWAY)
+        finally:
+            request_signals.close(self._response)
+
+    async def _announce(self, sender: AsyncPacedSender) -> None:
+        """Begin the response without content if there is none for a while: the client sees that it is accepted."""
+        await asyncio.sleep(ANNOUNCE_SECONDS)
+        if self._head:
+            await self._send(sender, b"", True)
+
+    async def _send(self, sender: AsyncPacedSender, content: bytes, more: bool) -> None:
+        async with self._turn:
+            await sender.send({**self._head, "content": content, "more_content": more})
+            self._head = {}
+
+    async def _fail(self, sender: AsyncPacedSender) -> None:
+        await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
+
+    async def _read_file(self) -> AsyncIterator[bytes]:
+        yield self._beginning
+        self._beginning = b""
+        read = sync_to_async(self._file.read)
+        while part := await read(self._chunk_size):
+            yield part
+
+    async def _end(self, parts: Any) -> None:
+        """End the generators from the outside to the inside, then the request."""
+        # Django wraps what the view gave it, and the end of a wrapper does not end what it wraps.
+        for iterator in (parts, getattr(self._response, "_iterator", None)):
+            aclose = getattr(iterator, "aclose", None)
+            try:
+                if aclose is not None:
+                    await aclose()
+            except Exception:
+                logger.exception("the end of %s failed", self.name)
+        await sync_to_async(self._close)()
+
+    def _close(self) -> None:
+        with keeping_shared_connections():
+            request_signals.close(self._response)
+
+
+def described(message: Any) -> str:
+    """A request, for the log."""
+    return printable(f"{message.get('method')} {message.get('path', '')}")
+
+
+def has_known_end(response: Any) -> bool:
+    """Whether a response says how long it is."""
+    return bool(response.has_header("Content-Length"))
+
+
+def file_behind(response: Any) -> Any:
+    """The file from which a response is read, if any thread may read it and none has to wait for it; else ``None``."""
+    file: Any
+    innermost: Any
+    if isinstance(response, FileResponse):
+        file = response.file_to_stream
+    else:
+        iterator = getattr(response, "_iterator", None)
+        file = iterator.filelike if type(iterator) is FileWrapper else None
+    innermost = file
+    while isinstance(innermost, (File, tempfile._TemporaryFileWrapper)):
+        innermost = innermost.file
+    return file if _is_at_hand(innermost) else None
+
+
+def _is_at_hand(file: Any) -> bool:
+    if isinstance(file, io.BytesIO):
+        return True
+    if isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+        try:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        except OSError:
+            return False
+    return False

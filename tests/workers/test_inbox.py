@@ -1,0 +1,146 @@
+"""The channel on which a worker process is spoken to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from channel_layer.redis import RedisChannelLayer
+from tests.conftest import wait_until
+from workers.event_loop import EventLoop
+from workers.inbox import Inbox
+
+
+class Deaf(MemoryChannelLayer):
+    """Raises what the test says before it receives, and counts the calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[Exception] = []
+        self.calls = 0
+
+    async def areceive_many(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().areceive_many(*args, **kwargs)
+
+
+@contextmanager
+def opened(layer: Any) -> Iterator[Inbox]:
+    loop = EventLoop(layer.aclose)
+    try:
+        yield Inbox(layer, loop)
+    finally:
+        loop.close()
+
+
+def test_each_address_gets_its_own_messages_on_the_event_loop() -> None:
+    layer = MemoryChannelLayer()
+    seen: list[Any] = []
+    with opened(layer) as inbox:
+        first, second = (
+            inbox.open(lambda *told, name=name: seen.append((name, *told, threading.current_thread().name)))
+            for name in "ab"
+        )
+        assert first.channel != second.channel
+        assert first.channel.partition("!")[0] == second.channel.partition("!")[0]
+        layer.send_many([layer.prepare(second.channel, {"n": 1}, {"x": 2}), layer.prepare(first.channel, {"n": 3})])
+        wait_until(lambda: len(seen) == 2, "both")
+    assert sorted(seen) == [("a", {"n": 3}, None, "worker-async"), ("b", {"n": 1}, {"x": 2}, "worker-async")]
+
+
+def test_names_cannot_be_guessed() -> None:
+    layer = MemoryChannelLayer()
+    names = set()
+    for _ in range(2):
+        with opened(layer) as inbox:
+            names.add(inbox.open(lambda *told: None).channel)
+    assert len(names) == 2
+    assert all(len(name) > len("worker.!") + 20 for name in names)
+
+
+def test_what_is_for_nobody_or_breaks_its_listener_hurts_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    layer = MemoryChannelLayer()
+    seen: list[Any] = []
+
+    def breaks(*told: Any) -> None:
+        raise RuntimeError("broken listener")
+
+    with opened(layer) as inbox:
+        closed, broken = inbox.open(lambda *told: seen.append("closed")), inbox.open(breaks)
+        good = inbox.open(lambda content, headers: seen.append(content["n"]))
+        closed.close()
+        for n, address in enumerate((closed, broken, good)):
+            layer.send(address.channel, {"n": n})
+        wait_until(lambda: seen, "the last")
+    assert seen == [2]
+    assert "broken listener" in caplog.text
+
+
+def test_a_message_to_a_group_reaches_its_members_here() -> None:
+    layer = MemoryChannelLayer()
+    seen: list[Any] = []
+    with opened(layer) as inbox:
+        for name in "ab":
+            address = inbox.open(lambda content, headers, name=name: seen.append((name, content["n"])))
+            layer.group_add("group", address.channel)
+        layer.send_group("group", {"n": 1})
+        wait_until(lambda: len(seen) == 2, "both")
+    assert sorted(seen) == [("a", 1), ("b", 1)]
+
+
+def test_nothing_is_received_before_somebody_has_an_address() -> None:
+    layer = Deaf()
+    with opened(layer) as inbox:
+        assert (layer.calls, inbox._loop.running) == (0, None)
+        inbox.open(lambda *told: None)
+        wait_until(lambda: layer.calls, "the first call")
+
+
+@pytest.mark.parametrize("error", [LayerUnavailable("here", "away"), RuntimeError("bug")], ids=repr)
+def test_it_outlives_an_outage_and_says_so_once(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    layer = Deaf()
+    layer.errors = [error] * 3
+    seen: list[Any] = []
+    with opened(layer) as inbox:
+        address = inbox.open(lambda content, headers: seen.append(content))
+        layer.send(address.channel, {"n": 1})
+        wait_until(lambda: seen, "the message")
+    assert caplog.text.count("trying again") == 1
+    assert caplog.text.count("can be reached again") == 1
+
+
+def test_all_addresses_share_one_connection_which_is_closed_with_the_loop(redis_url: str) -> None:
+    layer = RedisChannelLayer(hosts=[redis_url], prefix="inbox")
+    server = redis.Redis.from_url(redis_url)
+    before = {client["id"] for client in server.client_list()}
+    seen: list[Any] = []
+
+    def ours() -> list[str]:
+        return [client["id"] for client in server.client_list() if client["id"] not in before]
+
+    try:
+        with opened(layer) as inbox:
+            addresses = [inbox.open(lambda content, headers: seen.append(content["n"])) for _ in range(50)]
+            layer.send_many([layer.prepare(one.channel, {"n": n}) for n, one in enumerate(addresses)])
+            wait_until(lambda: len(seen) == 50, "all")
+            assert len(ours()) == 2  # this thread's, which sends, and the inbox's
+            for client in ours():
+                server.client_kill_filter(_id=client)
+            wait_until(lambda: len(ours()) == 1, "it to connect again")
+            layer.close()
+            layer.send(addresses[0].channel, {"n": 50})
+            wait_until(lambda: len(seen) == 51, "what comes after the cut")
+        layer.close()
+        wait_until(lambda: not ours(), "the end of the connections")
+    finally:
+        layer.close()
+        server.close()

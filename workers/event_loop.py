@@ -1,0 +1,143 @@
+"""The event loop of a worker, in a thread of its own.
+
+Loop and thread start when the loop is first asked for. It runs coroutines and nothing that blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+HELD_UP_SECONDS = 1.0
+"""For how long a coroutine may keep the event loop from all others before that is reported."""
+
+CANCEL_SECONDS = 2.0
+"""How long coroutines that are cancelled may take to end."""
+
+_tracked: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("workers_tracked_tasks", default=None)
+
+
+class EventLoop:
+    """Starts, watches and ends the loop. Thread-safe.
+
+    Args:
+        at_end: awaited on the loop when it is closed.
+    """
+
+    def __init__(self, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._at_end = at_end
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._asked_at: float | None = None
+        self._reported = False
+
+    @property
+    def running(self) -> asyncio.AbstractEventLoop | None:
+        """The loop, if it has been started."""
+        return self._loop
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        """The loop; starts it when it is asked for the first time."""
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    loop = asyncio.new_event_loop()
+                    loop.set_task_factory(_make_task)
+                    thread = threading.Thread(target=self._run, args=(loop,), name="worker-async", daemon=True)
+                    thread.start()
+                    self._loop, self._thread = loop, thread
+        return self._loop
+
+    def watch(self, busy: bool) -> None:
+        """Ask a busy loop for a sign of life, and report it if the last one has not come."""
+        asked_at = self._asked_at
+        if asked_at is None:
+            if busy and self._loop is not None:
+                self._asked_at, self._reported = time.monotonic(), False
+                self._loop.call_soon_threadsafe(self._answer)
+            return
+        silent = time.monotonic() - asked_at
+        if silent >= HELD_UP_SECONDS and not self._reported and self._thread is not None:
+            self._reported = True
+            frame = sys._current_frames().get(self._thread.ident or 0)
+            stack = "".join(traceback.format_stack(frame)) if frame else ""
+            logger.warning(
+                "an async def consumer has held up all others for %.3g s: something in it blocks instead of "
+                "being awaited\n%s", silent, stack,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End the loop and its thread; what still runs is cancelled. Blocks for `CANCEL_SECONDS` / 2 at most.
+
+        May be called again.
+        """
+        with self._lock:
+            loop, thread, self._thread = self._loop, self._thread, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(CANCEL_SECONDS / 2)
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        stopped = False
+        while not stopped:
+            try:
+                loop.run_forever()
+                stopped = True
+            except BaseException:  # SystemExit in a task of somebody's: asyncio passes it on
+                logger.exception("the event loop of the async def consumers goes on after an error")
+        try:
+            loop.run_until_complete(self._wind_up())
+        except BaseException:
+            logger.exception("the event loop of the async def consumers did not end well")
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    async def _wind_up(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=CANCEL_SECONDS / 4)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+        await self._at_end()
+
+
+def track_tasks() -> set[asyncio.Task[Any]]:
+    """Note the tasks that are made in the current context from now on: the set holds those that still run."""
+    tasks: set[asyncio.Task[Any]] = set()
+    _tracked.set(tasks)
+    return tasks
+
+
+async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end."""
+    left = set(tasks)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make a task and note it for whoever tracks the tasks of its context."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    context = options.get("context")
+    tracked = _tracked.get() if context is None else context.get(_tracked)
+    if tracked is not None:
+        tracked.add(task)
+        task.add_done_callback(tracked.discard)
+    return task

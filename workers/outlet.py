@@ -1,0 +1,81 @@
+"""Sending at once from many coroutines: one write for all of them, and each learns what became of its message."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from typing import Any
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull
+
+MOST_BYTES = 2 * 1024 * 1024
+"""What one write holds, but for a single message that is larger."""
+
+
+class Outlet:
+    """Sends messages in the order in which they come, over one connection however many coroutines send.
+
+    For the coroutines of one event loop.
+
+    Args:
+        layer: where to.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._waiting: deque[tuple[Outgoing, asyncio.Future[None]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def send(self, item: Outgoing) -> None:
+        """Send one message. If this is cancelled before it was written, it is not sent.
+
+        Raises:
+            ChannelFull: its channel takes no more.
+            LayerUnavailable: as `ChannelLayer.send_many`.
+        """
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, sent))
+        if self._task is None:
+            # A context of its own: it does not end with the coroutine that happens to be the first.
+            self._task = asyncio.get_running_loop().create_task(self._drain(), context=contextvars.Context())
+        await sent
+
+    async def _drain(self) -> None:
+        try:
+            while batch := self._next_batch():
+                await self._send(batch)
+        finally:
+            self._task = None
+
+    async def _send(self, batch: list[tuple[Outgoing, asyncio.Future[None]]]) -> None:
+        try:
+            refused = set(map(id, await self._layer.asend_many([item for item, _ in batch])))
+        except BaseException as error:
+            for _, sent in batch:
+                if not sent.done():
+                    sent.cancel() if isinstance(error, asyncio.CancelledError) else sent.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for item, sent in batch:
+            if sent.done():
+                continue
+            if id(item) in refused:
+                sent.set_exception(ChannelFull(item.target))
+            else:
+                sent.set_result(None)
+
+    def _next_batch(self) -> list[tuple[Outgoing, asyncio.Future[None]]]:
+        batch: list[tuple[Outgoing, asyncio.Future[None]]] = []
+        size = 0
+        while self._waiting:
+            item, sent = self._waiting[0]
+            if batch and size + len(item.body) > MOST_BYTES:
+                break
+            self._waiting.popleft()
+            if not sent.cancelled():
+                batch.append((item, sent))
+                size += len(item.body)
+        return batch
