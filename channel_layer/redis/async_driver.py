@@ -14,7 +14,7 @@ import redis
 
 from ..exceptions import LayerUnavailable
 from . import scripts
-from .errors import DRIVER_ERRORS, has_stepped_down, translate, translate_opening
+from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host, check_server
 from .scripts import Call
 from .wire import Answers, pack
@@ -49,7 +49,10 @@ class AsyncConnection(asyncio.Protocol):
         try:
             await self._open(deadline)
         except DRIVER_ERRORS as error:
-            raise translate_opening(error, self._host.name, handled) from error
+            host, refusal = self._host, None
+            if host.uses_tls and is_cut_off(error):
+                refusal = await asyncio.to_thread(host.listen_for_refusal)
+            raise refusal or translate_opening(error, host.name, handled) from error
 
     async def _open(self, deadline: float | None) -> None:
         async with asyncio.timeout_at(deadline):

@@ -77,6 +77,13 @@ def translate_opening(error: BaseException, where: str, handled: BaseException |
     return LayerUnusable(where, f"Redis at {where} {problem}", uncertain=False)
 
 
+def is_cut_off(error: BaseException) -> bool:
+    """Whether the server ended a connection by TLS. It may have said why, and its end has overtaken that."""
+    return any(
+        isinstance(link, (ConnectionResetError, BrokenPipeError, *_LOST_CONTACT)) for link in _causes(error, None)
+    )
+
+
 def is_setup_error(error: BaseException) -> bool:
     """Whether only a change of the configuration helps."""
     return isinstance(error, LayerUnusable) or _refusal(error) is not None
@@ -161,7 +168,7 @@ def _tls_obstacle(error: BaseException) -> str | None:
             f"has a certificate that nobody we trust has signed ({said}). Set 'ssl_ca_certs' to the authority's "
             "certificate, or ssl_cert_reqs='none' to trust any, as Heroku's self-signed ones need."
         )
-    reason = error.reason or str(error)
+    reason = getattr(error, "reason", None) or str(error)
     if "ALERT" in reason and re.search("CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE", reason):
         return f"refuses our certificate ({reason}). Set 'ssl_certfile' and 'ssl_keyfile' to one that it accepts."
     if reason == "WRONG_VERSION_NUMBER":

@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..exceptions import LayerConfigurationError, LayerUnusable
+from ..exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from ..redaction import redact
 from .address import Address
 from .errors import DRIVER_ERRORS, IN_CLUSTER, translate, translate_opening
@@ -21,6 +21,9 @@ CONNECT_SECONDS = 1.0
 OPERATION_SECONDS = 4.0
 BLOCK_SECONDS = 2.0
 """Longest time one blocking pop waits in Redis; leaves `OPERATION_SECONDS` two seconds to spare."""
+
+LISTEN_SECONDS = 0.5
+"""How long a server may take to say what it has against our certificate."""
 
 OLDEST_REDIS = (7, 0)
 
@@ -91,6 +94,29 @@ class Host:
     def connect_async(self) -> Any:
         """A redis-py asyncio connection, not connected yet."""
         return self._make_async()
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.name.startswith("rediss:")
+
+    def listen_for_refusal(self) -> LayerUnavailable | None:
+        """Whatever a server says on a new connection by TLS before it is asked: what it has against our certificate.
+
+        For after a connection was cut off: where we have written first, a reset may discard what was said. Blocks.
+        """
+        listener = None
+        try:
+            listener = self._make_sync()._connect()
+            listener.settimeout(LISTEN_SECONDS)
+            listener.recv(1)
+        except DRIVER_ERRORS as error:
+            said = translate_opening(error, self.name, None)
+            return said if isinstance(said, LayerUnusable) else None
+        finally:
+            if listener is not None:
+                listener.close()
+        return None
 
     def _probe(self) -> None:
         connection = self._make_sync()

@@ -16,7 +16,7 @@ import redis
 
 from ..exceptions import LayerUnavailable
 from . import forks, scripts
-from .errors import DRIVER_ERRORS, has_stepped_down, translate, translate_opening
+from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
 from .scripts import Call, plain
 from .wire import Answers, pack
@@ -69,7 +69,8 @@ class SyncConnection:
             self._open()
         except DRIVER_ERRORS as error:
             self.close()
-            raise translate_opening(error, self.host.name, handled) from error
+            refusal = self.host.listen_for_refusal() if self.host.uses_tls and is_cut_off(error) else None
+            raise refusal or translate_opening(error, self.host.name, handled) from error
         except BaseException:
             self.close()
             raise

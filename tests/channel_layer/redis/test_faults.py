@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer, scripts
+from tests.conftest import running_redis
 
-from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis
+from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis, in_loop
 
 Eventually = Callable[..., object]
 
@@ -182,12 +183,59 @@ def test_an_old_server_is_refused_with_the_version_it_needs(make_redis_layer: Ma
         thread.join()
 
 
-def test_a_wrong_password_is_said_without_the_password(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
-    layer = make_redis_layer(redis_url.replace("redis://", "redis://nobody:secret@"))
-    with pytest.raises(LayerConfigurationError) as caught:
-        layer.check()
-    assert "Check user and password in 'hosts'" in str(caught.value)
+@pytest.fixture(scope="module")
+def cluster_url(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_redis(redis_server, tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes") as url:
+        yield url
+
+
+@pytest.mark.parametrize("side", ["threads", "event loop"])
+@pytest.mark.parametrize(
+    ("server", "change", "said"),
+    [
+        ("redis_url", ("redis://", "redis://nobody:secret@"), "Check user and password in 'hosts'."),
+        ("redis_url", ("/0", "/99"), "has no such database (DB index is out of range). Give a lower number"),
+        ("cluster_url", ("", ""), "is in cluster mode, which this layer cannot use."),
+        ("cluster_url", ("/0", "/3"), "is in cluster mode, which this layer cannot use."),
+    ],
+)
+def test_a_server_that_cannot_be_used_as_configured_is_named_with_what_to_do(
+    request: pytest.FixtureRequest,
+    make_redis_layer: MakeRedisLayer,
+    side: str,
+    server: str,
+    change: tuple[str, str],
+    said: str,
+) -> None:
+    layer = make_redis_layer(request.getfixturevalue(server).replace(*change))
+    with pytest.raises(LayerUnusable) as caught:
+        layer.check() if side == "threads" else in_loop(layer, layer.asend("x", {"n": 1}))
+    assert said in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert not caught.value.uncertain
+
+
+def test_a_server_that_became_a_replica_is_away_until_it_is_a_primary_again(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer
+) -> None:
+    layer = make_redis_layer(own_redis.url)
+    layer.send("x", {"n": 1})
+    connected = own_redis.ask("INFO", "stats")["total_connections_received"]
+    own_redis.ask("REPLICAOF", "127.0.0.1", "1")
+    for number in range(2):
+        for send in (
+            lambda message: layer.send("x", message),
+            lambda message: in_loop(layer, layer.asend("x", message)),
+        ):
+            with pytest.raises(LayerUnavailable, match="read only replica") as caught:
+                send({"n": number})
+            assert not caught.value.uncertain
+    # Its name may lead to another server by now.
+    asked = 2
+    assert own_redis.ask("INFO", "stats")["total_connections_received"] - connected - asked >= 3
+    own_redis.ask("REPLICAOF", "NO", "ONE")
+    layer.send("x", {"n": 2})
+    assert [delivery.message["n"] for delivery in layer.receive_many(["x"], limit=5)] == [1, 2]
 
 
 class TestSeveralServers:
