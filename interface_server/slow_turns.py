@@ -81,7 +81,7 @@ class SlowTurn:
         if front is None or now - front.asked > NEWS_SECONDS:
             return None
         may_wait = front.may_wait(self._stored_at)
-        if may_wait:
+        if self._stored_at >= front.stored:  # within the slack it is likelier to have been taken
             self._waited_until = front.asked
         expires = self._stored_at + self._gateway.layer.expiry
         if now > expires + SIGN_SECONDS:

@@ -122,6 +122,14 @@ def test_a_message_that_may_be_lost_keeps_its_turn_as_long_as_it_may_wait() -> N
     assert case.over(20 + LOST_TURN_SECONDS) == LOST
 
 
+def test_a_busy_channel_adds_nothing_to_the_time_of_a_message() -> None:
+    case = Case()
+    case.turn.lost()
+    for after in range(1, int(LOST_TURN_SECONDS)):
+        assert case.over(after, oldest=STORED_AT + after - 0.1) is None
+    assert case.over(LOST_TURN_SECONDS, oldest=STORED_AT + LOST_TURN_SECONDS - 0.1) == LOST
+
+
 def test_a_message_that_may_be_lost_gets_its_time_when_the_layer_answers_again() -> None:
     case = Case()
     case.turn.lost()
