@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
+GUARD = "--guard"
 
 
 def main() -> int:
@@ -54,20 +55,37 @@ def run(port: int, environment: dict[str, str], users: list[str]) -> int:
 
     def stop(signum: int, frame: object) -> None:
         asked_to_stop.set()
-        if signum == signal.SIGTERM:
-            honcho.terminate()
+        processes.terminate()
 
-    honcho = subprocess.Popen([sys.executable, "-m", "honcho", "start"], cwd=ROOT, env=environment)
-    # A terminal's Ctrl-C reaches honcho as well, so there is nothing to pass on.
+    # The pipe to its input ends with this process, however that ends. In a session of their own, the processes do not
+    # end with what kills this one's process group, before they are told to.
+    processes = subprocess.Popen(
+        [sys.executable, __file__, GUARD], cwd=ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True
+    )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=announce, args=(port, honcho, users), daemon=True).start()
-    status = honcho.wait()
+    threading.Thread(target=announce, args=(port, processes, users), daemon=True).start()
+    status = processes.wait()
     if asked_to_stop.is_set():
         print("\nStopped.")
         return 0
     print("\nThe demo ended by itself; the lines above say why.", file=sys.stderr)
     return status or 1
+
+
+def guard() -> int:
+    """Run honcho until it ends, or until whoever holds the other end of standard input does."""
+    # Its children are in sessions of their own, and end with it if it is asked to end, not if it is killed.
+    honcho = subprocess.Popen([sys.executable, "-m", "honcho", "start"], cwd=ROOT, stdin=subprocess.DEVNULL)
+
+    def end_with_input() -> None:
+        sys.stdin.buffer.read()
+        honcho.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: honcho.terminate())
+    threading.Thread(target=end_with_input, daemon=True).start()
+    return honcho.wait()
 
 
 def read_port(text: str) -> int:
@@ -91,7 +109,7 @@ def check_free(port: int) -> None:
             sys.exit(f"Port {port} cannot be used here ({error.strerror}): choose another: make demo PORT=8000")
 
 
-def announce(port: int, honcho: subprocess.Popen[bytes], users: list[str]) -> None:
+def announce(port: int, processes: subprocess.Popen[bytes], users: list[str]) -> None:
     """Say where the demo is and how to sign in, once it serves its start page."""
     address = f"http://localhost:{port}/"
     for _ in range(READY_SECONDS * 5):
@@ -100,7 +118,7 @@ def announce(port: int, honcho: subprocess.Popen[bytes], users: list[str]) -> No
                 break
         except (urllib.error.URLError, OSError):
             try:
-                honcho.wait(0.2)
+                processes.wait(0.2)
             except subprocess.TimeoutExpired:
                 continue
             return
@@ -144,4 +162,4 @@ def own_terminal() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guard() if sys.argv[1:] == [GUARD] else main())

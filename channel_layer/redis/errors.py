@@ -57,8 +57,13 @@ _REFUSALS: Final = (
 _REFUSAL_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 
 
+_ECHO: Final = re.compile(r",? with args beginning with:.*", re.DOTALL)
+"""Redis repeats the arguments of a command that it does not know, the password among those of AUTH and HELLO."""
+
+
 def translate(error: BaseException, where: str, uncertain: bool = True) -> LayerUnavailable:
     """The exception to raise instead of a driver's; ``uncertain`` as in `LayerUnavailable`."""
+    _forget_arguments(error)
     problem = _refusal(error)
     if problem is None:
         return LayerUnavailable(where, _first_line(error), uncertain)
@@ -71,6 +76,8 @@ def translate_opening(error: BaseException, where: str, handled: BaseException |
     Args:
         handled: what the caller was handling at the time, which Python links to ``error`` as if it were its cause.
     """
+    for link in _causes(error, handled):
+        _forget_arguments(link)
     problem = next(filter(None, (_refusal(link) or _obstacle(link, where) for link in _causes(error, handled))), None)
     if problem is None:
         return LayerUnavailable(where, _first_line(error), uncertain=False)
@@ -182,6 +189,11 @@ def _causes(error: BaseException, handled: BaseException | None) -> Iterator[Bas
     while link is not None and link is not handled:
         yield link
         link = link.__cause__ or link.__context__
+
+
+def _forget_arguments(error: BaseException) -> None:
+    """Take what a server repeats out of an error, since tracebacks show it as the cause of ours."""
+    error.args = tuple(_ECHO.sub("", value) if isinstance(value, str) else value for value in error.args)
 
 
 def _first_line(error: BaseException) -> str:

@@ -128,6 +128,26 @@ def test_one_that_raises_does_not_let_the_next_pass(layer: Any) -> None:
     assert layer.receive(["websocket.receive"])[1]["order"] == 1
 
 
+def test_one_whose_number_comes_up_while_it_is_put_away_is_not_left_there(
+    layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, seen = ordered()
+    put = layer.send_many
+
+    def first_comes_in_between(items: Any) -> Any:
+        monkeypatch.setattr(layer, "send_many", put)
+        consumer(websocket(layer, "connect", turn=None, order=0))
+        return put(items)
+
+    monkeypatch.setattr(layer, "send_many", first_comes_in_between)
+    consumer(websocket(layer, "receive", turn=None, order=1))
+    assert seen == [0]
+    name, content = layer.receive(["websocket.receive"])
+    assert name == "websocket.receive"
+    consumer(websocket(layer, "receive", turn=None, **content))
+    assert seen == [0, 1]
+
+
 def test_connections_do_not_wait_for_each_other(layer: Any) -> None:
     consumer, seen = ordered()
     consumer(websocket(layer, "receive", turn=None, order=1, reply_channel="daphne.test!a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -41,13 +42,22 @@ class Demo:
         wait_until(lambda: "Ctrl-C stops it" in self.log.read_text(), "the address", within=60)
         return self.log.read_text()
 
+    def left(self) -> list[str]:
+        """Command lines of the processes that belong to it."""
+        mark = f"DATABASE_PATH={self.database}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
     def kill(self) -> None:
-        """End what is left of it."""
-        try:
+        """Kill the process group, as somebody does who has no more patience; the rest ends by itself."""
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
+        wait_until(lambda: not self.left(), "the end of all it has started", within=60)
 
 
 @pytest.fixture
@@ -66,8 +76,10 @@ def test_it_says_where_it_is_and_how_to_sign_in_and_ends_when_it_is_told_to(demo
         assert page.status == 200
     with closing(sqlite3.connect(demo.database, timeout=20)) as database:
         wait_until(lambda: database.execute("SELECT 1 FROM prices_price").fetchone(), "prices")
+    assert any("daphne" in command for command in demo.left())
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(60) == 0, demo.log.read_text()
+    assert demo.left() == []
 
 
 def test_a_port_in_use_is_said_in_a_sentence(demo: Demo, tmp_path: Path) -> None:

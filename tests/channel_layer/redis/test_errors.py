@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import ssl
+import threading
+import traceback
+from collections.abc import Iterator
 
 import pytest
 import redis
 from redis._parsers import BaseParser
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
+from channel_layer.redis import RedisChannelLayer
 from channel_layer.redis.errors import is_refusal, is_unblocked, raise_replies, translate, translate_opening
+
+from .confidential import SECRET
 
 
 def test_a_lost_connection_is_an_unavailable_layer() -> None:
@@ -27,6 +36,45 @@ def test_an_unknown_command_names_the_version_needed() -> None:
     error = translate(redis.ResponseError("unknown command 'BLMPOP', with args beginning with: "), "redis://x")
     assert isinstance(error, LayerConfigurationError)
     assert "Redis 7.0 or later is needed" in str(error)
+
+
+@pytest.fixture
+def parrot() -> Iterator[str]:
+    """URL of a server that knows no command, and repeats what it was told as Redis does."""
+
+    def answer(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                with client:
+                    heard = client.recv(4_096).split(b"\r\n")[2::2]
+                    arguments = b" ".join(b"'%b'" % word for word in heard[1:])
+                    client.sendall(
+                        b"-ERR unknown command '%b', with args beginning with: %b\r\n" % (heard[0], arguments)
+                    )
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        yield f"redis://user:{SECRET}@127.0.0.1:{server.getsockname()[1]}/0"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_server_that_repeats_the_password_does_not_bring_it_into_a_log(parrot: str, is_async: bool) -> None:
+    layer = RedisChannelLayer(hosts=[parrot])
+
+    async def send() -> None:
+        try:
+            await layer.asend("channel", {})
+        finally:
+            await layer.aclose()
+
+    with pytest.raises(LayerUnavailable) as caught:
+        asyncio.run(send()) if is_async else layer.send("channel", {})
+    layer.close()
+    said = "".join(traceback.format_exception(caught.value))
+    assert "unknown command" in said
+    assert SECRET not in said
 
 
 def test_the_first_error_of_a_pipeline_is_raised() -> None:

@@ -72,6 +72,14 @@ def test_with_debug_and_no_hosts_this_machine_may(layer: Any) -> None:
             consumer(from_origin(layer, b"http://good.com"))
 
 
+def test_with_debug_the_hosts_that_are_set_hold(layer: Any) -> None:
+    with override_settings(ALLOWED_HOSTS=["good.com"], DEBUG=True):
+        assert consumer(from_origin(layer, b"http://good.com"))
+        for other in (b"http://localhost:8000", b"http://127.0.0.1", b"http://evil.com"):
+            with pytest.raises(DenyConnection):
+                consumer(from_origin(layer, other))
+
+
 def test_it_works_on_methods(layer: Any) -> None:
     class Consumer:
         @allowed_hosts_only
