@@ -8,13 +8,14 @@ import resource
 from dataclasses import dataclass
 
 OWN = 64
-"""What nobody else gets, beyond what is open at the start: the broker's connections, the log, what a project opens."""
+"""What nobody else gets, beyond what is open at the start: the broker's connections, logs, the file that holds bodies,
+what a project opens."""
 
 MOST_SURPLUS = 1_000
 """Connections beyond those that are served, held while they read why they are not."""
 
-_FILES_SHARE, _SURPLUS_SHARE = 8, 16
-"""An eighth is for files that hold bodies, a sixteenth for connections that are refused."""
+_SURPLUS_SHARE = 16
+"""One in so many descriptors is for connections that are refused."""
 
 _DIRECTORY = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
@@ -26,12 +27,10 @@ class Shares:
     Attributes:
         served: connections that are served.
         surplus: connections beyond them that are told to come back later. After these, nothing is accepted.
-        files: files that hold what clients send or have not taken yet.
     """
 
     served: int
     surplus: int
-    files: int
 
 
 def shares(max_connections: int, limit: int | None = None, in_use: int | None = None) -> Shares:
@@ -44,16 +43,13 @@ def shares(max_connections: int, limit: int | None = None, in_use: int | None = 
     """
     limit = soft_limit() if limit is None else limit
     in_use = len(os.listdir(_DIRECTORY)) if in_use is None else in_use
-    files = max(1, limit // _FILES_SHARE)
     surplus = max(1, min(MOST_SURPLUS, limit // _SURPLUS_SHARE))
-    return Shares(max(1, min(max_connections, limit - in_use - OWN - files - surplus)), surplus, files)
+    return Shares(max(1, min(max_connections, limit - in_use - OWN - surplus)), surplus)
 
 
 def needed(connections: int) -> int:
     """The limit under which so many connections are served."""
-    parts = _FILES_SHARE * _SURPLUS_SHARE
-    left = parts - _FILES_SHARE - _SURPLUS_SHARE
-    return -(-(connections + 2 * OWN) * parts // left)
+    return -(-(connections + 2 * OWN) * _SURPLUS_SHARE // (_SURPLUS_SHARE - 1))
 
 
 def soft_limit() -> int:

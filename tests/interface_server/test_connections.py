@@ -134,7 +134,7 @@ def test_a_tls_handshake_counts_until_it_is_over(tmp_path: Path, monkeypatch: py
 def test_connections_are_turned_away_then_not_accepted_then_welcome_again() -> None:
     calls: list[str] = []
     open_ = Connections(
-        Shares(served=2, surplus=8, files=1), pause=lambda: calls.append("pause"), resume=lambda: calls.append("resume")
+        Shares(served=2, surplus=8), pause=lambda: calls.append("pause"), resume=lambda: calls.append("resume")
     )
     assert [open_.add(number) for number in range(10)] == [True, True] + [False] * 8
     assert open_.is_crowded
@@ -155,4 +155,4 @@ def test_connections_are_turned_away_then_not_accepted_then_welcome_again() -> N
 def test_shares_of_this_process_are_below_its_limit() -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     mine = shares(10**9)
-    assert mine.served + mine.surplus + mine.files < limit
+    assert mine.served + mine.surplus < limit
