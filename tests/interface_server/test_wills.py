@@ -275,7 +275,7 @@ def seen(workers: Workers, channel: str) -> Counter[str]:
 
 
 def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_one_disconnect(redis_url: str) -> None:
-    proxy = CuttingProxy(int(redis_url.rpartition(":")[2].partition("/")[0]), share=0.05)
+    proxy = CuttingProxy(int(redis_url.rpartition(":")[2].partition("/")[0]), every=10)
     prefix = f"test-{uuid.uuid4().hex}:"
     near = RedisChannelLayer(hosts=[redis_url], prefix=prefix)
     far = RedisChannelLayer(hosts=[proxy.url], prefix=prefix)

@@ -100,7 +100,8 @@ class CuttingProxy:
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         try:
-            while (data := source.recv(65536)) and not (data == self.STORED and self._is_to_be_cut()):
+            # A pipeline may have several pushes.
+            while (data := source.recv(65536)) and (data.replace(self.STORED, b"") or not self._is_to_be_cut()):
                 sink.sendall(data)
         except OSError:
             pass
