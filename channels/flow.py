@@ -56,7 +56,9 @@ class Flow:
         self._written = 0
         self.is_gone = False
         self.streams = streams = current_streams.get()
-        self._address = streams.inbox.open(self._deliver) if streams is not None and "flow" in message.headers else None
+        self._address = (
+            streams.inbox.open(self._deliver, self._name) if streams is not None and "flow" in message.headers else None
+        )
         self._headers = None if self._address is None else {"flow": self._address.channel}
 
     @property

@@ -70,6 +70,7 @@ class Download:
     Attributes:
         taken: bytes that have come from the producer.
         given: bytes that the connection has got.
+        reported: bytes that the producer knows to have been taken.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Download:
         self._moved = moved
         self._spool: Spool | None = None  # until the client is slower than its producer
         self._ended = False
-        self._reported = 0
+        self.reported = 0
         self._drained = 0
 
     def put(self, content: bytes, more: bool) -> None:
@@ -131,12 +132,12 @@ class Download:
 
     def report(self) -> int | None:
         """How much has been taken over, if its producer should hear of that and may send more."""
-        if self.taken - self._reported < REPORT_BYTES or self._ended:
+        if self.taken - self.reported < REPORT_BYTES or self._ended:
             return None
         spool, limit = self._spool, max(self._options.response_spool, IN_FLIGHT + KEPT)
         if spool is not None and (spool.in_memory > KEPT or spool.size + IN_FLIGHT > limit):
             return None
-        self._reported = self.taken
+        self.reported = self.taken
         return self.taken
 
     def problem(self) -> str | None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("interface_server.http")
 
+LOST_SECONDS = 100.0
+"""After how much silence the producer of a response is gone. It asks for a sign of life after 30 s."""
+
 _REASONS = {
     400: "The request cannot be understood.",
     408: "The request did not arrive in time.",
@@ -78,6 +81,7 @@ class HttpExchange:
         self._status = 0
         self._written = 0
         self._flow = FLOW_PATTERN + local
+        self._heard = gateway.now
         self._download: Download | None = None
         self._bodiless = False
         self._is_short_of_room = False
@@ -157,7 +161,8 @@ class HttpExchange:
     def deliver(self, message: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> None:
         """The response's beginning or its next chunk."""
         if headers is not None:
-            self._take_headers(headers)
+            self._take_headers(headers, alone=not message)
+        self._heard = self._gateway.now
         if not message or self.phase in (Phase.EMPTYING, Phase.DONE):
             return
         try:
@@ -171,10 +176,12 @@ class HttpExchange:
             logger.error("the response to %s was dropped: %s", self._describe(), error)
             self.fail(500)
 
-    def _take_headers(self, headers: Mapping[str, Any]) -> None:
+    def _take_headers(self, headers: Mapping[str, Any], alone: bool) -> None:
         flow, count = headers.get("flow"), headers.get("read")
         if isinstance(flow, str):
             self._flow = flow
+            if alone:  # it asks for a sign of life
+                self._to_producer({"written": 0 if self._download is None else self._download.reported})
         if type(count) is int and self._upload is not None and self.phase is not Phase.DONE:
             self._deadline = self._gateway.now + self._gateway.options.http_timeout
             self._upload.read(count)
@@ -217,6 +224,9 @@ class HttpExchange:
         """Check the deadlines and the client's progress."""
         if self._upload is not None and self._upload.channel is not None:
             self._upload.tick()
+        if self.phase is Phase.RESPONDING and now - self._heard >= LOST_SECONDS and self._named_flow:
+            self._cut("its producer gives no sign of life")
+            return
         if self._download is not None:
             if self._download.has_moved():
                 self._progress = now
@@ -415,6 +425,11 @@ class HttpExchange:
             logger.error("the producer of the response to %s hears nothing: %s", self._describe(), error)
             return
         self._gateway.uplink.put(item)
+
+    @property
+    def _named_flow(self) -> bool:
+        """Whether the producer has named a place for reports; such ones ask for signs of life, and so give some."""
+        return not self._flow.startswith(FLOW_PATTERN)
 
     def _describe(self) -> str:
         return printable(f"{self._scope['method']} {self._scope['path']}")

@@ -8,13 +8,15 @@ import itertools
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-from channel_layer.delivery import Delivery
+from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 
 from .event_loop import EventLoop
+from .notices import EMPTY
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,12 @@ PATTERN = "worker.!"
 BATCH = 512
 WAIT_SECONDS = 2.0
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
+
+ASK_SECONDS = 30.0
+"""After how much silence a peer is asked for a sign of life, which is also one of this worker's."""
+
+LOST_SECONDS = 100.0
+"""After how much silence a peer is gone."""
 
 Deliver = Callable[[dict[str, Any], dict[str, Any] | None], None]
 """Takes a message's content and headers. Called on the event loop; must be quick."""
@@ -32,25 +40,32 @@ class Address:
 
     Attributes:
         channel: its full name, to be given to others.
+        peer: name of the channel of the one who has it, if that one may disappear.
+        deliver: gets what comes.
+        heard: when the peer was last heard, by `time.monotonic`.
     """
 
-    __slots__ = ("_inbox", "_local", "channel")
+    __slots__ = ("_inbox", "_local", "channel", "deliver", "heard", "peer")
 
-    def __init__(self, inbox: Inbox, reader: str, local: str) -> None:
+    def __init__(self, inbox: Inbox, reader: str, local: str, deliver: Deliver, peer: str | None) -> None:
         self._inbox = inbox
         self._local = local
         self.channel = reader + local
+        self.deliver = deliver
+        self.peer = peer
+        self.heard = time.monotonic()
 
     def close(self) -> None:
         """Listen no more."""
-        self._inbox._listeners.pop(self._local, None)
+        self._inbox._addresses.pop(self._local, None)
 
 
 class Inbox:
     """Receives for one process-specific channel, and hands each message to those who have its address.
 
     Nothing is received before the first address is given out; then one task on the event loop receives for all of
-    them, through every outage of the layer, until the loop ends. What is for nobody is dropped.
+    them, through every outage of the layer, until the loop ends. What is for nobody is dropped. A peer that is
+    silent is asked for a sign of life. One that gives none is gone: ``closed`` is delivered, as if it had said so.
     Thread-safe.
 
     Args:
@@ -62,17 +77,17 @@ class Inbox:
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
-        self._listeners: dict[str, Deliver] = {}
+        self._addresses: dict[str, Address] = {}
         self._numbers = itertools.count(1)
         self._reader: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def open(self, deliver: Deliver) -> Address:
-        """A new address, whose messages ``deliver`` gets."""
+    def open(self, deliver: Deliver, peer: str | None = None) -> Address:
+        """A new address; see `Address`."""
         reader = self._reader or self._start()
         local = str(next(self._numbers))
-        self._listeners[local] = deliver
-        return Address(self, reader, local)
+        address = self._addresses[local] = Address(self, reader, local, deliver, peer)
+        return address
 
     def _start(self) -> str:
         with self._lock:
@@ -89,6 +104,7 @@ class Inbox:
 
     async def _read(self, reader: str) -> None:
         retry = FIRST_RETRY
+        look_at = time.monotonic()
         while True:
             try:
                 deliveries = await self._layer.areceive_many([reader], limit=BATCH, timeout=WAIT_SECONDS)
@@ -102,16 +118,42 @@ class Inbox:
             if retry != FIRST_RETRY:
                 logger.warning("%s can be reached again", reader)
                 retry = FIRST_RETRY
+                for address in list(self._addresses.values()):
+                    address.heard = time.monotonic()  # until now nobody could say anything
             for delivery in deliveries:
                 self._hand_out(delivery, len(reader))
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + ASK_SECONDS / 4
+                await self._look_after_peers()
+
+    async def _look_after_peers(self) -> None:
+        now = time.monotonic()
+        questions: list[Outgoing] = []
+        for address in list(self._addresses.values()):
+            silent = now - address.heard
+            if address.peer is None or silent < ASK_SECONDS:
+                continue
+            if silent >= LOST_SECONDS:
+                logger.warning("%s has given no sign of life for %.3g s", address.peer, silent)
+                self._give(address, {"closed": True}, None)
+            else:
+                questions.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))
+        if questions:
+            try:
+                await self._layer.asend_many(questions)
+            except Exception as error:
+                logger.debug("asking for signs of life failed: %s", error)  # receiving says it aloud
 
     def _hand_out(self, delivery: Delivery, start: int) -> None:
         locals_ = (delivery.channel[start:],) if delivery.members is None else delivery.members
         for local in locals_:
-            deliver = self._listeners.get(local)
-            if deliver is None:
-                continue
-            try:
-                deliver(delivery.message, delivery.headers)
-            except Exception:
-                logger.exception("a message for %s could not be handled", delivery.channel)
+            address = self._addresses.get(local)
+            if address is not None:
+                address.heard = time.monotonic()
+                self._give(address, delivery.message, delivery.headers)
+
+    def _give(self, address: Address, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        try:
+            address.deliver(message, headers)
+        except Exception:
+            logger.exception("a message for %s could not be handled", address.channel)

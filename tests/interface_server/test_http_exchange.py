@@ -418,3 +418,30 @@ def test_a_response_whose_consumer_failed_midway_is_cut() -> None:
     case.exchange.deliver({"status": 200, "content": b"some", "more_content": True})
     case.exchange.deliver({}, {"failed": True})
     assert case.writer.calls[-1] == ("abort",)
+
+
+def test_a_producer_that_asks_is_told_that_the_client_is_here_and_what_it_may_have_missed() -> None:
+    case = Case()
+    case.exchange.deliver({}, {"flow": "worker.a!1"})
+    assert case.gateway.messages_on("worker.a!1") == [{"written": 0}]
+    case.exchange.deliver({"status": 200, "content": b"x" * 600_000, "more_content": True})
+    case.exchange.deliver({"content": b"x", "more_content": True})
+    case.exchange.deliver({}, {"flow": "worker.a!1"})
+    assert case.gateway.messages_on("worker.a!1")[1:] == [{"written": 600_000}] * 2
+    assert case.exchange.phase is Phase.RESPONDING
+
+
+@pytest.mark.parametrize(("flow", "is_cut"), [("worker.a!1", True), (None, False)])
+def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: bool) -> None:
+    case = Case()
+    headers = None if flow is None else {"flow": flow}
+    case.exchange.deliver({"status": 200, "content": b"data: x", "more_content": True}, headers)
+    for seconds in (90, 80, 80):  # there is a sign of life after each
+        case.gateway.now += seconds
+        case.exchange.tick(case.gateway.now)
+        assert case.exchange.phase is Phase.RESPONDING
+        case.exchange.deliver({}, headers)
+    case.gateway.now += 101
+    case.exchange.tick(case.gateway.now)
+    assert (case.exchange.phase is Phase.DONE) == is_cut
+    assert (case.writer.calls[-1] == ("abort",)) == is_cut

@@ -144,3 +144,64 @@ def test_all_addresses_share_one_connection_which_is_closed_with_the_loop(redis_
     finally:
         layer.close()
         server.close()
+
+
+class Peer:
+    """Somebody who has an address, and may answer."""
+
+    def __init__(self, layer: Any, inbox: Inbox, answers: bool) -> None:
+        self.told: list[Any] = []
+        self.questions = 0
+        self._layer = layer
+        self._answers = answers
+        self._name = f"daphne.{'lively' if answers else 'dead'}!"
+        self.address = inbox.open(lambda content, headers: self.told.append(content), self._name + "x")
+
+    def look(self) -> None:
+        for question in self._layer.receive_many([self._name], limit=10):
+            assert (question.message, question.headers) == ({}, {"flow": self.address.channel})
+            self.questions += 1
+            if self._answers:
+                self._layer.send(self.address.channel, {"written": 0})
+
+
+def test_a_silent_peer_is_asked_for_a_sign_of_life_and_is_gone_if_it_gives_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workers.inbox.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("workers.inbox.ASK_SECONDS", 0.05)
+    monkeypatch.setattr("workers.inbox.LOST_SECONDS", 2.0)
+    layer = MemoryChannelLayer()
+
+    with opened(layer) as inbox:
+        lively, dead = Peer(layer, inbox, answers=True), Peer(layer, inbox, answers=False)
+        unknown: list[Any] = []
+        inbox.open(lambda content, headers: unknown.append(content))
+
+        def gone() -> bool:
+            lively.look()
+            dead.look()
+            return bool(dead.told)
+
+        wait_until(gone, "the end of the dead one")
+        dead.address.close()
+    assert dead.told[0] == {"closed": True}
+    assert dead.questions > 1
+    assert lively.questions > 1
+    assert all(told == {"written": 0} for told in lively.told)
+    assert unknown == []
+    assert "daphne.dead!x has given no sign of life" in caplog.text
+
+
+def test_an_outage_is_nobodys_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.inbox.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("workers.inbox.ASK_SECONDS", 0.04)
+    monkeypatch.setattr("workers.inbox.LOST_SECONDS", 2.0)
+    layer = Deaf()
+    with opened(layer) as inbox:
+        peer = Peer(layer, inbox, answers=False)
+        layer.errors = [LayerUnavailable("here", "away")] * 3
+        wait_until(lambda: len(layer.errors) < 3, "the outage")
+        peer.address.heard -= 60
+        wait_until(lambda: peer.look() or peer.questions, "a question")
+        assert peer.told == []
