@@ -12,10 +12,10 @@ from .spool_threads import SpoolThreads
 if TYPE_CHECKING:
     from .responses import Head
 
-PIECE = 32_768
+PIECE = 16_384
 """Bytes given to a connection at a time; what a connection holds cannot be spooled any more."""
 
-HIGH_WATER = 32_768
+HIGH_WATER = 16_384
 """Bytes that a connection holds beyond which it gets no more, and after which it says that it caught up."""
 
 REPORT_BYTES = 524_288

@@ -151,6 +151,7 @@ class Gateway:
                     ticking.tick(self.now)
                 except Exception:
                     logger.exception("checking the deadlines of %r failed", ticking)
+            self.spools.tick(self.now)
             self.backlog.ask()
             if self._gone and self.uplink.down is None:
                 await self._clean_up()

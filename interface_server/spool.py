@@ -248,7 +248,7 @@ class _Write:
             extents += [(block * BLOCK, BLOCK) for block in self.blocks]
             self._file.write(extents, self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces))
         except OSError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # its frames would hold the pieces
             self._file.give_back(self.blocks)
             self.blocks = []
 
@@ -290,7 +290,9 @@ def _split_off(pieces: deque[Piece], size: int) -> Piece:
     if len(piece) <= size:
         return piece
     whole = memoryview(piece)  # to slice bytes would copy the long rest each time
-    pieces.appendleft(whole[size:])
+    rest = whole[size:]
+    # A view holds all of its object in memory, so a short one becomes an object of its own.
+    pieces.appendleft(bytes(rest) if 4 * len(rest) <= len(whole.obj) else rest)  # type: ignore[arg-type]
     return whole[:size]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -195,6 +196,22 @@ def test_what_the_user_can_mend_is_one_sentence(project: Path, arguments: list[s
     assert sentence in errors
     assert errors.count("\n") == 1
     assert output == ""
+
+
+def test_a_disk_that_takes_no_more_costs_large_requests_alone(project: Path) -> None:
+    with daphne(project, "project:layer", "--spool-dir", str(project)) as (process, port):
+        # The least that a full disk can be, for one process: what goes beyond it fails.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(bytes(2_000_000))
+                assert status_of(read_all(connection)) == 503
+        assert ask(port, "/hello").endswith(b"/hello")
+        process.terminate()
+        _, errors = process.communicate(timeout=40)
+    assert "the body of POST / cannot be kept: [Errno 27] File too large" in errors
 
 
 def test_a_port_in_use_is_one_sentence(project: Path) -> None:

@@ -98,6 +98,32 @@ def test_tiny_pieces_take_no_more_memory_than_they_have_bytes(file: SpoolFile) -
     assert drained(spool) == b"ab" * 20_000
 
 
+@pytest.mark.parametrize("taken", [100_000, 400_000, 500_000, 520_000])
+def test_what_is_left_of_a_large_piece_holds_little_more_than_it_has(file: SpoolFile, taken: int) -> None:
+    spool = Spool(file, PLENTY)
+    spool.put(bytes(524_288))
+    for _ in range(taken // 20_000):
+        spool.take(20_000)
+    [piece] = spool._front
+    held = piece.obj if isinstance(piece, memoryview) else piece
+    assert len(held) < 4 * spool.size + LEAST  # type: ignore[arg-type]
+    assert drained(spool) == bytes(524_288 - taken)
+
+
+def test_small_pieces_can_follow_some_that_could_not_be_written(tmp_path: Path) -> None:
+    file = SpoolFile(str(tmp_path), BLOCK, PLENTY)
+    file.take(1)
+    spool = Spool(file, 0)
+    put = b""
+    for number in range(400):
+        spool.put(b"%03d" % number * 50)
+        put += b"%03d" % number * 50
+        work_off(spool)
+    assert spool.failure is not None
+    assert drained(spool) == put
+    file.close()
+
+
 def test_a_queue_that_is_emptied_uses_the_memory_again(file: SpoolFile) -> None:
     spool = Spool(file, KEEP)
     spool.put(b"a" * 300_000)

@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
+
+from interface_server import spool_threads
 from interface_server.spool import LEAST, Spool
 from interface_server.spool_file import BLOCK, SpoolFile
 from interface_server.spool_threads import SpoolThreads
@@ -91,3 +94,24 @@ def test_after_the_end_nothing_is_done(tmp_path: Path) -> None:
     spool.put(b"x" * 100_000)
     threads.attend(spool)
     assert file.used == 0
+
+
+def test_freed_memory_goes_back_now_and_then_while_something_is_spooled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(spool_threads, "_malloc_trim", calls.append)
+    file = SpoolFile(str(tmp_path), 4 * BLOCK, 0)
+    threads = SpoolThreads(file, lambda call: call())
+    threads.tick(100)
+    file.take(1)
+    for now in (101, 101.5, 101.9, 102):
+        threads.tick(now)
+    threads.close()
+    threads.tick(200)
+    assert calls == [0, 0]
+
+
+def test_this_system_can_give_memory_back_or_is_known_not_to() -> None:
+    trim = spool_threads._malloc_trim
+    assert trim is None or trim(0) in (0, 1)
