@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -263,3 +264,45 @@ def test_a_server_that_is_back_is_used_again_by_threads_and_loops(
     assert eventually(lambda: layer.receive(channels, block=True)[0], "a message") == channels[2]
     layer.send(channels[2], {"n": 2})
     assert in_loop(layer, layer.areceive(channels)) == (channels[2], {"n": 2})
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_all_servers_are_written_to_before_one_that_is_slow_has_answered(
+    three_redis: list[OwnRedis], make_redis_layer: MakeRedisLayer, is_async: bool
+) -> None:
+    urls = [server.url for server in three_redis]
+    layer, reader = make_redis_layer(*urls), make_redis_layer(*urls)
+    several = Several(layer)
+    slow, *others = [several.name(shard) for shard in (2, 0, 1)]
+    connected, frozen = threading.Event(), threading.Event()
+
+    async def asend() -> list[Any]:
+        await layer.asend_many(batch(0))
+        connected.set()
+        frozen.wait(20)
+        return await layer.asend_many(batch(1))
+
+    def batch(n: int) -> list[Any]:
+        return [layer.prepare(name, {"n": n}) for name in (slow, *others)]
+
+    def send() -> list[Any]:
+        if is_async:
+            return in_loop(layer, asend())
+        layer.send_many(batch(0))
+        connected.set()
+        frozen.wait(20)
+        return layer.send_many(batch(1))
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send)
+        assert connected.wait(20)
+        three_redis[2].freeze()
+        frozen.set()
+        try:
+            for name in others:
+                assert [reader.receive([name], block=True)[1] for _ in range(2)] == [{"n": 0}, {"n": 1}]
+            assert not sending.done()
+        finally:
+            three_redis[2].thaw()
+        assert sending.result(20) == []
+    assert len(reader.receive_many([slow], limit=9)) == 2
