@@ -21,7 +21,6 @@ FIRST_PROBE, LAST_PROBE = 0.05, 0.5
 UNASKED_SECONDS = 60.0
 """After so long without a call for it a server is probed no more; the next call finds out by itself."""
 
-
 SURE_SECONDS = 3.0
 """So long a server has to refuse nothing before it counts as one that stores again."""
 

@@ -281,7 +281,8 @@ def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
         uplink.on_doubt = doubted.append
         ears = {name: Ear() for name in ("here", "full", "away", "cut")}
         items = {name: layer.prepare(name, {"n": 1}) for name in ears}
-        items["cut"].will = Will("process!x", None)
+        for name in ("away", "cut"):
+            items[name].will = Will("process!x", None)
         patient = Ear()
         await asyncio.sleep(0)
         for name, ear in ears.items():
@@ -301,6 +302,24 @@ def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
         assert [item.target for item in patient.stored] == ["here", "away.too"]
         assert patient.errors == []
         assert uplink._bytes == 0
+
+    with_uplink(layer, test)
+
+
+def test_a_channel_that_is_away_is_no_longer_full() -> None:
+    layer = Partly(channel_capacity={"away": 1})
+    layer.away = False
+    layer.send("away", {})
+
+    async def test(uplink: Uplink) -> None:
+        entry = uplink.put(layer.prepare("away", {}), patient=True)
+        assert entry is not None
+        await become(lambda: entry.full_since)
+        layer.away = True
+        await become(lambda: not entry.full_since)
+        layer.away = False
+        layer.receive_many(["away"])
+        await idle(uplink)
 
     with_uplink(layer, test)
 

@@ -130,3 +130,25 @@ def test_only_what_was_surely_stored_has_followers(sending: Sending, items: list
     assert [item.target for item in stored] == [
         item.target for item in items if item.group or item not in sending._plan.messages(1)
     ]
+
+
+def test_who_knows_nothing_of_outcomes_never_sends_again_what_was_stored(items: list[Outgoing]) -> None:
+    hosts = parse_hosts(["redis://a", "redis://b"], None)
+    sending = Sending(Planner(["a", "b"], "p:", 60, 60, CapacityRules(7)).send(items[:-1]), Counters(), hosts)
+    sending.answered(0, [None])
+    sending.failed(1, LayerUnavailable("redis://b", "refused", uncertain=False))
+    error, found = outcome(sending, items[:-1])
+    assert set(found.values()) == {Fate.STORED, Fate.UNSENT}
+    assert error.uncertain
+
+
+@pytest.mark.parametrize("down", [(), (0,), (0, 1)], ids=str)
+def test_a_layer_is_reachable_while_one_of_its_servers_is_up(down: tuple[int, ...], items: list[Outgoing]) -> None:
+    hosts = parse_hosts(["redis://a", "redis://b"], None)
+    for shard in down:
+        hosts[shard].outage.is_down = True
+    plan = Planner(["a", "b"], "p:", 60, 60, CapacityRules(7)).send(items[:1])
+    sending = Sending(plan, Counters(), hosts)
+    sending.failed(*plan.calls, LayerUnavailable("here", "refused", uncertain=False))
+    error, _ = outcome(sending, items[:1])
+    assert error.reachable is (len(down) < 2)

@@ -78,3 +78,32 @@ def test_a_fault_in_giving_them_ends_no_receive(
 
     monkeypatch.setattr(layer._async, "run", refuse)
     in_loop(layer, receive(layer, reader, lambda: "cannot be told that this process is alive" in caplog.text))
+
+
+def test_a_process_that_was_held_up_learns_what_was_carried_out_before_it_receives_anything(
+    redis_url: str, own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, survivor = (make_redis_layer(redis_url, own_redis.url, presence=0.6) for _ in range(2))
+    several = Several(layer)
+    reader, gone = several.name(0, "!"), several.name(1)
+    told: list[set[str]] = []
+    layer.watch_wills(reader, lambda carried_out: told.append(set(carried_out)))
+    item = layer.prepare(several.name(0), {})
+    item.will = Will(reader + "a", layer.prepare(gone, {"n": 1}))
+    run = layer._async.run
+
+    async def run_slowly(shard: int, calls: Any) -> Any:
+        await asyncio.sleep(shard * 0.2)
+        return await run(shard, calls)
+
+    async def test() -> None:
+        assert await layer.asend_many([item]) == []
+        await receive(layer, reader, lambda: own_redis.ask("EXISTS", f"{layer.prefix}p:{reader}"))
+        while not survivor.receive_many([gone], timeout=0.05):
+            continue
+        monkeypatch.setattr(layer._async, "run", run_slowly)
+        told.clear()
+        await layer.areceive_many([reader])
+        assert {"a"} in told
+
+    in_loop(layer, test())

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outcome import Outcome
 from channels.delay import store
 from channels.delay.models import DelayedMessage
 from channels.delay.worker import Worker
@@ -166,6 +167,25 @@ def test_while_the_layer_is_away_due_messages_wait(monkeypatch: pytest.MonkeyPat
     worker.run()
     assert all_on(layer) == [{}]
     assert "the channel layer is back" in caplog.text
+
+
+def test_while_a_part_of_the_layer_is_away_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    layer = MemoryChannelLayer()
+    now = timezone.now()
+    store.save([DelayedMessage(channel_name=name, content="{}", due_date=now) for name in ("away", "later")])
+    send_many = layer.send_many
+
+    def fail_in_part(items: Any) -> Any:
+        unsent = [item for item in items if item.target == "away"]
+        send_many([item for item in items if item.target != "away"])
+        raise LayerUnavailable("here", "gone", outcome=Outcome(unsent=unsent), reachable=True)
+
+    monkeypatch.setattr(layer, "send_many", fail_in_part)
+    work(layer)
+    assert all_on(layer) == [{}]
+    assert [row.channel_name for row in DelayedMessage.objects.all()] == ["away"]
+    assert "channel away cannot be reached" in caplog.text
+    assert "the channel layer is away" not in caplog.text
 
 
 def test_a_message_whose_fate_is_unknown_is_not_sent_again(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
