@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from interface_server.log import LineFormatter, LineHandler, one_line
+from interface_server.log import FORMATS, LineHandler, formatter, one_line
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
 
 LOGGERS = ("channels", "workers", "interface_server", "channel_layer")
 """The loggers of this distribution."""
@@ -13,11 +16,8 @@ LOGGERS = ("channels", "workers", "interface_server", "channel_layer")
 LEVELS = {0: logging.WARNING, 1: logging.INFO}
 """Verbosity → level; above the last one it is DEBUG."""
 
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-_TIME = "%H:%M:%S"
 
-
-def set_up(verbosity: int, stream: TextIO | None = None) -> None:
+def set_up(verbosity: int, stream: TextIO | None = None, log_format: str = FORMATS[0]) -> None:
     """Show what this distribution logs, for a command that a person started.
 
     A project that configures one of these loggers, or the root logger, has decided where its lines
@@ -26,16 +26,27 @@ def set_up(verbosity: int, stream: TextIO | None = None) -> None:
     Args:
         verbosity: 0 warnings and errors, 1 what happens, 2 and above each message.
         stream: where to; standard error by default.
+        log_format: one of `FORMATS`.
     """
     level = LEVELS.get(verbosity, logging.DEBUG)
     handler = LineHandler(stream)
-    handler.setFormatter(LineFormatter(_FORMAT, _TIME))
+    handler.setFormatter(formatter(log_format))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(level)
         if not logger.hasHandlers():
             logger.addHandler(handler)
+
+
+def add_format_option(parser: CommandParser) -> None:
+    """Declare ``--log-format``."""
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="form of the log: lines for people, or a JSON object a line (default: %(default)s)",
+    )
 
 
 def printable(text: object, width: int = 200) -> str:

@@ -18,7 +18,7 @@ from channel_layer.installation import check_installation
 from . import descriptors
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
-from .log import LineFormatter, LineHandler
+from .log import FORMATS, LineHandler, formatter
 from .options import Options, OptionsError
 from .server import build_server
 from .spool_file import SpoolFile
@@ -58,6 +58,8 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
 @click.option("-v", "--verbosity", type=click.IntRange(0, 3), default=1, show_default=True,
               help="0 warnings only, 1 requests too, 2 each message.")  # fmt: skip
 @click.option("--access-log", help="File of the access log, - for standard output.  [default: - unless -v 0]")
+@click.option("--log-format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True,
+              help="Form of the log on standard error: lines for people, or an object a line.")  # fmt: skip
 @click.option("--root-path", default="", help="Where the application is mounted (SCRIPT_NAME).")
 @click.option("--proxy-headers", is_flag=True, help="Take the client from X-Forwarded-For of trusted proxies.")
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, help="Address or network of a proxy, or *; "
@@ -119,7 +121,7 @@ class LayerPathError(Exception):
 def serve(path: str, values: dict[str, Any]) -> None:
     """Do what the command line says, until a signal ends it."""
     sys.path.insert(0, os.getcwd())
-    _configure_logging(values["verbosity"])
+    _configure_logging(values["verbosity"], values["log_format"])
     check_installation()
     endpoints = endpoints_of(values)
     for endpoint in endpoints:
@@ -225,12 +227,12 @@ def _why_no_layer(found: Any) -> str | None:
     return f"of type {type(found).__name__}"
 
 
-def _configure_logging(verbosity: int) -> None:
+def _configure_logging(verbosity: int, log_format: str) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     root = logging.getLogger()
     if not root.handlers:
         handler = LineHandler()
-        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(formatter(log_format))
         root.addHandler(handler)
     logging.getLogger("interface_server").setLevel(level)
 

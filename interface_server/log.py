@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import TextIO
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
 
 from .line_writer import LineWriter, sink_of
 
@@ -29,6 +31,33 @@ class LineFormatter(logging.Formatter):
         for detail in (*details, self.formatStack(record.stack_info) if record.stack_info else ""):
             lines += [f"  {one_line(line)}" for line in detail.splitlines()]
         return "\n".join(lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes an object of each record, on one line, for programs that collect logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(fields)
+
+
+FORMATS: Final = ("text", "json")
+
+
+def formatter(name: str) -> logging.Formatter:
+    """The formatter of one of `FORMATS`."""
+    return JsonFormatter() if name == "json" else LineFormatter("%(asctime)s %(levelname)-7s %(message)s")
 
 
 class LineHandler(logging.Handler):

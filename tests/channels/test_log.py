@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +50,19 @@ def test_verbosity_chooses_what_is_shown(verbosity: int, shown: list[str]) -> No
         logger.debug("D")
         flush()
     assert [line[-1] for line in stream.getvalue().splitlines()] == shown
+
+
+def test_lines_have_a_date_or_are_json() -> None:
+    for log_format in log.FORMATS:
+        stream = io.StringIO()
+        with fresh():
+            log.set_up(1, stream, log_format)
+            logging.getLogger("channels").info("ready")
+            flush()
+        if log_format == "json":
+            assert json.loads(stream.getvalue())["message"] == "ready"
+        else:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    ready\n", stream.getvalue())
 
 
 def test_what_a_project_has_configured_stays() -> None:

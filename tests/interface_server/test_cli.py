@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -128,6 +129,16 @@ def test_verbosity_2_shows_each_message(project: Path) -> None:
         assert "GET /shown" in errors
         assert "to http.request" in errors
         assert "['content', 'status']" in errors
+
+
+def test_the_log_may_be_json(project: Path) -> None:
+    process = command(project, "project:layer", "-p", "0", "--log-format", "json")
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    process.terminate()
+    _, rest = process.communicate(timeout=40)
+    assert "Listening on http://" in json.loads(first)["message"]
+    assert [json.loads(line)["level"] for line in rest.splitlines()] == ["INFO"] * rest.count("\n")
 
 
 def test_the_access_log_may_be_a_file(project: Path) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
-from interface_server.log import LineFormatter, LineHandler, one_line
+from interface_server.log import LineFormatter, LineHandler, formatter, one_line
 
 
 @pytest.fixture
@@ -48,6 +50,23 @@ def test_a_traceback_cannot_pass_for_records(record: tuple[logging.Logger, io.St
     assert r"  ERROR all is lost\x1b[1m" in rest
     assert all(line.startswith("  ") for line in rest)
     assert any("Stack (most recent call last):" in line for line in rest)
+
+
+def test_json_is_an_object_a_line(record: tuple[logging.Logger, io.StringIO, LineHandler]) -> None:
+    logger, stream, handler = record
+    handler.setFormatter(formatter("json"))
+    try:
+        raise ValueError("bad\nline")
+    except ValueError:
+        logger.exception("failed: %s", "/a\nb\x1b\udcff", stack_info=True)
+    handler.flush()
+    [line] = stream.getvalue().splitlines()
+    assert line.isascii()
+    found = json.loads(line)
+    assert (found["level"], found["logger"], found["message"]) == ("ERROR", "tests.log", "failed: /a\nb\x1b\udcff")
+    assert found["exception"].endswith("ValueError: bad\nline")
+    assert found["stack"].startswith("Stack")
+    assert datetime.fromisoformat(found["time"]).tzinfo is not None
 
 
 def test_a_record_that_cannot_be_formatted_ends_nothing(

@@ -33,6 +33,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         add_layer_option(parser)
+        log.add_format_option(parser)
         parser.add_argument(
             "--only-channels",
             action="append",
@@ -92,7 +93,7 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name.replace('_', '-')} must be 1 or more, not {options[name]}")
         if not options["grace"] > 0:
             raise CommandError(f"--grace must be more than 0 seconds, not {options['grace']:g}")
-        log.set_up(options["verbosity"])
+        log.set_up(options["verbosity"], log_format=options["log_format"])
         layer = open_layer(options["layer"])
         if layer.local_only:
             raise CommandError(
@@ -147,6 +148,6 @@ def child_command(options: dict[str, Any]) -> list[str]:
     for name in ("settings", "pythonpath"):
         if options.get(name):
             command.append(f"--{name}={options[name]}")
-    command += ["--verbosity", str(options["verbosity"])]
+    command += ["--verbosity", str(options["verbosity"]), "--log-format", options["log_format"]]
     command += [f"--{name.replace('_', '-')}" for name in ("no_color", "force_color", "traceback") if options.get(name)]
     return command

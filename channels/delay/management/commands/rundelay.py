@@ -24,6 +24,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         add_layer_option(parser)
+        log.add_format_option(parser)
         parser.add_argument(
             "--sleep",
             type=float,
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         """Run until stopped."""
         if not (math.isfinite(options["sleep"]) and options["sleep"] > 0):
             raise CommandError(f"--sleep must be above 0 seconds, not {options['sleep']:g}")
-        log.set_up(options["verbosity"])
+        log.set_up(options["verbosity"], log_format=options["log_format"])
         layer = open_layer(options["layer"])
         if layer.local_only:
             raise CommandError(

@@ -132,13 +132,14 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
         "exclude_channels": ["c"],
         "settings": "project.settings",
         "verbosity": 2,
+        "log_format": "json",
         "no_color": True,
     }
     command = child_command(options)
     assert command[command.index("runworker") :] == [
         "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500", "--grace", "7.5",
         "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
-        "--settings=project.settings", "--verbosity", "2", "--no-color",
+        "--settings=project.settings", "--verbosity", "2", "--log-format", "json", "--no-color",
     ]  # fmt: skip
 
 
