@@ -254,7 +254,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def _library(self) -> ServerProtocol:
         """What reads and writes all other frames; made when it is needed, for it is larger than all the rest here."""
         if self._frames is None:
-            self._frames = ServerProtocol(state=State.OPEN, max_size=self._options.websocket_max_message, logger=logger)
+            limit = self._options.websocket_max_message
+            # It holds the compressed frames to the limit as well, which may be larger than what is in them.
+            most = limit + limit // 7 + 64 if self._extensions else limit
+            self._frames = ServerProtocol(state=State.OPEN, max_size=most, logger=logger)
             self._frames.extensions = self._extensions
         return self._frames
 
@@ -279,7 +282,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._is_text = opcode is Opcode.TEXT
             if frame.fin:
-                self._message(frame.data)
+                if not self._is_too_big(frame.data):
+                    self._message(frame.data)
             else:
                 self._parts = []
                 self._decoder = _new_decoder() if self._is_text else None
@@ -307,7 +311,18 @@ class WebSocketProtocol(asyncio.Protocol):
         elif frame.fin:
             parts, self._parts, text = self._parts, [], self._decoder is not None
             self._decoder = None
-            self._pass_on("".join(parts) if text else b"".join(parts))
+            content = "".join(parts) if text else b"".join(parts)
+            if not self._is_too_big(content):
+                self._pass_on(content)
+
+    def _is_too_big(self, content: str | bytes) -> bool:
+        """Refuse what was too big before it was compressed, for which the library has left room."""
+        if not self._extensions:
+            return False
+        size = len(content.encode() if isinstance(content, str) else content)
+        if size > self._options.websocket_max_message:
+            self._fail(TOO_BIG, "message too big")
+        return size > self._options.websocket_max_message
 
     def _message(self, data: bytes) -> None:
         if not self._is_text:

@@ -178,17 +178,20 @@ def test_a_full_channel_refuses_the_handshake_at_once() -> None:
 
 # Whole frames of up to 64 KiB take the short way past the library.
 @pytest.mark.parametrize("limit", [1_000, 100_000])
-@pytest.mark.parametrize("kind", ["one frame", "two fragments", "compressed"])
-def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009(limit: int, kind: str) -> None:
-    def message(size: int) -> bytes | list[bytes]:
-        return [b"x" * (limit // 2), b"x" * (size - limit // 2)] if kind == "two fragments" else b"x" * size
+@pytest.mark.parametrize("kind", ["one frame", "two fragments"])
+@pytest.mark.parametrize("content", ["plain", "compressed", "grown by compression"])
+def test_a_message_of_exactly_the_limit_passes_and_one_byte_more_is_1009(limit: int, kind: str, content: str) -> None:
+    letters = os.urandom(limit + 1) if content == "grown by compression" else b"x" * (limit + 1)
 
-    compressed = kind == "compressed"
+    def message(size: int) -> bytes | list[bytes]:
+        return [letters[: limit // 2], letters[limit // 2 : size]] if kind == "two fragments" else letters[:size]
+
+    compressed = content != "plain"
     options = {"compression": "deflate" if compressed else None}
     with running(websocket_max_message=limit, permessage_deflate=compressed) as server:
         with connect(server.url(), max_size=None, **options) as client:  # type: ignore[arg-type]
             client.send(message(limit))
-            assert client.recv(timeout=20) == b"x" * limit
+            assert client.recv(timeout=20) == letters[:limit]
             with contextlib.suppress(ConnectionClosed):
                 client.send(message(limit + 1))
             assert closing_code(client) == 1009
