@@ -229,6 +229,7 @@ class ChannelLayer(ABC):
             items: as for `send_many`, at least one.
             channels, limit, timeout: as for `receive_many`.
         """
+        names.check_receivers(channels)
         return Exchange(self, items, channels, limit, timeout)
 
     def interrupt(self) -> None:  # noqa: B027 - a backend need not have it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from .exceptions import InvalidName
 
@@ -42,8 +42,11 @@ def check_receive(name: object) -> str:
 
 
 def check_receivers(names: object) -> None:
-    """Check the list of names given to a receive; one name alone is a mistake that would pass as letters."""
-    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+    """Check the list of names given to a receive; one name alone is a mistake that would pass as letters.
+
+    What can be gone through only once, or has no order, is refused too: looking at it would use it up.
+    """
+    if type(names) is not list and (isinstance(names, (str, bytes)) or not isinstance(names, Sequence)):
         raise InvalidName("channel", names, "receive takes a list of channel names")
     for name in names:
         check_receive(name)

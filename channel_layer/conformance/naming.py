@@ -72,10 +72,17 @@ class NameRules(Tools):
     def test_a_bad_pattern_for_a_new_channel_is_refused(self, layer: ChannelLayer, pattern: Any) -> None:
         self._refused(lambda: layer.new_channel(pattern), pattern)
 
-    @pytest.mark.parametrize("names", ["websocket.receive", b"websocket.receive"])
-    def test_one_name_in_place_of_a_list_is_refused(self, layer: ChannelLayer, names: Any) -> None:
-        self._refused(lambda: layer.receive(names), names)
-        self._refused(lambda: asyncio.run(layer.areceive(names, timeout=0)), names)
+    @pytest.mark.parametrize("names", ["abc", b"abc", None, 7, {"abc": 1}])
+    def test_what_is_no_list_of_names_is_refused_and_nothing_sent(self, layer: ChannelLayer, names: Any) -> None:
+        for call in (
+            lambda: layer.receive(names),
+            lambda: layer.receive_many(names),
+            lambda: asyncio.run(layer.areceive(names, timeout=0)),
+            lambda: asyncio.run(layer.areceive_many(names)),
+            lambda: layer.begin_exchange([layer.prepare("abc", {"n": 1})], names),
+        ):
+            self._refused(call, names)
+        assert self.nothing(layer, "a", "b", "c", "abc")
 
     @pytest.mark.parametrize("pattern", ["http.response!", "http.request.body?"])
     def test_a_new_channel_is_unique_and_can_be_used(self, layer: ChannelLayer, pattern: str) -> None:

@@ -198,7 +198,8 @@ class RedisChannelLayer(ChannelLayer):
         """See `ChannelLayer.begin_exchange`; with one server it is one round trip."""
         if len(self._hosts) > 1 or not channels:
             return super().begin_exchange(items, channels, limit, timeout)
-        here = [names.check_receive(name) for name in channels]
+        names.check_receivers(channels)
+        here = list(channels)
         deadline = time.monotonic() + timeout
         plan = self._plan.send(items)
 

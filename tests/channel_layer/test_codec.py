@@ -144,7 +144,7 @@ def test_a_long_list_in_a_short_frame_passes() -> None:
     assert codec.unpack_frame(packed, LIMIT) == [codec.DIRECT, "", content, {"turn": 1}]
 
 
-@settings(deadline=None, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
     try:
@@ -156,7 +156,7 @@ def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
     assert isinstance(content, (dict, str))
 
 
-@settings(deadline=None, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), values), st.none() | st.dictionaries(st.text(), values), st.text())
 def test_what_is_packed_comes_out_the_same(message: dict[str, Any], headers: dict[str, Any] | None, to: str) -> None:
     packed = codec.frame(codec.GROUP, to, codec.pack_body(message), headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from channel_layer.copies import Copies, Copy
@@ -35,26 +36,36 @@ def test_what_is_for_one_channel_or_nobody_leaves_nothing() -> None:
 
 
 class Interrupted(dict[str, Any]):
-    """A dict whose reader is interrupted once it has found something."""
+    """A dict in which something happens just before the last copy of a channel is removed."""
 
     def __init__(self, intruder: Intruder) -> None:
         super().__init__()
-        self.intruder = intruder
+        self._intruder = intruder
 
-    def get(self, *key: Any) -> Any:
-        found = super().get(*key)
+    def __delitem__(self, name: str) -> None:
+        self._intruder()
+        super().__delitem__(name)
+
+
+class InterruptedQueue(deque[Copy]):
+    """Copies of which one is about to be taken when something happens."""
+
+    intruder: Intruder
+
+    def popleft(self) -> Copy:
         self.intruder()
-        return found
+        return super().popleft()
 
 
 def test_two_threads_never_take_the_same_copy() -> None:
     copies = Copies()
     taken: list[Copy | None] = []
-    intruder = Intruder(lambda: taken.append(copies.take(["process!"])))
-    copies._waiting = Interrupted(intruder)
     copies.first_of(to_members("a", "b"))
+    queue = InterruptedQueue(copies._waiting["process!"])
+    queue.intruder = Intruder(lambda: taken.append(copies.take(["process!"])))
+    copies._waiting["process!"] = queue
     taken.append(copies.take(["process!"]))
-    intruder.finish()
+    queue.intruder.finish()
     assert sorted(taken, key=str) == [("process!b", {"list": [1]}), None]
 
 

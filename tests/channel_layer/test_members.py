@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from channel_layer.members import MembershipIndex
+
+from .interleaving import Intruder
 
 
 class Clock:
@@ -112,6 +116,43 @@ def test_nothing_is_left_behind_when_everybody_has_gone(index: MembershipIndex) 
     assert index.readers() == []
     assert not index._joined
     assert not index._snapshots
+
+
+class Interrupted(dict[str, float]):
+    """Members of a group; who goes through them is interrupted on the way."""
+
+    def __init__(self, members: dict[str, float], intruder: Intruder) -> None:
+        super().__init__(members)
+        self._intruder = intruder
+
+    def values(self) -> Any:
+        self._intruder()
+        return super().values()
+
+    def items(self) -> Any:
+        for item in super().items():
+            self._intruder()
+            yield item
+
+
+def interrupted(index: MembershipIndex, intruder: Intruder) -> None:
+    index.join("one!", "group", "a", 60)
+    index._groups["one!"]["group"] = Interrupted(index._groups["one!"]["group"], intruder)
+
+
+def test_who_joins_while_the_members_are_collected_is_not_overlooked_afterwards(index: MembershipIndex) -> None:
+    intruder = Intruder(lambda: index.join("one!", "group", "b", 60))
+    interrupted(index, intruder)
+    index.members("one!", "group")
+    intruder.finish()
+    assert sorted(index.members("one!", "group")) == ["a", "b"]
+
+
+def test_who_joins_while_memberships_are_listed_disturbs_nobody(index: MembershipIndex) -> None:
+    intruder = Intruder(lambda: index.join("one!", "group", "b", 60))
+    interrupted(index, intruder)
+    assert [local for _, local, _ in index.memberships("one!")] == ["a"]
+    intruder.finish()
 
 
 def test_clear_forgets_everything(index: MembershipIndex) -> None:

@@ -10,6 +10,8 @@ from channel_layer.codec import DIRECT, GROUP, frame, pack_body
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
 
+from .interleaving import Intruder
+
 
 class Clock:
     now = 1000.0
@@ -74,6 +76,29 @@ def test_a_member_that_was_forgotten_before_its_process_heard_of_it_stays_forgot
     layer.send_group("group", {"n": 1})
     [delivery] = layer.receive_many(["process!"])
     assert delivery.members == ("kept",)
+
+
+def test_two_senders_never_share_the_last_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = MemoryChannelLayer(capacity=1)
+    refused: list[int] = []
+
+    def send() -> None:
+        refused.append(len(layer.send_many([layer.prepare("room", {"n": 1})])))
+
+    intruder = Intruder(send)
+    looked: list[str] = []
+
+    def capacity_of(reader: str) -> int:
+        looked.append(reader)
+        if len(looked) == 2:  # the number of messages is known, and about to be compared
+            intruder()
+        return 1
+
+    monkeypatch.setattr(layer.capacity, "of_reader", capacity_of)
+    send()
+    intruder.finish()
+    assert sorted(refused) == [0, 1]
+    assert len(layer.receive_many(["room"], limit=9)) == 1
 
 
 def test_single_reader_channels_leave_nothing_behind() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.registry import LayerRegistry
+
+from .interleaving import Intruder
 
 
 def test_without_configuration_the_error_says_what_to_do() -> None:
@@ -32,22 +32,18 @@ def test_a_layer_is_made_on_first_use_and_once() -> None:
     assert "default" in registry
 
 
-def test_threads_that_come_at_once_get_the_same_layer() -> None:
-    together = threading.Barrier(4)
-    registry = LayerRegistry(lambda alias: object())
+def test_a_thread_that_comes_while_a_layer_is_made_gets_the_same_one() -> None:
     got: list[object] = []
+    intruder = Intruder(lambda: got.append(registry["default"]))
 
-    def use() -> None:
-        together.wait(10)
-        got.append(registry["default"])
+    def factory(alias: str) -> object:
+        intruder()
+        return object()
 
-    threads = [threading.Thread(target=use) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(got) == 4
-    assert len(set(map(id, got))) == 1
+    registry = LayerRegistry(factory)
+    got.append(registry["default"])
+    intruder.finish()
+    assert got[0] is got[1]
 
 
 def test_an_error_of_the_factory_reaches_the_caller_and_is_not_remembered() -> None:

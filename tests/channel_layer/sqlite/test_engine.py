@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from channel_layer.sqlite import engine as engine_module
 from channel_layer.sqlite.engine import Engine
 from channel_layer.sqlite.location import Location
+from tests.channel_layer.interleaving import Intruder
 
 
 def test_async_work_before_the_file_is_open_happens_in_one_other_thread_in_order(tmp_path: Path) -> None:
@@ -25,6 +31,24 @@ def test_async_work_before_the_file_is_open_happens_in_one_other_thread_in_order
     assert [n for n, _ in done] == list(range(10))
     assert len({name for _, name in done}) == 1
     assert done[0][1] != threading.current_thread().name
+
+
+def test_two_event_loops_that_come_at_once_share_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Location(tmp_path / "layer.sqlite3"), lambda: None)
+    intruder = Intruder(lambda: asyncio.run(engine.run(threading.get_ident)))
+
+    made: list[ThreadPoolExecutor] = []
+
+    def executor(*arguments: Any) -> ThreadPoolExecutor:
+        intruder()
+        made.append(ThreadPoolExecutor(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(engine_module, "ThreadPoolExecutor", executor)
+    asyncio.run(engine.run(threading.get_ident))
+    intruder.finish()
+    engine.close()
+    assert len(made) == 1
 
 
 def test_it_can_be_used_again_after_closing(tmp_path: Path) -> None:

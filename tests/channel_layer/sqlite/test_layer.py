@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.sqlite import SqliteChannelLayer, groups, patience, schema
 from channel_layer.sqlite import layer as layer_module
+from tests.channel_layer.interleaving import Intruder
 from tests.conftest import SmallDisk
 
 Eventually = Callable[..., Any]
@@ -500,6 +502,59 @@ def test_closing_leaves_no_thread_behind(make: Make, eventually: Eventually) -> 
     asyncio.run(use())
     layer.close()
     eventually(lambda: set(threading.enumerate()) <= before, "the end of the layer's threads")
+
+
+def test_a_receive_that_is_cancelled_before_it_hands_over_takes_nothing(make: Make, path: Path) -> None:
+    layer = make()
+    layer.send("room", {"n": 1})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+
+        async def main() -> list[Delivery]:
+            other.execute("BEGIN IMMEDIATE")
+            receiving = asyncio.create_task(layer.areceive_many(["room"]))
+            await asyncio.sleep(0)  # it has read that there is something, and waits in a thread to take it
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+            assert receiving.cancelled()
+            other.execute("ROLLBACK")
+            return await layer.areceive_many(["room"], timeout=20)
+
+        assert [delivery.message for delivery in asyncio.run(main())] == [{"n": 1}]
+
+
+def test_frames_that_two_threads_take_are_opened_in_their_order(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = make()
+    layer.receive_many(["process!"])
+    layer.group_add("group", "process!a")
+    layer.group_discard("group", "process!a")
+    intruder = Intruder(lambda: layer.receive_many(["process!"]))
+    real = layer.open_frames
+
+    def open_frames(reader: str, frames: Any) -> list[Delivery]:
+        intruder()
+        return real(reader, frames)
+
+    monkeypatch.setattr(layer, "open_frames", open_frames)
+    layer.receive_many(["process!"])
+    intruder.finish()
+    assert layer.index.members("process!", "group") == ()
+
+
+def test_two_threads_of_a_forked_child_share_what_it_holds(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = make()
+    real, made = layer._new_engine, []
+    intruder = Intruder(lambda: layer.send("room", {"n": 1}))
+
+    def new_engine() -> Any:
+        intruder()
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(layer, "_new_engine", new_engine)
+    monkeypatch.setattr(layer_module.os, "getpid", lambda: 1)
+    layer.send("room", {"n": 2})
+    intruder.finish()
+    assert len(made) == 1
 
 
 def test_many_waiting_receivers_take_no_thread_each(make: Make) -> None:

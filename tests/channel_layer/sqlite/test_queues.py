@@ -55,6 +55,16 @@ def test_what_waits_is_counted_until_it_is_taken(store: sqlite3.Connection) -> N
     assert pending(store) == {}
 
 
+def test_what_is_put_back_counts_as_waiting_again(store: sqlite3.Connection) -> None:
+    put(store, "room", "room", "room")
+    frames, _ = queues.take(store, "room", 2)
+    queues.put_front(store, "room", frames, 60)
+    assert pending(store) == {"room": 3}
+    assert put(store, "room", capacity=3) == ["room"]
+    queues.take(store, "room", 9)
+    assert pending(store) == {}
+
+
 def test_single_reader_channels_leave_no_row_behind(store: sqlite3.Connection) -> None:
     for n in range(10):
         put(store, f"body?{n}")

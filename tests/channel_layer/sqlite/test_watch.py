@@ -16,6 +16,7 @@ from channel_layer.sqlite import watch as watch_module
 from channel_layer.sqlite.database import Database
 from channel_layer.sqlite.location import Location
 from channel_layer.sqlite.watch import Watch
+from tests.channel_layer.interleaving import Intruder
 
 Eventually = Callable[..., Any]
 
@@ -59,6 +60,32 @@ def test_the_thread_ends_when_nobody_waits_and_comes_back(
             put(other, "room")
             assert woken.wait(20)
         eventually(lambda: watch._thread is None, "the end of the watching thread")
+
+
+def test_two_who_begin_to_wait_at_once_have_one_thread(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[threading.Thread] = []
+    entered = threading.Event()
+
+    def wait_too() -> None:
+        with watch.waiting(["hall"], lambda: None):
+            entered.set()
+
+    intruder = Intruder(wait_too)
+
+    class Threads:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(threading, name)
+
+        def Thread(self, **arguments: Any) -> threading.Thread:
+            intruder()
+            made.append(threading.Thread(**arguments))
+            return made[-1]
+
+    monkeypatch.setattr(watch_module, "threading", Threads())
+    with watch.waiting(["room"], lambda: None):
+        assert entered.wait(20)
+    intruder.finish()
+    assert len(made) == 1
 
 
 def test_waking_all_wakes_all(watch: Watch) -> None:
