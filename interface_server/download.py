@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PIECE = 16_384
 """Bytes given to a connection at a time; what a connection holds cannot be spooled any more."""
 
+LARGE_PIECE = 65_536
+"""The same while nothing is spooled: then no client is slow, and larger pieces are cheaper."""
+
 HIGH_WATER = 16_384
 """Bytes that a connection holds beyond which it gets no more, and after which it says that it caught up."""
 
@@ -98,7 +101,7 @@ class Download:
         self.taken += size
         self._ended = not more
         waiting = self._spool is not None and self._spool.size
-        if not waiting and size <= PIECE and (not size or self._writer.buffered() <= HIGH_WATER):
+        if not waiting and size <= piece_size(self._spools) and (not size or self._writer.buffered() <= HIGH_WATER):
             self.given += size
             self._writer.write(content, more)
             return
@@ -112,8 +115,9 @@ class Download:
         spool, writer = self._spool, self._writer
         if spool is None:
             return
+        size = piece_size(self._spools)
         while spool.size and writer.buffered() <= HIGH_WATER:
-            piece = spool.take(PIECE)
+            piece = spool.take(size)
             if not piece:
                 break
             self.given += len(piece)
@@ -171,3 +175,8 @@ class Download:
         if self._spool is not None:
             self._spool.close()
             self._spools.attend(self._spool)
+
+
+def piece_size(spools: SpoolThreads) -> int:
+    """How much a connection gets at a time now."""
+    return PIECE if spools.file.used else LARGE_PIECE

@@ -15,7 +15,7 @@ from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 
 from .access_log import printable
-from .download import PIECE, Download, ResponseWriter
+from .download import PIECE, Download, ResponseWriter, piece_size
 from .messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from .replies import Reply
 from .responses import BadResponse, Head, content_of
@@ -337,7 +337,7 @@ class HttpExchange:
         if not more and not bodiless and head.length is not None and head.length != len(content):
             raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
         self._status = head.status
-        if not more and (bodiless or len(content) <= PIECE):
+        if not more and (bodiless or len(content) <= PIECE or len(content) <= piece_size(self._gateway.spools)):
             self._written = len(content)
             self._writer.start(head, content, False)
             self._finish(head.status)
@@ -348,7 +348,7 @@ class HttpExchange:
         self.phase = Phase.RESPONDING
         self._is_endless = head.length is None
         self._progress = self._gateway.now
-        first = b"" if bodiless else content[:PIECE]
+        first = b"" if bodiless else content[: piece_size(self._gateway.spools)]
         gateway = self._gateway
         self._download = Download(gateway.spools, gateway.options, self._writer, self._response_moved, len(first))
         self._writer.start(head, first, True)

@@ -92,7 +92,8 @@ class Mailbox:
             elif message:
                 self._continue(message)
             self._arrived.notify()
-        self._report()
+            asked = self._download is not None and isinstance(flow, str) and not message
+        self._report(asked)
 
     def take(self, timeout: float) -> dict[str, Any] | None:
         """The first message; ``None`` if it does not come in time."""
@@ -139,9 +140,12 @@ class Mailbox:
         """See `BodyWriter.buffered`."""
         return self._ready_size
 
-    def _report(self) -> None:
+    def _report(self, asked: bool = False) -> None:
+        """Tell the producer how much was taken over, if there is news or it asks for a sign of life."""
         with self._arrived:
             taken = None if self._download is None else self._download.report()
+            if taken is None and asked and self._download is not None:
+                taken = self._download.reported
         if taken is not None:
             self._tell(self.flow, {"written": taken})
 

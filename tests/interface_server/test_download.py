@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interface_server.download import HIGH_WATER, IN_FLIGHT, KEPT, PIECE, Download
+from interface_server.download import HIGH_WATER, IN_FLIGHT, KEPT, LARGE_PIECE, PIECE, Download
 from interface_server.options import Options
 from interface_server.spool import LEAST
 from interface_server.spool_file import BLOCK, SpoolFile
@@ -80,13 +80,23 @@ def test_a_slow_client_costs_disk_and_the_producer_goes_on(case: Case) -> None:
         reported = case.download.report() or reported
         assert case.download.problem() is None
     assert reported >= len(content) - 600_000
-    assert len(case.client.content) <= HIGH_WATER + PIECE
+    assert len(case.client.content) <= HIGH_WATER + LARGE_PIECE
     assert case.file.memory <= KEPT
     case.download.put(b"", False)
     while not case.download.is_over:
         case.read()
     assert case.client.content == content
     assert case.client.is_over
+
+
+def test_while_anybody_is_slow_connections_get_less_at_a_time(case: Case) -> None:
+    case.download.put(bytes(1_000_000), True)
+    assert case.client.waiting == LARGE_PIECE
+    [block] = case.file.take(1)
+    case.client.waiting = 0
+    case.download.pump()
+    assert case.client.waiting == 2 * PIECE
+    case.file.give_back([block])
 
 
 def test_a_client_that_takes_nothing_for_a_while_has_next_to_nothing_in_memory(case: Case) -> None:

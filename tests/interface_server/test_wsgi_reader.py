@@ -128,12 +128,12 @@ def test_a_long_response_is_taken_over_and_waits_on_the_disk(mailbox: Mailbox) -
     content = os.urandom(10_000_000)
     mailbox.put(BEGIN, {"flow": "worker.a!1"})
     for start in range(0, len(content), 500_000):
-        wait_until(lambda: mailbox._download._spool.in_memory < 2_000_000, "the disk")  # type: ignore[union-attr]
+        wait_until(lambda: mailbox._spools.file.memory < 2_000_000, "the disk")
         mailbox.put({"content": content[start : start + 500_000], "more_content": True}, {})
     mailbox.put({"content": b"", "more_content": False}, {})
     told = mailbox.told  # type: ignore[attr-defined]
+    wait_until(lambda: told and told[-1][1]["written"] > 8_000_000, "the last reports")
     assert {channel for channel, _ in told} == {"worker.a!1"}
-    assert told[-1][1]["written"] > 8_000_000
     assert all_parts(mailbox) == content
 
 
@@ -162,6 +162,12 @@ def test_a_response_that_cannot_be_completed_says_why(
     assert mailbox.take_part(0) == (b"some", True)
     with pytest.raises(BadResponse, match=reason):
         mailbox.take_part(20)
+
+
+def test_a_producer_that_asks_for_a_sign_of_life_gets_one(mailbox: Mailbox) -> None:
+    mailbox.put(BEGIN, {"flow": "worker.a!1"})
+    mailbox.put({}, {"flow": "worker.a!1"})
+    assert mailbox.told == [("worker.a!1", {"written": 0})]  # type: ignore[attr-defined]
 
 
 def test_an_empty_message_says_nothing_but_what_its_headers_say(mailbox: Mailbox) -> None:
