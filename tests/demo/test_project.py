@@ -11,6 +11,8 @@ import pytest
 
 from tests.test_house import ROOT
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def manage(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {
@@ -25,7 +27,7 @@ def manage(directory: Path, *arguments: str, **environment: str) -> subprocess.C
         env=os.environ | own | environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
 
 
