@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -97,7 +96,7 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
         value = _unpack_counted(data)
     else:
         try:
-            value = _unpack_short(data)
+            value = _unpack(data, _UNCOUNTED_ARRAY)
         except Exception:  # it is no frame, or has a longer array
             value = _unpack_counted(data)
     if type(value) is not list or len(value) != 4:
@@ -121,7 +120,7 @@ def _unpack_counted(data: bytes) -> Any:
     if has_more_elements(data, _MOST_IN_A_FRAME):
         raise BadFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
     try:
-        return _unpack(data)
+        return _unpack(data, len(data))
     except BadFrame:
         raise
     except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
@@ -152,9 +151,11 @@ def _refuse_ext(code: int, data: bytes) -> Any:
     raise BadFrame(f"extension type {code}")
 
 
-# max_ext_len=0 refuses timestamps too, which never reach ext_hook.
-_unpack = partial(msgpack.unpackb, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext)
-_unpack_short = partial(_unpack, max_array_len=_UNCOUNTED_ARRAY)
+def _unpack(data: bytes, longest_array: int) -> Any:
+    # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
+    return msgpack.unpackb(
+        data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext, max_array_len=longest_array
+    )
 
 
 def _check(value: Any, target: str | None, path: str, depth: int) -> None:
