@@ -22,7 +22,7 @@ class Team:
     def __init__(self, intake: Intake, size: int, work: Any) -> None:
         self.intake = intake
         self.errors: list[BaseException] = []
-        self.threads = [threading.Thread(target=self._run, args=(work,)) for _ in range(size)]
+        self.threads = [threading.Thread(target=self._run, args=(work,), daemon=True) for _ in range(size)]
         for thread in self.threads:
             thread.start()
 
@@ -352,3 +352,16 @@ def test_what_was_turned_away_goes_back_once(other: str) -> None:
         return intake._put_back_turned_away, second, check
 
     interleave(scene, module)
+
+
+def test_a_thread_that_ends_while_the_watch_sleeps_wakes_it(eventually: Any) -> None:
+    layer = FlakyLayer()
+    seen: list[Delivery] = []
+    team = Team(intake_of(layer), 2, seen.append)
+    eventually(lambda: team.intake._watcher_asleep, "the watch to sleep")
+    layer.receive_errors = [SystemExit()]
+    layer.interrupt()
+    eventually(lambda: team.errors, "the end of the thread that fetched")
+    put(layer, 1)
+    eventually(lambda: seen, "the message")
+    team.stop(eventually)

@@ -259,6 +259,20 @@ def test_a_layer_that_has_been_away_for_long_gets_the_same_time_at_the_end(
     assert caplog.text == ""
 
 
+def test_what_another_thread_put_behind_a_channel_that_takes_nothing_is_dropped_with_it(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, other = (outgoing(clock.layer, *to)[1] for to in [("full", 1), ("full", 2), ("other", 3)])
+    line = module._Line(clock.layer)
+    assert line.take([first]) == [first]
+    assert line.take([second, other]) == [second, other]
+    line.settle([second, other], [second, other], None, None)
+    clock.now += module.FULL_SECONDS + 0.1
+    line.settle([first], [first], None, None)
+    assert line.kept == [other]
+    assert "2 messages to full dropped" in caplog.text
+
+
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
 def test_a_channel_that_takes_little_by_little_does_not_hold_up_the_end_for_ever(
     seconds: float, clock: Clock, caplog: pytest.LogCaptureFixture
