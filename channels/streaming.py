@@ -117,11 +117,16 @@ class ResponseStream(Stream):
         await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
 
     async def _read_file(self) -> AsyncIterator[bytes]:
-        yield self._beginning
-        self._beginning = b""
-        read = sync_to_async(self._file.read)
-        while part := await read(self._chunk_size):
-            yield part
+        """Read a part ahead: while one is being sent, a thread gets the next. It is closed in the same thread."""
+        read, loop = sync_to_async(self._file.read), asyncio.get_running_loop()
+        part, self._beginning = self._beginning, b""
+        while part:
+            coming = loop.create_task(read(self._chunk_size))
+            try:
+                yield part
+                part = await coming
+            finally:
+                coming.cancel()
 
     async def _end(self, parts: Any) -> None:
         """End the generators from the outside to the inside, then the request."""

@@ -148,8 +148,12 @@ def rows(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(parts())
 
 
+opened: list[Any] = []
+
+
 def from_file(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(request.GET["path"], "rb"))
+    opened.append(open(request.GET["path"], "rb"))  # noqa: SIM115 - the response closes it
+    return FileResponse(opened[-1])
 
 
 def switching(request: HttpRequest) -> StreamingHttpResponse:
@@ -399,6 +403,14 @@ class TestFiles:
                 for written in range(524_288, 5_000_000, 524_288):
                     download.report(written=written)
                 assert download.wait_for_end() == content
+
+    def test_one_whose_client_leaves_is_closed(self, layer: Any, tmp_path: Path, finished: list[str]) -> None:
+        (tmp_path / "file").write_bytes(b"x" * 5_000_000)
+        with working(layer, grace=30):
+            download = Connection(layer, "/file/", query=f"path={tmp_path / 'file'}")
+            download.report(closed=True)
+            wait_until(lambda: finished == ["finished"], "the end")
+        assert opened[-1].closed
 
     def test_one_that_fits_into_a_message_is_one_and_is_closed(self, layer: Any, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"small")
