@@ -18,20 +18,18 @@ class Channel:
     """A named channel of a layer, to send messages to.
 
     Args:
-        name: the channel's name.
+        name: the channel's name; bytes are read as ASCII.
         alias: which configured layer it lives on.
         channel_layer: the layer itself, instead of an alias.
 
     Raises:
-        ValueError: the name is no text.
+        ValueError: the name is neither text nor ASCII bytes.
     """
 
     __slots__ = ("channel_layer", "name")
 
-    def __init__(self, name: str, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
-        if not isinstance(name, str):
-            raise ValueError(f"a channel name is a str, not {type(name).__name__}: {name!r}")
-        self.name = name
+    def __init__(self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+        self.name: str = name if isinstance(name, str) else _as_text(name, "channel")
         self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
 
     def send(self, content: dict[str, Any], immediately: bool = False) -> None:
@@ -65,10 +63,8 @@ class Group:
 
     __slots__ = ("channel_layer", "name")
 
-    def __init__(self, name: str, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
-        if not isinstance(name, str):
-            raise ValueError(f"a group name is a str, not {type(name).__name__}: {name!r}")
-        self.name = name
+    def __init__(self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+        self.name: str = name if isinstance(name, str) else _as_text(name, "group")
         self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
 
     def add(self, channel: Channel | str) -> None:
@@ -107,6 +103,12 @@ class Group:
         return f"<Group {self.name}>"
 
 
+def _as_text(name: Any, kind: str) -> str:
+    if isinstance(name, bytes) and name.isascii():
+        return name.decode("ascii")
+    raise ValueError(f"a {kind} name is a str, not {type(name).__name__}: {name!r}")
+
+
 def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
     outbox = None if immediately else current_outbox()
     if outbox is not None:
@@ -141,9 +143,9 @@ class Message:
     Attributes:
         content: the message's dict; ``message["key"]``, ``in``, ``get``, ``keys``, ``values`` and
             ``items`` read it too.
-        channel: the `Channel` it came from.
+        channel: the `Channel` it came from; its name is empty for a message made without one.
         reply_channel: a `Channel` made from ``content["reply_channel"]``, or ``None``.
-        channel_layer: the layer it came through.
+        channel_layer: the layer it came through; the default one for a message made without.
         headers: what travelled beside the content, see `Headers`.
         state: what the sender of the message keeps for its reply channel, as bytes, or ``None``. Set
             it to have the sender keep something else from now on; see `carries_state`.
@@ -152,13 +154,13 @@ class Message:
     def __init__(
         self,
         content: dict[str, Any],
-        channel_name: str,
+        channel_name: str | None,
         channel_layer: Any,
         headers: Headers | Mapping[str, Any] | None = None,
     ) -> None:
         self.content = content
-        self.channel = Channel(channel_name, channel_layer=channel_layer)
-        self.channel_layer = channel_layer
+        self.channel = Channel("" if channel_name is None else channel_name, channel_layer=channel_layer)
+        self.channel_layer = channel_layer = self.channel.channel_layer
         self.headers: Mapping[str, Any] = headers or {}
         self.state: bytes | None = self.headers.get("state")
         reply = content.get("reply_channel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -144,7 +145,7 @@ class AsgiRequest(HttpRequest):
         else:  # a Unix socket has no port
             meta["SERVER_NAME"] = "unknown"
             meta["SERVER_PORT"] = "443" if content.get("scheme") == "https" else "80"
-        for name, value in content.get("headers") or ():
+        for name, value in header_pairs(content):
             key = _meta_key(name)
             if key is None:
                 continue
@@ -154,6 +155,18 @@ class AsgiRequest(HttpRequest):
                 text = f"{meta[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
             meta[key] = text
         return meta
+
+
+def header_pairs(content: Any) -> Iterable[tuple[bytes, bytes]]:
+    """Headers of a message as pairs of bytes; those of messages made by hand may be a dict, of text too."""
+    headers = content.get("headers") or ()
+    if not isinstance(headers, Mapping):
+        return headers
+    return [(_as_bytes(name), _as_bytes(value)) for name, value in headers.items()]
+
+
+def _as_bytes(part: Any) -> bytes:
+    return part.encode("latin-1") if isinstance(part, str) else part
 
 
 @lru_cache(maxsize=512)

@@ -14,6 +14,7 @@ from django.http import parse_cookie
 
 from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
+from .request import header_pairs
 
 STORES = ("connection", "database")
 """Values of the setting CHANNEL_SESSION_STORE; the first is the default."""
@@ -98,7 +99,7 @@ def http_session_key(message: Any) -> str | None:
         given: list[str] | None = parse_qs(text, keep_blank_values=True).get("session_key")
         if given:
             return given[-1]
-    for name, value in content.get("headers") or ():
+    for name, value in header_pairs(content):
         if name.lower() == b"cookie":
             key = parse_cookie(value.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
             if key is not None:

@@ -81,9 +81,20 @@ def _pair(item: Any) -> tuple[bytes, bytes]:
         raise BadResponse(f"header {item!r} is no pair of name and value")
     name, value = item
     if type(name) is not bytes or type(value) is not bytes:
-        raise BadResponse(f"header {name!r} is not made of byte strings")
+        name, value = _as_bytes(name), _as_bytes(value)
     if not _NAME(name):
         raise BadResponse(f"header name {name!r} is not allowed")
     if value.translate(None, CONTROLS) != value:
         raise BadResponse(f"header {name!r} holds a control character in {value!r}")
     return name, value
+
+
+def _as_bytes(part: Any) -> bytes:
+    if isinstance(part, str):
+        try:
+            return part.encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise BadResponse(f"header text {part!r} has characters outside of Latin-1; encode it to bytes") from error
+    if type(part) is not bytes:
+        raise BadResponse(f"header part {part!r} is {type(part).__name__}, it must be bytes or text")
+    return part

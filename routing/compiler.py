@@ -96,7 +96,8 @@ def _compile_include(entry: Include, trail: Trail, where: str) -> Tree:
 
 
 def _names(given: Any, where: str) -> list[str]:
-    names = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]
+    listed = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]
+    names = [name.decode("ascii") if isinstance(name, bytes) and name.isascii() else name for name in listed]
     if not names:
         raise RoutingError(where, "the list of channels is empty")
     for name in names:

@@ -19,6 +19,7 @@ from django.http.request import validate_host
 from channels.decorating import Consumer, message_of
 from channels.exceptions import DenyConnection
 from channels.log import printable
+from channels.request import header_pairs
 from routing import passes_arguments
 
 __all__ = ["AllowedHostsOnlyOriginValidator", "BaseOriginValidator", "allowed_hosts_only"]
@@ -55,7 +56,7 @@ class BaseOriginValidator:
 
     def get_origin(self, message: Any) -> str | None:
         """The Origin header; ``None`` if there is none, several, or one that is no ASCII text."""
-        values = [value for name, value in message.get("headers") or () if name.lower() == b"origin"]
+        values = [value for name, value in header_pairs(message) if name.lower() == b"origin"]
         if len(values) != 1 or not values[0].isascii():
             return None
         return str(values[0].decode("ascii"))

@@ -29,10 +29,15 @@ def default_layer(layer: MemoryChannelLayer) -> Iterator[MemoryChannelLayer]:
 
 
 @pytest.mark.parametrize("cls", [Channel, Group])
-@pytest.mark.parametrize("name", [b"bytes", None, 1, ["a"]])
+@pytest.mark.parametrize("name", [b"\xe4", None, 1, ["a"]])
 def test_a_name_that_is_no_text_is_a_value_error(cls: Any, name: Any, layer: MemoryChannelLayer) -> None:
     with pytest.raises(ValueError, match="name is a str"):
         cls(name, channel_layer=layer)
+
+
+@pytest.mark.parametrize("cls", [Channel, Group])
+def test_a_name_of_ascii_bytes_is_text(cls: Any, layer: MemoryChannelLayer) -> None:
+    assert cls(b"room", channel_layer=layer).name == "room"
 
 
 @pytest.mark.parametrize("cls", [Channel, Group])
@@ -241,3 +246,12 @@ def test_a_sync_send_that_is_held_back_warns_of_nothing() -> None:
             assert len(outbox) == 1
 
     asyncio.run(main())
+
+
+def test_a_message_can_be_made_without_channel_and_layer(default_layer: MemoryChannelLayer) -> None:
+    message = Message({"reply_channel": "room", "text": "hi"}, None, None).copy()
+    assert message.channel.name == ""
+    assert message.channel_layer is default_layer
+    assert message.reply_channel is not None
+    message.reply_channel.send(message.content)
+    assert default_layer.receive(["room"])[1] == message.content

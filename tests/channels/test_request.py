@@ -38,6 +38,14 @@ def test_repeated_headers_are_joined(layer: Any) -> None:
     assert again.COOKIES == {"a": "1", "b": "2"}
 
 
+def test_headers_may_be_a_dict(layer: Any) -> None:
+    found = AsgiRequest(request(layer, headers={}))
+    found.message.content["headers"] = {"host": b"example.org", b"x-name": "Zo\xeb", "cookie": "a=1"}
+    again = AsgiRequest(found.message)
+    assert (again.META["HTTP_HOST"], again.META["HTTP_X_NAME"]) == ("example.org", "Zo\xeb")
+    assert again.COOKIES == {"a": "1"}
+
+
 @pytest.mark.parametrize(
     ("root_path", "path", "path_info", "full"),
     [

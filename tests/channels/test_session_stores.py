@@ -85,6 +85,11 @@ class TestHttpSessionKey:
         cookie = f"a=1; {settings.SESSION_COOKIE_NAME}=abc; b=2"
         assert self.key(layer, headers={"cookie": cookie}) == "abc"
 
+    def test_the_headers_may_be_a_dict(self, layer: Any) -> None:
+        message = websocket(layer)
+        message.content["headers"] = {"cookie": f"{settings.SESSION_COOKIE_NAME}=abc"}
+        assert http_session_key(message) == "abc"
+
     def test_the_query_string_comes_first(self, layer: Any) -> None:
         headers = {"cookie": f"{settings.SESSION_COOKIE_NAME}=abc"}
         assert self.key(layer, headers=headers, query="x=1&session_key=def") == "def"

@@ -37,6 +37,20 @@ def server() -> Iterator[Running]:
         yield run
 
 
+def in_text(workers: Workers, delivery: Delivery) -> None:
+    """Answer with headers as text, as code for Channels 1 does."""
+    headers = [("Content-Type", "text/event-stream"), (b"X-Mixed", "Zo\xeb"), ("Content-Length", "2")]
+    workers.reply(delivery, {"status": 200, "headers": headers, "content": b"ok"})
+
+
+def test_headers_may_be_text() -> None:
+    with running({"http.request": in_text}) as run:
+        response = run.get("/")
+    assert (status_of(response), body_of(response)) == (200, b"ok")
+    assert b"\r\nContent-Type: text/event-stream\r\n" in response
+    assert b"\r\nX-Mixed: Zo\xeb\r\n" in response
+
+
 def last_request(server: Running) -> dict[str, object]:
     return server.workers.on("http.request")[-1].message
 

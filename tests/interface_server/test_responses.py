@@ -31,7 +31,10 @@ def test_headers_may_be_left_out() -> None:
         {"status": 200, "headers": [(b"a\n", b"b")]},
         {"status": 200, "headers": [b"ab"]},
         {"status": 200, "headers": [(b"a", b"b", b"c")]},
-        {"status": 200, "headers": [(b"a", "b")]},
+        {"status": 200, "headers": [("a", "\u20ac")]},
+        {"status": 200, "headers": [("a", "b\r\nc: d")]},
+        {"status": 200, "headers": [("\xe4", "b")]},
+        {"status": 200, "headers": [(b"a", 1)]},
         {"status": 200, "headers": {b"a": b"b"}},
         {"status": 200, "headers": [(b"content-length", b"-1")]},
         {"status": 200, "headers": [(b"content-length", b"1\n")]},
@@ -40,6 +43,19 @@ def test_headers_may_be_left_out() -> None:
 def test_a_head_that_must_not_go_out_is_refused(message: dict[str, object]) -> None:
     with pytest.raises(BadResponse):
         Head(message)
+
+
+@pytest.mark.parametrize(
+    "pair", [("X-Name", "Zo\xeb"), ("X-Name", b"Zo\xeb"), (b"X-Name", "Zo\xeb"), [b"X-Name", b"Zo\xeb"]]
+)
+def test_headers_as_text_are_latin_1(pair: object) -> None:
+    head = Head({"status": 200, "headers": [pair, ("Content-Length", "3")]})
+    assert (head.headers, head.length) == ([(b"X-Name", b"Zo\xeb")], 3)
+
+
+def test_text_that_no_header_can_carry_is_named() -> None:
+    with pytest.raises(BadResponse, match="header text 'a€' has characters outside of Latin-1; encode it to bytes"):
+        Head({"status": 200, "headers": [("x", "a€")]})
 
 
 def test_content_is_bytes_or_nothing() -> None:

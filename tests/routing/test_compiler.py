@@ -56,14 +56,18 @@ def test_a_routing_that_includes_itself_is_refused() -> None:
     assert f"the routing '{HERE}.circle' includes itself" in error_of(f"{HERE}.circle")
 
 
-@pytest.mark.parametrize("channel", [None, 5, "", b"a"])
+@pytest.mark.parametrize("channel", [None, 5, "", b"", b"\xe4"])
 def test_a_channel_that_is_no_name_is_refused(channel: Any) -> None:
     assert "the channel is a name, not" in error_of([route(channel, plain)])
 
 
-@pytest.mark.parametrize("channels", [["a", 5], ["a", ""], [b"a"]])
+@pytest.mark.parametrize("channels", [["a", 5], ["a", ""], [b"\xe4"]])
 def test_each_channel_of_a_list_is_a_name(channels: Any) -> None:
     assert "the channel is a name, not" in error_of([route(channels, plain)])
+
+
+def test_channels_of_ascii_bytes_are_text() -> None:
+    assert Router([route(b"a", plain), route(["b", b"c"], plain)]).channels == {"a", "b", "c"}
 
 
 def test_a_list_of_no_channels_is_refused() -> None:
