@@ -8,13 +8,18 @@ from workers.hooks import Hook
 
 from . import signals
 from .db import close_old_connections, suspect_connections
+from .request_ends import RequestEnds
 
 
 class DjangoHook(Hook):
     """Sends the signals of `channels.signals`, which also look after the database connections."""
 
+    _ends: RequestEnds | None = None
+
     def worker_process_ready(self, worker: Any) -> None:
         """The project is loaded."""
+        if worker.router.is_chosen("http.disconnect"):
+            self._ends = RequestEnds()
         signals.worker_process_ready.send(sender=worker)
 
     def worker_ready(self, worker: Any) -> None:
@@ -23,6 +28,8 @@ class DjangoHook(Hook):
 
     def before(self, message: Any) -> None:
         """A consumer is about to run."""
+        if self._ends is not None and message.channel.name == "http.request":
+            self._ends.ask(message)
         if signals.is_ours_alone(signals.consumer_started):
             close_old_connections()
         else:

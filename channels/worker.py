@@ -56,6 +56,11 @@ class Worker:
         self._worker: workers.Worker | None = None
 
     @property
+    def router(self) -> Any:
+        """The router of the layer."""
+        return self.channel_layer.router
+
+    @property
     def termed(self) -> bool:
         """See the class."""
         return self._termed or (self._worker is not None and self._worker.termed)
@@ -72,7 +77,7 @@ class Worker:
         self.termed = True
 
     def apply_channel_filters(self, channels: Iterable[str]) -> list[str]:
-        """Those of the channels that this worker listens on; raises `ValueError` if that is none."""
+        """Those of the channels that this worker listens on, as they come; raises `ValueError` if that is none."""
         return select_channels(channels, self.only_channels or (), self.exclude_channels or ())
 
     def ready(self) -> None:

@@ -54,6 +54,7 @@ class Gateway:
         backlog: what may still wait on the channels.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         spools: keep what waits for a slow disk, worker or client.
+        tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
         tickers: further objects whose deadlines are checked.
         stopping: whether the process is about to end.
     """
@@ -67,6 +68,7 @@ class Gateway:
         self.name = f"daphne.{secrets.token_urlsafe(12)}!"
         self.now = 0.0
         self.stopping = False
+        self.tells_of_ends = False
         self.connections: dict[str, HttpExchange | WebSocketConnection] = {}
         self.tickers: set[Ticking] = set()
         file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)

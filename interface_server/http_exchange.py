@@ -18,7 +18,7 @@ from .access_log import printable
 from .download import PIECE, Download, ResponseWriter, piece_size
 from .messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from .replies import Reply
-from .responses import BadResponse, Head, content_of
+from .responses import BadResponse, Head, content_of, is_push
 from .spool import LEAST
 from .upload import Upload
 
@@ -163,7 +163,7 @@ class HttpExchange:
         if headers is not None:
             self._take_headers(headers, alone=not message)
         self._heard = self._gateway.now
-        if not message or self.phase in (Phase.EMPTYING, Phase.DONE):
+        if not message or self.phase in (Phase.EMPTYING, Phase.DONE) or is_push(message):
             return
         try:
             if message.get("closed"):
@@ -186,6 +186,8 @@ class HttpExchange:
             self._deadline = self._gateway.now + self._gateway.options.http_timeout
             self._upload.read(count)
             self._upload.push()
+        if headers.get("ends"):
+            self._gateway.tells_of_ends = True
         if headers.get("failed"):
             self.fail(500)
 
@@ -409,9 +411,9 @@ class HttpExchange:
         if self._download is not None:
             self._written = self._download.given
             self._download.close()
-        if dispatched and not complete:
-            if not produced:
-                self._to_producer({"closed": True})
+        if dispatched and not complete and not produced:
+            self._to_producer({"closed": True})
+        if dispatched and (not complete or self._gateway.tells_of_ends):
             message = {"reply_channel": self.channel, "path": self._scope["path"]}
             self._gateway.uplink.put(self._gateway.layer.prepare(HTTP_DISCONNECT, message))
         if self._begun and self._gateway.access_log.enabled:

@@ -14,7 +14,7 @@ _SCHEMES = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 
 
 class TrustedProxies:
-    """Reads ``X-Forwarded-For`` and ``X-Forwarded-Proto`` as far as they can be believed.
+    """Reads ``X-Forwarded-For``, ``-Port`` and ``-Proto`` as far as they can be believed.
 
     Each proxy appends the peer it saw, so the list is walked from the right and the first address
     that is no trusted proxy is the client: whatever stands left of it, the client may have invented.
@@ -34,9 +34,10 @@ class TrustedProxies:
         return peer is None or self._any_peer or self._is_proxy(peer[0])
 
     def client(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]]) -> Address | None:
-        """Address of the client; its port is 0 if it comes from a header that has none."""
+        """Address of the client. A port that is not beside it stands in ``X-Forwarded-Port``, or is 0."""
         if not self.trusts_peer(peer):
             return peer
+        original = peer
         listed = b",".join(value for name, value in headers if name == b"x-forwarded-for")
         for entry in reversed(listed.decode("latin-1").split(",")):
             address = _parse(entry.strip())
@@ -45,16 +46,15 @@ class TrustedProxies:
             peer = address
             if not self._is_proxy(address[0]):
                 break
+        if peer is not original and peer is not None and not peer[1]:
+            return peer[0], _port(_nearest(headers, b"x-forwarded-port"))
         return peer
 
     def is_secure(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]]) -> bool | None:
         """Whether the client came over TLS, ``None`` if no trusted proxy says so."""
         if not self.trusts_peer(peer):
             return None
-        values = [value for name, value in headers if name == b"x-forwarded-proto"]
-        if not values:
-            return None
-        return _SCHEMES.get(values[-1].rsplit(b",", 1)[-1].strip().lower())
+        return _SCHEMES.get(_nearest(headers, b"x-forwarded-proto").lower())
 
     def _look_up(self, host: str) -> bool:
         try:
@@ -64,6 +64,16 @@ class TrustedProxies:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
+
+
+def _nearest(headers: Sequence[tuple[bytes, bytes]], field: bytes) -> bytes:
+    """What the nearest proxy has written into a header: the last part of its list, which may be empty."""
+    values = [value for name, value in headers if name == field]
+    return values[-1].rsplit(b",", 1)[-1].strip() if values else b""
+
+
+def _port(digits: str | bytes) -> int:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
 
 
 def _parse(entry: str) -> Address | None:
@@ -78,4 +88,4 @@ def _parse(entry: str) -> Address | None:
         ipaddress.ip_address(host)
     except ValueError:
         return None
-    return host, int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+    return host, _port(port)

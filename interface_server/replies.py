@@ -72,6 +72,13 @@ class Reply:
         return self.accept is None and self.payload is None and self.close is None
 
 
+def refuses(message: Mapping[str, Any]) -> bool:
+    """Whether a reply ends a handshake: it says so, or closes with whichever code and has nothing to send first."""
+    if message.get("accept") is False:
+        return True
+    return bool(message.get("close")) and not any(message.get(key) for key in ("accept", "text", "bytes"))
+
+
 def agreed_subprotocol(chosen: str | None, offered: Collection[str], spoken: tuple[str, ...]) -> str | None:
     """The subprotocol of a connection: what a consumer chose, or the first one spoken here that the client offered."""
     if chosen is not None:

@@ -62,6 +62,11 @@ class Head:
             self.headers.append((name, value))
 
 
+def is_push(message: Mapping[str, Any]) -> bool:
+    """Whether a message asks for a server push (ASGI 1 draft, "Server Push"), which no client takes any more."""
+    return "request" in message and "status" not in message
+
+
 def content_of(message: Mapping[str, Any]) -> bytes:
     """The body bytes of a response or of one of its chunks."""
     content = message.get("content") or b""

@@ -17,7 +17,7 @@ from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageT
 from .access_log import printable
 from .client_socket import Socket
 from .messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from .replies import BadReply, Reply, agreed_subprotocol, checked_state
+from .replies import BadReply, Reply, agreed_subprotocol, checked_state, refuses
 from .slow_turns import LOOK_SECONDS, SlowTurn
 from .uplink import Entry
 from .websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
@@ -126,7 +126,9 @@ class WebSocketConnection:
 
     def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
         """A message on the reply channel: something to do, the end of the turn, or both."""
-        if message:
+        if message and self.phase is Phase.HANDSHAKE and refuses(message):
+            self._deny(403)
+        elif message:
             try:
                 reply = Reply(message)
             except BadReply as error:
@@ -253,16 +255,14 @@ class WebSocketConnection:
     # -- the handshake and the end ---------------------------------------------------------------
 
     def _answer_handshake(self, reply: Reply) -> bool:
-        """Accept or deny as the reply says; returns whether the connection is open now."""
-        if reply.accept is not False and (reply.accept or reply.payload is not None):
+        """Accept if the reply says so or has something to send; returns whether the connection is open now."""
+        if reply.accept or (reply.payload is not None and reply.payload.data):
             self.phase = Phase.OPEN
             offered = self._scope.get("subprotocols") or ()
             self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._gateway.options.subprotocols))
             self._note("WSCONNECT")
             self._scope = self._gateway.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
-        if reply.accept is False or reply.close is not None:
-            self._deny(403)
         return False
 
     def _refuse(self, status: int) -> None:

@@ -79,7 +79,9 @@ class WsgiInterface:
             return self._fail(413, start_response)
         reader = self._own_reader()
         mailbox = reader.open()
-        exchange = Exchange(self.channel_layer, self.options, self._factory, scope, mailbox)
+        exchange = Exchange(
+            self.channel_layer, self.options, self._factory, scope, mailbox, lambda: reader.tells_of_ends
+        )
         response = _Response(exchange, lambda: reader.shut(mailbox))
         try:
             head, content, more = exchange.head(self._ask(exchange, environ["wsgi.input"], length, reader))

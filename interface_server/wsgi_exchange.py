@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, LayerUnavailable, MessageTooLarge
@@ -145,9 +146,19 @@ class Exchange:
         factory: makes the request's message.
         scope: what is asked for, see `wsgi_scope`.
         mailbox: where answers arrive.
+        tells_of_ends: whether consumers want to know of the end of complete responses too.
     """
 
-    def __init__(self, layer: Any, options: Options, factory: MessageFactory, scope: Scope, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        options: Options,
+        factory: MessageFactory,
+        scope: Scope,
+        mailbox: Mailbox,
+        tells_of_ends: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._tells_of_ends = tells_of_ends
         self.scope = scope
         self._layer = layer
         self._options = options
@@ -199,6 +210,8 @@ class Exchange:
     def complete(self) -> None:
         """The response is with the client, nothing else is to be done."""
         self._over = True
+        if self._dispatched and self._tells_of_ends():
+            self._tell_of_end()
 
     def abandon(self) -> None:
         """Nobody waits for this response any more: tell those who are at work on it."""
@@ -210,6 +223,9 @@ class Exchange:
         if self._open_body is not None:
             self._tell(self._open_body, {"content": b"", "closed": True, "more_content": False})
         self._tell(self._mailbox.flow, {"closed": True})
+        self._tell_of_end()
+
+    def _tell_of_end(self) -> None:
         self._tell(HTTP_DISCONNECT, {"reply_channel": self._mailbox.channel, "path": self.scope["path"]})
 
     def describe(self) -> str:

@@ -20,7 +20,7 @@ from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError,
 from .download import Download
 from .messages import FLOW_PATTERN
 from .options import Options
-from .responses import BadResponse, content_of
+from .responses import BadResponse, content_of, is_push
 from .spool_file import SpoolFile
 from .spool_threads import THREADS, SpoolThreads
 
@@ -87,6 +87,8 @@ class Mailbox:
                 self.read = max(self.read, read)
             if headers.get("failed"):
                 message = BROKEN_OFF
+            if is_push(message):
+                return
             if message and self._first is None:
                 self._begin(message)
             elif message:
@@ -197,9 +199,11 @@ class Reader:
 
     Attributes:
         file: where bodies and responses wait that are too large for the memory.
+        tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
     """
 
     def __init__(self, layer: Any, options: Options) -> None:
+        self.tells_of_ends = False
         self.file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.name = f"wsgi.{secrets.token_urlsafe(12)}!"
         self._layer = layer
@@ -263,6 +267,8 @@ class Reader:
                 self._hand_over(delivery.channel + local, delivery.message, delivery.headers or {})
 
     def _hand_over(self, channel: str, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
+        if headers.get("ends"):
+            self.tells_of_ends = True
         mailbox = self._mailboxes.get(channel)
         if mailbox is not None:
             mailbox.put(message, headers)

@@ -38,6 +38,12 @@ class Router:
         """Names of all channels that some route listens on."""
         return set(self._tree)
 
+    def is_chosen(self, channel: str) -> bool:
+        """Whether a route of the project's own, besides those of `check_default`, listens on a channel."""
+        return any(
+            type(node) is not Leaf or node.consumer not in (accept, ignore) for node in self._tree.get(channel, ())
+        )
+
     def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
         """Find the first route that takes a message.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from fnmatch import fnmatchcase
 
 
 def select_channels(channels: Iterable[str], only: Collection[str] = (), exclude: Collection[str] = ()) -> list[str]:
     """Filter channel names by globs: those that match any of ``only`` (if given) and none of ``exclude``.
 
+    They keep their order, sets are sorted.
+
     Raises:
         ValueError: nothing is left; a worker without channels would wait for ever.
     """
-    names = sorted(channels)
+    names = sorted(channels) if isinstance(channels, Set) else list(channels)
     selected = [
         name
         for name in names

@@ -99,6 +99,7 @@ class Worker:
             raise ValueError(f"a worker needs room for at least one stream, not {streams}")
         router = router if router is not None else channel_layer.router
         self.channel_layer = channel_layer
+        self.router = router
         self.channels = select_channels(router.channels, only_channels or (), exclude_channels or ())
         self.threads = threads
         self.grace = grace

@@ -93,8 +93,8 @@ def test_a_message_is_tried_as_often_as_it_was_told(layer: Any, eventually: Any)
 
 def test_the_globs_filter_channels() -> None:
     channels = ["yes.1", "no.1", "maybe.2", "yes"]
-    assert Worker(None, only_channels=["yes.*", "maybe.*"]).apply_channel_filters(channels) == ["maybe.2", "yes.1"]
-    assert Worker(None, exclude_channels=["no.*", "maybe.*"]).apply_channel_filters(channels) == ["yes", "yes.1"]
+    assert Worker(None, only_channels=["yes.*", "maybe.*"]).apply_channel_filters(channels) == ["yes.1", "maybe.2"]
+    assert Worker(None, exclude_channels=["no.*", "maybe.*"]).apply_channel_filters(channels) == ["yes.1", "yes"]
 
 
 def test_globs_that_leave_nothing_are_an_error(layer: Any) -> None:

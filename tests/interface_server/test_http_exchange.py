@@ -55,6 +55,26 @@ def test_a_request_is_one_message_and_its_answer_ends_it() -> None:
     assert case.targets == [REQUEST]
 
 
+def test_the_end_of_a_complete_answer_is_told_once_somebody_wants_to_know() -> None:
+    case = Case()
+    case.exchange.deliver({}, {"ends": True})
+    case.exchange.deliver({"status": 200, "content": b"ok"})
+    assert case.targets == [REQUEST, GONE]
+    assert case.gateway.messages_on(GONE)[0]["path"] == "/p"
+
+
+def test_a_server_push_is_dropped() -> None:
+    case = Case()
+    push = {"request": {"path": "/style.css"}}
+    case.exchange.deliver(push)
+    case.exchange.deliver({"status": 200, "content": b"a", "more_content": True})
+    case.exchange.deliver(push)
+    case.exchange.deliver({"content": b"b"})
+    assert case.writer.calls[0] == ("start", 200, b"a", True)
+    assert case.writer.calls[-1] == ("write", b"b", False)
+    assert case.exchange.phase is Phase.DONE
+
+
 def test_what_comes_after_the_answer_is_nothing() -> None:
     case = Case()
     case.exchange.deliver({"status": 200})

@@ -37,6 +37,27 @@ def test_a_peer_that_is_no_proxy_is_not_believed() -> None:
     assert proxies.is_secure(stranger, [(b"x-forwarded-proto", b"https")]) is None
 
 
+@pytest.mark.parametrize(
+    ("values", "port", "client"),
+    [
+        (("1.2.3.4",), [b"777"], ("1.2.3.4", 777)),
+        (("1.2.3.4",), [b"1, 777"], ("1.2.3.4", 777)),
+        (("1.2.3.4",), [b"1", b"777"], ("1.2.3.4", 777)),
+        (("1.2.3.4:88",), [b"777"], ("1.2.3.4", 88)),
+        (("1.2.3.4",), [b"7777777"], ("1.2.3.4", 0)),
+        (("1.2.3.4",), [b"\xb2"], ("1.2.3.4", 0)),
+        ((), [b"777"], PEER),
+        (("nonsense",), [b"777"], PEER),
+    ],
+)
+def test_the_port_of_the_client_may_stand_in_a_header_of_its_own(
+    values: tuple[str, ...], port: list[bytes], client: object
+) -> None:
+    headers = forwarded(*values) + [(b"x-forwarded-port", value) for value in port]
+    assert TrustedProxies(["10.0.0.0/8"]).client(PEER, headers) == client
+    assert TrustedProxies(["10.0.0.0/8"]).client(("9.9.9.9", 1), headers) == ("9.9.9.9", 1)
+
+
 def test_any_peer_is_believed_for_one_hop_only() -> None:
     assert TrustedProxies(["*"]).client(("9.9.9.9", 1), forwarded("6.6.6.6, 1.2.3.4")) == ("1.2.3.4", 0)
 

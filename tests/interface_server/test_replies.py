@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from interface_server.replies import BadReply, Payload, Reply
+from interface_server.replies import BadReply, Payload, Reply, refuses
 
 
 def test_text_and_bytes_become_frames() -> None:
@@ -29,6 +29,25 @@ def test_close_may_be_left_out(value: object) -> None:
 def test_a_code_that_cannot_be_sent_is_refused(value: object) -> None:
     with pytest.raises(BadReply, match="is no close code; use True, 1000 or 3000 to 4999"):
         Reply({"close": value})
+
+
+@pytest.mark.parametrize(
+    ("message", "is_refusal"),
+    [
+        ({"accept": False}, True),
+        ({"accept": False, "text": 5}, True),
+        ({"close": True}, True),
+        ({"close": 1}, True),
+        ({"close": 4000, "text": "", "bytes": b""}, True),
+        ({"close": True, "text": "bye"}, False),
+        ({"close": True, "accept": True}, False),
+        ({"close": 0}, False),
+        ({"text": ""}, False),
+        ({}, False),
+    ],
+)
+def test_what_refuses_a_handshake(message: dict[str, object], is_refusal: bool) -> None:
+    assert refuses(message) is is_refusal
 
 
 def test_both_text_and_bytes_are_refused() -> None:

@@ -44,7 +44,7 @@ class Case:
         return self.gateway.records.targets.count(target)
 
 
-@pytest.mark.parametrize("message", [{"accept": True}, {"text": "hi"}, {"bytes": b"hi"}, {"text": ""}])
+@pytest.mark.parametrize("message", [{"accept": True}, {"text": "hi"}, {"bytes": b"hi"}, {"accept": True, "text": ""}])
 def test_what_accepts_a_handshake(message: dict[str, Any]) -> None:
     case = Case(accept=False)
     case.reply(message)
@@ -53,7 +53,16 @@ def test_what_accepts_a_handshake(message: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [{"accept": False}, {"close": True}, {"close": 4000}, {"accept": False, "text": "x"}]
+    "message",
+    [
+        {"accept": False},
+        {"close": True},
+        {"close": 4000},
+        {"close": 1},
+        {"accept": False, "text": "x"},
+        {"text": "", "close": True},
+        {"bytes": b"", "close": 4000},
+    ],
 )
 def test_what_denies_a_handshake(message: dict[str, Any]) -> None:
     case = Case(accept=False)
@@ -62,7 +71,8 @@ def test_what_denies_a_handshake(message: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [{}, {"accept": None}, {"close": False}, {"text": None, "bytes": None}, {"other": 1}]
+    "message",
+    [{}, {"accept": None}, {"close": False}, {"text": None, "bytes": None}, {"text": ""}, {"bytes": b""}, {"other": 1}],
 )
 def test_what_leaves_a_handshake_waiting(message: dict[str, Any]) -> None:
     case = Case(accept=False)

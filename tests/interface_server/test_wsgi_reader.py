@@ -42,6 +42,13 @@ def test_each_request_gets_its_own_answers(layer: Any, reader: Reader) -> None:
     assert one.take_part(20) == (b"1b", False)
 
 
+def test_a_server_push_is_dropped(layer: Any, reader: Reader) -> None:
+    mailbox = reader.open()
+    layer.send(mailbox.channel, {"request": {"path": "/style.css"}})
+    layer.send(mailbox.channel, {"status": 200})
+    assert mailbox.take(20) == {"status": 200}
+
+
 def test_names_cannot_be_guessed(reader: Reader) -> None:
     channels = {reader.open().channel for _ in range(100)}
     assert len(channels) == 100

@@ -196,6 +196,12 @@ class TestDefaults:
         router.check_default(plain)
         assert router.match(FakeMessage("http.request")) == (plain, {})
 
+    def test_it_chooses_no_channel_for_the_project(self) -> None:
+        router = Router([include([route("http.disconnect", anything)], path="^/x"), route("jobs", anything)])
+        router.check_default(plain)
+        assert [router.is_chosen(name) for name in ("http.disconnect", "jobs")] == [True, True]
+        assert [router.is_chosen(name) for name in ("websocket.connect", "websocket.receive", "other")] == [False] * 3
+
     def test_without_one_http_is_not_routed(self) -> None:
         router = Router()
         router.check_default()

@@ -15,6 +15,10 @@ def test_only_what_matches_one_of_the_globs_is_taken() -> None:
     assert select_channels(CHANNELS, only=["websocket.*", "jobs"]) == ["jobs", "websocket.connect", "websocket.receive"]
 
 
+def test_the_order_is_the_one_given() -> None:
+    assert select_channels(["b", "c", "a"], exclude=["c"]) == ["b", "a"]
+
+
 def test_exclusion_wins_over_selection() -> None:
     assert select_channels(CHANNELS, only=["websocket.*"], exclude=["*.receive"]) == ["websocket.connect"]
 
