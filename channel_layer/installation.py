@@ -14,7 +14,7 @@ from .exceptions import LayerConfigurationError
 ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels")
 """The import packages of this distribution; their names are general enough for a project to own one."""
 
-FOREIGN = ("channels", "daphne")
+FOREIGN = ("channels", "daphne", "asgi_redis", "asgi_ipc")
 """Distributions that install an import package or a command of the same name as ours."""
 
 

@@ -73,7 +73,7 @@ class ChannelLayer(ABC):
     ChannelFull: ClassVar[type[ChannelFull]] = ChannelFull
     MessageTooLarge: ClassVar[type[MessageTooLarge]] = MessageTooLarge
 
-    extensions: ClassVar[tuple[str, ...]] = ("groups", "flush", "statistics", "async")
+    extensions: ClassVar[list[str]] = ["groups", "flush", "statistics", "async"]
 
     local_only: ClassVar[bool] = False
     """Whether the layer reaches no further than this process."""

@@ -83,7 +83,7 @@ class MemoryChannelLayer(ChannelLayer):
     """
 
     local_only: ClassVar[bool] = True
-    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
+    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)

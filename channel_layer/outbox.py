@@ -21,6 +21,11 @@ current_outbox = _current.get
 """The outbox that collects sends in this context, or ``None``: then sends happen at once."""
 
 
+def start_collecting(outbox: Outbox) -> None:
+    """Make an outbox current in this context until `stop_collecting`."""
+    _current.set(outbox)
+
+
 def stop_collecting() -> None:
     """Send at once in this context from now on, whatever it was copied from."""
     _current.set(None)

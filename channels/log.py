@@ -39,6 +39,18 @@ def set_up(verbosity: int, stream: TextIO | None = None, log_format: str = FORMA
             logger.addHandler(handler)
 
 
+def setup_logger(name: str, verbosity: int = 1) -> logging.Logger:
+    """The logger of an application's own command, set up to show its lines on standard error; see `set_up`."""
+    logger = logging.getLogger(name)
+    logger.setLevel(LEVELS[1] if verbosity < 2 else logging.DEBUG)
+    if not any(isinstance(handler, LineHandler) for handler in logger.handlers):
+        handler = LineHandler()
+        handler.setFormatter(formatter(FORMATS[0]))
+        logger.addHandler(handler)
+    logger.propagate = False
+    return logger
+
+
 def add_format_option(parser: CommandParser) -> None:
     """Declare ``--log-format``."""
     parser.add_argument(

@@ -1,7 +1,76 @@
-"""`Message`, under the name an application imports."""
+"""`Message`, and what consumers have sent and nobody has yet, under the names an application imports."""
 
 from __future__ import annotations
 
-from channel_layer.channel import Message
+import time
+from itertools import groupby
+from typing import Any
 
-__all__ = ["Message"]
+from channel_layer.channel import Channel, Group, Message
+from channel_layer.exceptions import ChannelFull
+from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_collecting
+
+__all__ = ["Message", "PendingMessageStore", "pending_message_store"]
+
+
+class PendingMessageStore:
+    """Holds back what is sent, outside of a consumer as the worker does it inside of one.
+
+    Attributes:
+        retry_time: seconds for which messages to a full channel are tried.
+        retry_interval: seconds between the tries.
+    """
+
+    retry_time: float = 2
+    retry_interval: float = 0.2
+
+    @property
+    def active(self) -> bool:
+        """Whether what is sent here is held back now: in a consumer, or after `prepare`."""
+        return current_outbox() is not None
+
+    def prepare(self, **kwargs: Any) -> None:
+        """Hold back what this thread or task sends from now on. Inside of a consumer: forget what was sent so far."""
+        outbox = current_outbox()
+        if outbox is None:
+            start_collecting(_Own())
+        else:
+            outbox.clear()
+
+    def append(self, sender: Channel | Group, message: dict[str, Any]) -> None:
+        """Send to a channel or group, held back if that is under way."""
+        sender.send(message)
+
+    def send_and_flush(self, **kwargs: Any) -> None:
+        """Send what was held back, in order, and hold nothing back any more; in a consumer, send it now.
+
+        Raises:
+            ChannelFull: a channel was full for `retry_time`.
+        """
+        outbox = current_outbox()
+        if outbox is None:
+            return
+        held, outbox[:] = list(outbox), []
+        if isinstance(outbox, _Own):
+            stop_collecting()
+        self._send(held)
+
+    def _send(self, held: Outbox) -> None:
+        for _, entries in groupby(held, key=lambda entry: id(entry[0])):
+            batch = list(entries)
+            layer = batch[0][0]
+            deadline = time.monotonic() + self.retry_time
+            refused = layer.send_many([item for _, item in batch])
+            while refused:
+                if time.monotonic() >= deadline:
+                    raise ChannelFull(refused[0].target)
+                time.sleep(self.retry_interval)
+                refused = layer.send_many(refused)
+
+
+class _Own(list[Any]):
+    """An outbox that `PendingMessageStore.prepare` has made, and no worker."""
+
+
+pending_message_store = PendingMessageStore()
+"""The one of the process; what it holds belongs to the thread or task that sent it."""

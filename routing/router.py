@@ -77,12 +77,12 @@ class Router:
             self._tree.setdefault(channel, []).extend(nodes)
 
 
-def accept(message: Any) -> None:
+def accept(message: Any, *args: Any, **kwargs: Any) -> None:
     """Accept a WebSocket that no route is interested in."""
     message.reply_channel.send({"accept": True})
 
 
-def ignore(message: Any) -> None:
+def ignore(*args: Any, **kwargs: Any) -> None:
     """Do nothing with a message."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels"]
+ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels", "compat"]
 
 ELSEWHERE = {
     "channel_layer/conformance": "run on every layer, by test_conformance.py and redis/test_layer.py",

@@ -24,11 +24,14 @@ from tests.test_house import ROOMS, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+FACES = ["asgi_ipc", "asgi_redis"]
+"""Packages in compat/, which lie at the top of the path once they are installed."""
+
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 ROUND_TRIP = """
 import asyncio
-import channel_layer, channels, interface_server, routing, workers
+import asgi_ipc, asgi_redis, channel_layer, channels, interface_server, routing, workers
 from channel_layer.memory import MemoryChannelLayer
 from routing import Router, route
 
@@ -61,7 +64,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ["setup.cfg", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md"]:
         shutil.copy(ROOT / name, source)
-    for name in [*ROOMS, "demo", "tests"]:
+    for name in [*ROOMS, "compat", "demo", "tests"]:
         shutil.copytree(ROOT / name, source / name, ignore=NOT_SOURCE)
     target = tmp_path_factory.mktemp("dist")
     result = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", target, source, cwd=target)
@@ -87,18 +90,19 @@ def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bin
 
 
-def test_the_wheel_holds_exactly_the_five_rooms(wheel: Path) -> None:
+def test_the_wheel_holds_exactly_the_five_rooms_and_the_faces_of_foreign_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(ROOMS)
+    assert {top for top in tops if not top.endswith(".dist-info")} == {*ROOMS, *FACES}
 
 
 def test_the_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     kept = {
-        str(path.relative_to(ROOT))
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*")
+        str(path.relative_to(folder))
+        for folder, tops in ((ROOT, ROOMS), (ROOT / "compat", FACES))
+        for top in tops
+        for path in (folder / top).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert packed == kept

@@ -12,6 +12,7 @@ class QueueRules(Tools):
     """ASGI 1 draft, "Channels", "Strong Ordering", "Flushing", "Statistics"."""
 
     def test_it_names_its_extensions(self, layer: ChannelLayer) -> None:
+        assert isinstance(layer.extensions, list)
         assert {"groups", "flush", "statistics", "async"} <= set(layer.extensions)
 
     def test_it_can_be_checked_described_closed_and_used_again(self, layer: ChannelLayer) -> None:

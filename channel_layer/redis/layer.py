@@ -54,7 +54,7 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
+    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = (*ChannelLayer.extensions, "wills")
+    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(
         self,

@@ -92,3 +92,20 @@ def test_a_message_line_can_be_read() -> None:
 def test_text_from_outside_cannot_break_a_line() -> None:
     assert log.printable("a\r\nINFO forged\x1b[31m") == "a\\r\\nINFO forged\\x1b[31m"
     assert log.printable("x" * 300) == "x" * 199 + "…"
+
+
+@pytest.mark.parametrize(("verbosity", "level"), [(0, logging.INFO), (1, logging.INFO), (2, logging.DEBUG)])
+def test_a_command_of_an_application_sets_up_its_own_logger_once(
+    verbosity: int, level: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = f"tests.own.{verbosity}"
+    logger = log.setup_logger(name, verbosity)
+    assert log.setup_logger(name, verbosity) is logger is logging.getLogger(name)
+    assert logger.level == level
+    assert not logger.propagate
+    logger.info("hello")
+    for handler in logger.handlers:
+        handler.flush()
+        handler.close()
+    logger.handlers.clear()
+    assert capfd.readouterr().err.count("hello") == 1

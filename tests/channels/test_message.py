@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import channel_layer.channel
-from channels.message import Message
+from channel_layer.channel import Channel, Group
+from channel_layer.exceptions import ChannelFull
+from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outbox import collecting
+from channels.message import Message, PendingMessageStore, pending_message_store
 
 
 def test_it_is_the_message_that_consumers_get() -> None:
@@ -19,3 +25,49 @@ def test_it_is_made_as_applications_made_it_for_their_tests(layer: Any) -> None:
     message.reply_channel.send({"text": "y"})
     assert layer.receive(["a!"]) == ("a!b", {"text": "y"})
     assert Message({}, "x", layer).reply_channel is None
+
+
+class TestPendingMessageStore:
+    def test_what_is_sent_is_held_back_until_it_is_flushed(self, layer: Any) -> None:
+        layer.group_add("g", "b")
+        assert not pending_message_store.active
+        pending_message_store.prepare()
+        assert pending_message_store.active
+        Channel("a", channel_layer=layer).send({"n": 1})
+        pending_message_store.append(Channel("a", channel_layer=layer), {"n": 2})
+        pending_message_store.append(Group("g", channel_layer=layer), {"n": 3})
+        assert layer.receive(["a", "b"]) == (None, None)
+        pending_message_store.send_and_flush()
+        assert not pending_message_store.active
+        assert [layer.receive(["a"]) for _ in range(3)] == [("a", {"n": 1}), ("a", {"n": 2}), (None, None)]
+        assert layer.receive(["b"]) == ("b", {"n": 3})
+
+    def test_in_a_consumer_it_holds_what_the_consumer_sent(self, layer: Any) -> None:
+        with collecting([]) as outbox:
+            assert pending_message_store.active
+            pending_message_store.append(Channel("a", channel_layer=layer), {"n": 1})
+            pending_message_store.prepare()
+            pending_message_store.append(Channel("a", channel_layer=layer), {"n": 2})
+            pending_message_store.send_and_flush()
+            assert pending_message_store.active
+            pending_message_store.append(Channel("a", channel_layer=layer), {"n": 3})
+        assert layer.receive(["a"]) == ("a", {"n": 2})
+        assert len(outbox) == 1
+
+    def test_flushing_nothing_does_nothing(self) -> None:
+        pending_message_store.send_and_flush()
+        assert not pending_message_store.active
+
+    def test_a_channel_that_stays_full_is_an_error(self) -> None:
+        class Impatient(PendingMessageStore):
+            retry_time = 0.02
+            retry_interval = 0.01
+
+        store, full = Impatient(), MemoryChannelLayer(capacity=1)
+        store.prepare()
+        for number in range(2):
+            Channel("a", channel_layer=full).send({"n": number})
+        with pytest.raises(ChannelFull, match="'a'"):
+            store.send_and_flush()
+        assert full.receive(["a"]) == ("a", {"n": 0})
+        assert not store.active

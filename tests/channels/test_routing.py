@@ -12,8 +12,16 @@ from .messages import websocket
 
 
 def test_everything_is_the_routing_rooms() -> None:
-    for name in channels.routing.__all__:
-        assert getattr(channels.routing, name) is getattr(routing, name)
+    for name in routing.__all__:
+        if name != "passes_arguments":
+            assert getattr(channels.routing, name) is getattr(routing, name)
+
+
+def test_the_default_consumers_have_their_names(layer: Any) -> None:
+    assert channels.routing.null_consumer(websocket(layer), 1, room="x") is None  # type: ignore[func-returns-value]
+    message = websocket(layer)
+    channels.routing.connect_consumer(message, room="x")
+    assert layer.receive([message.reply_channel.name.partition("!")[0] + "!"])[1] == {"accept": True}
 
 
 def test_the_package_has_what_projects_import_from_it() -> None:
