@@ -8,4 +8,5 @@ channel_routing = [
     include("demo.chat.routing.channel_routing", path=r"^/chat"),
     include("demo.prices.routing.channel_routing", path=r"^/prices"),
     include("demo.documents.routing.channel_routing", path=r"^/documents"),
+    include("demo.processes.routing.channel_routing", path=r"^/processes"),
 ]

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "demo.chat",
     "demo.prices",
     "demo.documents",
+    "demo.processes",
 ]
 
 MIDDLEWARE = [
@@ -89,6 +90,9 @@ else:
             "ROUTING": "demo.routing.channel_routing",
         },
     }
+
+# Set by what runs the demo's processes, so that the start page can have one restarted.
+DEMO_CONTROL = os.environ.get("DEMO_CONTROL", "")
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "documents"

@@ -1,7 +1,7 @@
 """Run the demo: ``run_demo.py [PORT]``. What ``make demo`` calls once everything is installed.
 
-Brings the database up to date, makes two users, starts the processes of the Procfile with honcho, says where to look
-and how to sign in as soon as a page is served, and ends with status 0 on Ctrl-C.
+Brings the database up to date, makes two users, starts the processes of the Procfile (`demo_processes.py`), says where
+to look and how to sign in as soon as a page is served, restarts one process at a key, and ends with status 0 on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
+import tty
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PROCESSES = ROOT / "scripts" / "demo_processes.py"
 READY_SECONDS = 60
-GUARD = "--guard"
+WORKER = "worker"
 
 
 def main() -> int:
@@ -38,8 +41,8 @@ def main() -> int:
     if subprocess.run(migrate, cwd=ROOT, env=environment).returncode:
         return 1
     users = make_users(environment)
-    with own_terminal():
-        return run(port, environment, users)
+    with own_terminal() as terminal:
+        return run(port, environment, users, terminal)
 
 
 def make_users(environment: dict[str, str]) -> list[str]:
@@ -49,7 +52,7 @@ def make_users(environment: dict[str, str]) -> list[str]:
     return made.stdout.splitlines()
 
 
-def run(port: int, environment: dict[str, str], users: list[str]) -> int:
+def run(port: int, environment: dict[str, str], users: list[str], terminal: int | None) -> int:
     """Start the Procfile's processes and wait for them, or for a signal."""
     asked_to_stop = threading.Event()
 
@@ -60,11 +63,14 @@ def run(port: int, environment: dict[str, str], users: list[str]) -> int:
     # The pipe to its input ends with this process, however that ends. In a session of their own, the processes do not
     # end with what kills this one's process group, before they are told to.
     processes = subprocess.Popen(
-        [sys.executable, __file__, GUARD], cwd=ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, PROCESSES], cwd=ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True
     )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=announce, args=(port, processes, users), daemon=True).start()
+    keys = {} if terminal is None else keys_of((ROOT / "Procfile").read_text())
+    threading.Thread(target=announce, args=(port, processes, users, keys), daemon=True).start()
+    if terminal is not None:
+        threading.Thread(target=pass_keys_on, args=(terminal, keys, processes), daemon=True).start()
     status = processes.wait()
     if asked_to_stop.is_set():
         print("\nStopped.")
@@ -73,19 +79,29 @@ def run(port: int, environment: dict[str, str], users: list[str]) -> int:
     return status or 1
 
 
-def guard() -> int:
-    """Run honcho until it ends, or until whoever holds the other end of standard input does."""
-    # Its children are in sessions of their own, and end with it if it is asked to end, not if it is killed.
-    honcho = subprocess.Popen([sys.executable, "-m", "honcho", "start"], cwd=ROOT, stdin=subprocess.DEVNULL)
+def keys_of(procfile: str) -> dict[str, tuple[str, str]]:
+    """The keys of the terminal: what each tells the processes, and what it is for."""
+    names = [line.partition(":")[0] for line in procfile.splitlines() if ":" in line]
+    keys = {str(number): (f"restart {name}", f"restarts {name}") for number, name in enumerate(names, 1)}
+    if WORKER in names:
+        keys["s"] = (f"toggle {WORKER}", f"stops {WORKER}, and starts it again")
+    return keys
 
-    def end_with_input() -> None:
-        sys.stdin.buffer.read()
-        honcho.terminate()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: honcho.terminate())
-    threading.Thread(target=end_with_input, daemon=True).start()
-    return honcho.wait()
+def pass_keys_on(terminal: int, keys: dict[str, tuple[str, str]], processes: subprocess.Popen[bytes]) -> None:
+    """Tell the processes what the keys that are pressed stand for."""
+    while pressed := os.read(terminal, 1):
+        line, _ = keys.get(pressed.decode("ascii", "replace").lower(), ("", ""))
+        if line:
+            tell(processes, line)
+
+
+def tell(processes: subprocess.Popen[bytes], line: str) -> None:
+    """Hand a line to the processes, if they are still there."""
+    assert processes.stdin is not None
+    with suppress(OSError):
+        processes.stdin.write(f"{line}\n".encode())
+        processes.stdin.flush()
 
 
 def read_port(text: str) -> int:
@@ -109,8 +125,8 @@ def check_free(port: int) -> None:
             sys.exit(f"Port {port} cannot be used here ({error.strerror}): choose another: make demo PORT=8000")
 
 
-def announce(port: int, processes: subprocess.Popen[bytes], users: list[str]) -> None:
-    """Say where the demo is and how to sign in, once it serves its start page."""
+def announce(port: int, processes: subprocess.Popen[bytes], users: list[str], keys: dict[str, tuple[str, str]]) -> None:
+    """Say where the demo is, how to sign in and which keys there are, once it serves its start page."""
     address = f"http://localhost:{port}/"
     for _ in range(READY_SECONDS * 5):
         try:
@@ -124,42 +140,49 @@ def announce(port: int, processes: subprocess.Popen[bytes], users: list[str]) ->
             return
     else:
         return
+    tell(processes, "ready")
     sign_in = ["Sign in to its documents as", "", *(f"    {user}" for user in users), ""] if users else []
-    lines = ["The demo is here:", "", f"    {address}", "", *sign_in, "Ctrl-C stops it."]
+    restarts = ["Press", "", *(f"    {key}  {purpose}" for key, (_, purpose) in keys.items()), ""] if keys else []
+    lines = ["The demo is here:", "", f"    {address}", "", *sign_in, *restarts, "Ctrl-C stops it."]
     width = max(map(len, lines)) + 4
     box = [f"│  {line:<{width - 2}}│" for line in lines]
     print("\n".join(["", "╭" + "─" * width + "╮", *box, "╰" + "─" * width + "╯", ""]), flush=True)
 
 
 @contextmanager
-def own_terminal() -> Iterator[None]:
-    """Let Ctrl-C come to this process and its children alone.
+def own_terminal() -> Iterator[int | None]:
+    """Let Ctrl-C come to this process and its children alone, and keys to it as they are pressed.
 
-    `make` treats an interrupt as a failure of its own. In a process group of their own, in the terminal's
-    foreground, the demo's processes get the signal, `make` does not, and sees a command that ended well.
+    The result is the terminal, if there is one and this process is in its foreground. `make` treats an interrupt as a
+    failure of its own. In a process group of their own, in the terminal's foreground, the demo's processes get the
+    signal, `make` does not, and sees a command that ended well.
     """
     try:
         terminal = os.open("/dev/tty", os.O_RDWR)
     except OSError:
-        yield
+        yield None
         return
     try:
         before = os.tcgetpgrp(terminal)
         if before != os.getpgrp():  # running in the background
-            yield
+            yield None
             return
         # Stopping with Ctrl-Z would leave the shell waiting for `make`, which is not stopped.
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        os.setpgid(0, 0)
+        if os.getpgrp() != os.getpid():  # what leads a session has a group of its own already, and may not leave it
+            os.setpgid(0, 0)
         os.tcsetpgrp(terminal, os.getpgrp())
+        modes = termios.tcgetattr(terminal)
         try:
-            yield
+            tty.setcbreak(terminal)
+            yield terminal
         finally:
+            termios.tcsetattr(terminal, termios.TCSANOW, modes)
             os.tcsetpgrp(terminal, before)
     finally:
         os.close(terminal)
 
 
 if __name__ == "__main__":
-    sys.exit(guard() if sys.argv[1:] == [GUARD] else main())
+    sys.exit(main())

@@ -169,6 +169,8 @@ def test_open_sockets_live_through_a_change_of_all_workers(open_page: Open, room
     for text in meanwhile:
         say(ada, text)
     expect(ada.locator(".message.waiting")).to_have_count(len(meanwhile))
+    expect(ada.locator(".waiting .state").last).to_be_visible()
+    assert contrast(ada, ".waiting .text") > 4.5
     demo.start_workers()
     expect_texts(bob, "before", *meanwhile)
     expect_texts(ada, "before", *meanwhile)
@@ -176,6 +178,29 @@ def test_open_sockets_live_through_a_change_of_all_workers(open_page: Open, room
     expect_texts(ada, "before", *meanwhile, "after")
     assert new_sockets == []
     assert not any(page.evaluate("window.noticed") for page in (ada, bob))
+
+
+def contrast(page: Page, selector: str) -> float:
+    """Contrast of an element's text with what lies behind it, by WCAG 2."""
+    ratio: float = page.evaluate(
+        """(selector) => {
+            const shown = (element) => getComputedStyle(element);
+            const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+            const light = (colour) => numbers(colour).slice(0, 3)
+                .map((part) => part / 255)
+                .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+                .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+            const element = document.querySelector(selector);
+            let behind = element, opacity = 1;
+            for (let one = element; one; one = one.parentElement) opacity *= Number(shown(one).opacity);
+            while (numbers(shown(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+            const both = [light(shown(element).color), light(shown(behind).backgroundColor)];
+            const [one, other] = both.sort((a, b) => b - a);
+            return opacity < 1 ? 0 : (one + 0.05) / (other + 0.05);
+        }""",
+        selector,
+    )
+    return ratio
 
 
 def test_the_start_page_lists_rooms_and_leads_into_a_new_one(open_page: Open, room: str) -> None:

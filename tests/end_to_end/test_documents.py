@@ -295,6 +295,9 @@ def test_nothing_sticks_out_of_the_window(open_as: OpenAs, size: tuple[int, int]
     expect(row(ada, "Averylong").get_by_title("bob is editing").first).to_be_visible(timeout=PATIENCE)
     for page in (ada, bob):
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    box = ada.get_by_role("button", name="Sign out").bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) >= 44
     row(ada, "Averylong").first.get_by_role("button", name="Delete").click()
     ada.get_by_role("button", name="Delete").last.click()
     expect(row(ada, "Averylong")).to_have_count(0, timeout=PATIENCE)

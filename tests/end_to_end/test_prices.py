@@ -155,9 +155,11 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     page, frames = open_prices("bitcoin")
     demo.stop_workers()
     wait_moved_on(page)
+    page.get_by_label("Litecoin").check(force=True)
+    expect(page.get_by_text("The choice waits for a worker.")).to_be_visible(timeout=PATIENCE)
     demo.start_workers()
     demo.wait_for_page()
-    page.get_by_label("Litecoin").check(force=True)
+    expect(page.get_by_text("The choice waits for a worker.")).to_be_hidden(timeout=PATIENCE)
     page.wait_for_function("document.getElementById('price').textContent.length < 8")
     assert frames.sockets == 1
 

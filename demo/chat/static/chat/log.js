@@ -97,6 +97,7 @@ function render(message, fresh) {
   time.dateTime = message.sent;
   byline.append(coloured(make("b", "", message.name), message.name), time);
   row.append(face(message.name), byline, make("p", "text", message.text));
+  if (!message.id) row.append(make("p", "state", "Waiting to be delivered"));
   return row;
 }
 

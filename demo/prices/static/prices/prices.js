@@ -5,6 +5,7 @@ import { LiveSocket } from "../demo/live_socket.js";
 import { Chart } from "./chart.js";
 
 const STALE_MILLISECONDS = 5000;
+const UNANSWERED_MILLISECONDS = 3000;
 const byId = (id) => document.getElementById(id);
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
 const difference = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", signDisplay: "exceptZero" });
@@ -15,6 +16,7 @@ const chart = new Chart(byId("chart"), seconds);
 const prices = new Map(); // second → dollars
 let coin = document.querySelector("[name=coin]:checked").value;
 let stale = null;
+let unanswered = null;
 
 const socket = new LiveSocket({
   address() {
@@ -27,7 +29,12 @@ const socket = new LiveSocket({
     // The last price of the other coin may have been on its way when this one was chosen.
     if (of === coin && news) show(news);
   },
-  onState: showConnection,
+  onState(state, delay) {
+    showConnection(state, delay);
+    if (state === "open") expectAnswer();
+    else clearTimeout(unanswered);
+    if (state === "waiting") complain("There is no connection. Are ", "daphne", " and a worker running?");
+  },
 });
 
 byId("coins").addEventListener("change", (event) => choose(event.target.value));
@@ -37,20 +44,34 @@ function choose(chosen) {
   prices.clear();
   draw();
   // If the socket is away just now, it comes back to this coin's address.
-  if (socket.isOpen) socket.send({ watch: coin });
+  if (socket.isOpen) {
+    socket.send({ watch: coin });
+    expectAnswer();
+  }
   const name = document.querySelector("[name=coin]:checked + span").textContent;
   document.title = document.title.replace(/^.*(?= ·)/, name);
   history.replaceState(null, "", `../${coin}/`);
 }
 
 function show(news) {
+  clearTimeout(unanswered);
   for (const [second, value] of news) prices.set(second, value);
   const newest = Math.max(...prices.keys());
   for (const second of prices.keys()) if (second <= newest - seconds) prices.delete(second);
   if (news.length) draw();
   byId("quiet").hidden = prices.size > 0;
   clearTimeout(stale);
-  stale = setTimeout(complain, STALE_MILLISECONDS);
+  stale = setTimeout(() => {
+    if (socket.isOpen) complain("No new prices come. Is ", "manage.py tick_prices", " running?");
+  }, STALE_MILLISECONDS);
+}
+
+// A coin that was chosen is a message, which waits until a worker takes it.
+function expectAnswer() {
+  clearTimeout(unanswered);
+  clearTimeout(stale);
+  unanswered = setTimeout(
+    () => complain("The choice waits for a worker. Is ", "manage.py runworker", " running?"), UNANSWERED_MILLISECONDS);
 }
 
 function draw() {
@@ -75,11 +96,9 @@ function duration(length) {
   return length < 60 ? `in ${length} s` : `in ${Math.round(length / 60)} min`;
 }
 
-// No price for a while, though the connection is well.
-function complain() {
-  if (!socket.isOpen) return;
+function complain(before, name, after) {
   const command = document.createElement("code");
-  command.textContent = "manage.py tick_prices";
-  byId("quiet").replaceChildren("No new prices come. Is ", command, " running?");
+  command.textContent = name;
+  byId("quiet").replaceChildren(before, command, after);
   byId("quiet").hidden = false;
 }
