@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
+from channel_layer.exceptions import LayerConfigurationError
+
 from .asgi_http import serve_http
 from .asgi_outbox import Receive, Send
 from .asgi_websocket import serve_websocket
 from .gateway import Gateway
 from .messages import Scope, clean_headers
 from .options import Options
+from .reaching import areach
 from .stopping import Stopping
 
 CLOSE_SECONDS = 0.5
@@ -85,6 +88,11 @@ class Application:
         while True:
             event = await receive()
             if event["type"] == "lifespan.startup":
+                try:
+                    await areach(self.channel_layer)
+                except LayerConfigurationError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await self.startup()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":

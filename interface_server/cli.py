@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.installation import check_installation
 
 from . import descriptors
@@ -20,6 +20,7 @@ from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
 from .log import FORMATS, LineHandler, formatter
 from .options import Options, OptionsError
+from .reaching import reach
 from .server import build_server
 from .spool_file import SpoolFile
 
@@ -130,12 +131,7 @@ def serve(path: str, values: dict[str, Any]) -> None:
     check_spool(options)
     layer = load_layer(path)
     _allow_descriptors(options.max_connections)
-    try:
-        layer.check()
-    except LayerConfigurationError:
-        raise
-    except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+    reach(layer)
     try:
         application = Application(layer, options)
         server = build_server(application, endpoints=endpoints)

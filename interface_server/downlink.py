@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import InvalidName, LayerUnavailable
+from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
 from .replies import BadReply, Reply
-from .uplink import Uplink
+from .uplink import DOUBT_SECONDS, Uplink
 
 logger = logging.getLogger("interface_server.downlink")
 
@@ -68,6 +68,8 @@ class Downlink:
         wait = WAIT_SECONDS
         limit = LEAST_BATCH
         loop = asyncio.get_running_loop()
+        doubt: asyncio.TimerHandle | None = None
+        failure: Exception | None = None
         while True:
             asked = loop.time()
             try:
@@ -76,12 +78,24 @@ class Downlink:
                 if not isinstance(error, LayerUnavailable):
                     logger.exception("receiving failed")
                     error = LayerUnavailable(self._layer.describe(), repr(error))
+                if wait and not isinstance(error, LayerConfigurationError):
+                    failure = error
+                    doubt = loop.call_later(DOUBT_SECONDS, self._uplink.mark_down, error)
+                    wait = 0
+                    continue
+                if doubt is not None:
+                    doubt.cancel()
                 self._uplink.mark_down(error)
                 await asyncio.sleep(retry * random.uniform(0.75, 1.25))
                 retry = min(LAST_RETRY, retry * 2)
                 wait = 0  # the next call only finds out whether the layer is back
                 continue
             retry = FIRST_RETRY
+            if doubt is not None:
+                doubt.cancel()
+                doubt = None
+                if self._uplink.down is None:
+                    logger.warning("a connection to the channel layer ended, and another took its place: %s", failure)
             self._uplink.confirm(asked)
             limit = next_limit(limit, deliveries)
             await self._dispatch(deliveries)

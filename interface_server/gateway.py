@@ -102,8 +102,8 @@ class Gateway:
         except OSError as error:
             logger.error("large bodies cannot be kept in %s: %s", error.filename, error.strerror)
         self.wills.watch()
-        for name, work in (("uplink", self.uplink.run()), ("downlink", self._downlink.run()), ("clock", self._clock())):
-            self._tasks.append(loop.create_task(work, name=f"interface_server {name}"))
+        for work in (self.uplink.run, self._downlink.run, self._clock, self._sweep):
+            self._tasks.append(loop.create_task(work(), name=f"interface_server {work.__qualname__}"))
 
     def open_http(self, scope: Scope, writer: ResponseWriter) -> HttpExchange:
         """A new request; the caller feeds it and calls `HttpExchange.begin`."""
@@ -148,13 +148,17 @@ class Gateway:
             before, self.now = self.now, loop.time()
             if self.now - before > _STALL_SECONDS:
                 continue  # the process stood still: let what arrived meanwhile be read before judging anybody
-            for ticking in [*self.connections.values(), *self.tickers]:
+            for ticking in [*self.connections.values(), *self.tickers, self.spools]:
                 try:
                     ticking.tick(self.now)
                 except Exception:
                     logger.exception("checking the deadlines of %r failed", ticking)
-            self.spools.tick(self.now)
             self.backlog.ask()
+
+    async def _sweep(self) -> None:
+        """Apart from the clock, which must not wait for a layer that is slow."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
             if self._gone and self.uplink.down is None:
                 await self._clean_up()
 
@@ -166,6 +170,8 @@ class Gateway:
             await self.layer.aforget(gone)
         except LayerUnavailable:
             logger.warning("%d closed connections could not be removed from their groups; they expire there", len(gone))
+        except Exception:
+            logger.exception("removing %d closed connections from their groups failed; they expire there", len(gone))
 
     def _log_outage(self, error: LayerUnavailable) -> None:
         level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING

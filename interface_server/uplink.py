@@ -21,6 +21,9 @@ FIRST_RETRY = 0.05
 LAST_RETRY = 0.75
 LEAST_SILENCE = 6.0
 """Seconds for which a process may be out of touch with its layer, at least: one receive may take two of them."""
+DOUBT_SECONDS = 0.25
+"""How long a layer that has just failed may take to answer after all, before it is away: a connection that was closed
+says nothing about the next one."""
 _OVERHEAD = 512
 
 
@@ -79,6 +82,7 @@ class Uplink:
         self._held: set[str] = set()
         self._bytes = 0
         self._writing = False
+        self._doubted = False
         self._wake: asyncio.Future[None] | None = None
         self._confirmed = float("inf")
         self._longest_silence = max(LEAST_SILENCE, getattr(layer, "presence", 0))
@@ -162,20 +166,23 @@ class Uplink:
                     self._writing = False
 
     async def _write(self, batch: list[Entry]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             refused = await self._layer.asend_many([entry.item for entry in batch])
         except Exception as error:
             if not isinstance(error, LayerUnavailable):
                 logger.exception("sending %d messages failed", len(batch))
                 error = LayerUnavailable(self._layer.describe(), repr(error))
-            self._fail(batch, error)
+            self._fail(batch, error, loop.time() - began)
             return
+        self._doubted = False
         if refused:
             self._settle(batch, fates([entry.item for entry in batch], refused, None), None)
             return
         if not self._held:
             self._retry_delay = FIRST_RETRY
-        now = asyncio.get_running_loop().time()
+        now = loop.time()
         for entry in batch:
             self._stored(entry, now)
 
@@ -185,14 +192,19 @@ class Uplink:
         if entry.report and entry.sender is not None:
             entry.sender.sent(entry.item)
 
-    def _fail(self, batch: list[Entry], error: LayerUnavailable) -> None:
+    def _fail(self, batch: list[Entry], error: LayerUnavailable, seconds: float) -> None:
         """Deal with what could not be sent; if nothing can be sent now, the layer is down."""
         waiting = self._settle(batch, fates([entry.item for entry in batch], (), error), error)
-        if error.reachable:
+        if error.reachable or self._was_cut(error, seconds):
             self._hold(waiting)
         else:
             self._queue.extendleft(reversed(waiting))
             self.mark_down(error)
+
+    def _was_cut(self, error: LayerUnavailable, seconds: float) -> bool:
+        """Whether nothing but a connection may have ended. The next write tells."""
+        doubted, self._doubted = self._doubted, True
+        return error.uncertain and seconds < DOUBT_SECONDS and not doubted
 
     def _settle(self, batch: list[Entry], fates: list[Fate], error: LayerUnavailable | None) -> list[Entry]:
         """Deal with each message by what became of it, and return those that are to be sent again."""

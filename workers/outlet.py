@@ -8,7 +8,8 @@ from collections import deque
 from typing import Any
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelFull
+from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from channel_layer.outcome import Fate, fates
 
 MOST_BYTES = 2 * 1024 * 1024
 """What one write holds, but for a single message that is larger."""
@@ -33,7 +34,7 @@ class Outlet:
 
         Raises:
             ChannelFull: its channel takes no more.
-            LayerUnavailable: as `ChannelLayer.send_many`.
+            LayerUnavailable: as `ChannelLayer.send_many` for this message alone.
         """
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, sent))
@@ -50,22 +51,30 @@ class Outlet:
             self._task = None
 
     async def _send(self, batch: list[tuple[Outgoing, asyncio.Future[None]]]) -> None:
+        items = [item for item, _ in batch]
+        error: LayerUnavailable | None = None
+        refused: list[Outgoing] = []
         try:
-            refused = set(map(id, await self._layer.asend_many([item for item, _ in batch])))
-        except BaseException as error:
+            refused = await self._layer.asend_many(items)
+        except LayerUnavailable as failure:
+            error = failure
+        except BaseException as failure:
             for _, sent in batch:
                 if not sent.done():
-                    sent.cancel() if isinstance(error, asyncio.CancelledError) else sent.set_exception(error)
-            if not isinstance(error, Exception):
+                    sent.cancel() if isinstance(failure, asyncio.CancelledError) else sent.set_exception(failure)
+            if not isinstance(failure, Exception):
                 raise
             return
-        for item, sent in batch:
+        for (item, sent), fate in zip(batch, fates(items, refused, error), strict=True):
             if sent.done():
                 continue
-            if id(item) in refused:
+            if fate is Fate.STORED:
+                sent.set_result(None)
+            elif fate is Fate.FULL:
                 sent.set_exception(ChannelFull(item.target))
             else:
-                sent.set_result(None)
+                assert error is not None
+                sent.set_exception(own_part(error, fate))
 
     def _next_batch(self) -> list[tuple[Outgoing, asyncio.Future[None]]]:
         batch: list[tuple[Outgoing, asyncio.Future[None]]] = []
@@ -79,3 +88,8 @@ class Outlet:
                 batch.append((item, sent))
                 size += len(item.body)
         return batch
+
+
+def own_part(error: LayerUnavailable, fate: Fate) -> LayerUnavailable:
+    """What a batch failed with, as far as it concerns a message of that fate."""
+    return type(error)(error.where, error.reason, fate is Fate.UNKNOWN, reachable=error.reachable)

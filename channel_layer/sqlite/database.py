@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..exceptions import LayerConfigurationError
+from ..exceptions import LayerConfigurationError, LayerUnavailable
 from . import schema
-from .errors import is_busy, is_full, is_lasting, translate
+from .errors import is_busy, is_full, is_lasting, translate, unusable
 from .location import Location
 from .patience import LOCK_SECONDS, Patience
 
@@ -55,7 +55,7 @@ class Database:
         """Run ``work``, which only reads and may be run again, on the connection.
 
         Raises:
-            LayerUnavailable, LayerConfigurationError
+            LayerUnavailable, LayerUnusable
         """
         with self.lock:
             try:
@@ -69,7 +69,7 @@ class Database:
 
         Raises:
             LayerUnavailable: others kept the file locked, the disk is full, or it cannot be written.
-            LayerConfigurationError
+            LayerUnusable: it is not the layer's file, or not for its processes alone.
         """
         with self.lock:
             try:
@@ -87,7 +87,7 @@ class Database:
         """Give back the space of the log if it can be had; returns how many bytes inside the file are free.
 
         Raises:
-            LayerUnavailable, LayerConfigurationError
+            LayerUnavailable, LayerUnusable
         """
         with self.lock:
             try:
@@ -143,7 +143,16 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self.is_hurried:
             raise BusyError
-        self._location.prepare()
+        try:
+            self._location.prepare()
+            connection = self._connect()
+        except LayerConfigurationError as error:
+            raise unusable(error, self.path) from error
+        self._inode = _inode_of(self.path)
+        self._connection = connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -152,8 +161,6 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        self._inode = _inode_of(self.path)
-        self._connection = connection
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -212,7 +219,7 @@ class Database:
                 raise BusyError from error
             return patience.retry(work, error, partial(_version, connection))
 
-    def _translated(self, error: sqlite3.Error) -> Exception:
+    def _translated(self, error: sqlite3.Error) -> LayerUnavailable:
         committing, self._committing = self._committing, False
         if is_lasting(error):
             self.close()

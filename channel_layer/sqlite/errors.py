@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -27,7 +27,7 @@ def is_lasting(error: sqlite3.Error) -> bool:
     return _primary(error) in _LASTING
 
 
-def translate(error: sqlite3.Error, path: Path, waited: float, committing: bool) -> Exception:
+def translate(error: sqlite3.Error, path: Path, waited: float, committing: bool) -> LayerUnavailable:
     """The exception to raise instead.
 
     A transaction that failed has changed nothing, with one exception: the commit wrote to the disk and was told
@@ -44,12 +44,19 @@ def translate(error: sqlite3.Error, path: Path, waited: float, committing: bool)
     if _primary(error) == sqlite3.SQLITE_READONLY:
         return LayerUnavailable(str(path), "it cannot be written to; check its owner and permissions", uncertain=False)
     if _primary(error) in _DAMAGED:
-        return LayerConfigurationError(
+        return LayerUnusable(
+            str(path),
             f"{path} is damaged or no SQLite file. Stop all processes that use it and delete it; "
-            "if it is a channel layer's file, it holds nothing but messages on their way."
+            "if it is a channel layer's file, it holds nothing but messages on their way.",
+            uncertain=False,
         )
     uncertain = committing and _primary(error) == sqlite3.SQLITE_IOERR
     return LayerUnavailable(str(path), str(error), uncertain)
+
+
+def unusable(error: LayerConfigurationError, path: Path) -> LayerUnusable:
+    """The same, said of a file that was found as it is now: once it has been put right, all goes on."""
+    return LayerUnusable(str(path), error.reason, uncertain=False)
 
 
 def no_space(path: Path) -> LayerUnavailable:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from websockets.sync.client import connect
 
 from channel_layer.sqlite import SqliteChannelLayer
+from channel_layer.sqlite.location import SIBLINGS
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options
@@ -129,3 +130,38 @@ def test_while_the_device_is_full_requests_are_refused_soon_and_nothing_is_lost(
         wait_until(lambda: site.status() == 200, "an answer after there is room")
         client.send("and on")
         assert client.recv(timeout=20) == "and on"
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(b"these are not the bytes of a database" * 100)
+
+
+def replace_by_a_link(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [(damage, "is damaged or no SQLite file. Stop"), (replace_by_a_link, "is a symbolic link, so the channel layer")],
+)
+def test_a_file_that_cannot_be_used_any_more_is_an_error_for_each_who_uses_it_and_drops_no_socket(
+    site: Site, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None], sentence: str
+) -> None:
+    assert site.status() == 200
+    with connect(f"ws://{site.address}/") as client:
+        spoilt = site.path.with_name("spoilt")
+        spoil(spoilt)
+        for sibling in SIBLINGS:  # SQLite would read the log in place of the file
+            site.path.with_name(site.path.name + sibling).unlink(missing_ok=True)
+        spoilt.rename(site.path)
+        said = [sentence, "trying again until it answers", "trying again until it is back"]
+        wait_until(lambda: all(words in caplog.text for words in said), "the errors of web and worker")
+        wait_until(lambda: site.status() == 503, "a refusal")
+        client.send("held back")
+        site.path.unlink()
+        assert client.recv(timeout=20) == "held back"
+        wait_until(lambda: site.status() == 200, "an answer from the new file")
+    about = [record for record in caplog.records if sentence in record.getMessage()]
+    assert {record.levelname for record in about if record.name != "channel_layer.sqlite"} == {"ERROR"}
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert len(about) <= 6, [record.getMessage() for record in about]

@@ -149,7 +149,10 @@ class FlakyLayer(MemoryChannelLayer):
 
     Attributes:
         away: while true every call fails.
+        uncertain: whether such a call may have had an effect.
     """
+
+    uncertain = True
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -157,7 +160,7 @@ class FlakyLayer(MemoryChannelLayer):
 
     def _check(self) -> None:
         if self.away:
-            raise LayerUnavailable("here", "away for a test")
+            raise LayerUnavailable("here", "away for a test", self.uncertain)
 
     async def asend_many(self, items: Any) -> Any:
         self._check()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
 from interface_server.replies import Reply
@@ -127,6 +127,61 @@ def test_it_outlives_an_outage_and_tells_the_uplink_of_its_ends() -> None:
         layer.send(NAME + "a", {"n": 1})
         await become(lambda: case.uplink.down is None)
         await become(lambda: case.receivers["a"].got)
+
+    with_downlink(layer, test)
+
+
+class Failing(MemoryChannelLayer):
+    """Fails once after so long, then receives when the test says."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure: Exception | None = failure
+        self.answers = asyncio.Event()
+
+    async def areceive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        await self.answers.wait()
+        return await super().areceive_many(channels, limit, timeout)
+
+
+def test_a_connection_that_ends_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    layer = Failing(LayerUnavailable("here", "closed by server"))
+    layer.answers.set()
+    layer.send(NAME + "a", {"n": 1})
+
+    async def test(case: Case) -> None:
+        downs: list[LayerUnavailable] = []
+        case.uplink.on_down = downs.append
+        await become(lambda: case.receivers["a"].got)
+        assert downs == []
+
+    with_downlink(layer, test)
+    assert [record.message for record in caplog.records] == [
+        "a connection to the channel layer ended, and another took its place: "
+        "channel layer at here is unavailable: closed by server"
+    ]
+
+
+def test_a_layer_that_does_not_answer_after_a_failure_is_away_until_it_does() -> None:
+    layer = Failing(LayerUnavailable("here", "closed by server"))
+
+    async def test(case: Case) -> None:
+        await become(lambda: case.uplink.down)
+        layer.answers.set()
+        await become(lambda: case.uplink.down is None)
+
+    with_downlink(layer, test)
+
+
+def test_a_layer_that_refuses_us_is_away_at_once() -> None:
+    layer = Failing(LayerUnusable("here", "wrong password"))
+
+    async def test(case: Case) -> None:
+        await become(lambda: layer.failure is None)
+        assert isinstance(case.uplink.down, LayerUnusable)
 
     with_downlink(layer, test)
 

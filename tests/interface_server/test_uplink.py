@@ -5,12 +5,15 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from channel_layer.delivery import Outgoing, Will
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.redis.scripts import plain
+from interface_server import uplink as uplink_module
 from interface_server.uplink import Uplink
 from tests.conftest import running_redis
 from tests.interface_server.fakes import FlakyLayer
@@ -135,6 +138,7 @@ def test_a_cancelled_message_is_not_sent() -> None:
 
 def test_while_the_layer_is_away_the_impatient_are_refused_at_once_and_the_patient_kept() -> None:
     layer = FlakyLayer()
+    layer.uncertain = False
 
     async def test(uplink: Uplink) -> None:
         layer.away = True
@@ -250,8 +254,45 @@ def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored
         willed.will = Will("process!x", None)
         for item in (plain, willed):
             uplink.put(item, patient=True)
-        await become(lambda: uplink.down is not None)
+        await idle(uplink)
         assert doubted == [willed]
+
+    with_uplink(layer, test)
+
+
+def test_a_connection_that_ends_costs_what_was_on_it_and_is_no_outage_but_two_are() -> None:
+    layer = FlakyLayer()
+
+    async def test(uplink: Uplink) -> None:
+        async def put_alone(number: int) -> Ear:
+            ear = Ear()
+            uplink.put(layer.prepare("c", {"n": number}), ear)
+            await idle(uplink)
+            return ear
+
+        for number in (0, 2):
+            layer.away = True
+            assert len((await put_alone(number)).errors) == 1
+            assert uplink.down is None
+            layer.away = False
+            assert not (await put_alone(number + 1)).errors
+        assert [item.message["n"] for item in layer.receive_many(["c"], limit=10)] == [1, 3]
+        layer.away = True
+        for number in (4, 5):
+            await put_alone(number)
+        assert uplink.down is not None
+
+    with_uplink(layer, test)
+
+
+def test_a_layer_that_gives_no_answer_in_time_is_away_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uplink_module, "DOUBT_SECONDS", 0)
+    layer = FlakyLayer()
+    layer.away = True
+
+    async def test(uplink: Uplink) -> None:
+        uplink.put(layer.prepare("c", {}))
+        await become(lambda: uplink.down is not None)
 
     with_uplink(layer, test)
 

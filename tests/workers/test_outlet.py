@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from channel_layer.exceptions import ChannelFull, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.outcome import Outcome
 from workers import outlet
 from workers.outlet import Outlet
 
@@ -75,6 +76,24 @@ def test_each_learns_what_became_of_its_own_message() -> None:
 
     refused, sent = asyncio.run(main())
     assert (type(refused), refused.channel, sent) == (ChannelFull, "full", None)
+
+
+def test_each_learns_its_own_part_of_an_error() -> None:
+    async def main() -> list[Any]:
+        layer = Recording()
+        sends = Outlet(layer)
+        items = [item(layer, name) for name in ("stored", "full", "unsent", "unknown")]
+        _, full, unsent, unknown = items
+        outcome = Outcome([full], [unsent], [unknown])
+        layer.error = LayerUnusable("here", "one of several is away", outcome=outcome, reachable=True)
+        return await asyncio.gather(*map(sends.send, items), return_exceptions=True)
+
+    stored, full, unsent, unknown = asyncio.run(main())
+    assert stored is None
+    assert (type(full), full.channel) == (ChannelFull, "full")
+    assert [type(error) for error in (unsent, unknown)] == [LayerUnusable] * 2
+    assert [error.uncertain for error in (unsent, unknown)] == [False, True]
+    assert str(unsent) == "one of several is away"
 
 
 def test_an_error_is_everybodys_in_that_write_and_nobodys_after_it() -> None:

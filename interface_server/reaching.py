@@ -1,0 +1,35 @@
+"""A first look at the channel layer, before anybody is served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+
+logger = logging.getLogger("interface_server")
+
+
+def reach(layer: Any) -> None:
+    """Reach for the layer's broker once. Blocks. One that is away is waited for later on.
+
+    Raises:
+        LayerConfigurationError: it cannot be used.
+    """
+    try:
+        layer.check()
+    except LayerConfigurationError:
+        raise
+    except LayerUnavailable as error:
+        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+
+
+async def areach(layer: Any) -> None:
+    """Do the same beside the event loop, in a thread that ends, and with it what it has opened."""
+    executor = ThreadPoolExecutor(1, "interface-server-reach")
+    try:
+        await asyncio.get_running_loop().run_in_executor(executor, reach, layer)
+    finally:
+        executor.shutdown(wait=False)

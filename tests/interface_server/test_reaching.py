@@ -1,0 +1,26 @@
+"""Reaching for a layer without keeping what that opened."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.reaching import areach
+from tests.conftest import wait_until
+
+
+class Noting(MemoryChannelLayer):
+    """Notes the thread in which it is reached for: what a layer opens there ends with the thread."""
+
+    thread = threading.main_thread()
+
+    def check(self) -> None:
+        self.thread = threading.current_thread()
+
+
+def test_the_event_loop_is_not_held_up_and_the_thread_that_is_ends() -> None:
+    layer = Noting()
+    asyncio.run(areach(layer))
+    assert layer.thread is not threading.main_thread()
+    wait_until(lambda: not layer.thread.is_alive(), "the end of the thread")
