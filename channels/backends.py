@@ -77,6 +77,10 @@ class InvalidChannelLayerError(LayerConfigurationError, ValueError):
         return type(self), (self.alias, self.reason)
 
 
+class UnknownChannelLayerError(InvalidChannelLayerError, KeyError):
+    """There is no entry of CHANNEL_LAYERS with this alias."""
+
+
 def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
     """The class that an entry's BACKEND names; raises `InvalidChannelLayerError`."""
     path = config.get("BACKEND")

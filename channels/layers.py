@@ -16,7 +16,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
 
-from .backends import InvalidChannelLayerError, make_layer
+from .backends import InvalidChannelLayerError, UnknownChannelLayerError, make_layer
 
 __all__ = [
     "DEFAULT_CHANNEL_LAYER",
@@ -131,12 +131,12 @@ class ChannelLayerManager:
     def _config(self, alias: str) -> Mapping[str, Any]:
         configs = self.configs
         if not configs:
-            raise InvalidChannelLayerError(
+            raise UnknownChannelLayerError(
                 None, f"there is no channel layer {alias!r}: the settings have no CHANNEL_LAYERS"
             )
         if alias not in configs:
             known = ", ".join(repr(name) for name in configs)
-            raise InvalidChannelLayerError(None, f"there is no channel layer {alias!r}; CHANNEL_LAYERS has {known}")
+            raise UnknownChannelLayerError(None, f"there is no channel layer {alias!r}; CHANNEL_LAYERS has {known}")
         config = configs[alias]
         if not isinstance(config, Mapping):
             raise InvalidChannelLayerError(

@@ -46,7 +46,31 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
     return 0 if value == -1 and parameter.name in ("websocket_life", "ping_timeout") else value
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def spread_protocols(arguments: list[str]) -> list[str]:
+    """``--ws-protocol a b`` as ``--ws-protocol a --ws-protocol b``: it took any number of words in daphne 1.
+
+    The path of the channel layer has a colon, which no subprotocol has, so it ends them.
+    """
+    spread: list[str] = []
+    in_protocols = False
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return spread + arguments[position:]
+        if argument.startswith("-") or ":" in argument:
+            in_protocols = argument == "--ws-protocol"
+        elif in_protocols:
+            spread.append("--ws-protocol")
+        if argument != "--ws-protocol":
+            spread.append(argument)
+    return spread
+
+
+class _Daphne(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread_protocols(args))
+
+
+@click.command(cls=_Daphne, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("channel_layer", metavar="MODULE:CHANNEL_LAYER")
 @click.option("-p", "--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: 8000]")
 @click.option("-b", "--bind", "host", help="Host or address to listen on.  [default: 127.0.0.1]")
@@ -65,7 +89,7 @@ def _minus_one_is_none(context: click.Context, parameter: click.Parameter, value
 @click.option("--proxy-headers", is_flag=True, help="Take the client from X-Forwarded-For of trusted proxies.")
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, help="Address or network of a proxy, or *; "
               "may be repeated.  [default: 127.0.0.1, ::1]")  # fmt: skip
-@click.option("--ws-protocol", "subprotocols", multiple=True, help="A WebSocket subprotocol spoken; may be repeated.")
+@click.option("--ws-protocol", "subprotocols", multiple=True, help="WebSocket subprotocols spoken, one or several.")
 @click.option("--unordered", is_flag=True, help="Do not wait for a consumer before sending a socket's next message.")
 @click.option("--spool-dir", default="", help="Directory for large bodies and responses that wait for slow clients.  "
               "[default: that for temporary files]")  # fmt: skip

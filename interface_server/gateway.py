@@ -107,11 +107,11 @@ class Gateway:
 
     def open_http(self, scope: Scope, writer: ResponseWriter) -> HttpExchange:
         """A new request; the caller feeds it and calls `HttpExchange.begin`."""
-        return HttpExchange(self, secrets.token_urlsafe(12), scope, writer)
+        return HttpExchange(self, secrets.token_urlsafe(12), self.messages.seen(scope), writer)
 
     def open_websocket(self, scope: Scope, socket: Socket) -> WebSocketConnection:
         """A new WebSocket whose handshake waits for a consumer; the caller calls `open`."""
-        return WebSocketConnection(self, secrets.token_urlsafe(12), scope, socket)
+        return WebSocketConnection(self, secrets.token_urlsafe(12), self.messages.seen(scope), socket)
 
     def why_late(self, entry: Entry, since: float, now: float) -> ChannelLayerError | None:
         """Why a message that was queued at ``since`` and is not stored has waited too long; ``None`` if it has not."""

@@ -35,6 +35,19 @@ class MessageFactory:
         self._root_path = options.root_path
         self._proxies = TrustedProxies(options.trusted_proxies) if options.proxy_headers else None
 
+    def seen(self, scope: Scope) -> Scope:
+        """A scope whose client and scheme are what the trusted proxies say, as far as they are asked."""
+        if self._proxies is None:
+            return scope
+        headers = scope["headers"]
+        client = scope.get("client")
+        peer = tuple(client) if client else None
+        secure = self._proxies.is_secure(peer, headers)
+        scheme: str = scope.get("scheme", "http")
+        if secure is not None:
+            scheme = ("ws" if scheme.startswith("ws") else "http") + ("s" if secure else "")
+        return {**scope, "client": self._proxies.client(peer, headers), "scheme": scheme}
+
     def request(self, scope: Scope, reply_channel: str, body: bytes, body_channel: str | None) -> dict[str, Any]:
         """An ``http.request`` message."""
         message = self._describe(scope, reply_channel)
@@ -52,23 +65,14 @@ class MessageFactory:
         return message
 
     def _describe(self, scope: Scope, reply_channel: str) -> dict[str, Any]:
-        headers = scope["headers"]
-        client = scope.get("client")
-        scheme = scope.get("scheme", "http")
-        if self._proxies is not None:
-            peer = tuple(client) if client else None
-            client = self._proxies.client(peer, headers)
-            secure = self._proxies.is_secure(peer, headers)
-            if secure is not None:
-                scheme = ("ws" if scheme.startswith("ws") else "http") + ("s" if secure else "")
         return {
             "reply_channel": reply_channel,
-            "scheme": scheme,
+            "scheme": scope.get("scheme", "http"),
             "path": scope["path"],
             "query_string": scope.get("query_string", b""),
             "root_path": self._root_path or scope.get("root_path", ""),
-            "headers": headers,
-            "client": client,
+            "headers": scope["headers"],
+            "client": scope.get("client"),
             "server": scope.get("server"),
         }
 

@@ -325,13 +325,11 @@ class WebSocketConnection:
             self._socket.resume()
 
     def _send_frame(self, content: str | bytes) -> None:
-        is_text = isinstance(content, str)
         self._order += 1
         message = {
             "reply_channel": self.channel,
             "path": self.path,
-            "text": content if is_text else None,
-            "bytes": None if is_text else content,
+            "text" if isinstance(content, str) else "bytes": content,
             "order": self._order,
         }
         try:

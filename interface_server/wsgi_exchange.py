@@ -159,7 +159,7 @@ class Exchange:
         tells_of_ends: Callable[[], bool] = lambda: False,
     ) -> None:
         self._tells_of_ends = tells_of_ends
-        self.scope = scope
+        self.scope = factory.seen(scope)
         self._layer = layer
         self._options = options
         self._factory = factory

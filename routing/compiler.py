@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .exceptions import RoutingError
 from .filters import Filter, compile_filters
 from .resolve import resolve
-from .routes import Include, Route, RouteClass
+from .routes import Include, Matching, Route, RouteClass
 from .signature import complaint, describe
 
 
@@ -26,7 +26,13 @@ class Branch(NamedTuple):
     children: tuple[Any, ...]
 
 
-Node = Leaf | Branch
+class Own(NamedTuple):
+    """A routing object that matches messages itself."""
+
+    entry: Any
+
+
+Node = Leaf | Branch | Own
 Tree = dict[str, list[Node]]
 
 
@@ -57,7 +63,24 @@ def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
 
 
 def compile_entry(entry: Any, trail: Trail) -> Tree:
-    """Compile one entry of a routing."""
+    """Compile one entry of a routing; an object with `match` and `channel_names` of its own is to be asked."""
+    if matches_itself(entry):
+        return {channel: [Own(entry)] for channel in _channels_of(entry, f"{entry!r} in {trail.where}")}
+    return compile_written(entry, trail)
+
+
+def matches_itself(entry: Any) -> bool:
+    """Whether an entry has a `match` or `channel_names` that is not that of `route`, `route_class` and `include`."""
+    if isinstance(entry, type):
+        return False
+    if isinstance(entry, Matching):
+        kind = type(entry)
+        return kind.match is not Matching.match or kind.channel_names is not Matching.channel_names
+    return callable(getattr(entry, "match", None)) and callable(getattr(entry, "channel_names", None))
+
+
+def compile_written(entry: Any, trail: Trail) -> Tree:
+    """Compile a `route`, `route_class` or `include` as it was written, whatever its class has overridden."""
     where = f"{entry!r} in {trail.where}"
     if isinstance(entry, Include):
         return _compile_include(entry, trail, where)
@@ -68,7 +91,11 @@ def compile_entry(entry: Any, trail: Trail) -> Tree:
         channels = _names(entry.channels, where)
         consumer = _consumer(entry.consumer, where)
     else:
-        raise RoutingError(trail.where, f"{describe_value(entry)} is no route; use route(), route_class() or include()")
+        raise RoutingError(
+            trail.where,
+            f"{describe_value(entry)} is no route; use route(), route_class(), include(), "
+            "or an object with match() and channel_names()",
+        )
     filters = compile_filters(entry.filters, where)
     problem = complaint(consumer, dict.fromkeys((*trail.groups, *(name for part in filters for name in part.groups))))
     if problem:

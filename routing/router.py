@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .compiler import Branch, Leaf, Node, Trail, Tree, compile_entry, entries
+from .compiler import Branch, Leaf, Node, Own, Trail, Tree, compile_entry, compile_written, entries
 from .filters import Filter, as_text
 from .routes import Route
 
@@ -16,8 +16,8 @@ class Router:
     `match` may be called from any thread; `add_route` belongs to start-up.
 
     Args:
-        routing: a list of `route`, `route_class` and `include`; a dict ``{channel: consumer}``; or a
-            dotted path to either.
+        routing: a list of `route`, `route_class`, `include` and objects with ``match`` and ``channel_names``;
+            a dict ``{channel: consumer}``; or a dotted path to either.
 
     Raises:
         RoutingError: a route cannot work; the text names it.
@@ -28,6 +28,13 @@ class Router:
         given, trail = entries(routing, Trail("the routing"))
         for entry in given:
             self._add(entry, trail)
+
+    @classmethod
+    def of(cls, entry: Any) -> Router:
+        """The router of one `route`, `route_class` or `include` as it was written; raises `RoutingError`."""
+        router = cls()
+        router._tree = compile_written(entry, Trail("the routing"))
+        return router
 
     def add_route(self, entry: Any) -> None:
         """Add a route, class route or include behind those already there; raises `RoutingError`."""
@@ -101,7 +108,19 @@ def _first(
                 inner = _first(node.children, message, rest, groups)
                 if inner is not None:
                     return inner
+        elif type(node) is Own:
+            own = node.entry.match(_without(message, cut) if cut else message)
+            if own is not None:
+                return own[0], {**outer, **own[1]}
     return None
+
+
+def _without(message: Any, cut: Mapping[str, str]) -> Any:
+    """A copy of a message without what the filters of includes have cut off."""
+    twin = message.copy()
+    for key, rest in cut.items():
+        twin[key] = rest
+    return twin
 
 
 def _pass(

@@ -11,7 +11,38 @@ from typing import Any
 from .signature import describe
 
 
-class Route:
+class Matching:
+    """What every entry of a routing answers on its own.
+
+    A `Router` asks the entries of this package nothing, it compiles them. A subclass that overrides one of these
+    methods is asked, as is any other object that has both.
+    """
+
+    _router: Any = None
+
+    def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The consumer for a message and its keyword arguments; ``None`` if this entry does not take it.
+
+        Raises:
+            RoutingError: the entry cannot work.
+        """
+        found: tuple[Any, dict[str, Any]] | None = self._alone.match(message)
+        return found
+
+    def channel_names(self) -> set[str]:
+        """Names of the channels that the entry listens on; raises `RoutingError`."""
+        return set(self._alone.channels)
+
+    @property
+    def _alone(self) -> Any:
+        if self._router is None:
+            from .router import Router  # which is made of these classes
+
+            self._router = Router.of(self)
+        return self._router
+
+
+class Route(Matching):
     """Messages of a channel, or of several, that pass the filters go to a consumer.
 
     Args:
@@ -31,7 +62,7 @@ class Route:
         return f"route({_call(what, self.filters)})"
 
 
-class RouteClass:
+class RouteClass(Matching):
     """Messages of every channel that a consumer class names go to it.
 
     Args:
@@ -47,7 +78,7 @@ class RouteClass:
         return f"route_class({_call(_shown(self.consumer), self.filters)})"
 
 
-class Include:
+class Include(Matching):
     """Another routing, for messages that pass the filters.
 
     What a filter matched is cut off the front of the value before the included routes see it, and its

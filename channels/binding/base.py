@@ -38,7 +38,7 @@ class Binding(metaclass=BindingMetaclass):
 
     Attributes:
         model: the model, or ``"app_label.Model"``.
-        stream: the stream that messages are sent on.
+        stream: the stream that messages are sent on. Without it, and without `group_names`, nothing is sent.
         fields: names of the fields that are sent and may be written; ``["__all__"]`` is all.
         exclude: names of the fields that are not, if ``fields`` is not set.
         channel_session_user: give inbound messages a ``channel_session`` and its ``user``.
@@ -76,7 +76,8 @@ class Binding(metaclass=BindingMetaclass):
     @classmethod
     def register(cls) -> None:
         """Connect to the signals of `get_registered_models`. May be called again."""
-        for model in cls.get_registered_models():
+        models = cls.get_registered_models()
+        for model in models if cls._sends() else ():
             pre_save.connect(cls.pre_save_receiver, sender=model)
             post_save.connect(cls.post_save_receiver, sender=model)
             pre_delete.connect(cls.pre_delete_receiver, sender=model)
@@ -87,14 +88,12 @@ class Binding(metaclass=BindingMetaclass):
         """Resolve and return the model; nothing for an abstract class.
 
         Raises:
-            ValueError: ``model``, ``stream``, or ``fields`` and ``exclude`` are missing or of no use.
+            ValueError: ``model``, or ``fields`` and ``exclude`` are missing or of no use.
         """
         if cls.model is None:
             if "model" in cls.__dict__:
                 return []
             raise ValueError(cls._complaint("has no model; set it, or model = None if the class is abstract"))
-        if cls.stream is None:
-            raise ValueError(cls._complaint("has no stream; set it to the name of the stream it sends on"))
         if cls.fields is None and cls.exclude is None:
             raise ValueError(cls._complaint('has neither fields nor exclude; set fields = ["__all__"] for all fields'))
         for name in ("fields", "exclude"):
@@ -103,6 +102,11 @@ class Binding(metaclass=BindingMetaclass):
         cls.model = cls._resolve_model(cls.model)
         cls.model_label = cls.model._meta.label_lower
         return [cls.model]
+
+    @classmethod
+    def _sends(cls) -> bool:
+        """Whether the class says what it sends, or to whom; without either it only takes messages."""
+        return cls.stream is not None or cls.group_names.__func__ is not Binding.group_names.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def _resolve_model(cls, model: Any) -> Any:
@@ -198,7 +202,8 @@ class Binding(metaclass=BindingMetaclass):
         payload = self.serialize(instance, action)
         if payload == {}:
             return
-        assert self.stream is not None  # registration has seen to it
+        if self.stream is None:
+            raise ValueError(self._complaint("has no stream; set it to the name of the stream it sends on"))
         message = self.encode(self.stream, payload)
         for name in names:
             if self.send_on_commit:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
@@ -34,6 +36,18 @@ def open_layer(alias: str) -> Any:
         return channel_layers[alias]
     except InvalidChannelLayerError as error:
         raise CommandError(str(error)) from error
+
+
+def websocket_protocols() -> tuple[str, ...]:
+    """The setting CHANNELS_WS_PROTOCOLS: WebSocket subprotocols that this process's interface server speaks.
+
+    Raises:
+        ImproperlyConfigured: it is no list of names.
+    """
+    names = getattr(settings, "CHANNELS_WS_PROTOCOLS", None) or ()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+        raise ImproperlyConfigured(f"CHANNELS_WS_PROTOCOLS is a list of names of subprotocols, not {names!r}")
+    return tuple(names)
 
 
 def route_with(layer: Any, http_consumer: Any) -> Any:

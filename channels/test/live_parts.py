@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connections
 
 from channels.hooks import DjangoHook
+from channels.management.working import websocket_protocols
 from channels.staticfiles import http_consumer
 from channels.sync_threads import SyncThreads
 from interface_server.application import Application
@@ -36,7 +37,8 @@ class ServerPart:
     """
 
     def __init__(self, layer: Any, host: str) -> None:
-        application = Application(layer.channel_layer, Options(graceful_timeout=STOP_SECONDS))
+        options = Options(graceful_timeout=STOP_SECONDS, subprotocols=websocket_protocols())
+        application = Application(layer.channel_layer, options)
         self._server = build_server(application, endpoints=[Endpoint(host=host, port=0)])
         self._sockets = self._server.bind()
         self.port: int = self._sockets[0].getsockname()[1]

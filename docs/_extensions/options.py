@@ -46,6 +46,10 @@ class OptionList(SphinxDirective):
         return [items]
 
 
+def _value(kind: click.ParamType) -> str:
+    return "|".join(kind.choices) if isinstance(kind, click.Choice) else VALUES[type(kind)]
+
+
 class DaphneOptions(OptionList):
     """The options of ``daphne``, with defaults."""
 
@@ -55,7 +59,7 @@ class DaphneOptions(OptionList):
 
         for parameter in main.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
-                value = "" if parameter.is_flag else f" {VALUES[type(parameter.type)]}"
+                value = "" if parameter.is_flag else f" {_value(parameter.type)}"
                 default = f" [default: {parameter.default}]" if parameter.show_default else ""
                 yield ", ".join(parameter.opts) + value, " ".join(((parameter.help or "") + default).split())
 

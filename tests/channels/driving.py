@@ -56,7 +56,7 @@ class Socket:
     def say(self, text: Any = None, data: bytes | None = None) -> list[dict[str, Any]]:
         """Send a frame, of text, of something as JSON, or of bytes."""
         encoded = text if text is None or isinstance(text, str) else json.dumps(text)
-        return self.tell("websocket.receive", text=encoded, bytes=data)
+        return self.tell("websocket.receive", **({"text": encoded} if data is None else {"bytes": data}))
 
     def disconnect(self) -> list[dict[str, Any]]:
         """Send ``websocket.disconnect``."""

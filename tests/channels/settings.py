@@ -49,3 +49,5 @@ CHANNEL_LAYERS = {
 if "TEST_CHANNEL_FILE" in os.environ:
     CHANNEL_LAYERS["default"]["BACKEND"] = "channel_layer.sqlite.SqliteChannelLayer"
     CHANNEL_LAYERS["default"]["CONFIG"] = {"path": os.environ["TEST_CHANNEL_FILE"]}
+
+CHANNELS_WS_PROTOCOLS = ["chat.v2"]

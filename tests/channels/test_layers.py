@@ -84,6 +84,12 @@ def test_a_missing_backend_and_a_missing_routing() -> None:
     assert "CHANNEL_LAYERS['default']: ROUTING is missing" in error_of(BACKEND=MEMORY)
 
 
+@pytest.mark.parametrize("layers", [{}, {"default": {"BACKEND": MEMORY, "ROUTING": []}}])
+def test_an_unknown_alias_is_a_key_error_too(layers: Any) -> None:
+    with override_settings(CHANNEL_LAYERS=layers), pytest.raises(KeyError, match="there is no channel layer 'nosuch'"):
+        channel_layers["nosuch"]
+
+
 def test_an_unknown_alias_lists_the_known_ones() -> None:
     assert error_of("mail", BACKEND=MEMORY, ROUTING=[]) == (
         "there is no channel layer 'mail'; CHANNEL_LAYERS has 'default'"

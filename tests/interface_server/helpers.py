@@ -86,7 +86,7 @@ def accept(workers: Workers, delivery: Delivery) -> None:
 
 def echo(workers: Workers, delivery: Delivery) -> None:
     """Send back what came."""
-    workers.reply(delivery, {"text": delivery.message["text"], "bytes": delivery.message["bytes"]})
+    workers.reply(delivery, {key: delivery.message[key] for key in ("text", "bytes") if key in delivery.message})
 
 
 def silent(workers: Workers, delivery: Delivery) -> None:

@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from interface_server.access_log import AccessLog, printable
 from tests.interface_server.fakes import scope
+from tests.interface_server.helpers import running, status_of
 
 
 @pytest.fixture
@@ -74,3 +76,15 @@ def test_what_is_kept_of_a_scope_gives_the_same_lines(path: Path) -> None:
     assert one == other
     assert "headers" not in kept
     assert AccessLog(None).needed(full) == {}
+
+
+def test_behind_a_proxy_the_lines_name_the_client(path: Path) -> None:
+    fields = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Port: 777\r\n"
+    with running(access_log=str(path), proxy_headers=True) as server:
+        assert status_of(server.get("/page", fields)) == 200
+        with connect(server.url("/socket"), additional_headers={"X-Forwarded-For": "5.6.7.8"}):
+            pass
+    lines = path.read_text().splitlines()
+    assert [line.split()[0] for line in lines if "/page" in line] == ["1.2.3.4:777"]
+    events = [line.partition('"')[2].split()[0] for line in lines if line.startswith("5.6.7.8:0 ")]
+    assert events == ["WSCONNECTING", "WSCONNECT", "WSDISCONNECT"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from interface_server.cli import endpoints_of, main, options_of
+from interface_server.cli import endpoints_of, main, options_of, spread_protocols
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from tests.conftest import wait_until
@@ -290,3 +290,26 @@ def test_help_names_every_option() -> None:
     assert result.exit_code == 0
     for name in ("--port", "--bind", "--unix-socket", "--endpoint", "--max-connections", "--body-max", "--unordered"):
         assert name in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "protocols"),
+    [
+        ("p:l --ws-protocol a b", ("a", "b")),
+        ("--ws-protocol a b p:l -v0", ("a", "b")),
+        ("--ws-protocol a --ws-protocol b p:l", ("a", "b")),
+        ("--ws-protocol=a p:l", ("a",)),
+        ("--ws-protocol a -p 1 p:l", ("a",)),
+        ("--ws-protocol a b -- p:l", ("a", "b")),
+        ("p:l --ws-protocol", ()),
+        ("p:l", ()),
+    ],
+)
+def test_one_option_may_name_several_subprotocols(given: str, protocols: tuple[str, ...]) -> None:
+    context = main.make_context("daphne", given.split())
+    assert context.params["subprotocols"] == protocols
+    assert context.params["channel_layer"] == "p:l"
+
+
+def test_words_behind_another_option_are_no_subprotocols() -> None:
+    assert spread_protocols(["--ws-protocol", "a", "-b", "host", "p:l"]) == ["--ws-protocol", "a", "-b", "host", "p:l"]

@@ -20,11 +20,11 @@ def test_a_request_names_its_body_channel_only_if_there_is_one() -> None:
 def test_forwarded_headers_count_only_if_asked_for_and_from_a_proxy() -> None:
     fields = [(b"x-forwarded-for", b"1.2.3.4"), (b"x-forwarded-proto", b"https")]
     asked = scope(headers=fields, client=("127.0.0.1", 99))
-    plain = MessageFactory(Options()).request(asked, "r!a", b"", None)
-    assert (plain["client"], plain["scheme"]) == (("127.0.0.1", 99), "http")
-    behind = MessageFactory(Options(proxy_headers=True)).request(asked, "r!a", b"", None)
+    assert MessageFactory(Options()).seen(asked) is asked
+    factory = MessageFactory(Options(proxy_headers=True))
+    behind = factory.request(factory.seen(asked), "r!a", b"", None)
     assert (behind["client"], behind["scheme"]) == (("1.2.3.4", 0), "https")
-    socket = MessageFactory(Options(proxy_headers=True)).connect({**asked, "scheme": "ws"}, "r!a")
+    socket = factory.connect(factory.seen({**asked, "scheme": "ws"}), "r!a")
     assert socket["scheme"] == "wss"
 
 

@@ -77,8 +77,8 @@ def test_the_messages_have_the_format_of_the_draft() -> None:
         assert opened["scheme"] == "ws"
         assert opened["order"] == 0
         assert [b"origin", b"http://x"] in opened["headers"]
-        assert first == {"reply_channel": reply, "path": "/chat", "text": "one", "bytes": None, "order": 1}
-        assert second == {"reply_channel": reply, "path": "/chat", "text": None, "bytes": b"two", "order": 2}
+        assert first == {"reply_channel": reply, "path": "/chat", "text": "one", "order": 1}
+        assert second == {"reply_channel": reply, "path": "/chat", "bytes": b"two", "order": 2}
         assert gone == {"reply_channel": reply, "path": "/chat", "code": 4001, "order": 3}
 
 

@@ -39,7 +39,7 @@ def test_a_bad_regular_expression_names_its_filter() -> None:
 @pytest.mark.parametrize("entry", ["text", ("a", plain), plain, None, 3])
 def test_a_wrong_object_in_the_list_is_refused(entry: Any) -> None:
     text = error_of([entry])
-    assert "is no route; use route(), route_class() or include()" in text
+    assert "is no route; use route(), route_class(), include(), or an object with match()" in text
     assert type(entry).__name__ in text
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from routing import Router, include, route, route_class
+from channel_layer.channel import Message
+from channel_layer.memory import MemoryChannelLayer
+from routing import Route, Router, RoutingError, include, route, route_class
 
 from .consumers import ByChannel, anything, as_dict, as_list, in_room, later, plain
 
@@ -230,3 +232,80 @@ class TestDefaults:
         assert router.match(FakeMessage("http.request")) == (anything, {})
         assert router.match(FakeMessage("websocket.connect", path="/x")) == (anything, {})
         assert router.match(FakeMessage("websocket.connect", path="/y")) is not None
+
+
+class OnlyOdd:
+    """A routing object of somebody's own."""
+
+    def match(self, message: Any) -> Any:
+        return (anything, {"number": message["number"]}) if message["number"] % 2 else None
+
+    def channel_names(self) -> Any:
+        return ["numbers"]
+
+
+class Guarded(Route):
+    """A route with an access rule."""
+
+    def match(self, message: Any) -> Any:
+        return None if message.get("path", "").endswith("secret") else super().match(message)
+
+
+class Renamed(Route):
+    """A route that says itself where it listens."""
+
+    def channel_names(self) -> set[str]:
+        return {f"site.{name}" for name in super().channel_names()}
+
+    def match(self, message: Any) -> Any:
+        return self.consumer, {}
+
+
+class TestRoutingObjects:
+    def test_one_with_match_and_channel_names_is_asked(self) -> None:
+        router = Router([OnlyOdd(), route("numbers", plain)])
+        assert router.channels == {"numbers"}
+        assert router.match(FakeMessage("numbers", number=3)) == (anything, {"number": 3})
+        assert router.match(FakeMessage("numbers", number=4)) == (plain, {})
+        assert router.is_chosen("numbers")
+
+    def test_a_route_whose_match_is_overridden_is_asked(self) -> None:
+        router = Router([Guarded("a", in_room, path=r"^/(?P<room>\w+)")])
+        assert router.match(FakeMessage("a", path="/x")) == (in_room, {"room": "x"})
+        assert router.match(FakeMessage("a", path="/secret")) is None
+        assert router.match(FakeMessage("b", path="/x")) is None
+
+    def test_its_names_are_asked_for_too(self) -> None:
+        router = Router([Renamed("a", plain)])
+        assert router.channels == {"site.a"}
+        assert router.match(FakeMessage("site.a")) == (plain, {})
+
+    def test_in_an_include_it_sees_what_the_include_leaves(self) -> None:
+        class Exact(OnlyOdd):
+            def match(self, message: Any) -> Any:
+                return (anything, {"rest": message["path"]})
+
+        router = Router([include([Exact()], path=r"^/(?P<room>\w+)")])
+        message = Message({"path": "/x/y"}, "numbers", MemoryChannelLayer())
+        assert router.match(message) == (anything, {"room": "x", "rest": "/y"})
+        assert message["path"] == "/x/y"
+
+    def test_it_may_be_added_and_included_by_path(self) -> None:
+        router = Router()
+        router.add_route(OnlyOdd())
+        assert router.match(FakeMessage("numbers", number=1)) == (anything, {"number": 1})
+
+    def test_entries_answer_on_their_own(self) -> None:
+        one = route(["a", "b"], in_room, path=r"^/(?P<room>\w+)$")
+        assert one.channel_names() == {"a", "b"}
+        assert one.match(FakeMessage("b", path="/x")) == (in_room, {"room": "x"})
+        assert one.match(FakeMessage("b", path="/")) is None
+        assert one.match(FakeMessage("c", path="/x")) is None
+        whole = include([one], path="^/in")
+        assert whole.channel_names() == {"a", "b"}
+        assert whole.match(FakeMessage("a", path="/in/x")) == (in_room, {"room": "x"})
+        assert route_class(ByChannel).channel_names() == set(ByChannel.channel_names())
+
+    def test_the_class_of_one_is_none(self) -> None:
+        with pytest.raises(RoutingError, match="or an object with match"):
+            Router([OnlyOdd])

@@ -14,6 +14,7 @@ import django
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.management.commands.runserver import Command as StaticFilesCommand
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands.runserver import Command as PlainCommand
 from django.db import connections
@@ -23,7 +24,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
 from channels.hooks import DjangoHook
 from channels.layers import channel_layers
-from channels.management.working import log_message, open_layer, reach, route_with
+from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols
 from channels.staticfiles import http_consumer
 from channels.sync_threads import SyncThreads
 from interface_server.application import Application
@@ -116,8 +117,9 @@ class Command(StaticFilesCommand):
                 graceful_timeout=STOP_SECONDS,
                 access_log="-",
                 verbosity=options["verbosity"],
+                subprotocols=websocket_protocols(),
             )
-        except OptionsError as error:
+        except (OptionsError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         endpoint = Endpoint(host="0.0.0.0" if self.addr == "0" else self.addr, port=int(self.port))
         server = build_server(Application(layer.channel_layer, server_options), endpoints=[endpoint])

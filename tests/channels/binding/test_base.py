@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.db.models import F
+from django.db.models.signals import post_save
 
+from channel_layer.channel import Message
 from channels.binding.base import CREATE, DELETE, UPDATE
 from channels.binding.websockets import WebsocketBinding
 
@@ -348,3 +351,26 @@ def test_two_bindings_of_one_model_do_not_mix(layer: Any, hear: Hear) -> None:
     hear("shelf-None", "pages")
     Book.objects.create(title="Emma")
     assert [set(message["payload"]["data"]) for message in hear()] == [{"title"}, {"pages"}]
+
+
+def test_a_binding_without_stream_and_groups_only_takes(layer: Any) -> None:
+    class Taking(WebsocketBinding):
+        model: Any = Book
+        fields = ["title"]
+
+        def has_permission(self, user: Any, action: str, pk: Any) -> bool:
+            return True
+
+    assert not post_save.disconnect(Taking.post_save_receiver, sender=Book)
+    book = Book.objects.create(title="Emma")
+    frame = {"action": "update", "pk": book.pk, "data": {"title": "Persuasion"}}
+    content = {"reply_channel": "daphne.test!a", "path": "/", "text": json.dumps(frame)}
+    Taking.trigger_inbound(Message(content, "websocket.receive", layer))
+    book.refresh_from_db()
+    assert book.title == "Persuasion"
+
+
+def test_a_binding_that_has_groups_and_no_stream_is_told_to_name_one(layer: Any) -> None:
+    bind(stream=None)
+    with pytest.raises(ValueError, match="has no stream; set it to the name of the stream it sends on"):
+        Book.objects.create(title="Emma")

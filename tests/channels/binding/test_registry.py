@@ -69,7 +69,6 @@ def test_a_class_may_have_several_models() -> None:
         ({}, "has no model"),
         ({"stream": "s", "fields": ["name"]}, "has no model"),
         ({"model": Shelf, "stream": "s"}, "has neither fields nor exclude"),
-        ({"model": Shelf, "fields": ["name"]}, "has no stream"),
         ({"model": Shelf, "stream": "s", "fields": "name"}, "has text as fields"),
         ({"model": Shelf, "stream": "s", "exclude": "name"}, "has text as exclude"),
         ({"model": "shelves.Nothing", "stream": "s", "fields": ["name"]}, "'shelves.Nothing', which does not exist"),

@@ -6,13 +6,14 @@ import logging
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.test import override_settings
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channels.layers import ChannelLayerWrapper
-from channels.management.working import log_message, open_layer, reach, route_with
+from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols
 from tests.channels.messages import websocket
 
 
@@ -83,3 +84,12 @@ def test_a_message_is_logged_in_one_line_without_control_characters(
     caplog.set_level(logging.DEBUG, "channels.messages")
     log_message(websocket(layer, path="/a\n/"), 0.0042, "ok")
     assert caplog.messages == ["websocket.connect     /a\\n/                             4.2 ms  ok"]
+
+
+def test_subprotocols_are_a_list_of_names() -> None:
+    for given, found in (([], ()), (None, ()), (["a", "b"], ("a", "b"))):
+        with override_settings(CHANNELS_WS_PROTOCOLS=given):
+            assert websocket_protocols() == found
+    for wrong in ("chat", [1], [""]):
+        with override_settings(CHANNELS_WS_PROTOCOLS=wrong), pytest.raises(ImproperlyConfigured, match="is a list of"):
+            websocket_protocols()

@@ -137,6 +137,11 @@ def test_a_websocket_goes_through_consumers_and_groups(server: Running) -> None:
         assert first.recv(SECONDS) == "somebody left"
 
 
+def test_a_subprotocol_of_the_settings_is_agreed_on(server: Running) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/room/lobby/", subprotocols=["other", "chat.v2"]) as socket:  # type: ignore[list-item]
+        assert socket.subprotocol == "chat.v2"
+
+
 def test_it_says_where_it_is_and_what_it_does(server: Running) -> None:
     server.get("/hello/")
     wait_until(lambda: '"GET /hello/ HTTP/1.1" 200' in server.text(), "a line about the request")
