@@ -147,8 +147,8 @@ class Message:
         reply_channel: a `Channel` made from ``content["reply_channel"]``, or ``None``.
         channel_layer: the layer it came through; the default one for a message made without.
         headers: what travelled beside the content, see `Headers`.
-        state: what the sender of the message keeps for its reply channel, as bytes, or ``None``. Set
-            it to have the sender keep something else from now on; see `carries_state`.
+        state: what the sender of the message keeps for its reply channel, bytes by key, or ``None``. Set
+            another dict to have the sender keep that from now on; see `carries_state`.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Message:
         self.channel = Channel("" if channel_name is None else channel_name, channel_layer=channel_layer)
         self.channel_layer = channel_layer = self.channel.channel_layer
         self.headers: Mapping[str, Any] = headers or {}
-        self.state: bytes | None = self.headers.get("state")
+        self.state: Mapping[str, bytes] | None = self.headers.get("state")
         reply = content.get("reply_channel")
         self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None
 

@@ -34,8 +34,8 @@ LEAVE: Final = 3
 MAX_DEPTH: Final = 64
 """Levels of nesting a message may have."""
 
-_MOST_IN_A_FRAME = MAX_ELEMENTS + 64
-"""Elements of a frame: those of its message, and room for address and headers."""
+_MOST_IN_A_FRAME = MAX_ELEMENTS + 4_096
+"""Elements of a frame: those of its message, and room for address and headers, a state of many keys among them."""
 
 _UNCOUNTED_ARRAY = 1_024
 """Elements an array may claim before anybody counts. msgpack reserves what is claimed, 8 bytes each, and does so

@@ -11,9 +11,11 @@ class Headers(TypedDict, total=False):
 
     On the way to a worker ``turn`` says that the sender waits until this message was dealt with, and
     ``state`` is what the sender keeps for its reply channel. The worker answers on the reply channel
-    with the same ``turn`` (it is over), with ``state`` if it changed (empty if it was taken away), and
-    with ``failed`` set if the consumer raised or the message was dropped after too many tries:
-    what it was to send will not come. A message with ``flow`` but no turn is answered in case of
+    with the same ``turn`` (it is over), with ``state`` if it changed (the keys that did, ``None`` for one that is
+    gone), and with ``failed`` set if the consumer raised or the message was dropped after too many tries:
+    what it was to send will not come. Whoever deals with another message that has this reply channel may ``ask`` for
+    the state, naming the channel for the answer: a message with ``state``, or ``{"closed": True}``; and may send
+    changed ``state`` alone. A message with ``flow`` but no turn is answered in case of
     failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
     ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
     ``tries`` counts how often a consumer asked for the message to be delivered later.
@@ -24,7 +26,8 @@ class Headers(TypedDict, total=False):
     """
 
     turn: int
-    state: bytes
+    state: Mapping[str, Any]
+    ask: str
     failed: bool
     begun: int
     seconds: float

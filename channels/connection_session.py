@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
+from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import SessionBase
+
+from channel_layer.state import size_of
 
 from .exceptions import SessionTooLarge
 
@@ -15,42 +18,57 @@ MAX_BYTES = 16 * 1024
 logger = logging.getLogger("channels.sessions")
 
 
-class ConnectionSession(SessionBase):
-    """Django's session interface over ``message.state``.
+class Carrier(Protocol):
+    """What has the state of a connection: a message that brought it along, or somebody who asks the connection."""
 
-    It is loaded from the message and saved back into it; the worker returns the state to the
-    connection with the end of the turn, and it is gone when the connection is gone. No I/O, ever. The
-    content is encoded with the serializer that ``SESSION_SERIALIZER`` names, unsigned: it passes only
-    between the interface server, the broker and the workers. Whoever can write to the broker can
-    change it, as they can change any message; do not combine it with a serializer that runs code.
+    state: Any
+
+
+class ConnectionSession(SessionBase):
+    """Django's session interface over the state of a connection.
+
+    It is loaded from a carrier and saved back into it, each key by itself, so that what consumers do at the same time
+    to different keys is kept. A message takes the state back to the connection with the end of the turn, and it is
+    gone when the connection is gone. The content is encoded with the serializer that ``SESSION_SERIALIZER`` names,
+    unsigned: it passes only between the interface server, the broker and the workers. Whoever can write to the broker
+    can change it, as they can change any message; do not combine it with a serializer that runs code.
 
     Args:
-        message: a message with `carries_state`.
+        carrier: a message with `carries_state`, or an `AskedState`.
         session_key: the key that the connection's session has.
+        name: of the connection, for the log.
     """
 
-    def __init__(self, message: Any, session_key: str | None = None) -> None:
+    def __init__(self, carrier: Carrier, session_key: str | None = None, name: str = "") -> None:
         super().__init__(session_key)
-        self._message = message
+        self._carrier = carrier
+        self._name = name
 
     def load(self) -> dict[str, Any]:
-        """The content as the connection has it. Empty, and logged, if it cannot be read."""
-        state = self._message.state
+        """The content as the carrier has it, but for what cannot be read, which is logged."""
+        state = self._carrier.state
+        content: dict[str, Any] = {}
         if not state:
-            return {}
+            return content
+        serializer = self.serializer()
         try:
-            content = self.serializer().loads(state)
+            for encoded in state.values():
+                content.update(serializer.loads(encoded))
         except Exception:
-            logger.warning("the channel session of %s cannot be read; it starts empty", self._message.reply_channel)
+            logger.warning("the channel session of %s cannot be read; it starts empty", self._name)
             return {}
-        return content if isinstance(content, dict) else {}
+        return content
 
     def save(self, must_create: bool = False) -> None:
-        """Put the content into the message; raises `SessionTooLarge`."""
-        encoded: bytes = self.serializer().dumps(self._get_session(no_load=must_create))  # type: ignore[attr-defined]
-        if len(encoded) > MAX_BYTES:
-            raise SessionTooLarge(len(encoded), MAX_BYTES)
-        self._message.state = encoded
+        """Put the content into the carrier; raises `SessionTooLarge`."""
+        serializer = self.serializer()
+        state: dict[str, bytes] = {}
+        for key, value in self._get_session(no_load=must_create).items():  # type: ignore[attr-defined]
+            # A dict each time, because that is all that serializers have to take.
+            state[key if type(key) is str else repr(key)] = serializer.dumps({key: value})
+        if (size := size_of(state)) > MAX_BYTES:
+            raise SessionTooLarge(size, MAX_BYTES)
+        self._carrier.state = state
 
     def exists(self, session_key: str) -> bool:
         """Whether this is the session of that key."""
@@ -76,3 +94,33 @@ class ConnectionSession(SessionBase):
     def cycle_key(self) -> None:
         """Nothing: the key is the connection's, nobody else can present it."""
         self.modified = True
+
+    # The async forms are the same in a thread, because a carrier may wait for its connection.
+
+    async def aload(self) -> dict[str, Any]:
+        """See `load`."""
+        return await sync_to_async(self.load)()
+
+    async def asave(self, must_create: bool = False) -> None:
+        """See `save`."""
+        await sync_to_async(self.save)(must_create)
+
+    async def aexists(self, session_key: str) -> bool:
+        """See `exists`."""
+        return self.exists(session_key)
+
+    async def acreate(self) -> None:
+        """See `create`."""
+        await sync_to_async(self.create)()
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """See `delete`."""
+        await sync_to_async(self.delete)(session_key)
+
+    async def aflush(self) -> None:
+        """See `flush`."""
+        await sync_to_async(self.flush)()
+
+    async def acycle_key(self) -> None:
+        """See `cycle_key`."""
+        self.cycle_key()

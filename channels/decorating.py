@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from routing import passes_arguments
+
+from .exceptions import SessionUnavailable
 
 Consumer = Callable[..., Any]
 Around = Callable[[Any], AbstractContextManager[None]]
@@ -58,8 +60,15 @@ def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consum
 
 
 def _enter(context: AbstractContextManager[None], message: Any) -> None:
-    """Enter, and load what is loaded on first use: an event loop may not touch the database later."""
+    """Enter, and load what is loaded on first use: an event loop may not touch the database later.
+
+    A session that cannot be had is an error for those who use it.
+    """
     context.__enter__()
-    if getattr(message, "http_session", None) is not None:
-        message.http_session.keys()
-    bool(getattr(message, "user", None))
+    for name in ("http_session", "channel_session"):
+        session = getattr(message, name, None)
+        if session is not None:
+            with suppress(SessionUnavailable):
+                session.keys()
+    with suppress(SessionUnavailable):
+        bool(getattr(message, "user", None))

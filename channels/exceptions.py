@@ -11,6 +11,7 @@
     ├── RequestTimeout                      the rest of a request's body did not come in time
     ├── RequestAborted                      the client went away before its request was complete
     ├── SessionTooLarge (ValueError)        a channel session that its connection cannot carry
+    ├── SessionUnavailable                  a channel session whose connection is gone
     └── SendNotAvailableOnDemultiplexer     send through a multiplexer instead
 """
 
@@ -110,6 +111,25 @@ class SessionTooLarge(ChannelsException, ValueError):
         return (
             f"the channel session has {self.size} bytes, its connection carries {self.limit}. Keep large data in the "
             "database and its key in the session, or set CHANNEL_SESSION_STORE = 'database'."
+        )
+
+
+class SessionUnavailable(ChannelsException):
+    """A channel session that its connection keeps, and the connection cannot be asked for it.
+
+    Args:
+        reply_channel: of the connection.
+        reason: why.
+    """
+
+    def __init__(self, reply_channel: str, reason: str) -> None:
+        self.reply_channel, self.reason = reply_channel, reason
+        super().__init__(reply_channel, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"there is no channel session of {self.reply_channel}: {self.reason}, and its session is kept there. Set "
+            "CHANNEL_SESSION_STORE = 'database' for sessions that outlive their connections."
         )
 
 

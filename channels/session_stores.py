@@ -12,8 +12,12 @@ from django.contrib.sessions.backends.base import CreateError
 from django.core.exceptions import ImproperlyConfigured
 from django.http import parse_cookie
 
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER
+
+from .asked_state import AskedState, can_be_asked
 from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
+from .layers import channel_layers
 from .request import header_pairs
 
 STORES = ("connection", "database")
@@ -33,7 +37,29 @@ def session_key_for(reply_channel: str) -> str:
     return "chn" + hashlib.sha1(reply_channel.encode(), usedforsecurity=False).hexdigest()[:29]
 
 
-def session_for_reply_channel(reply_channel: str) -> Any:
+def session_for_reply_channel(reply_channel: str, channel_layer: Any = None) -> Any:
+    """The channel session of a reply channel, loaded, whether or not it exists yet.
+
+    A connection that keeps it is asked for it; changes are sent there by `save`. Other channels have a Django session,
+    and with ``CHANNEL_SESSION_STORE = "database"`` all have; `open_database_session` says which.
+
+    Args:
+        reply_channel: the channel's name.
+        channel_layer: its layer; the default one if not given.
+
+    Raises:
+        SessionUnavailable: the connection is gone, or its web server does not answer.
+        ValueError: as `open_database_session`.
+    """
+    if uses_connections() and can_be_asked(reply_channel):
+        layer = channel_layers[DEFAULT_CHANNEL_LAYER] if channel_layer is None else channel_layer
+        session = _ask(layer, reply_channel)
+        session.keys()
+        return session
+    return open_database_session(reply_channel)
+
+
+def open_database_session(reply_channel: str) -> Any:
     """The Django session of a reply channel, loaded, whether or not it exists yet.
 
     It is kept by ``CHANNEL_SESSION_ENGINE``, or by ``SESSION_ENGINE``.
@@ -57,6 +83,9 @@ def session_for_reply_channel(reply_channel: str) -> Any:
 def open_channel_session(message: Any) -> Any:
     """The channel session of a message, created if need be.
 
+    A message that came from a connection with its turn brings the state that the connection keeps. For others with the
+    same reply channel the connection is asked, when the session is first used.
+
     Raises:
         ConsumeLater: another consumer of this channel creates it at the same moment.
         ValueError: the message has no reply channel.
@@ -66,15 +95,22 @@ def open_channel_session(message: Any) -> Any:
             f"the message on {message.channel.name!r} has no reply_channel; a channel session belongs to one"
         )
     name = message.reply_channel.name
-    if message.carries_state and uses_connections():
-        return ConnectionSession(message, session_key_for(name))
-    session = session_for_reply_channel(name)
+    if uses_connections():
+        if message.carries_state:
+            return ConnectionSession(message, session_key_for(name), name)
+        if can_be_asked(name):
+            return _ask(message.channel_layer, name)
+    session = open_database_session(name)
     if not session.exists(session.session_key):
         try:
             session.save(must_create=True)
         except CreateError:
             raise ConsumeLater from None
     return session
+
+
+def _ask(layer: Any, reply_channel: str) -> ConnectionSession:
+    return ConnectionSession(AskedState(layer, reply_channel), session_key_for(reply_channel), reply_channel)
 
 
 def open_http_session(key: str | None) -> Any | None:

@@ -12,6 +12,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
 from .replies import BadReply, Reply
+from .states import States
 from .uplink import DOUBT_SECONDS, Uplink
 
 logger = logging.getLogger("interface_server.downlink")
@@ -46,6 +47,7 @@ class Downlink:
         receivers: local part → connection.
         uplink: is told when the layer goes away and when it is back.
         forget: called with the full names of group members that are no connection any more.
+        states: gets what comes for connections that are gone.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Downlink:
         receivers: Mapping[str, Receiver],
         uplink: Uplink,
         forget: Callable[[list[str]], None],
+        states: States,
     ) -> None:
         self._layer = layer
         self._name = name
         self._receivers = receivers
         self._uplink = uplink
         self._forget = forget
+        self._states = states
 
     async def run(self) -> None:
         """Receive until cancelled; outlives every outage of the layer."""
@@ -122,8 +126,10 @@ class Downlink:
                     receiver.deliver(delivery.message, delivery.headers)
                 except Exception:
                     logger.exception("a message for %s could not be handled", delivery.channel)
-            elif delivery.headers is not None and "flow" in delivery.headers:
-                self._tell_gone(delivery.headers["flow"])
+            elif delivery.headers is not None:
+                if "flow" in delivery.headers:
+                    self._tell_gone(delivery.headers["flow"])
+                self._states.hear_late(delivery.channel[start:], delivery.headers)
 
     def _tell_gone(self, flow: Any) -> None:
         """Tell the producer of a response that nobody is there to take it."""

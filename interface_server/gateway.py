@@ -10,6 +10,7 @@ import time
 from typing import Any, Protocol
 
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable
+from channel_layer.state import MARK
 
 from .access_log import AccessLog
 from .backlog import Backlog
@@ -21,6 +22,7 @@ from .messages import MessageFactory, Scope
 from .options import Options
 from .spool_file import SpoolFile
 from .spool_threads import SpoolThreads
+from .states import States
 from .uplink import Entry, Uplink
 from .websocket_connection import WebSocketConnection
 from .wills import Wills
@@ -55,6 +57,7 @@ class Gateway:
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         spools: keep what waits for a slow disk, worker or client.
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
+        states: of connections, for those who ask.
         tickers: further objects whose deadlines are checked.
         stopping: whether the process is about to end.
     """
@@ -79,7 +82,8 @@ class Gateway:
         self.uplink.on_doubt = self.wills.resolve
         self.backlog = Backlog(layer)
         self.read_ahead = 0
-        self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget)
+        self.states = States(layer, self.uplink, options.state_max)
+        self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget, self.states)
         self._gone: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop
@@ -111,7 +115,8 @@ class Gateway:
 
     def open_websocket(self, scope: Scope, socket: Socket) -> WebSocketConnection:
         """A new WebSocket whose handshake waits for a consumer; the caller calls `open`."""
-        return WebSocketConnection(self, secrets.token_urlsafe(12), self.messages.seen(scope), socket)
+        mark = "" if self.options.unordered else MARK
+        return WebSocketConnection(self, mark + secrets.token_urlsafe(12), self.messages.seen(scope), socket)
 
     def why_late(self, entry: Entry, since: float, now: float) -> ChannelLayerError | None:
         """Why a message that was queued at ``since`` and is not stored has waited too long; ``None`` if it has not."""
@@ -148,7 +153,7 @@ class Gateway:
             before, self.now = self.now, loop.time()
             if self.now - before > _STALL_SECONDS:
                 continue  # the process stood still: let what arrived meanwhile be read before judging anybody
-            for ticking in [*self.connections.values(), *self.tickers, self.spools]:
+            for ticking in [*self.connections.values(), *self.tickers, self.spools, self.states]:
                 try:
                     ticking.tick(self.now)
                 except Exception:

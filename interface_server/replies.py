@@ -88,15 +88,6 @@ def agreed_subprotocol(chosen: str | None, offered: Collection[str], spoken: tup
     return next((name for name in spoken if name in offered), None)
 
 
-def checked_state(state: Any, limit: int) -> bytes:
-    """State that a consumer left with its connection; raises `BadReply`."""
-    if not isinstance(state, bytes):
-        raise BadReply(f"it is {type(state).__name__}, it must be bytes")
-    if len(state) > limit:
-        raise BadReply(f"it is {len(state)} bytes, allowed are {limit} bytes")
-    return state
-
-
 def _payload(message: Mapping[str, Any]) -> Payload | None:
     text, data = _typed(message, "text", str), _typed(message, "bytes", bytes)
     if text and data:

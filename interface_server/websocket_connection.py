@@ -17,8 +17,9 @@ from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageT
 from .access_log import printable
 from .client_socket import Socket
 from .messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from .replies import BadReply, Reply, agreed_subprotocol, checked_state, refuses
+from .replies import BadReply, Reply, agreed_subprotocol, refuses
 from .slow_turns import LOOK_SECONDS, SlowTurn
+from .states import State
 from .uplink import Entry
 from .websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 
@@ -81,7 +82,7 @@ class WebSocketConnection:
         self._entry_since = 0.0
         self._unsent = 0
         self._order = 0
-        self._state: bytes | None = None
+        self._state: State | None = None
         self._held: list[Reply] = []
         self._accept_deadline = gateway.now + gateway.options.accept_timeout
         self._end_of_life = gateway.now + (gateway.options.websocket_life or float("inf"))
@@ -135,13 +136,15 @@ class WebSocketConnection:
                 logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
             else:
                 self._carry_out(reply)
-        if headers is not None and self._turn_open:
+        if headers is None:
+            return
+        if "state" in headers or "ask" in headers:
+            self._state = self._gateway.states.hear(self._state, headers, printable(self.path))
+        if self._turn_open:
             if headers.get("turn") != self._turn:
                 if self._turn in (headers.get("begun"), headers.get("later")):
                     self._as_slow(self._gateway.now).hear(headers, self._gateway.now)
                 return
-            if "state" in headers:
-                self._keep(headers["state"])
             if headers.get("failed") and self.phase is Phase.HANDSHAKE:
                 self._deny(500)
             self._next()
@@ -352,6 +355,8 @@ class WebSocketConnection:
             logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self.path))
         self._gateway.connections.pop(self._local, None)
         self._gateway.forget([self.channel])
+        if self._ordered:
+            self._gateway.states.leave(self._local, self._state, self._gateway.now)
 
     def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
         headers: dict[str, Any] | None = None
@@ -395,12 +400,6 @@ class WebSocketConnection:
         """Count what is read ahead, here and in all."""
         self._inbox_bytes += size
         self._gateway.read_ahead += size
-
-    def _keep(self, state: Any) -> None:
-        try:
-            self._state = checked_state(state, self._gateway.options.state_max) or None
-        except BadReply as error:
-            logger.error("the state of the WebSocket %s was not kept: %s", printable(self.path), error)
 
     def _note(self, event: str, code: int | None = None) -> None:
         if self._gateway.access_log.enabled:

@@ -15,6 +15,7 @@ from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.names import check_channel
 from channel_layer.outbox import Outbox, collecting
+from channel_layer.state import changes
 
 from .exceptions import ChannelSocketException, ConsumeLater
 from .hooks import Hooks
@@ -137,10 +138,7 @@ class Runner:
     ) -> Finished:
         if reply_channel is not None:
             if "turn" in headers:
-                if outcome == "later":
-                    self._tell(reply_channel.name, {"later": headers["turn"]}, outbox)
-                else:
-                    self._end_turn(reply_channel.name, message, headers, outcome, outbox)
+                self._tell_of_turn(reply_channel.name, message, headers, outcome, outbox)
             elif "flow" in headers and outcome in FAILURES:
                 self._tell(reply_channel.name, {"failed": True}, outbox)
         return outbox, outcome, message
@@ -167,6 +165,8 @@ class Runner:
     def _requeue(self, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox) -> str:
         """Put a message at the back of its channel, as the consumer left it and with its headers."""
         headers = delivery.headers or {}
+        if message.state is not message.headers.get("state"):
+            headers = {**headers, "state": message.state}
         tries = headers.get("tries", 0) + 1
         channel = delivery.channel
         if tries > self._retries:
@@ -183,20 +183,37 @@ class Runner:
             self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 2)), self._layer, item)
         return "later"
 
-    def _end_turn(self, name: str, message: Message, before: Any, outcome: str, outbox: Outbox) -> None:
-        """Tell the sender, with the last reply if there is one, that it may send the next message."""
-        headers: dict[str, Any] = {"turn": before["turn"]}
+    def _tell_of_turn(self, name: str, message: Message, before: Any, outcome: str, outbox: Outbox) -> None:
+        """Tell the sender that it may send the next message, unless this one is tried again, and what state to keep."""
+        is_over = outcome != "later"
+        headers: dict[str, Any] = {"turn" if is_over else "later": before["turn"]}
         if outcome in FAILURES:
             headers["failed"] = True
-        state: Any = message.state or b""
-        if not isinstance(state, bytes):
-            logger.error("the state of a message on %s must be bytes, not %r; not kept", message.channel, type(state))
-        elif state != (before.get("state") or b""):
-            headers["state"] = state
-        for layer, item in reversed(outbox):
-            if item.target == name and not item.group and layer is self._layer:
-                item.headers = headers
-                return
+        changed = None if message.state is before.get("state") else self._changed_state(message, before)
+        goes_ahead = changed and any(item.target != name and not item.group for _, item in outbox)
+        if changed and not goes_ahead:
+            headers["state"] = changed
+        self._tell_with_last(name, headers, outbox, is_over)
+        if goes_ahead:
+            # Ahead of messages whose consumers may ask for the state.
+            ahead: Outbox = []
+            self._tell(name, {"state": changed}, ahead)
+            outbox[:0] = ahead
+
+    def _changed_state(self, message: Message, before: Any) -> dict[str, bytes | None] | None:
+        try:
+            return changes(before.get("state"), message.state)
+        except TypeError as error:
+            logger.error("the state of a message on %s was not kept: %s", message.channel, error)
+            return None
+
+    def _tell_with_last(self, name: str, headers: dict[str, Any], outbox: Outbox, may_join: bool) -> None:
+        """Send headers with the last reply, if there is one and they may, or else alone."""
+        if may_join:
+            for layer, item in reversed(outbox):
+                if item.target == name and not item.group and layer is self._layer:
+                    item.headers = headers
+                    return
         self._tell(name, headers, outbox)
 
     def _tell(self, name: str, headers: dict[str, Any], outbox: Outbox) -> None:

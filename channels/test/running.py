@@ -7,31 +7,26 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
-from django.apps import apps
 
 from channel_layer.channel import Message
-from channel_layer.codec import pack_body
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import Outbox
+from channels.asked_state import held
 from channels.exceptions import DenyConnection
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
+from interface_server.messages import CONNECT, DISCONNECT, RECEIVE
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
+from workers.notices import EMPTY
 from workers.runner import Runner
 
 MESSAGE_RETRIES = 10
 """How often a message may be consumed later, as in a worker."""
-
-_EMPTY = pack_body({})
-
-_states: WeakKeyDictionary[Any, dict[str, bytes]] = WeakKeyDictionary()
-"""Layer → reply channel → what its connection would carry; gone with the layer."""
 
 
 def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[str, Any], sender: Any) -> Any:
@@ -57,10 +52,10 @@ def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[st
     run = _Run(consumer, kwargs)
     layer = message.channel_layer
     runner = Runner(layer, run, Hooks([_Signals(run, sender)]), MESSAGE_RETRIES, _send_now)
-    state = _State(message)
+    turn = _Turn(message)
     with _connections_kept():
-        outbox, _, ran = runner.run(Delivery(message.channel.name, message.content, state.headers))
-    outbox = state.take_back(ran, outbox)
+        outbox, _, _ = runner.run(Delivery(message.channel.name, message.content, turn.headers))
+    outbox = turn.end(outbox)
     if run.error is None or run.is_settled:
         _send(outbox)
     if run.error is not None:
@@ -153,29 +148,30 @@ class _Signals(Hook):
             self._run.fail(error)
 
 
-class _State:
-    """A channel session where Django has none: then the client carries it, as a connection does.
-
-    Where Django's sessions are installed they are used, because the tests of an application look for
-    the channel session there.
-    """
+class _Turn:
+    """The turn of a WebSocket's message, which carries the state that the client has as a connection does."""
 
     def __init__(self, message: Message) -> None:
-        self._reply = message.reply_channel
-        self._carries = (
-            self._reply is not None and not apps.is_installed("django.contrib.sessions") and uses_connections()
-        )
+        self._reply = message.reply_channel.name if message.reply_channel is not None else ""
+        is_of_connection = message.channel.name in (CONNECT, RECEIVE, DISCONNECT) and uses_connections()
+        self._holder = held.get(self._reply) if is_of_connection else None
         self.headers: dict[str, Any] = dict(message.headers)
-        if self._carries and self._reply is not None:
-            self._states = _states.setdefault(message.channel_layer, {})
-            self.headers |= {"turn": 0, "state": self._states.get(self._reply.name, b"")}
+        if self._holder is not None:
+            self.headers |= {"turn": 0, "state": self._holder.values}
 
-    def take_back(self, message: Message, outbox: Outbox) -> Outbox:
-        """Keep the state, and what is to be sent without the end of the turn."""
-        if not self._carries or self._reply is None:
+    def end(self, outbox: Outbox) -> Outbox:
+        """Keep the state that was changed, and what is to be sent without the end of the turn."""
+        if self._holder is None:
             return outbox
-        self._states[self._reply.name] = message.state or b""
-        return [(layer, item) for layer, item in outbox if not (item.body == _EMPTY and "turn" in (item.headers or ()))]
+        left: Outbox = []
+        for layer, item in outbox:
+            if item.target == self._reply and item.headers is not None:
+                if "state" in item.headers:
+                    self._holder.change(item.headers["state"])
+                if item.body == EMPTY:
+                    continue
+            left.append((layer, item))
+        return left
 
 
 async def _finish(result: Awaitable[Any]) -> Any:

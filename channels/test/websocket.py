@@ -14,7 +14,7 @@ from django.contrib import auth
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from channels.session_stores import session_for_reply_channel, session_key_for
+from channels.session_stores import open_database_session, session_key_for
 
 from .client import Client
 
@@ -22,9 +22,9 @@ from .client import Client
 class WSClient(Client):
     """A `Client` whose messages look like those of a WebSocket.
 
-    Each message has a ``path`` and ``headers``, the session cookie only the first one. The session is a
-    Django session under the key of the reply channel's `channel_session`; `login` moves it to a
-    new key, as it does in a browser.
+    Each message has a ``path`` and ``headers``, the session cookie only the first one. The session is the
+    browser's, a Django session; `login` moves it to a new key, as it does in a browser. The channel session is
+    another, which `channels.sessions.session_for_reply_channel` shows.
 
     Args:
         alias: of the layer.
@@ -75,7 +75,7 @@ class WSClient(Client):
         if not apps.is_installed("django.contrib.sessions"):
             raise OSError("Add django.contrib.sessions to the INSTALLED_APPS to use session")
         if self._session is None:
-            self._session = session_for_reply_channel(self.reply_channel)
+            self._session = open_database_session(self.reply_channel)
             if not self._session.exists(self._session.session_key):
                 self._session.save(must_create=True)
         return self._session

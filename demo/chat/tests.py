@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.test import SimpleTestCase, TestCase, override_settings
@@ -83,7 +84,7 @@ class Visitor:
         # A reader of its own for each: what comes before the "!" is read as one queue.
         self.reader = f"visitor-{uuid.uuid4().hex}!"
         self.reply_channel = layer.new_channel(self.reader)
-        self.state: bytes | None = None
+        self.state: Mapping[str, bytes] | None = None
 
     def enter(self, slug: str, query: str = "", origin: str = "http://localhost:8000") -> None:
         headers = [[b"origin", origin.encode()]]

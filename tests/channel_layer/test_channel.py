@@ -143,19 +143,19 @@ def test_a_message_knows_where_it_came_from_and_where_to_answer(layer: MemoryCha
 def test_headers_are_beside_the_content(layer: MemoryChannelLayer) -> None:
     plain = Message({}, "x", layer)
     assert (dict(plain.headers), plain.state, plain.carries_state) == ({}, None, False)
-    turned = Message({}, "x", layer, {"turn": 1, "state": b"s"})
-    assert (turned.state, turned.carries_state) == (b"s", True)
+    turned = Message({}, "x", layer, {"turn": 1, "state": {"a": b"s"}})
+    assert (turned.state, turned.carries_state) == ({"a": b"s"}, True)
     assert "turn" not in turned
 
 
 def test_a_copy_has_its_own_content_and_the_same_state(layer: MemoryChannelLayer) -> None:
-    message = Message({"a": 1, "list": [1]}, "x", layer, {"turn": 1, "state": b"old"})
-    message.state = b"new"
+    message = Message({"a": 1, "list": [1]}, "x", layer, {"turn": 1, "state": {"a": b"old"}})
+    message.state = {"a": b"new"}
     twin = message.copy()
     twin["a"] = 2
     twin["list"].append(2)
     assert (message["a"], message["list"]) == (1, [1])
-    assert (twin.channel.name, twin.headers, twin.state) == ("x", message.headers, b"new")
+    assert (twin.channel.name, twin.headers, twin.state) == ("x", message.headers, {"a": b"new"})
 
 
 def test_async_forms_reach_the_layer(layer: MemoryChannelLayer) -> None:

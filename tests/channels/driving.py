@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from channel_layer.delivery import Delivery
+from channel_layer.state import merged
 from channels.hooks import DjangoHook
 from routing import Router
 from workers import Worker
@@ -46,7 +47,7 @@ class Socket:
         self._layer = layer
         self._name = name
         self._turn = 0
-        self._state: bytes | None = None
+        self._state: Mapping[str, bytes] | None = None
 
     def connect(self, headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
         """Send ``websocket.connect``; returns what came back until the turn was over."""
@@ -77,9 +78,10 @@ class Socket:
                 pytest.fail(f"the turn of {channel} did not end; until then came {replies}")
             replies += [each.message for each in deliveries if self._is_for_us(each)]
             for delivery in deliveries:
+                if delivery.headers and "state" in delivery.headers:
+                    self._state = merged(self._state, delivery.headers["state"], 16_384)
                 if delivery.headers and delivery.headers.get("turn") == self._turn:
                     self.failed = delivery.headers.get("failed", False)
-                    self._state = delivery.headers.get("state", self._state) or None
                     return replies + self.heard()
 
     def heard(self) -> list[dict[str, Any]]:

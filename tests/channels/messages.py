@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from channel_layer.channel import Message
@@ -34,7 +36,7 @@ def request(layer: Any, path: str = "/", method: str = "GET", **content: Any) ->
 
 
 def websocket(
-    layer: Any, kind: str = "connect", turn: int | None = 0, state: bytes | None = None, **content: Any
+    layer: Any, kind: str = "connect", turn: int | None = 0, state: Mapping[str, bytes] | None = None, **content: Any
 ) -> Message:
     """A ``websocket.*`` message; without a turn it comes from a sender that carries no state."""
     message: dict[str, Any] = {"reply_channel": REPLY, "path": "/chat/", "order": turn or 0}
@@ -50,6 +52,11 @@ def websocket(
         if state is not None:
             beside["state"] = state
     return Message(travelled(message), f"websocket.{kind}", layer, beside)
+
+
+def state_of(**values: Any) -> dict[str, bytes]:
+    """State as a connection keeps it for a session with these values."""
+    return {key: json.dumps({key: value}, separators=(",", ":")).encode() for key, value in values.items()}
 
 
 def travelled(message: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from channels.auth import (
     transfer_user,
 )
 
-from .messages import websocket
+from .messages import state_of, websocket
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -122,7 +121,7 @@ def test_a_forged_state_is_nobody(layer: Any, ada: User) -> None:
         auth.BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
         auth.HASH_SESSION_KEY: "0000",
     }
-    state = json.dumps(forged).encode()
+    state = state_of(**forged)
     assert by_channel(websocket(layer, "receive", turn=1, state=state)).is_authenticated is False
 
 

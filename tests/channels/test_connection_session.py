@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -9,43 +10,44 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from channel_layer.state import size_of
 from channels.connection_session import MAX_BYTES, ConnectionSession
 from channels.exceptions import SessionTooLarge
 
-from .messages import websocket
+from .messages import REPLY, state_of, websocket
 
 
-def session(layer: Any, state: bytes | None = None) -> tuple[Any, ConnectionSession]:
+def session(layer: Any, state: Any = None) -> tuple[Any, ConnectionSession]:
     message = websocket(layer, "receive", turn=1, state=state)
-    return message, ConnectionSession(message, "chn123456")
+    return message, ConnectionSession(message, "chn123456", REPLY)
 
 
 def test_it_is_read_from_the_state_and_saved_into_it(layer: Any) -> None:
-    message, first = session(layer, b'{"a": 1}')
+    message, first = session(layer, state_of(a=1))
     assert first["a"] == 1
     assert not first.modified
     first["b"] = "two"
     assert first.modified
-    assert message.state == b'{"a": 1}'
+    assert message.state == state_of(a=1)
     first.save()
-    assert json.loads(message.state) == {"a": 1, "b": "two"}
+    assert message.state == state_of(a=1, b="two")
 
 
 def test_exactly_the_limit_fits_and_one_byte_more_does_not(layer: Any) -> None:
     message, first = session(layer)
-    first["a"] = "x" * (MAX_BYTES - len('{"a":""}'))
+    first["a"] = "x" * (MAX_BYTES - len('a{"a":""}'))
     first.save()
-    assert len(message.state) == MAX_BYTES
+    assert size_of(message.state) == MAX_BYTES
     first["a"] += "x"
     with pytest.raises(SessionTooLarge) as caught:
         first.save()
     assert str(caught.value).startswith("the channel session has 16385 bytes, its connection carries 16384.")
-    assert len(message.state) == MAX_BYTES
+    assert size_of(message.state) == MAX_BYTES
 
 
-@pytest.mark.parametrize("state", [b"not json", b"\xff\xfe"])
+@pytest.mark.parametrize("state", [{"a": b"not json"}, {"a": b"\xff\xfe"}, {"a": b"[1]"}, {"a": 3}, b"junk", [1]])
 def test_a_state_that_cannot_be_read_starts_empty_and_is_logged(
-    layer: Any, state: bytes, caplog: pytest.LogCaptureFixture
+    layer: Any, state: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     _, first = session(layer, state)
@@ -53,8 +55,8 @@ def test_a_state_that_cannot_be_read_starts_empty_and_is_logged(
     assert "the channel session of daphne.test!connection cannot be read; it starts empty" in caplog.text
 
 
-@pytest.mark.parametrize("state", [b"[1]", b"3", b"", None])
-def test_a_state_that_holds_no_session_starts_empty(layer: Any, state: bytes | None) -> None:
+@pytest.mark.parametrize("state", [{}, None])
+def test_a_state_that_holds_no_session_starts_empty(layer: Any, state: Any) -> None:
     assert list(session(layer, state)[1].keys()) == []
 
 
@@ -65,22 +67,22 @@ def test_it_exists_for_its_own_key_only(layer: Any) -> None:
 
 
 def test_its_key_is_the_connections_whatever_is_done_to_it(layer: Any) -> None:
-    message, first = session(layer, b'{"a": 1}')
+    message, first = session(layer, state_of(a=1))
     first.cycle_key()
     assert (first.session_key, first["a"]) == ("chn123456", 1)
     first.flush()
-    assert (first.session_key, json.loads(message.state)) == ("chn123456", {})
+    assert (first.session_key, message.state) == ("chn123456", {})
     first["b"] = 2
     first.create()
-    assert (first.session_key, json.loads(message.state)) == ("chn123456", {})
+    assert (first.session_key, message.state) == ("chn123456", {})
 
 
 def test_deleting_another_key_leaves_it_alone(layer: Any) -> None:
-    message, first = session(layer, b'{"a": 1}')
+    message, first = session(layer, state_of(a=1))
     first.delete("another")
     assert first["a"] == 1
     first.delete("chn123456")
-    assert json.loads(message.state) == {}
+    assert message.state == {}
 
 
 def test_it_is_encoded_with_the_serializer_of_the_settings(layer: Any) -> None:
@@ -88,7 +90,7 @@ def test_it_is_encoded_with_the_serializer_of_the_settings(layer: Any) -> None:
         message, first = session(layer)
         first["a"] = "b"
         first.save()
-        assert message.state == b'{"A": "B"}'
+        assert message.state == {"a": b'{"A": "B"}'}
 
 
 class Upper:
@@ -99,3 +101,28 @@ class Upper:
 
     def loads(self, data: bytes) -> Any:
         return json.loads(data)
+
+
+def test_a_key_that_is_deleted_is_gone_from_the_state(layer: Any) -> None:
+    message, first = session(layer, state_of(a=1, b=2))
+    del first["a"]
+    first.save()
+    assert message.state == state_of(b=2)
+
+
+def test_its_async_forms_do_the_same(layer: Any) -> None:
+    async def use(first: ConnectionSession) -> None:
+        assert await first.aload() == {"a": 1}
+        assert await first.aexists("chn123456")
+        await first.acycle_key()
+        first["b"] = 2
+        await first.asave()
+        assert message.state == state_of(a=1, b=2)
+        await first.acreate()
+        first["c"] = 3
+        await first.aflush()
+        await first.adelete("another")
+
+    message, first = session(layer, state_of(a=1))
+    asyncio.run(use(first))
+    assert (first.session_key, message.state) == ("chn123456", {})

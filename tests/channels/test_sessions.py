@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ from channels.sessions import (
     session_for_reply_channel,
 )
 
-from .messages import REPLY, websocket
+from .messages import REPLY, state_of, websocket
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -57,7 +56,7 @@ class TestOnTheConnection:
     def test_what_is_put_in_is_in_the_state_and_comes_back(self, layer: Any) -> None:
         first = websocket(layer)
         assert remember(first, name="Ada") == "returned"
-        assert json.loads(first.state) == {"name": "Ada"}
+        assert first.state == state_of(name="Ada")
         assert recall(websocket(layer, "receive", turn=1, state=first.state)) == {"name": "Ada"}
 
     def test_it_asks_the_database_for_nothing(self, layer: Any) -> None:
@@ -68,9 +67,9 @@ class TestOnTheConnection:
         assert queries.captured_queries == []
 
     def test_a_session_nobody_changed_leaves_the_state_alone(self, layer: Any) -> None:
-        message = websocket(layer, "receive", turn=1, state=b'{"a": 1}')
+        message = websocket(layer, "receive", turn=1, state=state_of(a=1))
         recall(message)
-        assert message.state == b'{"a": 1}'
+        assert message.state == state_of(a=1)
         untouched = websocket(layer)
         recall(untouched)
         assert untouched.state is None
@@ -84,7 +83,7 @@ class TestOnTheConnection:
         message = websocket(layer)
         with pytest.raises(RuntimeError):
             fails(message)
-        assert json.loads(message.state) == {"tried": True}
+        assert message.state == state_of(tried=True)
 
     def test_deleting_and_clearing_reach_the_state(self, layer: Any) -> None:
         @channel_session
@@ -95,12 +94,12 @@ class TestOnTheConnection:
         def flush(message: Any) -> None:
             message.channel_session.flush()
 
-        message = websocket(layer, "receive", turn=1, state=b'{"a": 1, "b": 2}')
+        message = websocket(layer, "receive", turn=1, state=state_of(a=1, b=2))
         forget(message)
-        assert json.loads(message.state) == {"b": 2}
+        assert message.state == state_of(b=2)
         again = websocket(layer, "receive", turn=2, state=message.state)
         flush(again)
-        assert json.loads(again.state) == {}
+        assert again.state == state_of()
 
     def test_nested_decorators_share_one_session(self, layer: Any) -> None:
         @channel_session
@@ -110,7 +109,7 @@ class TestOnTheConnection:
 
         message = websocket(layer)
         twice(message)
-        assert json.loads(message.state) == {"a": 1}
+        assert message.state == state_of(a=1)
 
 
 class TestInTheDatabase:
@@ -182,7 +181,7 @@ class TestTheDecorator:
     def test_the_message_may_be_given_by_name(self, layer: Any) -> None:
         message = websocket(layer)
         remember(message=message, a=1)
-        assert json.loads(message.state) == {"a": 1}
+        assert message.state == state_of(a=1)
 
     @pytest.mark.parametrize("turn", [0, None])
     def test_it_works_on_coroutines(self, layer: Any, turn: int | None) -> None:

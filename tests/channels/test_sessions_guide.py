@@ -11,6 +11,8 @@ from django.contrib import auth
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 
+from channels.test import WSClient, apply_routes
+
 from .documents import run_examples
 from .driving import Socket, working
 
@@ -43,6 +45,16 @@ def test_a_connection_remembers(guided: Any) -> None:
     assert one.say("b") == [{"text": "2: b"}]
     one.disconnect()
     assert not one.failed
+
+
+def test_a_message_to_another_channel_finds_the_session(layer: Any) -> None:
+    client = WSClient()
+    client.join_group("room-kitchen")
+    with apply_routes(run_examples("sessions-and-auth.md", "guide")["channel_routing"]):
+        client.send_and_consume("websocket.connect", path="/aloud/kitchen/")
+        client.send_and_consume("websocket.receive", text="hello", path="/aloud/kitchen/")
+        client.consume("chat.say")
+    assert client.receive(json=False) == "hello"
 
 
 def test_users_speak_and_strangers_stay_out(guided: Any, cookie: dict[str, str]) -> None:

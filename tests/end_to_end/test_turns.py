@@ -22,10 +22,15 @@ def test_frames_run_one_at_a_time_whether_their_worker_is_killed_or_none_is_ther
     project.web.command += ["--turn-timeout", str(TURN_TIMEOUT)]
 
     def events(count: int) -> list[list[str]]:
-        found = runs.read_text().splitlines() if runs.exists() else []
-        return [line.split() for line in found] if len(found) >= count else []
+        lines = runs.read_text().splitlines() if runs.exists() else []
+        found = [line.split() for line in lines if line.startswith(("begin", "end"))]
+        return found if len(found) >= count else []
 
     with project, connect(f"ws://127.0.0.1:{project.port}/work/") as client:
+        with connect(f"ws://127.0.0.1:{project.port}/hop/") as hopping:
+            for number in range(1, 6):  # its session is there one hop further, on whichever worker
+                hopping.send("x")
+                assert hopping.recv(20) == f"{number} {number}"
         for seconds in ("600", "0.3", "0.2", "0.1"):
             client.send(seconds)
         wait_until(lambda: events(1), "the first frame to be begun")

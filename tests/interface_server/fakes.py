@@ -14,6 +14,7 @@ from interface_server.replies import Payload
 from interface_server.responses import Head
 from interface_server.spool import Spool, Work
 from interface_server.spool_file import SpoolFile
+from interface_server.states import States
 from interface_server.uplink import Entry
 
 
@@ -68,6 +69,7 @@ class QuietGateway(Gateway):
         super().__init__(MemoryChannelLayer(), Options(**options))
         self.records = RecordingUplink()
         self.uplink = self.records  # type: ignore[assignment]
+        self.states = States(self.layer, self.uplink, self.options.state_max)
         self.disk = HandSpools(self.spools.file)
         self.spools = self.disk  # type: ignore[assignment]
 

@@ -11,6 +11,7 @@ from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
 from interface_server.replies import Reply
+from interface_server.states import States
 from interface_server.uplink import Uplink
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import become
@@ -42,7 +43,8 @@ class Case:
         self.receivers: dict[str, Ear] = {"a": Ear(), "b": Ear(), "bad": Ear(bad=True)}
         self.forgotten: list[str] = []
         self.uplink = Uplink(layer, 1_000_000)
-        self.downlink = Downlink(layer, NAME, self.receivers, self.uplink, self.forgotten.extend)
+        states = States(layer, self.uplink, 100)
+        self.downlink = Downlink(layer, NAME, self.receivers, self.uplink, self.forgotten.extend, states)
 
 
 def with_downlink(layer: Any, test: Callable[[Case], Coroutine[Any, Any, None]]) -> None:

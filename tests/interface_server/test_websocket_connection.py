@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from channel_layer.exceptions import ChannelFull
+from channel_layer.state import keeps_state
 from interface_server.replies import Reply
 from interface_server.websocket_connection import HELD_REPLIES, Phase, WebSocketConnection
 from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
@@ -130,34 +131,76 @@ def test_a_stale_or_foreign_turn_number_ends_nothing() -> None:
     case.connection.received("one")
     case.connection.received("two")
     for stale in (case.turn - 1, case.turn + 1, None, "2"):
-        case.connection.deliver({}, {"turn": stale, "state": b"stale"})
+        case.connection.deliver({}, {"turn": stale})
     assert case.count(RECEIVE) == 1
     case.end_turn()
-    assert "state" not in case.gateway.records.entries[-1].item.headers
+    assert case.count(RECEIVE) == 2
 
 
 def test_state_is_sent_along_until_it_is_changed_or_emptied() -> None:
     case = Case()
     case.connection.received("one")
-    case.end_turn(state=b"kept")
+    case.end_turn(state={"a": b"1", "b": b"2"})
     case.connection.received("two")
-    assert case.gateway.records.entries[-1].item.headers["state"] == b"kept"
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
     case.end_turn()
     case.connection.received("three")
-    assert case.gateway.records.entries[-1].item.headers["state"] == b"kept"
-    case.end_turn(state=b"")
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
+    case.end_turn(state={"a": None, "b": b"3"})
     case.connection.received("four")
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"b": b"3"}
+    case.end_turn(state={"b": None})
+    case.connection.received("five")
     assert "state" not in case.gateway.records.entries[-1].item.headers
 
 
-def test_state_that_is_too_large_or_no_bytes_is_logged_and_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+def test_state_may_change_without_a_turn_and_between_turns_nothing_is_lost() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.reply({}, state={"a": b"from elsewhere"})
+    case.reply({}, turn=case.turn + 1, state={"c": b"late"})
+    case.end_turn(state={"b": b"from the turn"})
+    case.connection.received("two")
+    kept = {"a": b"from elsewhere", "b": b"from the turn", "c": b"late"}
+    assert case.gateway.records.entries[-1].item.headers["state"] == kept
+    case.reply({}, ask="answer?x")
+    assert case.gateway.records.entries[-1].item.headers == {"state": kept}
+    assert case.gateway.records.targets[-1] == "answer?x"
+
+
+def test_state_of_a_closed_connection_can_be_asked_for_and_changed() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.end_turn(state={"a": b"1"})
+    case.connection.lost(1001)
+    local = case.connection.channel.partition("!")[2]
+    assert local not in case.gateway.connections
+    case.gateway.states.hear_late(local, {"turn": case.turn, "state": {"b": b"2"}})
+    case.gateway.states.hear_late(local, {"ask": "answer?x"})
+    assert case.gateway.records.entries[-1].item.headers == {"state": {"a": b"1", "b": b"2"}}
+
+
+def test_only_connections_that_carry_state_say_so_in_their_name() -> None:
+    assert keeps_state(Case().connection.channel)
+    assert not keeps_state(Case(unordered=True).connection.channel)
+
+
+@pytest.mark.parametrize(
+    ("state", "complaint"),
+    [
+        ({"a": b"x" * 4}, "it is 5 bytes, allowed are 4 bytes"),
+        (b"junk", "it is bytes, it must be a dict of bytes"),
+        ({"a": "text"}, "the value of 'a' is str; keys are text and values are bytes"),
+    ],
+)
+def test_state_that_is_too_large_or_no_bytes_is_logged_and_not_kept(
+    state: Any, complaint: str, caplog: pytest.LogCaptureFixture
+) -> None:
     case = Case(state_max=4)
-    for state in (b"x" * 5, "text"):
-        case.connection.received("m")
-        case.end_turn(state=state)
-        assert case.connection._state is None
-    assert "it is 5 bytes, allowed are 4 bytes" in caplog.text
-    assert "it is str" in caplog.text
+    case.connection.received("m")
+    case.end_turn(state=state)
+    assert case.connection._state is None
+    assert complaint in caplog.text
 
 
 def test_a_consumer_that_does_not_finish_holds_the_next_message_for_so_long_only(

@@ -242,12 +242,15 @@ def test_a_reply_channel_that_is_no_name_gets_nothing(name: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "sent"),
     [
-        (None, b"new", {"state": b"new"}),
-        (b"old", b"new", {"state": b"new"}),
-        (b"old", None, {"state": b""}),
-        (b"old", b"old", {}),
+        (None, {"a": b"new"}, {"state": {"a": b"new"}}),
+        ({"a": b"old", "b": b"1"}, {"a": b"new", "b": b"1"}, {"state": {"a": b"new"}}),
+        ({"a": b"old", "b": b"1"}, {"b": b"1"}, {"state": {"a": None}}),
+        ({"a": b"old"}, None, {"state": {"a": None}}),
+        ({"a": b"old"}, {"a": b"old"}, {}),
         (None, None, {}),
-        (b"old", "text", {}),
+        ({"a": b"old"}, "text", {}),
+        ({"a": b"old"}, {"a": "text"}, {}),
+        (b"junk", {"a": b"new"}, {"state": {"a": b"new"}}),
     ],
 )
 def test_changed_state_goes_back_with_the_turn(before: Any, after: Any, sent: dict[str, Any]) -> None:
@@ -258,6 +261,33 @@ def test_changed_state_goes_back_with_the_turn(before: Any, after: Any, sent: di
     case = Case(consumer)
     case.run({"turn": 7} | ({} if before is None else {"state": before}))
     assert case.replies() == [({}, {"turn": 7} | sent)]
+
+
+@pytest.mark.parametrize("replies", [True, False])
+def test_changed_state_goes_ahead_of_messages_whose_consumers_may_ask_for_it(replies: bool) -> None:
+    def consumer(message: Any) -> None:
+        message.state = {"a": b"new"}
+        if replies:
+            message.reply_channel.send({"text": "reply"})
+        Channel("next", channel_layer=message.channel_layer).send({"reply_channel": "reply"})
+
+    case = Case(consumer)
+    case.run({"turn": 7})
+    targets = [item.target for _, item in case.outbox]
+    assert targets.index("reply") < targets.index("next")
+    assert case.replies() == [({}, {"state": {"a": b"new"}}), ({"text": "reply"} if replies else {}, {"turn": 7})]
+
+
+def test_a_message_that_is_tried_again_has_the_state_that_the_last_try_left() -> None:
+    def consumer(message: Any) -> None:
+        message.state = {"n": b"%d" % (int((message.state or {"n": b"0"})["n"]) + 1)}
+        raise ConsumeLater
+
+    case = Case(consumer)
+    assert case.run({"turn": 7, "state": {"n": b"1"}}) == "later"
+    assert case.replies() == [({}, {"state": {"n": b"2"}}), ({}, {"later": 7})]
+    [again] = case.layer.receive_many(["here"])
+    assert again.headers == {"turn": 7, "state": {"n": b"2"}, "tries": 1}
 
 
 class Sending(Hook):

@@ -166,7 +166,7 @@ def test_each_collects_its_own_sends_and_ends_its_own_turn(layer: FlakyLayer) ->
         reply.send({"part": 1, "n": message["n"]})
         await asyncio.sleep(0)
         await reply.asend({"part": 2, "n": message["n"]})
-        message.state = b"state"
+        message.state = {"n": b"state"}
 
     with working(layer, Routes(a=consumer)):
         items = [layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n}) for n in range(20)]
@@ -174,7 +174,7 @@ def test_each_collects_its_own_sends_and_ends_its_own_turn(layer: FlakyLayer) ->
         for n in range(20):
             first, last = collect(layer, f"r{n}", 2)
             assert (first.message, first.headers) == ({"part": 1, "n": n}, None)
-            assert (last.message, last.headers) == ({"part": 2, "n": n}, {"turn": n, "state": b"state"})
+            assert (last.message, last.headers) == ({"part": 2, "n": n}, {"turn": n, "state": {"n": b"state"}})
 
 
 class Closing(ChannelSocketException):

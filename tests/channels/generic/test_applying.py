@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction
 
 from channels.generic import applying
 
-from ..messages import websocket
+from ..messages import state_of, websocket
 
 DECORATORS = {
     "channel_session": {"channel_session"},
@@ -46,4 +46,4 @@ def test_the_error_of_a_handler_is_the_error(layer: Any) -> None:
     message = websocket(layer)
     with pytest.raises(RuntimeError, match="a mistake"):
         applying.channel_session(handler)(message)
-    assert b"left" in message.state  # type: ignore[operator]
+    assert message.state == state_of(left=1)

@@ -13,7 +13,7 @@ from channels.exceptions import DenyConnection
 from channels.security.websockets import BaseOriginValidator, allowed_hosts_only
 from channels.sessions import channel_session
 from routing import Router, RoutingError, route
-from tests.channels.messages import websocket
+from tests.channels.messages import state_of, websocket
 
 
 @allowed_hosts_only
@@ -112,7 +112,7 @@ def test_it_works_on_coroutines_inside_other_decorators(layer: Any) -> None:
 
     message = from_origin(layer, b"http://good.com")
     assert asyncio.run(later(message)) == "ran"
-    assert message.state == b'{"a":1}'
+    assert message.state == state_of(a=1)
     with pytest.raises(DenyConnection):
         asyncio.run(later(from_origin(layer, b"http://evil.com")))
 

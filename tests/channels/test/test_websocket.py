@@ -15,7 +15,13 @@ from django.test import SimpleTestCase, override_settings
 from channels import route
 from channels.auth import channel_session_user, channel_session_user_from_http, http_session_user
 from channels.request import AsgiRequest
-from channels.sessions import channel_and_http_session, channel_session, enforce_ordering, http_session
+from channels.sessions import (
+    channel_and_http_session,
+    channel_session,
+    enforce_ordering,
+    http_session,
+    session_for_reply_channel,
+)
 from channels.test import ChannelTestCase, HttpClient, WSClient, apply_routes
 from channels.test.http import HttpClient as OldHttpClient
 from channels.test.layers import in_memory
@@ -174,6 +180,7 @@ class OrderTests(ChannelTestCase):
                 client.send_and_consume("websocket.receive", text=number)
         assert [client.receive() for _ in range(4)] == [0, 1, 2, None]
 
+    @override_settings(CHANNEL_SESSION_STORE="database")
     def test_one_that_comes_too_early_waits(self) -> None:
         @enforce_ordering
         def consumer(message: Any) -> None:
@@ -229,7 +236,8 @@ class SessionTests(ChannelTestCase):
         client = WSClient()
         with apply_routes(route("websocket.receive", consumer)):
             client.send_and_consume("websocket.receive")
-        assert client.session["room"] == "kitchen"
+        assert session_for_reply_channel(client.reply_channel)["room"] == "kitchen"
+        assert "room" not in client.session
 
 
 @channel_session_user_from_http

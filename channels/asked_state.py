@@ -1,0 +1,125 @@
+"""State that a connection keeps, for consumers whose message did not bring it along."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull
+from channel_layer.names import check_channel, split
+from channel_layer.state import changes, keeps_state, merged
+from workers.notices import EMPTY
+
+from .exceptions import SessionUnavailable
+
+State = Mapping[str, bytes]
+
+ANSWER_PATTERN = "channels.state?"
+
+ANSWER_SECONDS = 5.0
+"""How long a connection's process is waited for. It answers within a millisecond, unless it is gone or held up."""
+
+SILENT_SECONDS = 10.0
+"""For how long a process that did not answer is not asked again: others need the threads that would wait for it."""
+
+_PAUSE = 0.02
+
+_silent: dict[str, float] = {}
+"""Process → until when it counts as silent."""
+
+
+class HeldState:
+    """State of a connection that lives in this process and needs no message to be asked: a test's client."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.values: State = {}
+
+    def change(self, changed: Any) -> None:
+        """Carry out changes; raises `ValueError` as an interface server logs it."""
+        self.values = merged(self.values, changed, self._limit)
+
+
+held: WeakValueDictionary[str, HeldState] = WeakValueDictionary()
+"""Reply channel → its state."""
+
+
+def can_be_asked(reply_channel: str) -> bool:
+    """Whether the connection behind a reply channel keeps state."""
+    return keeps_state(reply_channel) or reply_channel in held
+
+
+class AskedState:
+    """The state of a connection, read and written by messages to it.
+
+    Reading blocks until the connection answers, writing until what changed is sent.
+
+    Args:
+        layer: the layer of the reply channel.
+        reply_channel: name of the connection's channel.
+    """
+
+    def __init__(self, layer: Any, reply_channel: str) -> None:
+        self._layer = layer
+        self._name = check_channel(reply_channel)
+        self._kept: State | None = None
+        self._failure: SessionUnavailable | None = None
+
+    @property
+    def state(self) -> State:
+        """The state as the connection has it now.
+
+        Raises:
+            SessionUnavailable: the connection is gone, or its process does not answer.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._kept = self._read()
+        except SessionUnavailable as failure:
+            self._failure = failure
+            raise
+        return self._kept
+
+    @state.setter
+    def state(self, state: State) -> None:
+        kept = self.state if self._kept is None else self._kept
+        changed = changes(kept, state)
+        self._kept = state
+        if not changed:
+            return
+        holder = held.get(self._name)
+        if holder is not None:
+            holder.change(changed)
+        elif self._layer.send_many([Outgoing(self._name, EMPTY, {"state": changed})]):
+            raise ChannelFull(self._name)
+
+    def _read(self) -> State:
+        holder = held.get(self._name)
+        if holder is not None:
+            return holder.values
+        process = split(self._name)[0]
+        deadline = time.monotonic() + ANSWER_SECONDS
+        if _silent.get(process, 0.0) > time.monotonic():
+            raise SessionUnavailable(self._name, "its web server has just not answered")
+        answer_to = self._layer.new_channel(ANSWER_PATTERN)
+        self._ask(Outgoing(self._name, EMPTY, {"ask": answer_to}), deadline)
+        while (remaining := deadline - time.monotonic()) > 0:
+            # Comes back early when the worker is asked to stop; what it has begun it finishes.
+            for answer in self._layer.receive_many([answer_to], limit=1, timeout=remaining):
+                _silent.pop(process, None)
+                state = (answer.headers or {}).get("state")
+                if isinstance(state, dict):
+                    return state
+                raise SessionUnavailable(self._name, "the connection has closed")
+        _silent[process] = time.monotonic() + SILENT_SECONDS
+        raise SessionUnavailable(self._name, f"its web server has not answered for {ANSWER_SECONDS:g} seconds")
+
+    def _ask(self, question: Outgoing, deadline: float) -> None:
+        while self._layer.send_many([question]):
+            if time.monotonic() >= deadline:
+                raise SessionUnavailable(self._name, "its web server takes no messages")
+            time.sleep(_PAUSE)
