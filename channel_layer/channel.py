@@ -6,7 +6,7 @@ import asyncio
 import copy
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .delivery import Headers, Outgoing
 from .exceptions import ChannelFull
@@ -149,7 +149,10 @@ class Message:
         headers: what travelled beside the content, see `Headers`.
         state: what the sender of the message keeps for its reply channel, bytes by key, or ``None``. Set
             another dict to have the sender keep that from now on; see `carries_state`.
+        givers: attributes that others add → what adds them, for whoever looks for one that is not there.
     """
+
+    givers: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,
@@ -165,6 +168,14 @@ class Message:
         self.state: Mapping[str, bytes] | None = self.headers.get("state")
         reply = content.get("reply_channel")
         self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None
+
+    if not TYPE_CHECKING:  # checkers know the attributes better
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise `AttributeError`, which says what gives a message the attribute."""
+            giver = self.givers.get(name)
+            advice = f": {giver}" if giver else ""
+            raise AttributeError(f"the message has no attribute {name!r}{advice}", name=name, obj=self)
 
     @property
     def carries_state(self) -> bool:

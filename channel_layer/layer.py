@@ -99,6 +99,21 @@ class ChannelLayer(ABC):
         self._copies = Copies()
         self._will_watchers: dict[str, Callable[[Collection[str]], None]] = {}
 
+    async def __call__(self, scope: Mapping[str, Any], receive: Any = None, send: Any = None) -> None:
+        """Explain to a server that takes this for an ASGI application that it is none.
+
+        Raises:
+            TypeError: always, but at the start of a server that asks: it is told to fail with the same sentence.
+        """
+        text = (
+            "this is a channel layer and no ASGI application. Serve it with daphne (daphne project.asgi:channel_layer) "
+            "or give this server what channels.asgi.get_asgi_application() returns"
+        )
+        if scope.get("type") != "lifespan":
+            raise TypeError(text)
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": text})
+
     # -- one message at a time -------------------------------------------------------------------
 
     def send(self, channel: str, message: dict[str, Any]) -> None:

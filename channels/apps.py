@@ -15,7 +15,7 @@ class ChannelsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks and bindings, and see to it that ``runserver`` is this application's."""
-        from . import checks  # noqa: F401
+        from . import checks, message  # noqa: F401
         from .binding.registry import BindingMetaclass
 
         BindingMetaclass.register_all()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from channel_layer.installation import check_installation
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from interface_server.application import Application
 from interface_server.options import Options
 
-from .layers import (
+# First of all: another distribution may have put its files over those that are imported next.
+check_installation()
+
+from .layers import (  # noqa: E402
     ChannelLayerManager,
     ChannelLayerWrapper,
     InvalidChannelLayerError,

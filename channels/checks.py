@@ -8,13 +8,12 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.installation import check_installation
 from routing import Router, RoutingError
 
 from .backends import ALIASES, REDIS, InvalidChannelLayerError
 from .layers import channel_layers
 from .session_stores import uses_connections
+from .silent_routes import silent_routes
 
 TAG = "channels"
 
@@ -55,9 +54,11 @@ def check_routings(**kwargs: Any) -> list[CheckMessage]:
         if "ROUTING" not in config:
             continue
         try:
-            Router(config["ROUTING"])
+            router = Router(config["ROUTING"])
         except RoutingError as error:
             found.append(Error(f"CHANNEL_LAYERS[{alias!r}]: ROUTING does not work. {error}", id="channels.E002"))
+        else:
+            found.extend(silent_routes(alias, router))
     return found
 
 
@@ -68,16 +69,6 @@ def check_session_store(**kwargs: Any) -> list[CheckMessage]:
         uses_connections()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="channels.E003")]
-    return []
-
-
-@register(TAG)
-def check_imports(**kwargs: Any) -> list[CheckMessage]:
-    """The packages that get imported are this distribution's own."""
-    try:
-        check_installation()
-    except LayerConfigurationError as error:
-        return [Error(str(error), id="channels.E004")]
     return []
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import django
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -61,9 +62,13 @@ class ChannelLayerWrapper:
     def _build_router(self, http_consumer: Any | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
+        from .unrouted import RefuseUnrouted
 
         router = Router(self.routing)
-        router.check_default(http_consumer if http_consumer is not None else ViewConsumer())
+        router.check_default(
+            http_consumer if http_consumer is not None else ViewConsumer(),
+            RefuseUnrouted(Router(self.routing)) if settings.DEBUG else None,
+        )
         return router
 
     @property
@@ -152,6 +157,10 @@ def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
         InvalidChannelLayerError: the settings cannot be loaded or the alias cannot work; one sentence.
     """
     _set_up(django.setup)
+    if not apps.is_installed("channels"):
+        raise InvalidChannelLayerError(
+            None, "'channels' is missing from INSTALLED_APPS; add it, for manage.py runworker and the system checks"
+        )
     return channel_layers[alias].channel_layer
 
 

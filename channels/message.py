@@ -12,6 +12,12 @@ from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_
 
 __all__ = ["Message", "PendingMessageStore", "pending_message_store"]
 
+Message.givers.update(
+    channel_session="decorate the consumer with @channel_session, of channels.sessions",
+    http_session="decorate the consumer with @http_session, of channels.sessions",
+    user="decorate the consumer with @channel_session_user or @http_session_user, of channels.auth",
+)
+
 
 class PendingMessageStore:
     """Holds back what is sent, outside of a consumer as the worker does it inside of one.

@@ -154,6 +154,11 @@ def serve(path: str, values: dict[str, Any]) -> None:
     options = options_of(values)
     check_spool(options)
     layer = load_layer(path)
+    if getattr(layer, "local_only", False):
+        raise LayerConfigurationError(
+            f"{path} ({layer.describe()}) reaches no further than one process, so no worker would ever get a message "
+            "of this one; use the sqlite or redis layer, or manage.py runserver"
+        )
     _allow_descriptors(options.max_connections)
     reach(layer)
     try:

@@ -23,6 +23,7 @@ from .options import Options
 from .spool_file import SpoolFile
 from .spool_threads import SpoolThreads
 from .states import States
+from .unanswered import Unanswered
 from .uplink import Entry, Uplink
 from .websocket_connection import WebSocketConnection
 from .wills import Wills
@@ -54,6 +55,7 @@ class Gateway:
         connections: local part → HTTP exchange or WebSocket connection.
         wills: what workers are told if this process disappears.
         backlog: what may still wait on the channels.
+        unanswered: messages that got no answer in time, to be told of in the log.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         spools: keep what waits for a slow disk, worker or client.
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
@@ -81,6 +83,7 @@ class Gateway:
         self.wills = Wills(layer, self.name, self.connections, self.uplink, not options.unordered)
         self.uplink.on_doubt = self.wills.resolve
         self.backlog = Backlog(layer)
+        self.unanswered = Unanswered(layer)
         self.read_ahead = 0
         self.states = States(layer, self.uplink, options.state_max)
         self._downlink = Downlink(layer, self.name, self.connections, self.uplink, self.forget, self.states)
@@ -137,6 +140,7 @@ class Gateway:
         for task in tasks:
             task.cancel()
         self.backlog.close()
+        self.unanswered.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -159,6 +163,7 @@ class Gateway:
                 except Exception:
                     logger.exception("checking the deadlines of %r failed", ticking)
             self.backlog.ask()
+            self.unanswered.ask()
 
     async def _sweep(self) -> None:
         """Apart from the clock, which must not wait for a layer that is slow."""

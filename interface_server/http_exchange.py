@@ -236,7 +236,8 @@ class HttpExchange:
                 self._cut("its client stopped reading")
         elif self.phase is not Phase.DONE and now >= self._deadline:
             if self.phase is Phase.WAITING and self._all_received:
-                logger.warning("no consumer answered %s in time", self._describe())
+                text = f"no consumer answered {self._describe()} in time"
+                self._gateway.unanswered.report(text, HTTP_REQUEST, now - self._sent_at)
                 self.fail(504)
             elif self._upload is not None and (self._all_received or self._upload.is_behind):
                 self._no_room("the disk takes too long")

@@ -14,6 +14,11 @@ NORMAL_CLOSURE = 1000
 MOST_REASON_BYTES = 123
 """Of a close frame's 125 bytes two are its code (RFC 6455, section 5.5.1)."""
 
+KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol")
+"""What a reply to a WebSocket may hold."""
+
+_HTTP_KEYS = ("status", "headers", "content", "more_content")
+
 _RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
 
 
@@ -65,6 +70,9 @@ class Reply:
         self.close = _close_code(message.get("close"))
         self.reason = "" if self.close is None else _reason(message)
         self.subprotocol: str | None = _typed(message, "subprotocol", str)
+        if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, *_HTTP_KEYS)):
+            unknown = ", ".join(map(repr, message))
+            raise BadReply(f"nothing known in it, only {unknown}; the keys of a reply are {', '.join(KNOWN_KEYS)}")
 
     @property
     def is_empty(self) -> bool:

@@ -206,7 +206,8 @@ class WebSocketConnection:
     def tick(self, now: float) -> None:
         """Check the deadlines."""
         if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
-            logger.warning("no consumer accepted the WebSocket %s in time", printable(self.path))
+            text = f"no consumer accepted the WebSocket {printable(self.path)} in time"
+            self._gateway.unanswered.report(text, CONNECT, self._gateway.options.accept_timeout)
             self._deny(503)
         elif now >= self._end_of_life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")

@@ -17,6 +17,7 @@ from .options import Options
 from .responses import BadResponse, Head, content_of
 from .spool import Spool
 from .spool_file import SpoolFile
+from .unanswered import reason
 from .upload import WINDOW
 from .wsgi_reader import Mailbox
 
@@ -184,11 +185,18 @@ class Exchange:
             self._send_rest(self._open_body, body, len(first))
         answer = self._mailbox.take(self._options.http_timeout)
         if answer is None:
-            logger.warning("no consumer answered %s in time", self.describe())
+            logger.warning("no consumer answered %s in time: %s", self.describe(), self._why_unanswered())
             raise Failed(504)
         if answer.get("closed"):
             raise Failed(500)
         return answer
+
+    def _why_unanswered(self) -> str:
+        try:
+            age = self._layer.channel_statistics(HTTP_REQUEST).get("messages_max_age")
+        except ChannelLayerError:
+            age = None
+        return reason(HTTP_REQUEST, age, self._options.http_timeout, self._layer)
 
     def next(self) -> tuple[bytes, bool]:
         """The next chunk of the response, and whether there are more.

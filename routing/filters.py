@@ -15,6 +15,7 @@ class Filter(NamedTuple):
     key: str
     match: Callable[[str], re.Match[str] | None]
     groups: tuple[str, ...]
+    pattern: str
 
 
 def compile_filters(filters: Mapping[str, Any], where: str) -> tuple[Filter, ...]:
@@ -31,7 +32,7 @@ def compile_filters(filters: Mapping[str, Any], where: str) -> tuple[Filter, ...
             expression = re.compile(pattern, flags)
         except (re.error, ValueError, OverflowError) as error:  # a flag that text cannot have, a repetition without end
             raise RoutingError(where, f"the filter {key}={pattern!r} is no regular expression: {error}") from error
-        compiled.append(Filter(key, expression.match, tuple(expression.groupindex)))
+        compiled.append(Filter(key, expression.match, tuple(expression.groupindex), pattern))
     return tuple(compiled)
 
 

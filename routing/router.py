@@ -25,6 +25,7 @@ class Router:
 
     def __init__(self, routing: Any = ()) -> None:
         self._tree: Tree = {}
+        self._connect_default: Any = accept
         given, trail = entries(routing, Trail("the routing"))
         for entry in given:
             self._add(entry, trail)
@@ -48,7 +49,8 @@ class Router:
     def is_chosen(self, channel: str) -> bool:
         """Whether a route of the project's own, besides those of `check_default`, listens on a channel."""
         return any(
-            type(node) is not Leaf or node.consumer not in (accept, ignore) for node in self._tree.get(channel, ())
+            type(node) is not Leaf or node.consumer not in (self._connect_default, ignore)
+            for node in self._tree.get(channel, ())
         )
 
     def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
@@ -63,18 +65,27 @@ class Router:
         nodes = self._tree.get(message.channel.name)
         return None if nodes is None else _first(nodes, message, {}, {})
 
-    def check_default(self, http_consumer: Any = None) -> None:
+    def may_match(self, channel: str, key: str, value: Any) -> bool:
+        """Whether some route of a channel can take a message with this value of a key, whatever else it holds."""
+        return _may_pass(self._tree.get(channel, ()), key, as_text(value))
+
+    def patterns(self, channel: str, key: str) -> list[tuple[str, ...]]:
+        """For each route of a channel its filters of a key as they were written, those of includes first."""
+        return list(_patterns(self._tree.get(channel, ()), key, ()))
+
+    def check_default(self, http_consumer: Any = None, connect_consumer: Any = None) -> None:
         """Add what happens to HTTP and WebSocket messages that no other route takes.
 
         Args:
             http_consumer: gets ``http.request``; without it such requests stay unrouted.
+            connect_consumer: gets ``websocket.connect``; without it such sockets are accepted.
 
-        ``websocket.connect`` is accepted; ``websocket.receive``, ``websocket.disconnect`` and
-        ``http.disconnect`` are taken off the layer and ignored.
+        ``websocket.receive``, ``websocket.disconnect`` and ``http.disconnect`` are taken off the layer and ignored.
         """
         if http_consumer is not None:
             self.add_route(Route("http.request", http_consumer))
-        self.add_route(Route("websocket.connect", accept))
+        self._connect_default = connect_consumer if connect_consumer is not None else accept
+        self.add_route(Route("websocket.connect", self._connect_default))
         self.add_route(Route("websocket.receive", ignore))
         self.add_route(Route("websocket.disconnect", ignore))
         self.add_route(Route("http.disconnect", ignore))
@@ -108,7 +119,7 @@ def _first(
                 inner = _first(node.children, message, rest, groups)
                 if inner is not None:
                     return inner
-        elif type(node) is Own:
+        elif isinstance(node, Own):
             own = node.entry.match(_without(message, cut) if cut else message)
             if own is not None:
                 return own[0], {**outer, **own[1]}
@@ -132,7 +143,7 @@ def _pass(
 ) -> dict[str, Any] | None:
     """Collect the named groups, ``None`` if a filter does not match; into ``rest`` goes what is left."""
     groups = outer.copy()
-    for key, match, names in filters:
+    for key, match, names, _ in filters:
         text = cut.get(key) if key in cut else as_text(message.get(key))
         found = None if text is None else match(text)
         if found is None:
@@ -142,3 +153,30 @@ def _pass(
         if rest is not None and text is not None:
             rest[key] = text[found.end() :]
     return groups
+
+
+def _may_pass(nodes: Iterable[Node], key: str, text: str | None) -> bool:
+    for node in nodes:
+        if isinstance(node, Own):
+            return True  # nobody knows what it asks for
+        rest = text
+        for name, match, _, _ in node.filters:
+            found = None if name != key or rest is None else match(rest)
+            if name == key:
+                if found is None or rest is None:
+                    break
+                rest = rest[found.end() :] if type(node) is Branch else rest
+        else:
+            if type(node) is Leaf or (type(node) is Branch and _may_pass(node.children, key, rest)):
+                return True
+    return False
+
+
+def _patterns(nodes: Iterable[Node], key: str, outer: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    for node in nodes:
+        filters = () if isinstance(node, Own) else node.filters
+        all_of_key = (*outer, *(part.pattern for part in filters if part.key == key))
+        if type(node) is Branch:
+            yield from _patterns(node.children, key, all_of_key)
+        else:
+            yield all_of_key

@@ -76,6 +76,7 @@ class Runner:
         self._retries = retries
         self._send_later = send_later
         self._begin_stream = begin_stream
+        self._told: set[str] = set()
 
     def run(self, delivery: Delivery) -> Finished:
         """Run the consumer of a message to its end; a coroutine on an event loop made for it.
@@ -124,6 +125,8 @@ class Runner:
                 return consumer, coroutine
             if isinstance(result, Stream):
                 self._begin_stream(result)
+            else:
+                self._tell_of_result(consumer, result)
             return "ok"
         except BaseException as caught:  # SystemExit and the like end the consumer, not the worker
             error = caught
@@ -132,6 +135,16 @@ class Runner:
             if coroutine is None:
                 self._hooks.after(message, error)
             error = None  # its traceback holds this frame, and so everything in it, until it is let go
+
+    def _tell_of_result(self, consumer: Any, result: Any) -> None:
+        """Say, once for each consumer, that what it returned goes nowhere."""
+        name = _name(consumer)
+        if isinstance(result, Mapping) and name not in self._told:
+            self._told.add(name)
+            logger.warning(
+                "%s returned a %s, which goes nowhere; send it: message.reply_channel.send({...})",
+                name, type(result).__name__,
+            )  # fmt: skip
 
     def _finished(
         self, outbox: Outbox, outcome: str, message: Message, reply_channel: Any, headers: Mapping[str, Any]
@@ -267,9 +280,11 @@ class Begun:
         """Whether `finish` is to be called in a thread."""
         return error is not None or self._runner._hooks.after_blocks()
 
-    def finish(self, error: BaseException | None) -> Finished:
+    def finish(self, error: BaseException | None, result: Any = None) -> Finished:
         """Do what is left to do when the coroutine has ended: sync code, called in the coroutine's context."""
         outcome = "ok"
+        if result is not None:
+            self._runner._tell_of_result(self._consumer, result)
         if error is not None:
             outcome = self._runner._deal_with(error, self._message, self.delivery, self._consumer, self._outbox)
         self._runner._hooks.after(self._message, error)
@@ -283,13 +298,14 @@ class Begun:
     def run_here(self) -> Finished:
         """Run the coroutine in the calling thread, on an event loop made for it."""
         error: BaseException | None = None
+        result = None
         try:
             with asyncio.Runner() as loop:
-                loop.run(self.coroutine, context=self.context)
+                result = loop.run(self.coroutine, context=self.context)
         except BaseException as caught:
             error = caught
         try:
-            return self.context.run(self.finish, error)
+            return self.context.run(self.finish, error, result)
         finally:
             error = None  # as in Runner._consume
 

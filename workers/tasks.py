@@ -175,9 +175,10 @@ class Tasks:
         """Run a coroutine to its end, whatever that is, and pass on what came of it."""
         children = event_loop.track_tasks()
         error: BaseException | None = None
+        result = None
         try:
             self._sync_side.enter()
-            await run.begun.coroutine
+            result = await run.begun.coroutine
         except BaseException as caught:  # SystemExit and the like end the consumer, not the loop
             error = caught
         run.finishing = True
@@ -186,9 +187,9 @@ class Tasks:
             if children:  # nobody would send what they send
                 await event_loop.end_tasks(children)
             if run.begun.blocks(error):
-                run.finished = await self._sync_side.run(lambda: run.begun.finish(error))
+                run.finished = await self._sync_side.run(lambda: run.begun.finish(error, result))
             else:
-                run.finished = run.begun.finish(None)
+                run.finished = run.begun.finish(None, result)
             self._sync_side.leave()
         except BaseException:
             logger.exception("a message on %s could not be dealt with", run.begun.delivery.channel)

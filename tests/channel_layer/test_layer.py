@@ -107,3 +107,21 @@ def test_counters_start_at_zero_and_belong_to_one_layer() -> None:
     one, other = MemoryChannelLayer(), MemoryChannelLayer()
     one.counters.expired += 1
     assert vars(other.counters) == {"expired": 0, "bad_frames": 0, "possible_losses": 0, "group_full": 0}
+
+
+def test_a_server_that_takes_it_for_an_application_is_told_what_it_is() -> None:
+    sent: list[dict[str, str]] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message)
+
+    layer = MemoryChannelLayer()
+    asyncio.run(layer({"type": "lifespan"}, receive, send))
+    [failed] = sent
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "daphne project.asgi:channel_layer" in failed["message"]
+    with pytest.raises(TypeError, match="no ASGI application"):
+        asyncio.run(layer({"type": "http"}, receive, send))

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from django.test import override_settings
+from django.test import modify_settings, override_settings
 
 import channels
 from channel_layer.memory import MemoryChannelLayer
@@ -103,6 +103,14 @@ def test_settings_without_layers_say_so() -> None:
         channel_layers.configs  # noqa: B018
     with override_settings(CHANNEL_LAYERS={"default": "x"}), pytest.raises(InvalidChannelLayerError, match="is a dict"):
         channel_layers["default"]
+
+
+def test_a_project_without_the_application_is_told_so() -> None:
+    with (
+        modify_settings(INSTALLED_APPS={"remove": "channels"}),
+        pytest.raises(InvalidChannelLayerError, match="'channels' is missing from INSTALLED_APPS"),
+    ):
+        get_channel_layer()
 
 
 def test_a_layer_can_be_put_in_place_of_another() -> None:

@@ -30,14 +30,18 @@ import threading
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 
-layer = MemoryChannelLayer()
+class Layer(MemoryChannelLayer):
+    local_only = False  # the worker is a thread of this process
+
+layer = Layer()
+alone = MemoryChannelLayer()
 number = 7
 
-class Away(MemoryChannelLayer):
+class Away(Layer):
     def check(self):
         raise LayerUnavailable("redis://localhost:6379", "connection refused")
 
-class Old(MemoryChannelLayer):
+class Old(Layer):
     def check(self):
         raise LayerConfigurationError("Redis 6.2 is too old; version 7 or later is needed")
 
@@ -183,6 +187,10 @@ def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
         (["project:asgi"], "'project:asgi' is callable (an ASGI or WSGI application?), not a channel layer"),
         (["project:Away"], "'project:Away' is the class Away, not a channel layer"),
         (["project:number"], "'project:number' is of type int, not a channel layer"),
+        (
+            ["project:alone"],
+            "(MemoryChannelLayer) reaches no further than one process, so no worker would ever get a message",
+        ),
         (["project:old"], "Redis 6.2 is too old; version 7 or later is needed"),
         (["project:layer", "--ssl-certfile", "none.pem"], "cannot serve TLS: there is no file none.pem"),
         (["project:layer", "--ssl-keyfile", "none.pem"], "needs a certificate"),

@@ -90,3 +90,17 @@ def test_a_reason_goes_with_a_close() -> None:
 def test_a_reason_that_a_close_frame_cannot_hold_is_refused(reason: object) -> None:
     with pytest.raises(BadReply, match="'reason' is"):
         Reply({"close": True, "reason": reason})
+
+
+@pytest.mark.parametrize("message", [{"data": "x"}, {"json": {}, "type": "x"}])
+def test_a_reply_with_none_of_the_known_keys_is_refused_by_their_names(message: dict[str, object]) -> None:
+    with pytest.raises(
+        BadReply, match="the keys of a reply are accept, text, bytes, close, reason, subprotocol"
+    ) as caught:
+        Reply(message)
+    assert all(repr(key) in str(caught.value) for key in message)
+
+
+@pytest.mark.parametrize("message", [{}, {"text": None}, {"text": "x", "data": 1}, {"close": False}, {"reason": "x"}])
+def test_a_reply_with_one_of_them_is_taken(message: dict[str, object]) -> None:
+    assert Reply(message)

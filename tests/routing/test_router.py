@@ -233,6 +233,29 @@ class TestDefaults:
         assert router.match(FakeMessage("websocket.connect", path="/x")) == (anything, {})
         assert router.match(FakeMessage("websocket.connect", path="/y")) is not None
 
+    def test_another_consumer_for_sockets_nobody_wants(self) -> None:
+        router = Router()
+        router.check_default(plain, anything)
+        assert router.match(FakeMessage("websocket.connect")) == (anything, {})
+        assert not router.is_chosen("websocket.connect")
+
+
+def test_what_a_route_may_match_and_its_patterns() -> None:
+    inner = [route("a", anything, path="^/(?P<room>.)$", text="x"), route("a", anything, method="GET")]
+    router = Router([include(inner, path="^/in"), route("a", anything, text="y")])
+    assert router.patterns("a", "path") == [("^/in", "^/(?P<room>.)$"), ("^/in",), ()]
+    assert router.patterns("a", "method") == [(), ("GET",), ()]
+    assert router.patterns("b", "path") == []
+    assert router.may_match("a", "path", "/anything")  # by the last
+    router = Router([include(inner[:1], path="^/in")])
+    assert [router.may_match("a", "path", path) for path in ("/in/x", "/in/xx", "/x", None)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert not router.may_match("b", "path", "/in/x")
+
 
 class OnlyOdd:
     """A routing object of somebody's own."""
@@ -268,6 +291,8 @@ class TestRoutingObjects:
         assert router.match(FakeMessage("numbers", number=3)) == (anything, {"number": 3})
         assert router.match(FakeMessage("numbers", number=4)) == (plain, {})
         assert router.is_chosen("numbers")
+        assert router.may_match("numbers", "path", None)
+        assert router.patterns("numbers", "path") == [(), ()]
 
     def test_a_route_whose_match_is_overridden_is_asked(self) -> None:
         router = Router([Guarded("a", in_room, path=r"^/(?P<room>\w+)")])

@@ -415,3 +415,24 @@ def test_one_that_cannot_be_begun_is_an_error_of_its_consumer() -> None:
 
 def test_whatever_else_a_consumer_returns_means_nothing() -> None:
     assert Case(lambda message: "a string").run() == "ok"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_consumer_returns_and_does_not_send_is_told_of_once(
+    is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def returning(message: Any) -> dict[str, str]:
+        return {"text": "hello"}
+
+    async def returning_later(message: Any) -> dict[str, str]:
+        return {"text": "hello"}
+
+    case = Case(returning_later if is_async else returning)
+    assert [case.run(), case.run()] == ["ok", "ok"]
+    [text] = caplog.messages
+    assert "returned a dict, which goes nowhere; send it: message.reply_channel.send({...})" in text
+
+
+def test_other_results_are_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:
+    assert Case(lambda message: 7).run() == "ok"
+    assert caplog.messages == []

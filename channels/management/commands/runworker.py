@@ -130,7 +130,15 @@ class Command(BaseCommand):
             )
         except ValueError as error:  # the globs leave nothing to listen on
             raise CommandError(str(error)) from error
-        logger.info("Worker on channel layer %r: %s", layer.alias, layer.describe())
+        logger.info(
+            "Worker on channel layer %r: %s; it listens on %s",
+            layer.alias,
+            layer.describe(),
+            ", ".join(worker.channels),
+        )
+        others = sorted(set(router.channels) - set(worker.channels))
+        if others:
+            logger.info("it does not listen on %s, which other workers have to", ", ".join(others))
         exit_with_parent(worker.stop)
         return worker.run()
 

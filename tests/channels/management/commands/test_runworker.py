@@ -186,6 +186,8 @@ def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
     one = workers()
     wait_until(one.ping, "an answer", within=40)
     wait_until(lambda: "ping" in one.text() and " ms  ok" in one.text(), "a line about the message")
+    listens = one.text().partition("; it listens on ")[2].splitlines()[0].split(", ")
+    assert {"http.request", "ping", "websocket.receive"} <= set(listens)
     one.stop()
 
 
