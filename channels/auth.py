@@ -23,11 +23,25 @@ __all__ = [
 _KEYS = (auth.BACKEND_SESSION_KEY, auth.SESSION_KEY, auth.HASH_SESSION_KEY)
 
 
+class _Snapshot(dict[str, Any]):
+    """Who is logged in to a session, for `django.contrib.auth.get_user`, which would change the session itself.
+
+    It gives a new key to one whose hash a fallback of the secret key has made, and empties one whose hash is wrong. A
+    view may do so, which can tell the browser.
+    """
+
+    def cycle_key(self) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+
 class _SessionHolder:
     """What `django.contrib.auth.get_user` wants of a request."""
 
     def __init__(self, session: Any) -> None:
-        self.session = session
+        self.session = _Snapshot((key, session[key]) for key in _KEYS if key in session)
 
 
 def transfer_user(from_session: Any, to_session: Any) -> None:

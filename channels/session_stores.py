@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
-from django.contrib.sessions.backends.base import CreateError
+from django.contrib.sessions.backends.base import CreateError, SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.http import parse_cookie
 
@@ -19,6 +21,8 @@ from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
 from .layers import channel_layers
 from .request import header_pairs
+
+logger = logging.getLogger("channels.sessions")
 
 STORES = ("connection", "database")
 """Values of the setting CHANNEL_SESSION_STORE; the first is the default."""
@@ -114,8 +118,46 @@ def _ask(layer: Any, reply_channel: str) -> ConnectionSession:
 
 
 def open_http_session(key: str | None) -> Any | None:
-    """The browser's session of a key, loaded on first use; ``None`` without a key."""
-    return import_module(settings.SESSION_ENGINE).SessionStore(session_key=key) if key else None
+    """The browser's session of a key, loaded on first use; ``None`` without a key.
+
+    It can be changed, but neither made nor given another key: nobody would tell the browser.
+    """
+    return _existing(import_module(settings.SESSION_ENGINE).SessionStore)(session_key=key) if key else None
+
+
+@functools.cache
+def _existing(store: type[SessionBase]) -> type[SessionBase]:
+    """A kind of session that keeps its key and is never made."""
+
+    class ExistingSession(store):  # type: ignore[misc, valid-type]
+        def save(self, must_create: bool = False) -> None:
+            if self._is_there():
+                super().save(must_create)
+
+        async def asave(self, must_create: bool = False) -> None:
+            if self._is_there():
+                await super().asave(must_create)
+
+        def create(self) -> None:
+            self._session_key = None
+
+        async def acreate(self) -> None:
+            self.create()
+
+        def cycle_key(self) -> None:
+            self.modified = True
+
+        async def acycle_key(self) -> None:
+            self.cycle_key()
+
+        def _is_there(self) -> bool:
+            if self.session_key is None:  # not found when it was loaded, or flushed
+                logger.info("what a consumer changed in a browser's session is not saved: there is no such session")
+            return self.session_key is not None
+
+    ExistingSession.__name__ = ExistingSession.__qualname__ = store.__name__
+    ExistingSession.__module__ = store.__module__
+    return ExistingSession
 
 
 def http_session_key(message: Any) -> str | None:

@@ -91,7 +91,8 @@ def http_session(func: Consumer) -> Consumer:
     """Give a consumer ``message.http_session``: the browser's session, found by cookie or ``?session_key=``.
 
     It is ``None`` if the message brings no session key, and saved if the consumer modified it and
-    did not raise. No new session is made, because there is no response to put its cookie on.
+    did not raise. No new session is made, and none gets another key, because there is no response to put its cookie
+    on: a key that no session has is an empty one whose changes are not saved.
     """
     return consumer_decorator(with_http_session, "http_session")(func)
 

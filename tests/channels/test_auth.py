@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -123,6 +124,37 @@ def test_a_forged_state_is_nobody(layer: Any, ada: User) -> None:
     }
     state = state_of(**forged)
     assert by_channel(websocket(layer, "receive", turn=1, state=state)).is_authenticated is False
+
+
+@channel_session_user_from_http
+async def async_connect(message: Any) -> Any:
+    return message.user
+
+
+@pytest.mark.parametrize("store", ["connection", "database"])
+@pytest.mark.parametrize("consumer", [by_http, connect, with_both, async_connect])
+def test_a_secret_key_that_is_rotated_leaves_the_browser_its_session(
+    layer: Any, ada: User, browser: SessionStore, consumer: Any, store: str
+) -> None:
+    rotated = {"SECRET_KEY": "a new one", "SECRET_KEY_FALLBACKS": [settings.SECRET_KEY]}
+    before = dict(Session.objects.filter(pk=browser.session_key).values().get())
+    with override_settings(**rotated, CHANNEL_SESSION_STORE=store):
+        message = websocket(layer, headers=headers(browser))
+        user = consumer(message)
+        assert (asyncio.run(user) if asyncio.iscoroutine(user) else user) == ada
+        if consumer is not by_http:
+            assert by_channel(websocket(layer, "receive", turn=1, state=message.state)) == ada
+    assert Session.objects.filter(pk=browser.session_key).values().get() == before
+
+
+@pytest.mark.parametrize("consumer", [by_http, connect, with_both])
+def test_a_session_whose_hash_is_wrong_is_nobodys_and_is_left_to_the_views(
+    layer: Any, ada: User, browser: SessionStore, consumer: Any
+) -> None:
+    ada.set_password("another")
+    ada.save()
+    assert consumer(websocket(layer, headers=headers(browser))) == AnonymousUser()
+    assert SessionStore().exists(browser.session_key)
 
 
 def test_it_works_on_methods(layer: Any, ada: User, browser: SessionStore) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -232,6 +233,50 @@ class TestHttpSession:
 
         with pytest.raises(UpdateError):
             change(websocket(layer, headers=cookie(browser)))
+
+    @pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "signed_cookies"])
+    @pytest.mark.parametrize("key", ["madeupmadeupmadeupmadeupmadeup12", "x"])
+    def test_a_made_up_key_makes_no_session(self, layer: Any, engine: str, key: str) -> None:
+        @channel_and_http_session
+        def change(message: Any, explicitly: bool) -> dict[str, Any]:
+            message.http_session["language"] = "de"
+            if explicitly:
+                message.http_session.save()
+                message.http_session.cycle_key()
+            return dict(message.http_session.items())
+
+        caches["default"].clear()
+        with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
+            for explicitly in (False, True):
+                first = websocket(layer, headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={key}"})
+                assert change(first, explicitly) == {"language": "de"}
+                if key != "x":  # of which Django knows at once that it is none
+                    later = websocket(layer, "receive", turn=1, state=first.state)
+                    assert change(later, explicitly) == {"language": "de"}
+        assert not Session.objects.exists()
+        assert not caches["default"]._cache  # type: ignore[attr-defined]
+
+    def test_one_that_a_view_has_ended_is_not_made_again(self, layer: Any, browser: SessionStore) -> None:
+        @channel_and_http_session
+        async def change(message: Any) -> None:
+            message.http_session["language"] = "de"
+
+        first = websocket(layer, headers=cookie(browser))
+        asyncio.run(change(first))
+        assert SessionStore(browser.session_key)["language"] == "de"
+        browser.flush()
+        for turn in (1, 2):
+            asyncio.run(change(websocket(layer, "receive", turn=turn, state=first.state)))
+        assert not Session.objects.exists()
+
+    def test_its_key_is_kept_whatever_a_consumer_does(self, layer: Any, browser: SessionStore) -> None:
+        @http_session
+        def login(message: Any) -> None:
+            message.http_session.cycle_key()
+            message.http_session["language"] = "de"
+
+        login(websocket(layer, headers=cookie(browser)))
+        assert SessionStore(browser.session_key)["language"] == "de"
 
     def test_it_leaves_the_message_as_it_is(self, layer: Any) -> None:
         @http_session
