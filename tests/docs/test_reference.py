@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -74,3 +75,10 @@ def test_the_messages_page_has_every_key_that_an_interface_server_sends() -> Non
 def test_every_option_of_a_server_has_a_description() -> None:
     described = (inspect.getdoc(Options) or "").partition("Attributes:")[2]
     assert [field.name for field in dataclasses.fields(Options) if f"\n    {field.name}: " not in described] == []
+
+
+def test_every_option_of_daphne_can_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
+    listed = [written for written, _ in importlib.import_module("options").DaphneOptions.options_of(None)]
+    assert {"--log-format text|json", "--stream-bodies", "--body-max NUMBER"} <= set(listed)
