@@ -29,7 +29,7 @@ class LazyBody(io.IOBase):
         first: what the message itself holds.
         layer: the layer to receive from.
         channel: the body channel.
-        length: how long the whole is, if that is known; anything else is no whole body.
+        length: how long the whole is, if that is known before its last chunk says so; anything else is no whole body.
         reports: the channel of those who send the chunks.
         timeout: longest wait for a next chunk, in seconds.
         memory: above so many bytes it is kept in a temporary file.
@@ -131,8 +131,9 @@ class LazyBody(io.IOBase):
                     raise RequestAborted("the client went away before its request was complete")
                 received += file.write(chunk.get("content") or b"")
                 if not chunk.get("more_content"):
-                    if received != (self._length if self._length is not None else received):
-                        raise RequestAborted(f"of the request's body came {received} bytes and not {self._length}")
+                    for length in (self._length, chunk.get("length")):
+                        if length is not None and received != length:
+                            raise RequestAborted(f"of the request's body came {received} bytes and not {length}")
                     return
             if deliveries:
                 deadline = time.monotonic() + self._timeout

@@ -139,6 +139,8 @@ class Upload:
         self._sent += len(content)
         self._last_made = self.complete and self._sent == self.received
         message = {"content": content, "closed": False, "more_content": not self._last_made}
+        if self._last_made:
+            message["length"] = self.received  # chunks before it may have expired
         item: Outgoing = self._gateway.layer.prepare(self.channel, message)
         return item
 

@@ -287,7 +287,8 @@ class Exchange:
                 allowed = read + WINDOW if read else sent + WINDOW
             content = body.read(self._options.body_chunk)
             sent += len(content)
-            self._send_patiently(channel, {"content": content, "closed": False, "more_content": not body.ended})
+            end: dict[str, Any] = {"length": sent} if body.ended else {}
+            self._send_patiently(channel, {"content": content, "closed": False, "more_content": not body.ended, **end})
             deadline = time.monotonic() + self._options.http_timeout
         if body.ended:
             self._open_body = None

@@ -151,3 +151,14 @@ def test_one_of_which_a_part_was_lost_on_its_way_does_not_pass_for_the_whole(lay
         made.read()
     send(layer, b"bcd")
     assert body(b"a", length=4).read() == b"abcd"
+
+
+def test_one_without_a_length_is_as_long_as_its_last_chunk_says(layer: Any, body: Any) -> None:
+    last = {"content": b"d", "more_content": False, "length": 4}
+    layer.send(BODY, last)
+    made = body(b"a")
+    with pytest.raises(RequestAborted, match="of the request's body came 2 bytes and not 4"):
+        made.read()
+    send(layer, b"b", b"c", end=False)
+    layer.send(BODY, last)
+    assert body(b"a").read() == b"abcd"

@@ -71,6 +71,7 @@ def test_a_body_comes_whole_and_in_order(case: Case, size: int) -> None:
     chunks = case.pushed()
     assert first + b"".join(chunk["content"] for chunk in chunks) == content
     assert [chunk["more_content"] for chunk in chunks] == [True] * (len(chunks) - 1) + [False] * bool(chunks)
+    assert [chunk.get("length") for chunk in chunks] == [None] * (len(chunks) - 1) + [size] * bool(chunks)
     assert len(chunks) == -(-size // CHUNK) - 1
     assert not case.upload.close()
 
@@ -145,5 +146,5 @@ def test_a_streamed_body_touches_no_disk(tmp_path: Path) -> None:
     assert len(case.pushed()) == 3
     assert not case.upload.is_behind
     case.upload.complete = True
-    assert case.pushed()[-1] == {"content": b"", "closed": False, "more_content": False}
+    assert case.pushed()[-1] == {"content": b"", "closed": False, "more_content": False, "length": 4 * CHUNK}
     assert case.upload.failure is None
