@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from .outcome import Outcome
 
 
+def clause(error: object) -> str:
+    """The text of an error as a part of a sentence that goes on, without the period that it may end with."""
+    return str(error).rstrip().removesuffix(".")
+
+
 class ChannelLayerError(Exception):
     """Base class of everything a channel layer raises on purpose."""
 

@@ -18,6 +18,7 @@ from channel_layer.installation import check_installation
 from . import descriptors
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
+from .help import SectionedCommand
 from .log import FORMATS, LineHandler, formatter
 from .options import Options, OptionsError
 from .reaching import reach
@@ -65,7 +66,7 @@ def spread_protocols(arguments: list[str]) -> list[str]:
     return spread
 
 
-class _Daphne(click.Command):
+class _Daphne(SectionedCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, spread_protocols(args))
 

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Any, Protocol
 
-from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.state import MARK
 
 from .access_log import AccessLog
@@ -185,4 +185,4 @@ class Gateway:
 
     def _log_outage(self, error: LayerUnavailable) -> None:
         level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
-        logger.log(level, "%s; trying again until it answers", error)
+        logger.log(level, "%s; trying again until it answers", clause(error))

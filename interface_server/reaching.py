@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 
 logger = logging.getLogger("interface_server")
 
@@ -23,7 +23,7 @@ def reach(layer: Any) -> None:
     except LayerConfigurationError:
         raise
     except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+        logger.warning("%s; starting all the same, it is tried again until it answers", clause(error))
 
 
 async def areach(layer: Any) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 
 from .download import Download
 from .messages import FLOW_PATTERN
@@ -300,4 +300,4 @@ class Reader:
             logger.error("receiving failed", exc_info=error)
         elif first:
             level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
-            logger.log(level, "%s; trying again until it answers", error)
+            logger.log(level, "%s; trying again until it answers", clause(error))

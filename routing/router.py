@@ -119,7 +119,7 @@ def _first(
                 inner = _first(node.children, message, rest, groups)
                 if inner is not None:
                     return inner
-        elif isinstance(node, Own):
+        elif type(node) is Own:
             own = node.entry.match(_without(message, cut) if cut else message)
             if own is not None:
                 return own[0], {**outer, **own[1]}

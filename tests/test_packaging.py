@@ -233,3 +233,63 @@ def test_a_foreign_distribution_beside_it_is_named_in_a_sentence(clean: Path, tm
     assert result.returncode == 1
     assert f"pip uninstall {name}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+APPS = """
+from django.apps import AppConfig
+
+class ChannelsConfig(AppConfig):
+    name = "channels"
+"""
+
+FOREIGN = {
+    "channels": {
+        "channels/__init__.py": "",
+        "channels/apps.py": APPS,
+        "channels/layers.py": "",
+        "channels/checks.py": "",
+    },
+    "daphne": {"daphne/__init__.py": "", "daphne/cli.py": "def main(): print('somebody else')"},
+}
+"""Files of distributions like those of others, with what matters: the names that ours has too."""
+
+
+def foreign_wheel(name: str, directory: Path) -> Path:
+    """A wheel of somebody else's."""
+    path = directory / f"{name}-4.9.9-py3-none-any.whl"
+    info = f"{name}-4.9.9.dist-info"
+    files = FOREIGN[name] | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.9.9\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if name == "daphne":
+        files[f"{info}/entry_points.txt"] = "[console_scripts]\ndaphne = daphne.cli:main\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(file, content)
+        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"]))
+    return path
+
+
+@pytest.mark.parametrize("name", ["channels", "daphne"])
+@pytest.mark.parametrize("over_ours", [True, False], ids=["over-ours", "under-ours"])
+def test_a_foreign_distribution_is_found_by_check_in_either_order(
+    clean: Path, wheel: Path, tmp_path: Path, name: str, over_ours: bool
+) -> None:
+    install = [clean / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--force-reinstall"]
+    foreign = foreign_wheel(name, tmp_path)
+    written_out(ROOT / "docs" / "getting-started.md", clean, tmp_path)
+    try:
+        assert run(*install, foreign, cwd=tmp_path).returncode == 0
+        if not over_ours:
+            assert run(*install, wheel, cwd=tmp_path).returncode == 0
+        check = run(clean / "python", "manage.py", "check", cwd=tmp_path)
+        assert check.returncode == 1
+        assert f"(channels.E004) the distribution {name!r} is installed beside" in check.stderr
+        assert "Traceback" not in check.stderr
+        asgi = run(clean / "python", "-c", "import project.asgi", cwd=tmp_path)
+        assert f"the distribution {name!r} is installed beside" in asgi.stderr.splitlines()[-1]
+    finally:
+        run(clean / "python", "-m", "pip", "uninstall", "--quiet", "--yes", name, cwd=tmp_path)
+        assert run(*install, wheel, cwd=tmp_path).returncode == 0
+    assert run(clean / "python", "manage.py", "check", cwd=tmp_path).returncode == 0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from channel_layer.delivery import Delivery, Outgoing
-from channel_layer.exceptions import LayerUnavailable
+from channel_layer.exceptions import LayerUnavailable, clause
 
 from .event_loop import EventLoop
 from .notices import EMPTY
@@ -111,7 +111,7 @@ class Inbox:
             except Exception as error:
                 if retry == FIRST_RETRY:
                     unexpected = None if isinstance(error, LayerUnavailable) else error
-                    logger.warning("nothing reaches %s: %s; trying again", reader, error, exc_info=unexpected)
+                    logger.warning("nothing reaches %s: %s; trying again", reader, clause(error), exc_info=unexpected)
                 await asyncio.sleep(retry * random.uniform(0.75, 1.25))
                 retry = min(LAST_RETRY, retry * 2)
                 continue

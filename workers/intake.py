@@ -25,7 +25,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from channel_layer.delivery import Delivery
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 
 from .slots import Slots
 
@@ -259,7 +259,7 @@ class Intake:
             # What a layer does not raise on purpose is a fault in it, and wants a traceback.
             unexpected = None if isinstance(error, (LayerUnavailable, LayerConfigurationError)) else error
             level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
-            logger.log(level, "%s; trying again until it is back", error, exc_info=unexpected)
+            logger.log(level, "%s; trying again until it is back", clause(error), exc_info=unexpected)
         self._failures += 1
         pause = min(LONGEST_BACKOFF, 0.05 * 2 ** min(self._failures, 10))
         self._stopping.wait(pause * random.uniform(0.5, 1.0))

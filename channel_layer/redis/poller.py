@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..exceptions import LayerConfigurationError, LayerUnavailable, clause
 from . import forks
 from .scripts import Call
 from .sync_driver import SyncConnection, SyncDriver
@@ -81,7 +81,7 @@ class Poller:
                 raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
             replies = self._driver.finish(connection)
         except LayerUnavailable as error:
-            logger.warning("%s; a message may be lost", error)
+            logger.warning("%s; a message may be lost", clause(error))
             raise
         self._refusing.discard(shard)
         return replies

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
-from ..exceptions import ChannelLayerError
+from ..exceptions import ChannelLayerError, clause
 from . import queues
 from .database import Database
 
@@ -115,7 +115,7 @@ class Watch:
                 failing = False
             except ChannelLayerError as error:
                 if not failing:
-                    _log.warning("%s. Trying again.", error)
+                    _log.warning("%s. Trying again.", clause(error))
                 # Those who wait learn of it when they look for themselves.
                 failing, seen, self._pause = True, None, 0.5
                 self.wake_all()

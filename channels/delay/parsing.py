@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from channel_layer.exceptions import ChannelLayerError
+from channel_layer.exceptions import ChannelLayerError, clause
 
 from .models import DelayedMessage
 
@@ -47,7 +47,7 @@ def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
         raise BadRequest(str(error)) from None
     except (TypeError, ValueError) as error:
         raise BadRequest(
-            f"'content' for {channel!r} cannot be stored: {error}. It is kept as JSON, which has no bytes"
+            f"'content' for {channel!r} cannot be stored: {clause(error)}. It is kept as JSON, which has no bytes"
         ) from None
     return DelayedMessage(channel_name=channel, content=text, due_date=_due(content["delay"]))
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
-from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
+from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.backends import InvalidChannelLayerError
 from channels.layers import channel_layers
@@ -68,7 +68,7 @@ def reach(layer: Any) -> None:
     except LayerConfigurationError as error:
         raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
     except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", error)
+        logger.warning("%s; starting all the same, it is tried again until it answers", clause(error))
 
 
 def log_message(message: Any, seconds: float, outcome: Any) -> None:

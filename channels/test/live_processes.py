@@ -11,6 +11,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from channel_layer.exceptions import clause
+
 from .live_child import READY
 from .live_parts import STOP_SECONDS
 
@@ -132,7 +134,7 @@ def _pickled(values: dict[str, Any], whole: bool) -> bytes:
             pickle.dumps(value)
         except Exception as error:
             raise ImproperlyConfigured(
-                f"the setting {name} cannot be passed to the processes of a live test: {error}. Leave out what exists "
-                "only in the test's process, or use the memory layer, which runs a live test in threads."
+                f"the setting {name} cannot be passed to the processes of a live test: {clause(error)}. Leave out what "
+                "exists only in the test's process, or use the memory layer, which runs a live test in threads."
             ) from error
     return pickle.dumps(values if whole else next(iter(values.values())))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from channel_layer.exceptions import (
     LayerUnusable,
     MessageTooLarge,
     TooManyElements,
+    clause,
 )
 
 TEXTS = [
@@ -71,3 +75,33 @@ def test_there_is_one_tree() -> None:
 def test_bad_names_and_messages_are_type_errors_as_the_specification_says() -> None:
     assert issubclass(InvalidName, TypeError)
     assert issubclass(InvalidMessage, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("refuses us.", "refuses us"), ("One. Two. ", "One. Two"), ("away", "away"), ("", "")]
+)
+def test_a_text_as_a_part_of_a_sentence(text: str, part: str) -> None:
+    assert clause(ValueError(text)) == part
+
+
+ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels")
+
+
+def test_no_text_goes_on_after_one_that_may_end_with_a_period() -> None:
+    """Errors are put into sentences by `clause`; system texts (``strerror``) have no period."""
+    root = Path(__file__).resolve().parents[2]
+    found = []
+    for path in (path for room in ROOMS for path in (root / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                texts = [argument for argument in node.args if isinstance(argument, ast.Constant)]
+                template = str(texts[0].value) if texts else ""
+                names = [ast.unparse(argument) for argument in node.args[1:]]
+                if re.search("%s[.;]", template) and any(name in ("error", "caught") for name in names):
+                    found.append(f"{path.relative_to(root)}:{node.lineno}")
+            elif isinstance(node, ast.JoinedStr):
+                for value, following in zip(node.values, node.values[1:], strict=False):
+                    goes_on = isinstance(following, ast.Constant) and str(following.value)[:1] in (".", ";")
+                    if goes_on and isinstance(value, ast.FormattedValue) and ast.unparse(value.value) == "error":
+                        found.append(f"{path.relative_to(root)}:{node.lineno}")
+    assert found == []

@@ -72,8 +72,10 @@ def test_every_file_a_page_asks_for_is_there() -> None:
 
 
 def test_the_procfile_is_what_the_documentation_says() -> None:
-    assert (ROOT / "Procfile").read_text().splitlines() == [
+    procfile = (ROOT / "Procfile").read_text()
+    assert procfile.splitlines() == [
         "web: daphne demo.asgi:channel_layer --port $PORT --bind 0.0.0.0",
         "worker: python manage.py runworker",
         "prices: python manage.py tick_prices",
     ]
+    assert procfile in (ROOT / "docs" / "deploying.md").read_text()

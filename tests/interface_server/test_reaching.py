@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
+from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.reaching import areach
 from tests.conftest import wait_until
@@ -24,3 +27,15 @@ def test_the_event_loop_is_not_held_up_and_the_thread_that_is_ends() -> None:
     asyncio.run(areach(layer))
     assert layer.thread is not threading.main_thread()
     wait_until(lambda: not layer.thread.is_alive(), "the end of the thread")
+
+
+def test_a_layer_that_is_away_is_told_of_in_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    class Away(MemoryChannelLayer):
+        def check(self) -> None:
+            raise LayerUnavailable("redis://here", "it says wait.")
+
+    asyncio.run(areach(Away()))
+    assert caplog.messages == [
+        "channel layer at redis://here is unavailable: it says wait; starting all the same, "
+        "it is tried again until it answers"
+    ]
