@@ -19,6 +19,7 @@ class Headers(TypedDict, total=False):
     failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
     ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
     ``tries`` counts how often a consumer asked for the message to be delivered later.
+    ``root_path`` is where the application is mounted, for messages of a WebSocket that do not say so themselves.
 
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
     with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last
@@ -33,6 +34,7 @@ class Headers(TypedDict, total=False):
     seconds: float
     later: int
     tries: int
+    root_path: str
     flow: str
     read: int
 

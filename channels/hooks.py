@@ -9,6 +9,7 @@ from workers.hooks import Hook
 from . import signals
 from .db import close_old_connections, suspect_connections
 from .request_ends import RequestEnds
+from .surroundings import prefix_urls
 
 
 class DjangoHook(Hook):
@@ -28,6 +29,7 @@ class DjangoHook(Hook):
 
     def before(self, message: Any) -> None:
         """A consumer is about to run."""
+        prefix_urls(message)
         if self._ends is not None and message.channel.name == "http.request":
             self._ends.ask(message)
         if signals.is_ours_alone(signals.consumer_started):

@@ -83,6 +83,7 @@ class WebSocketConnection:
         self._unsent = 0
         self._order = 0
         self._state: State | None = None
+        self._root_path: str = gateway.options.root_path or scope.get("root_path", "")
         self._held: list[Reply] = []
         self._accept_deadline = gateway.now + gateway.options.accept_timeout
         self._end_of_life = gateway.now + (gateway.options.websocket_life or float("inf"))
@@ -366,6 +367,8 @@ class WebSocketConnection:
             headers = {"turn": self._turn}
             if self._state is not None:
                 headers["state"] = self._state
+        if self._root_path:
+            headers = {**(headers or {}), "root_path": self._root_path}
         if self._gateway.trace:
             logger.debug("%s %s to %s", printable(self.path), self.channel, target)
         outgoing: Outgoing = self._gateway.layer.prepare(target, message, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import signal
 import sys
@@ -165,12 +166,14 @@ class Worker:
     def _work(self) -> None:
         """What each thread does: nothing that happens to one message ends it."""
         current_streams.set(self._streams)
+        fresh = contextvars.copy_context()
         while True:
             delivery = self._intake.next()
             if delivery is None:
                 break
             try:
-                self._run(delivery)
+                # What code sets for itself, like a language or a time zone, ends with its message.
+                fresh.copy().run(self._run, delivery)
             except BaseException:
                 logger.exception("a message on %s could not be dealt with", delivery.channel)
         self._sender.flush()

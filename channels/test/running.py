@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from channels.asked_state import held
 from channels.exceptions import DenyConnection
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
+from channels.surroundings import prefix_urls, set_defaults
 from interface_server.messages import CONNECT, DISCONNECT, RECEIVE
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
 from workers.notices import EMPTY
-from workers.runner import Runner
+from workers.runner import Finished, Runner
 
 MESSAGE_RETRIES = 10
 """How often a message may be consumed later, as in a worker."""
@@ -54,13 +56,20 @@ def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[st
     runner = Runner(layer, run, Hooks([_Signals(run, sender)]), MESSAGE_RETRIES, _send_now)
     turn = _Turn(message)
     with _connections_kept():
-        outbox, _, _ = runner.run(Delivery(message.channel.name, message.content, turn.headers))
+        # A context of its own, as in a worker: neither the test nor the next consumer is left what this one sets.
+        delivery = Delivery(message.channel.name, message.content, turn.headers)
+        outbox, _, _ = contextvars.copy_context().run(_run_anew, runner, delivery)
     outbox = turn.end(outbox)
     if run.error is None or run.is_settled:
         _send(outbox)
     if run.error is not None:
         raise run.error
     return run.result
+
+
+def _run_anew(runner: Runner, delivery: Delivery) -> Finished:
+    set_defaults()
+    return runner.run(delivery)
 
 
 class _Run:
@@ -135,6 +144,7 @@ class _Signals(Hook):
 
     def before(self, message: Message) -> None:
         """A consumer is about to run."""
+        prefix_urls(message)
         self._signal(consumer_started, message=message, environ={})
 
     def after(self, message: Message, error: BaseException | None) -> None:

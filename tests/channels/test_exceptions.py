@@ -17,7 +17,7 @@ from .messages import replies, websocket
 def test_there_is_one_root() -> None:
     own = inspect.getmembers(exceptions, inspect.isclass)
     classes = [member for _, member in own if member.__module__ == exceptions.__name__]
-    assert len(classes) == 10
+    assert len(classes) == 11
     assert all(issubclass(one, exceptions.ChannelsException) for one in classes)
 
 

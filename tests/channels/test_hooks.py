@@ -9,6 +9,7 @@ import django.db
 import pytest
 from django.db import connection
 
+from channel_layer.channel import Message
 from channels import db, signals
 from channels.exceptions import DenyConnection
 from channels.hooks import DjangoHook
@@ -86,17 +87,19 @@ def test_connections_that_went_bad_are_replaced_before_the_next_consumer(layer: 
     assert states[0] is not states[1]
 
 
-def test_after_an_error_all_connections_of_the_thread_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    walks = []
+def test_after_an_error_all_connections_of_the_thread_are_looked_at(
+    layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks, message = [], Message({}, "a", layer)
     monkeypatch.setattr(django.db, "close_old_connections", lambda: walks.append(1))
     monkeypatch.setattr(db, "WALK_SECONDS", 3600.0)
     hook = DjangoHook()
     db.suspect_connections()
-    hook.before(None)
-    hook.after(None, None)
+    hook.before(message)
+    hook.after(message, None)
     assert walks == [1]
-    hook.before(None)
-    hook.after(None, RuntimeError())
+    hook.before(message)
+    hook.after(message, RuntimeError())
     assert walks == [1, 1]
     db.suspect_connections()
 

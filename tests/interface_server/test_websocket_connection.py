@@ -180,6 +180,16 @@ def test_state_of_a_closed_connection_can_be_asked_for_and_changed() -> None:
     assert case.gateway.records.entries[-1].item.headers == {"state": {"a": b"1", "b": b"2"}}
 
 
+@pytest.mark.parametrize("unordered", [False, True])
+def test_messages_tell_where_the_application_is_mounted(unordered: bool) -> None:
+    case = Case(unordered=unordered, root_path="/app")
+    case.connection.received("one")
+    assert case.gateway.records.entries[-1].item.headers["root_path"] == "/app"
+    case = Case(unordered=unordered)
+    case.connection.received("one")
+    assert "root_path" not in (case.gateway.records.entries[-1].item.headers or {})
+
+
 def test_only_connections_that_carry_state_say_so_in_their_name() -> None:
     assert keeps_state(Case().connection.channel)
     assert not keeps_state(Case(unordered=True).connection.channel)

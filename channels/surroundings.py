@@ -1,0 +1,29 @@
+"""What Django keeps for the code that runs now: language, time zone, URLs and their prefix.
+
+All of it lives in the context, and a worker gives each message a new one.
+"""
+
+from __future__ import annotations
+
+import decimal
+from typing import Any
+
+from django.conf import settings
+from django.urls import set_script_prefix, set_urlconf
+from django.utils import timezone, translation
+
+
+def prefix_urls(message: Any) -> None:
+    """Have URLs begin with where the application is mounted, as far as the settings or the message say so."""
+    prefix = settings.FORCE_SCRIPT_NAME or message.content.get("root_path") or message.headers.get("root_path")
+    if prefix and isinstance(prefix, str):
+        set_script_prefix(prefix.rstrip("/") + "/")
+
+
+def set_defaults() -> None:
+    """Have what a new context has."""
+    translation.deactivate()
+    timezone.deactivate()
+    set_urlconf(None)
+    set_script_prefix("/")
+    decimal.setcontext(decimal.DefaultContext)
