@@ -16,11 +16,11 @@ BODILESS = frozenset({204, 304})
 """Statuses whose responses have no content (RFC 9110, 6.4.1)."""
 
 
-def encode_headers(response: Any) -> list[list[bytes]]:
+def encode_headers(response: Any) -> list[tuple[bytes, bytes]]:
     """Headers and cookies of a response as pairs of byte strings."""
-    headers = [[name.encode("ascii"), value.encode("latin-1")] for name, value in response.items()]
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     for cookie in response.cookies.values():
-        headers.append([b"Set-Cookie", cookie.output(header="").encode("ascii").strip()])
+        headers.append((b"Set-Cookie", cookie.output(header="").encode("ascii").strip()))
     return headers
 
 

@@ -35,7 +35,7 @@ def test_bytes_are_cut_into_chunks_and_the_last_is_told(data: bytes, chunks: lis
 
 def test_a_short_response_is_one_message() -> None:
     assert encoded(HttpResponse(b"1234", status=201, content_type="a/b")) == [
-        {"status": 201, "headers": [[b"Content-Type", b"a/b"]], "content": b"1234", "more_content": False}
+        {"status": 201, "headers": [(b"Content-Type", b"a/b")], "content": b"1234", "more_content": False}
     ]
 
 
@@ -56,7 +56,7 @@ def test_each_cookie_is_a_header_of_its_own() -> None:
 def test_headers_are_bytes_of_latin_1() -> None:
     response = HttpResponse(content_type="text/plain")
     response["X-Name"] = "caf\u00e9"
-    assert [b"X-Name", b"caf\xe9"] in encode_headers(response)
+    assert (b"X-Name", b"caf\xe9") in encode_headers(response)
 
 
 @pytest.mark.parametrize("status", [204, 304])
