@@ -15,13 +15,21 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from channels.session_stores import open_database_session, session_key_for
+from interface_server.messages import CONNECT, HTTP_REQUEST, MessageFactory
+from interface_server.options import Options
 
 from .client import Client
+
+CLIENT, SERVER = ["127.0.0.1", 50_000], ["testserver", 80]
+"""The addresses of both ends of a connection."""
+
+_FACTORY = MessageFactory(Options())
 
 
 class WSClient(Client):
     """A `Client` whose messages look like those of a WebSocket.
 
+    Messages on ``websocket.connect`` and ``http.request`` have every key that those of an interface server have.
     Each message has a ``path`` and ``headers``, the session cookie only the first one. The session is the
     browser's, a Django session; `login` moves it to a new key, as it does in a browser. The channel session is
     another, which `channels.sessions.session_for_reply_channel` shows.
@@ -108,11 +116,12 @@ class WSClient(Client):
             to: name of the channel.
             content: keys of the message; they take precedence.
             text: the text; what is no `str` is encoded as JSON.
-            path: where the WebSocket is connected to; for ``websocket.connect`` with a query string.
+            path: where the WebSocket is connected to; for ``websocket.connect`` and ``http.request`` with a query
+                string.
         """
-        if to != "websocket.connect":
+        if to not in (CONNECT, HTTP_REQUEST):
             path = path.partition("?")[0]
-        self.channel_layer.send(to, _travelling(self._get_content(content, text, path)))
+        self.channel_layer.send(to, _travelling(_as_from_server(to, self._get_content(content, text, path))))
         self._session_cookie = False
 
     def send_and_consume(  # type: ignore[override]
@@ -139,7 +148,7 @@ class WSClient(Client):
             AssertionError: also, if it does not.
         """
         result = super().consume(channel, fail_on_none=fail_on_none)
-        if channel == "websocket.connect" and check_accept:
+        if channel == CONNECT and check_accept:
             received = self.receive(json=False)
             if received != {"accept": True}:
                 # To the letter what Channels 1 says, for tests compare it.
@@ -195,6 +204,16 @@ class WSClient(Client):
         if text is not None:
             content["text"] = text if isinstance(text, str) else json_module.dumps(text)
         return content
+
+
+def _as_from_server(to: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The content with every key that an interface server gives to messages which describe a connection."""
+    scope = {"query_string": b"", "client": CLIENT, "server": SERVER, "method": "GET", **content}
+    if to == CONNECT:
+        return _FACTORY.connect({"scheme": "ws", **scope}, content["reply_channel"]) | content
+    if to == HTTP_REQUEST:
+        return _FACTORY.request({"scheme": "http", **scope}, content["reply_channel"], b"", None) | content
+    return content
 
 
 def _travelling(content: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from django.contrib.auth.models import User
 from django.http import parse_cookie
 from django.test import SimpleTestCase, override_settings
 
+from channel_layer.memory import MemoryChannelLayer
 from channels import route
 from channels.auth import channel_session_user, channel_session_user_from_http, http_session_user
+from channels.layers import ChannelLayerWrapper
 from channels.request import AsgiRequest
 from channels.sessions import (
     channel_and_http_session,
@@ -25,6 +29,9 @@ from channels.sessions import (
 from channels.test import ChannelTestCase, HttpClient, WSClient, apply_routes
 from channels.test.http import HttpClient as OldHttpClient
 from channels.test.layers import in_memory
+from channels.test.live_parts import ServerPart
+from channels.test.live_threads import Threaded
+from tests.conftest import wait_until
 
 
 def accept(message: Any, **kwargs: Any) -> None:
@@ -323,3 +330,49 @@ class WithoutADatabaseTests(SimpleTestCase):
         assert WSClient().get_cookies() == {}
         with pytest.raises(OSError, match=r"Add django\.contrib\.sessions"):
             _ = WSClient().session
+
+
+def captured(layer: Any, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The messages that a live server makes of a handshake and of a request."""
+    server = Threaded(ServerPart(layer, "127.0.0.1"))
+    port = server.wait_until_ready()
+    sent = b"GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as one, socket.create_connection(("127.0.0.1", port)) as two:
+            one.sendall(sent % (path.encode(), upgrade % base64.b64encode(bytes(16))))
+            two.sendall(sent % (path.encode(), b""))
+            [delivery] = wait_until(lambda: layer.receive_many(["websocket.connect"]), "the handshake")
+            connect = delivery.message
+            # Lest the server wait for a consumer when it stops.
+            answer = layer.prepare(connect["reply_channel"], {"accept": False}, {"turn": delivery.headers["turn"]})
+            layer.send_many([answer])
+            return connect, wait_until(lambda: layer.receive(["http.request"])[1], "the request")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("path", ["/chat/", "/chat/?name=Ada"])
+def test_messages_that_describe_a_connection_have_the_keys_and_types_of_a_live_servers(path: str) -> None:
+    def types(message: dict[str, Any]) -> dict[str, Any]:
+        return {key: type(value) for key, value in message.items()}
+
+    live = captured(ChannelLayerWrapper(MemoryChannelLayer(), "default", []), path)
+    same = ("path", "query_string", "root_path", "scheme", "order", "method", "http_version", "body")
+    with override_settings(INSTALLED_APPS=["channels"]), in_memory(["default"]):
+        for name, expected in zip(("websocket.connect", "http.request"), live, strict=True):
+            client = WSClient()
+            client.send(name, path=path)
+            found = client.get_next_message(name)
+            assert found is not None
+            assert types(found.content) == types(expected)
+            assert {key: found.get(key) for key in same} == {key: expected.get(key) for key in same}
+
+
+def test_what_a_test_says_of_a_connection_goes_before_that() -> None:
+    with override_settings(INSTALLED_APPS=["channels"]), in_memory(["default"]):
+        client = WSClient(ordered=True)
+        client.send("websocket.connect", {"scheme": "wss", "client": ["10.0.0.1", 1]})
+        message = client.get_next_message("websocket.connect")
+        assert message is not None
+        assert (message["scheme"], message["client"], message["order"]) == ("wss", ["10.0.0.1", 1], 0)
