@@ -285,6 +285,7 @@ def test_the_generator_is_not_advanced_while_a_window_is_under_way(layer: Any) -
     with working(layer):
         stream = Connection(layer, "/large/")
         stream.wait_for(MAX_IN_FLIGHT // 524_288)
+        wait_until(lambda: len(events) > MAX_IN_FLIGHT // 524_288, "the part behind the window")
         assert is_alive(layer)
         assert len(events) == MAX_IN_FLIGHT // 524_288 + 1
         for written in range(524_288, 16 * 524_288, 524_288):
