@@ -17,7 +17,8 @@ from tests.fixtures.files_project.urls import BLOCK, MEBIBYTE
 
 UPLOAD = 20 * MEBIBYTE
 DOWNLOAD = 50 * MEBIBYTE
-ROOM_TO_BREATHE = 12 * MEBIBYTE
+ROOM_TO_BREATHE = 32 * MEBIBYTE
+"""Parts on their way stand in memory as they came from the layer, as messages, and as what is written."""
 BOUNDARY = "a-line-that-is-in-no-file"
 
 
