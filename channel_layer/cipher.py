@@ -238,6 +238,7 @@ def _checked(secrets: Any) -> list[bytes]:
         import cryptography  # noqa: F401
     except ImportError as error:
         raise LayerConfigurationError(
-            "symmetric_encryption_keys needs the package 'cryptography'; install it: pip install 'millrace[crypto]'"
+            "symmetric_encryption_keys needs the package 'cryptography'; install it: "
+            "pip install 'django-millrace[crypto]'"
         ) from error
     return [secret.encode() if isinstance(secret, str) else secret for secret in secrets]

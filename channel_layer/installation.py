@@ -32,19 +32,20 @@ def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FO
         found = _where(room)
         if found is None:
             raise LayerConfigurationError(
-                f"the package {room!r} of millrace is missing from {house}; install millrace again "
-                "(pip install --force-reinstall millrace)"
+                f"the package {room!r} of django-millrace is missing from {house}; install "
+                "it again (pip install --force-reinstall django-millrace)"
             )
         if found != house / room:
             raise LayerConfigurationError(
-                f"{found} hides the package {room!r} of millrace, which lies in {house / room}; "
+                f"{found} hides the package {room!r} of django-millrace, which lies in {house / room}; "
                 f"rename it, for example to {'my_' + found.name!r}, and change the imports of it"
             )
     for name in foreign:
         if _is_installed(name):
             raise LayerConfigurationError(
-                f"the distribution {name!r} is installed beside millrace, which provides the same names; "
-                f"remove it and install millrace again (pip uninstall {name}; pip install --force-reinstall millrace)"
+                f"the distribution {name!r} is installed beside django-millrace, which provides the same "
+                f"names; remove it, and install ours again (pip uninstall {name}; "
+                "pip install --force-reinstall django-millrace)"
             )
 
 

@@ -19,7 +19,7 @@ def check_rooms(house: Path = HOUSE) -> None:
     found = Path(spec.origin).resolve() if spec is not None and spec.origin else None
     if found is None or found.parent != house / "channel_layer":
         raise ImportError(
-            f"{found or 'something'} hides the package 'channel_layer' of millrace, which lies in "
+            f"{found or 'something'} hides the package 'channel_layer' of django-millrace, which lies in "
             f"{house / 'channel_layer'}; rename it and change the imports of it"
         )
     from channel_layer.exceptions import LayerConfigurationError

@@ -29,6 +29,8 @@ logger = logging.getLogger("interface_server")
 
 Command = Callable[..., None]
 
+DISTRIBUTION = "django-millrace"
+
 _DEFAULTS = Options()
 
 
@@ -131,7 +133,7 @@ class _Daphne(SectionedCommand):
 @_limit("uplink_bytes", "Bytes that wait for the channel layer in all (503).")
 @_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
-@click.version_option(package_name="millrace", prog_name="daphne", message="%(prog)s (millrace) %(version)s")
+@click.version_option(package_name=DISTRIBUTION, prog_name="daphne", message="%(prog)s (%(package)s) %(version)s")
 def main(channel_layer: str, **values: Any) -> None:
     """Serve HTTP and WebSockets over a channel layer, for example: daphne project.asgi:channel_layer"""
     try:

@@ -75,7 +75,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(distributions: Path) -> Path:
     """The wheel."""
-    [path] = distributions.glob("millrace-*.whl")
+    [path] = distributions.glob("django_millrace-*.whl")
     return path
 
 
@@ -111,7 +111,7 @@ def test_the_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
 
 def test_the_licence_travels_with_both(distributions: Path, wheel: Path) -> None:
     assert any(name.endswith("/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
-    [sdist] = distributions.glob("millrace-*.tar.gz")
+    [sdist] = distributions.glob("django_millrace-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "README.md", "CHANGELOG.md", "setup.cfg", "pyproject.toml"} <= names
@@ -126,7 +126,7 @@ def test_the_rooms_work_from_a_clean_environment(clean: Path, tmp_path: Path) ->
 def test_the_daphne_command_works_from_a_clean_environment(clean: Path, tmp_path: Path) -> None:
     version = run(clean / "daphne", "--version", cwd=tmp_path)
     assert (version.returncode, version.stderr) == (0, "")
-    assert version.stdout.startswith("daphne (millrace) ")
+    assert version.stdout.startswith("daphne (django-millrace) ")
     help_text = run(clean / "daphne", "--help", cwd=tmp_path)
     assert (help_text.returncode, help_text.stderr) == (0, "")
     assert "--port" in help_text.stdout

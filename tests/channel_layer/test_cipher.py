@@ -314,5 +314,5 @@ def test_secrets_that_cannot_be_used_are_refused_without_being_shown(secrets: An
 
 def test_without_the_package_the_complaint_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(LayerConfigurationError, match=r"pip install 'millrace\[crypto\]'"):
+    with pytest.raises(LayerConfigurationError, match=r"pip install 'django-millrace\[crypto\]'"):
         sealer()

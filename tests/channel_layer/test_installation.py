@@ -45,7 +45,7 @@ def test_a_module_that_hides_a_room_is_named(tmp_path: Path, room: str) -> None:
     (tmp_path / f"{room}.py").write_text("")
     said = complaint(tmp_path)
     assert said == (
-        f"{tmp_path}/{room}.py hides the package {room!r} of millrace, which lies in {HOUSE}/{room}; "
+        f"{tmp_path}/{room}.py hides the package {room!r} of django-millrace, which lies in {HOUSE}/{room}; "
         f"rename it, for example to 'my_{room}.py', and change the imports of it"
     )
 
@@ -53,7 +53,7 @@ def test_a_module_that_hides_a_room_is_named(tmp_path: Path, room: str) -> None:
 def test_a_package_that_hides_a_room_is_named(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "__init__.py").write_text("")
-    assert complaint(tmp_path).startswith(f"{tmp_path}/workers hides the package 'workers' of millrace")
+    assert complaint(tmp_path).startswith(f"{tmp_path}/workers hides the package 'workers' of django-millrace")
 
 
 def test_a_foreign_distribution_is_named(tmp_path: Path) -> None:
@@ -62,11 +62,11 @@ def test_a_foreign_distribution_is_named(tmp_path: Path) -> None:
         "Metadata-Version: 2.1\nName: daphne\nVersion: 4.1.2\n"
     )
     assert complaint(tmp_path) == (
-        "the distribution 'daphne' is installed beside millrace, which provides the same names; "
-        "remove it and install millrace again (pip uninstall daphne; pip install --force-reinstall millrace)"
+        "the distribution 'daphne' is installed beside django-millrace, which provides the same names; "
+        "remove it, and install ours again (pip uninstall daphne; pip install --force-reinstall django-millrace)"
     )
 
 
 def test_a_missing_room_is_named() -> None:
-    with pytest.raises(LayerConfigurationError, match="the package 'no_such_room' of millrace is missing"):
+    with pytest.raises(LayerConfigurationError, match="the package 'no_such_room' of django-millrace is missing"):
         check_installation(rooms=["no_such_room"])

@@ -28,5 +28,5 @@ def test_a_module_of_the_project_that_hides_a_room_is_named(name: str, tmp_path:
         check=False,
     )
     said = run.stderr.strip().splitlines()[-1]
-    assert said.startswith(f"ImportError: {tmp_path / name}.py hides the package '{name}' of millrace")
+    assert said.startswith(f"ImportError: {tmp_path / name}.py hides the package '{name}' of django-millrace")
     assert "rename it" in said
