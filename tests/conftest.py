@@ -36,6 +36,9 @@ PORTS = range(10_240, 32_768)
 
 MOST_PROCESSES = 12
 
+BROWSERS = 2
+"""How many browsers run at the same time."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -50,13 +53,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     What lives as long as a module is made once for each of its parameters. Tests without anything of that kind
     go to whichever process is free.
     """
+    browsers: dict[str, str] = {}
     for item in items:
         if item.get_closest_marker("xdist_group") is None and (shared := shared_fixtures(item)):
             parameters = getattr(item, "callspec", None)
             values = [
                 f"{name}={parameters.indices[name]}" for name in shared if parameters and name in parameters.indices
             ]
-            item.add_marker(pytest.mark.xdist_group("-".join([item.nodeid.partition("::")[0], *values])))
+            group = "-".join([item.nodeid.partition("::")[0], *values])
+            if "browser" in shared:
+                # A browser takes a processor or more for itself.
+                group = browsers.setdefault(group, f"browsers-{len(browsers) % BROWSERS}")
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)
