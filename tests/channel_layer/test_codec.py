@@ -62,7 +62,7 @@ HOSTILE: dict[str, bytes] = {
     "a million empty texts": many(b"\xa0", 1_300_000),
     "a million numbers": many(b"\x07", 1_300_000),
     "a million nils": many(b"\xc0", 1_300_000),
-    "one element too many": many(b"\x07", MAX_ELEMENTS + 64),
+    "more elements than a message and its headers may have": many(b"\x07", MAX_ELEMENTS + 4_096),
     "an array that claims 4 G elements": b"\xdd\xff\xff\xff\xff",
     "a message that claims 4 G keys": b"\x94\x00\xa0\xdf\xff\xff\xff\xff",
     "bytes that claim 4 GiB": b"\x94\x00\xa0\x81\xa1k\xc6\xff\xff\xff\xff",

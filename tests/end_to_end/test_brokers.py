@@ -18,7 +18,7 @@ from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, daphne
 
 PACKAGE = "tests.fixtures.sockets_project"
-REFUSED = "Check user and password in 'hosts'."
+REFUSED = "Check user and password in 'hosts'"
 
 
 @pytest.fixture
