@@ -52,6 +52,7 @@ def quiet(request: HttpRequest) -> StreamingHttpResponse:
         events.append(f"begun on {threading.current_thread().name}")
         try:
             yield "hello"
+            events.append("waits")
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             events.append("cancelled")
@@ -258,7 +259,8 @@ def test_quiet_ones_keep_neither_threads_nor_places_nor_messages_waiting(layer: 
             [first] = stream.wait_for(1)
             assert (first.message["status"], first.message["content"]) == (200, b"hello")
         assert is_alive(layer)
-        assert set(events) == {"begun on worker-async"}
+        wait_until(lambda: events.count("waits") == len(streams), "all to wait")
+        assert set(events) == {"begun on worker-async", "waits"}
 
 
 def test_when_its_client_leaves_it_is_cancelled_while_it_waits_and_everything_ends(
@@ -266,9 +268,10 @@ def test_when_its_client_leaves_it_is_cancelled_while_it_waits_and_everything_en
 ) -> None:
     with working(layer, grace=30):
         stream = Connection(layer, "/quiet/")
+        wait_until(lambda: "waits" in finished, "it to wait")
         stream.report(closed=True)
         wait_until(lambda: "finished" in finished, "the end")
-        assert finished == ["begun on worker-async", "cancelled", "ended", "closed", "finished"]
+        assert finished == ["begun on worker-async", "waits", "cancelled", "ended", "closed", "finished"]
         assert is_alive(layer)
     assert len(stream.look()) == 1
 
@@ -328,11 +331,12 @@ def test_when_the_worker_stops_it_is_broken_off(layer: Any, finished: list[str])
 
 def test_beyond_the_limit_the_answer_is_503_and_the_response_is_closed(layer: Any, finished: list[str]) -> None:
     with working(layer, streams=1):
-        Connection(layer, "/quiet/").wait_for(1)
+        Connection(layer, "/quiet/")
+        wait_until(lambda: "waits" in finished, "it to wait")
         refused = Connection(layer, "/quiet/")
         refused.wait_for_end()
         assert refused.received[0].message["status"] == 503
-        assert finished == ["begun on worker-async", "closed", "finished"]
+        assert finished == ["begun on worker-async", "waits", "closed", "finished"]
 
 
 def test_the_urlconf_of_a_request_does_not_outlive_it_in_the_thread(layer: Any) -> None:
