@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TextIO
 
-from interface_server.log import FORMATS, LineHandler, formatter, one_line
+from interface_server.logs.server_log import FORMATS, LineHandler, formatter, one_line
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -8,11 +8,11 @@ from typing import Any
 
 from channel_layer.exceptions import LayerConfigurationError
 
-from .asgi_http import serve_http
-from .asgi_outbox import Receive, Send
-from .asgi_websocket import serve_websocket
+from .asgi.http import serve_http
+from .asgi.outbox import Receive, Send
+from .asgi.websocket import serve_websocket
+from .bridge.messages import Scope, clean_headers
 from .gateway import Gateway
-from .messages import Scope, clean_headers
 from .options import Options
 from .reaching import areach
 from .stopping import Stopping

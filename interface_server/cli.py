@@ -15,15 +15,15 @@ import click
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.installation import check_installation
 
-from . import descriptors
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
 from .help import SectionedCommand
-from .log import FORMATS, LineHandler, formatter
+from .logs.server_log import FORMATS, LineHandler, formatter
 from .options import Options, OptionsError
 from .reaching import reach
 from .server import build_server
-from .spool_file import SpoolFile
+from .sockets import descriptors
+from .spool.file import SpoolFile
 
 logger = logging.getLogger("interface_server")
 

@@ -12,21 +12,21 @@ from typing import Any, Protocol
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.state import MARK
 
-from .access_log import AccessLog
-from .backlog import Backlog
-from .client_socket import Socket
-from .downlink import Downlink
-from .download import ResponseWriter
-from .http_exchange import HttpExchange
-from .messages import MessageFactory, Scope
+from .bridge.backlog import Backlog
+from .bridge.downlink import Downlink
+from .bridge.last_wills import Wills
+from .bridge.messages import MessageFactory, Scope
+from .bridge.states import States
+from .bridge.unanswered import Unanswered
+from .bridge.uplink import Entry, Uplink
+from .http.download import ResponseWriter
+from .http.exchange import HttpExchange
+from .logs.access_log import AccessLog
 from .options import Options
-from .spool_file import SpoolFile
-from .spool_threads import SpoolThreads
-from .states import States
-from .unanswered import Unanswered
-from .uplink import Entry, Uplink
-from .websocket_connection import WebSocketConnection
-from .wills import Wills
+from .spool.file import SpoolFile
+from .spool.threads import SpoolThreads
+from .websocket.client_socket import Socket
+from .websocket.connection import WebSocketConnection
 
 logger = logging.getLogger("interface_server")
 

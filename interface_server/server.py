@@ -15,11 +15,11 @@ from collections.abc import Generator, Sequence
 import uvicorn
 
 from .application import Application
-from .connections import Connections
-from .descriptors import shares
 from .endpoints import BACKLOG, Endpoint, address_of
-from .http_protocol import HANDSHAKE_SECONDS, HttpProtocol
+from .http.protocol import HANDSHAKE_SECONDS, HttpProtocol
 from .options import Options
+from .sockets.connections import Connections
+from .sockets.descriptors import shares
 
 logger = logging.getLogger("interface_server.server")
 

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from .http_exchange import HttpExchange
-from .websocket_connection import WebSocketConnection
+from .http.exchange import HttpExchange
+from .websocket.connection import WebSocketConnection
 
 if TYPE_CHECKING:
     from .gateway import Gateway

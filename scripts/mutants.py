@@ -37,8 +37,8 @@ JOINTS = {
     "channel_layer": ["tests/channel_layer/test_conformance.py"],
     "channels": ["tests/channels/test_handler.py", "tests/channels/test_sync_threads.py"],
     "interface_server": [
-        "tests/interface_server/test_http_protocol.py",
-        "tests/interface_server/test_websocket_protocol.py",
+        "tests/interface_server/http/test_protocol.py",
+        "tests/interface_server/websocket/test_protocol.py",
         "tests/interface_server/test_server.py",
     ],
 }

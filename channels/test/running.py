@@ -20,7 +20,7 @@ from channels.exceptions import DenyConnection
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
 from channels.surroundings import prefix_urls, set_defaults
-from interface_server.messages import CONNECT, DISCONNECT, RECEIVE
+from interface_server.bridge.messages import CONNECT, DISCONNECT, RECEIVE
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks

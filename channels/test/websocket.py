@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from channels.session_stores import open_database_session, session_key_for
-from interface_server.messages import CONNECT, HTTP_REQUEST, MessageFactory
+from interface_server.bridge.messages import CONNECT, HTTP_REQUEST, MessageFactory
 from interface_server.options import Options
 
 from .client import Client

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from channel_layer.exceptions import ChannelFull
 from channels.sessions import channel_session, enforce_ordering
-from interface_server.messages import LAST_ORDER
+from interface_server.bridge.messages import LAST_ORDER
 
 from .messages import REPLY, websocket
 

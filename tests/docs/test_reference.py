@@ -15,7 +15,7 @@ import pytest
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
-from interface_server.messages import MessageFactory
+from interface_server.bridge.messages import MessageFactory
 from interface_server.options import Options
 
 from .pages import DOCS, ROOT

@@ -8,14 +8,14 @@ from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.bridge.replies import Payload
+from interface_server.bridge.states import States
+from interface_server.bridge.uplink import Entry
 from interface_server.gateway import Gateway
 from interface_server.options import Options
-from interface_server.replies import Payload
-from interface_server.responses import Head
-from interface_server.spool import Spool, Work
-from interface_server.spool_file import SpoolFile
-from interface_server.states import States
-from interface_server.uplink import Entry
+from interface_server.spool.file import SpoolFile
+from interface_server.spool.spool import Spool, Work
+from interface_server.wire.responses import Head
 
 
 class RecordingUplink:

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.http_exchange import Phase
+from interface_server.http.exchange import Phase
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, body_of, read_all, running, silent, status_of
 

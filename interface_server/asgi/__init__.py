@@ -1,0 +1,1 @@
+"""HTTP and WebSocket connections that another ASGI 3 server hosts."""

@@ -1,0 +1,125 @@
+"""A WebSocket connection on any ASGI 3 server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..bridge.messages import Scope
+from ..bridge.replies import Payload
+from ..websocket.connection import WebSocketConnection
+from ..wire.websocket_frames import ABNORMAL
+from .outbox import Gate, Outbox, Receive, Send
+
+if TYPE_CHECKING:
+    from ..gateway import Gateway
+
+
+class AsgiSocket:
+    """The `Socket` that speaks ASGI. Pings and limits of single frames are the server's business.
+
+    Args:
+        gateway: for its clock and its options.
+        can_answer: whether the server lets a handshake be answered with any status.
+    """
+
+    def __init__(self, gateway: Gateway, can_answer: bool) -> None:
+        self.outbox = Outbox()
+        self.reading = Gate()
+        self.connection: WebSocketConnection | None = None
+        self._gateway = gateway
+        self._can_answer = can_answer
+        self._taken = 0
+        self._progress = gateway.now
+        self._closing_at = 0.0
+
+    def accept(self, subprotocol: str | None) -> None:
+        """See `Socket.accept`."""
+        self.outbox.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+
+    def reject(self, status: int) -> None:
+        """See `Socket.reject`."""
+        if self._can_answer and status != 403:
+            headers = [(b"retry-after", b"%d" % self._gateway.options.retry_after)] if status == 503 else []
+            self.outbox.put({"type": "websocket.http.response.start", "status": status, "headers": headers})
+            self.outbox.put({"type": "websocket.http.response.body", "body": b"", "more_body": False})
+        else:
+            self.outbox.put({"type": "websocket.close", "code": 1000})
+        self.outbox.end()
+
+    def send(self, payload: Payload) -> bool:
+        """See `Socket.send`."""
+        key = "text" if payload.is_text else "bytes"
+        self.outbox.put({"type": "websocket.send", key: payload.data}, len(payload.data) + 16)
+        return self.outbox.size <= self._gateway.options.outbox_bytes
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See `Socket.close`."""
+        self.outbox.put({"type": "websocket.close", "code": code, "reason": reason})
+        self.outbox.end()
+        self.reading.open()
+        self._closing_at = self._gateway.now + self._gateway.options.close_timeout
+
+    def pause(self) -> None:
+        """See `Socket.pause`."""
+        self.reading.close()
+
+    def resume(self) -> None:
+        """See `Socket.resume`."""
+        self.reading.open()
+
+    def tick(self, now: float) -> None:
+        """Notice a client that takes nothing, and one that does not let itself be closed."""
+        if self._closing_at and now >= self._closing_at:
+            self.outbox.end(drop=True)
+        if not self.outbox.size or self.outbox.written != self._taken:
+            self._taken, self._progress = self.outbox.written, now
+        elif now - self._progress >= self._gateway.options.outbox_timeout and self.connection is not None:
+            self.connection.overflow()
+
+
+async def serve_websocket(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Carry one WebSocket from its handshake to its end."""
+    await receive()
+    socket = AsgiSocket(gateway, "websocket.http.response" in (scope.get("extensions") or {}))
+    connection = socket.connection = gateway.open_websocket(scope, socket)
+    gateway.tickers.add(socket)
+    connection.open()
+    reader = asyncio.create_task(_read(connection, socket, receive))
+    try:
+        await socket.outbox.drain(send, _nothing)
+    except OSError:
+        connection.lost(ABNORMAL)
+    finally:
+        connection.lost(ABNORMAL)
+        reader.cancel()
+        gateway.tickers.discard(socket)
+
+
+async def _read(connection: WebSocketConnection, socket: AsgiSocket, receive: Receive) -> None:
+    options = socket._gateway.options
+    while True:
+        await socket.reading.passed()
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            connection.lost(event.get("code") or ABNORMAL, event.get("reason") or "")
+            socket.outbox.end(drop=True)
+            return
+        text, data = event.get("text"), event.get("bytes")
+        content = data if text is None else text
+        if content is None:
+            continue
+        if _is_larger(content, options.websocket_max_message):
+            connection.close(1009, "message too big")
+        else:
+            connection.received(content)
+
+
+def _is_larger(content: str | bytes, limit: int) -> bool:
+    if isinstance(content, bytes) or len(content) > limit or len(content) * 4 <= limit:
+        return len(content) > limit
+    return len(content.encode("utf-8", "replace")) > limit
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,146 @@
+"""What workers are told when this process disappears without a word: the end of each of its WebSockets.
+
+For each ``websocket.connect`` that is queued a ``websocket.disconnect`` is left with the layer, in the same write, and
+withdrawn with the real one. If the process is killed, others send it; see `channel_layer.delivery.Will`.
+Nothing of it is kept here: it is made again when the layer has lost it.
+
+A process that was taken for gone although it was only held up closes the WebSockets whose disconnects others have
+sent, with 1012: consumers have tidied up behind them, so their clients have to connect anew. The others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from channel_layer.delivery import Outgoing, Will
+from channel_layer.exceptions import ChannelLayerError
+
+from ..websocket.connection import Phase, WebSocketConnection
+from ..wire.websocket_frames import ABNORMAL
+from .messages import DISCONNECT, LAST_ORDER
+from .uplink import Uplink
+
+logger = logging.getLogger("interface_server.wills")
+
+BATCH = 1_000
+PAUSE_SECONDS = 0.02
+RETRY_SECONDS = 1.0
+
+
+class Wills:
+    """Leaves and withdraws the last words of the WebSockets of one process.
+
+    Args:
+        layer: any channel layer; with one that cannot keep wills nothing happens here.
+        name: the reply name of this process.
+        connections: local part → HTTP exchange or WebSocket connection.
+        uplink: writes to the layer, in order.
+        ordered: whether messages take turns.
+    """
+
+    def __init__(self, layer: Any, name: str, connections: Mapping[str, Any], uplink: Uplink, ordered: bool) -> None:
+        self._layer = layer
+        self._name = name
+        self._connections = connections
+        self._uplink = uplink
+        self._headers = {"turn": LAST_ORDER} if ordered else None
+        # Where all is in one process, nobody would be left to carry them out.
+        self._wanted = "wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
+        self._again: deque[str] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Begin to hear of wills that were carried out or lost; call it in the event loop."""
+        if self._wanted:
+            loop = asyncio.get_running_loop()
+            self._layer.watch_wills(self._name, partial(_in_loop, loop, self.learn))
+
+    def leave(self, item: Outgoing, channel: str, path: str) -> None:
+        """Have a message leave the will of a WebSocket."""
+        if self._wanted:
+            message = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
+            item.will = Will(channel, self._layer.prepare(DISCONNECT, message, self._headers))
+
+    def withdraw(self, item: Outgoing, channel: str) -> None:
+        """Have a ``websocket.disconnect`` withdraw the will."""
+        if self._wanted:
+            item.will = Will(channel, None)
+
+    def resolve(self, item: Outgoing) -> None:
+        """Nobody knows whether this was stored: see to it that consumers hear of the end of its WebSocket once.
+
+        What is sent instead is dropped if there is no will, which says whether the message before it was stored.
+        """
+        will = item.will
+        if will is None or not item.body:
+            return
+        message = will.message
+        if message is not None:  # a connect, and its client gets 503
+            connection = self._connections.get(will.channel.removeprefix(self._name))
+            if connection is None or connection.phase is not Phase.HANDSHAKE:
+                return
+            item = Outgoing(DISCONNECT, message.body, message.headers)
+        item.will = Will(will.channel, None, claims=True)
+        if self._uplink.put(item, patient=True) is None:
+            logger.error("a websocket.disconnect may be lost: too much waits already")
+
+    def learn(self, carried_out: Collection[str]) -> None:
+        """Others have taken this process for gone and carried out these wills, or the layer has lost what it had."""
+        sockets = {local: item for local, item in self._connections.items() if isinstance(item, WebSocketConnection)}
+        disowned = sockets.keys() & carried_out
+        if disowned:
+            logger.error(
+                "this process was held up for so long that it was taken for gone; closing %d WebSockets "
+                "of which consumers were told that they are closed", len(disowned),
+            )  # fmt: skip
+        for local in disowned:
+            sockets.pop(local).disown()
+        self._leave_again(sockets, 0)
+
+    # -- from the uplink -------------------------------------------------------------------------
+
+    def sent(self, item: Outgoing) -> None:
+        """A will was left again."""
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """It was not, or nobody knows."""
+        if item.will is not None:
+            self._leave_again([item.will.channel.removeprefix(self._name)], RETRY_SECONDS)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _leave_again(self, locals_: Iterable[str], seconds: float) -> None:
+        self._again.extend(locals_)
+        if self._again and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._leave_some)
+
+    def _leave_some(self) -> None:
+        """Leave some wills again, through the uplink: so none comes behind its withdrawal."""
+        self._timer = None
+        undecided = []
+        for _ in range(min(BATCH, len(self._again))):
+            local = self._again.popleft()
+            connection = self._connections.get(local)
+            if not isinstance(connection, WebSocketConnection):
+                continue
+            if connection.phase is Phase.HANDSHAKE or not self._put(connection):
+                undecided.append(local)
+        pause = PAUSE_SECONDS if self._again else RETRY_SECONDS
+        self._leave_again(undecided, pause)
+
+    def _put(self, connection: WebSocketConnection) -> bool:
+        item = Outgoing(DISCONNECT, b"")
+        self.leave(item, connection.channel, connection.path)
+        return self._uplink.put(item, self, patient=True) is not None
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, learn: Callable[[Collection[str]], None], found: Collection[str]) -> None:
+    try:
+        loop.call_soon_threadsafe(learn, found)
+    except RuntimeError:  # the loop was closed meanwhile
+        return

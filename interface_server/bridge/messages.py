@@ -1,0 +1,102 @@
+"""Messages that an interface server sends (ASGI 1 draft, "HTTP" and "WebSocket" formats).
+
+They are made from an ASGI 3 scope, the one description of a connection that every server gives.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..options import Options
+from .proxies import TrustedProxies
+
+HTTP_REQUEST: Final = "http.request"
+HTTP_DISCONNECT: Final = "http.disconnect"
+BODY_PATTERN: Final = "http.request.body?"
+FLOW_PATTERN: Final = "http.response.flow?"
+CONNECT: Final = "websocket.connect"
+RECEIVE: Final = "websocket.receive"
+DISCONNECT: Final = "websocket.disconnect"
+
+LAST_ORDER: Final = 2**31 - 1
+"""``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
+
+Scope = dict[str, Any]
+
+
+class MessageFactory:
+    """Builds the messages that describe a connection.
+
+    Args:
+        options: for the root path and the proxies to trust.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._root_path = options.root_path
+        self._proxies = TrustedProxies(options.trusted_proxies) if options.proxy_headers else None
+
+    def seen(self, scope: Scope) -> Scope:
+        """A scope whose client and scheme are what the trusted proxies say, as far as they are asked."""
+        if self._proxies is None:
+            return scope
+        headers = scope["headers"]
+        client = scope.get("client")
+        peer = tuple(client) if client else None
+        secure = self._proxies.is_secure(peer, headers)
+        scheme: str = scope.get("scheme", "http")
+        if secure is not None:
+            scheme = ("ws" if scheme.startswith("ws") else "http") + ("s" if secure else "")
+        return {**scope, "client": self._proxies.client(peer, headers), "scheme": scheme}
+
+    def request(self, scope: Scope, reply_channel: str, body: bytes, body_channel: str | None) -> dict[str, Any]:
+        """An ``http.request`` message."""
+        message = self._describe(scope, reply_channel)
+        message["http_version"] = scope.get("http_version", "1.1")
+        message["method"] = scope["method"]
+        message["body"] = body
+        if body_channel is not None:
+            message["body_channel"] = body_channel
+        return message
+
+    def connect(self, scope: Scope, reply_channel: str) -> dict[str, Any]:
+        """A ``websocket.connect`` message."""
+        message = self._describe(scope, reply_channel)
+        message["order"] = 0
+        return message
+
+    def _describe(self, scope: Scope, reply_channel: str) -> dict[str, Any]:
+        return {
+            "reply_channel": reply_channel,
+            "scheme": scope.get("scheme", "http"),
+            "path": scope["path"],
+            "query_string": scope.get("query_string", b""),
+            "root_path": self._root_path or scope.get("root_path", ""),
+            "headers": scope["headers"],
+            "client": scope.get("client"),
+            "server": scope.get("server"),
+        }
+
+
+def clean_headers(headers: Any) -> list[tuple[bytes, bytes]]:
+    """Headers as they go into messages: lower case, without names that hold an underscore.
+
+    ``X_Real_Ip`` and ``X-Real-Ip`` are one name in a CGI-like environment, so the former could pass
+    for the latter behind a proxy that filters only the usual spelling. ``Daphne-Root-Path`` was once
+    obeyed when a client sent it; it never reaches an application here.
+    """
+    cleaned = []
+    for name, value in headers:
+        lowered = bytes(name).lower()
+        if b"_" not in lowered and lowered != b"daphne-root-path":
+            cleaned.append((lowered, bytes(value)))
+    return cleaned
+
+
+def with_length(scope: Scope, length: int) -> Scope:
+    """A scope whose headers give the length of its body, which is here, however it came (RFC 9112, section 6.3)."""
+    headers = scope["headers"]
+    names = {name for name, _ in headers}
+    if b"content-length" in names or not (length or b"transfer-encoding" in names):
+        return scope
+    kept = [pair for pair in headers if pair[0] != b"transfer-encoding"]
+    return {**scope, "headers": [*kept, (b"content-length", b"%d" % length)]}

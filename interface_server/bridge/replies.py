@@ -1,0 +1,130 @@
+"""What a consumer may answer on a WebSocket's reply channel (ASGI 1 draft, "WebSocket: Send/Close/Accept")."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..wire.websocket_frames import message_frame
+
+logger = logging.getLogger("interface_server.websocket")
+
+NORMAL_CLOSURE = 1000
+MOST_REASON_BYTES = 123
+"""Of a close frame's 125 bytes two are its code (RFC 6455, section 5.5.1)."""
+
+KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol")
+"""What a reply to a WebSocket may hold."""
+
+_HTTP_KEYS = ("status", "headers", "content", "more_content")
+
+_RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
+
+
+class BadReply(ValueError):
+    """A reply that cannot be carried out; the text says what is wrong with it."""
+
+
+class Payload:
+    """One message for WebSocket clients, encoded at most once however many clients get it."""
+
+    __slots__ = ("_frame", "data", "is_text")
+
+    def __init__(self, data: str | bytes) -> None:
+        self.data = data
+        self.is_text = isinstance(data, str)
+        self._frame: bytes | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The content as bytes, text in UTF-8."""
+        return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
+
+    @property
+    def frame(self) -> bytes:
+        """A whole unmasked WebSocket frame (RFC 6455, section 5.2)."""
+        if self._frame is None:
+            self._frame = message_frame(self.is_text, self.raw)
+        return self._frame
+
+
+class Reply:
+    """A checked reply.
+
+    Attributes:
+        message: the reply as it was sent.
+        accept: whether to accept the handshake; ``None`` if the reply does not say.
+        payload: what to send.
+        close: the code to close with.
+        reason: what the client is told with it.
+        subprotocol: the one to agree on with the client, if the reply accepts.
+    """
+
+    __slots__ = ("accept", "close", "message", "payload", "reason", "subprotocol")
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        self.message = message
+        self.accept: bool | None = _typed(message, "accept", bool)
+        self.payload = _payload(message)
+        self.close = _close_code(message.get("close"))
+        self.reason = "" if self.close is None else _reason(message)
+        self.subprotocol: str | None = _typed(message, "subprotocol", str)
+        if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, *_HTTP_KEYS)):
+            unknown = ", ".join(map(repr, message))
+            raise BadReply(f"nothing known in it, only {unknown}; the keys of a reply are {', '.join(KNOWN_KEYS)}")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.accept is None and self.payload is None and self.close is None
+
+
+def refuses(message: Mapping[str, Any]) -> bool:
+    """Whether a reply ends a handshake: it says so, or closes with whichever code and has nothing to send first."""
+    if message.get("accept") is False:
+        return True
+    return bool(message.get("close")) and not any(message.get(key) for key in ("accept", "text", "bytes"))
+
+
+def agreed_subprotocol(chosen: str | None, offered: Collection[str], spoken: tuple[str, ...]) -> str | None:
+    """The subprotocol of a connection: what a consumer chose, or the first one spoken here that the client offered."""
+    if chosen is not None:
+        if chosen in offered:
+            return chosen
+        logger.error("a consumer chose the subprotocol %r, which the client did not offer", chosen)
+    return next((name for name in spoken if name in offered), None)
+
+
+def _payload(message: Mapping[str, Any]) -> Payload | None:
+    text, data = _typed(message, "text", str), _typed(message, "bytes", bytes)
+    if text and data:
+        raise BadReply("it holds both text and bytes; send two messages")
+    content = text or data
+    if not content:
+        content = text if text is not None else data
+    return None if content is None else Payload(content)
+
+
+def _close_code(value: Any) -> int | None:
+    if value is None or value is False or value == 0:
+        return None
+    if value is True:
+        return NORMAL_CLOSURE
+    if isinstance(value, int) and (1000 <= value <= 1014 or 3000 <= value <= 4999) and value not in _RESERVED_CODES:
+        return value
+    raise BadReply(f"{value!r} is no close code; use True, 1000 or 3000 to 4999")
+
+
+def _reason(message: Mapping[str, Any]) -> str:
+    reason: str = _typed(message, "reason", str) or ""
+    if len(reason.encode("utf-8", "replace")) > MOST_REASON_BYTES:
+        raise BadReply(f"'reason' is longer than {MOST_REASON_BYTES} bytes, the room of a close frame")
+    return reason
+
+
+def _typed(message: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = message.get(key)
+    if value is None or isinstance(value, kind):
+        return value
+    raise BadReply(f"{key!r} is {type(value).__name__}, it must be {kind.__name__}")

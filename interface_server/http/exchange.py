@@ -1,0 +1,438 @@
+"""One HTTP request and its response: from body and deadlines to what goes out on the wire.
+
+No I/O happens here, as in `websocket.connection`: events come in as method calls, bytes go out
+through a `ResponseWriter`, messages through the gateway's uplink.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
+
+from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
+from ..bridge.replies import Reply
+from ..logs.access_log import printable
+from ..spool.spool import LEAST
+from ..wire.responses import BadResponse, Head, content_of, is_push
+from .download import PIECE, Download, ResponseWriter, piece_size
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from ..gateway import Gateway
+
+logger = logging.getLogger("interface_server.http")
+
+LOST_SECONDS = 100.0
+"""After how much silence the producer of a response is gone. It asks for a sign of life after 30 s."""
+
+_REASONS = {
+    400: "The request cannot be understood.",
+    408: "The request did not arrive in time.",
+    413: "The request is too large.",
+    500: "The application failed to answer, or answered with something that is no HTTP response.",
+    503: "The service is overloaded or restarting. Please try again in a few seconds.",
+    504: "The application did not answer in time.",
+}
+
+
+class Phase(enum.Enum):
+    """How far an exchange is."""
+
+    GATHERING = "gathering"  # the body
+    WAITING = "waiting"  # for the beginning of the response
+    RESPONDING = "responding"
+    EMPTYING = "emptying"  # the producer is done, its client is still reading
+    DONE = "done"
+
+
+class HttpExchange:
+    """One request and its response.
+
+    Args:
+        gateway: what the process shares.
+        local: unguessable local part of the reply channel.
+        scope: an ASGI ``http`` scope with cleaned headers.
+        writer: the client's side.
+    """
+
+    def __init__(self, gateway: Gateway, local: str, scope: Scope, writer: ResponseWriter) -> None:
+        self.channel = gateway.name + local
+        self.phase = Phase.GATHERING
+        self._gateway = gateway
+        self._local = local
+        self._scope = scope
+        self._writer = writer
+        self._started = gateway.clock()
+        self._opened = gateway.now
+        self._begun = False
+        self._piece = b""
+        self._upload: Upload | None = None
+        self._has_body = False
+        self._all_received = False
+        self._deadline = 0.0
+        self._gone = False
+        self._sent_at = 0.0
+        self._is_endless = False
+        self._status = 0
+        self._written = 0
+        self._flow = FLOW_PATTERN + local
+        self._heard = gateway.now
+        self._download: Download | None = None
+        self._bodiless = False
+        self._is_short_of_room = False
+        self._progress = gateway.now
+
+    # -- from the client -------------------------------------------------------------------------
+
+    def begin(self, expected: int | None = None) -> None:
+        """The exchange has its turn on the connection; what was fed before is taken up.
+
+        Args:
+            expected: the body's length as far as the request says it.
+        """
+        self._begun = True
+        gateway = self._gateway
+        options = gateway.options
+        gateway.connections[self._local] = self
+        self._has_body = expected != 0
+        self._deadline = gateway.now + options.body_timeout
+        if gateway.stopping or gateway.uplink.down is not None:
+            self.fail(503)
+        elif expected is not None and expected > options.body_max:
+            self.fail(413)
+        elif self._all_received:
+            self.end()
+        elif expected is not None and expected > options.body_memory and not gateway.spools.file.has_room:
+            self._no_room("the limit of all spooled bodies is reached")
+        else:
+            self._writer.expect()
+            self._take_in()
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self.phase is Phase.DONE or self._all_received:
+            return
+        options = self._gateway.options
+        upload = self._upload
+        if upload is None:
+            if not self._piece and len(data) <= min(LEAST, options.body_inline, options.body_max):
+                self._piece = data  # most bodies are this one piece, and need no more
+                return
+            upload = self._upload = Upload(self._gateway, self._local, self, self._body_moved)
+            upload.feed(self._piece)
+        upload.feed(data)
+        if not self._begun:
+            return
+        self._deadline = max(self._deadline, self._gateway.now + options.body_timeout)
+        if upload.received > options.body_max:
+            self.fail(413)
+        else:
+            self._take_in()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self._all_received = True
+        if self._upload is not None:
+            self._upload.complete = True
+        if not self._begun or self.phase is Phase.DONE:
+            return
+        self._deadline = self._gateway.now + self._gateway.options.http_timeout
+        if self._upload is None:
+            self._request(self._piece)
+        else:
+            if self._upload.is_behind:
+                self._writer.resume()  # else nobody would notice that the client leaves
+            self._take_in()
+
+    def gone(self) -> None:
+        """The client left; later calls do nothing."""
+        if self.phase is Phase.DONE:
+            return
+        self._gone = True
+        self._finish(self._status or 499)
+
+    # -- from the consumers ----------------------------------------------------------------------
+
+    def deliver(self, message: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> None:
+        """The response's beginning or its next chunk."""
+        if headers is not None:
+            self._take_headers(headers, alone=not message)
+        self._heard = self._gateway.now
+        if not message or self.phase in (Phase.EMPTYING, Phase.DONE) or is_push(message):
+            return
+        try:
+            if message.get("closed"):
+                self._broken_off()
+            elif self.phase is Phase.RESPONDING:
+                self._continue(content_of(message), bool(message.get("more_content")))
+            else:
+                self._respond(Head(message), content_of(message), bool(message.get("more_content")))
+        except BadResponse as error:
+            logger.error("the response to %s was dropped: %s", self._describe(), error)
+            self.fail(500)
+
+    def _take_headers(self, headers: Mapping[str, Any], alone: bool) -> None:
+        flow, count = headers.get("flow"), headers.get("read")
+        if isinstance(flow, str):
+            self._flow = flow
+            if alone:  # it asks for a sign of life
+                self._to_producer({"written": 0 if self._download is None else self._download.reported})
+        if type(count) is int and self._upload is not None and self.phase is not Phase.DONE:
+            self._deadline = self._gateway.now + self._gateway.options.http_timeout
+            self._upload.read(count)
+            self._upload.push()
+        if headers.get("ends"):
+            self._gateway.tells_of_ends = True
+        if headers.get("failed"):
+            self.fail(500)
+
+    def _broken_off(self) -> None:
+        """The producer of the response gave up; a shorter response must not pass for a whole one."""
+        if self.phase is Phase.RESPONDING:
+            self._cut("its producer broke off")
+        else:
+            self.fail(500)
+
+    def apply(self, reply: Reply) -> None:
+        """A message through a group: an answer to all requests that wait in it."""
+        self.deliver(reply.message)
+
+    # -- from the uplink -------------------------------------------------------------------------
+
+    def sent(self, item: Outgoing) -> None:
+        """A chunk of the body was stored."""
+        if self.phase is not Phase.DONE and self._upload is not None:
+            self._deadline = self._gateway.now + self._gateway.options.http_timeout
+            self._upload.stored()
+            self._take_in()
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """The request or a chunk of its body was not stored, or nobody knows whether it was."""
+        if self.phase is not Phase.DONE:
+            if item.target == HTTP_REQUEST:
+                self.phase = Phase.GATHERING  # no consumer knows of it
+            if not isinstance(error, ChannelFull):
+                logger.warning("%s was refused: %s", self._describe(), error)
+            self.fail(503)
+
+    # -- from the server -------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Check the deadlines and the client's progress."""
+        if self._upload is not None and self._upload.channel is not None:
+            self._upload.tick()
+        if self.phase is Phase.RESPONDING and now - self._heard >= LOST_SECONDS and self._named_flow:
+            self._cut("its producer gives no sign of life")
+            return
+        if self._download is not None:
+            if self._download.has_moved():
+                self._progress = now
+            elif now - self._progress >= self._gateway.options.http_timeout:
+                self._cut("its client stopped reading")
+        elif self.phase is not Phase.DONE and now >= self._deadline:
+            if self.phase is Phase.WAITING and self._all_received:
+                text = f"no consumer answered {self._describe()} in time"
+                self._gateway.unanswered.report(text, HTTP_REQUEST, now - self._sent_at)
+                self.fail(504)
+            elif self._upload is not None and (self._all_received or self._upload.is_behind):
+                self._no_room("the disk takes too long")
+            else:
+                self.fail(408)
+
+    def stop(self) -> None:
+        """The server is about to end; what is under way may finish."""
+
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether the request waits for a worker, and for so long none has taken one off the channel."""
+        waits = self.phase is Phase.WAITING
+        return waits and self._gateway.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
+
+    def end_stream(self) -> bool:
+        """Cut the response if it is of unknown length and still being produced; returns whether it was."""
+        is_stream = self.phase is Phase.RESPONDING and self._is_endless
+        if is_stream:
+            self._cut("the server stops")
+        return is_stream
+
+    def drained(self) -> None:
+        """The client has taken what the connection held."""
+        if self._download is not None:
+            self._download.pump()
+            self._check_response()
+
+    def fail(self, status: int) -> None:
+        """Answer in the consumer's place, or cut the connection if the response has begun."""
+        if self.phase in (Phase.EMPTYING, Phase.DONE):
+            return  # the response is here
+        if self.phase is Phase.RESPONDING:
+            self._cut("it cannot be completed")
+            return
+        text = _REASONS[status].encode() + b"\n"
+        fields: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
+        if status == 503:
+            fields.append((b"retry-after", b"%d" % self._gateway.options.retry_after))
+        self._written = len(text)
+        self._writer.start(Head({"status": status, "headers": fields}), text, False)
+        self._finish(status)
+
+    # -- the request -----------------------------------------------------------------------------
+
+    @property
+    def _wants_body(self) -> bool:
+        return self.phase not in (Phase.EMPTYING, Phase.DONE)
+
+    def _take_in(self) -> None:
+        """Move the body on, and the request once its time has come."""
+        upload = self._upload
+        if upload is None or not self._wants_body:
+            return
+        if self.phase is Phase.GATHERING and upload.failure is None and upload.is_due:
+            body = upload.beginning()
+            if body is not None:
+                self._request(body, upload.channel)
+        if upload.channel is not None and self._wants_body:
+            upload.push()
+        if upload.failure is not None and self._wants_body:
+            self._no_room(str(upload.failure))
+        if not self._all_received and self._wants_body:
+            (self._writer.pause if upload.is_behind else self._writer.resume)()
+
+    def _body_moved(self) -> None:
+        """The disk has taken some of the body, or given it back."""
+        if self._begun:
+            self._take_in()
+
+    def _no_room(self, reason: str) -> None:
+        logger.error("the body of %s cannot be kept: %s", self._describe(), reason)
+        self.fail(503)
+
+    def _request(self, body: bytes, body_channel: str | None = None) -> None:
+        """Send the request with a whole body or, with a body channel, with its beginning."""
+        gateway = self._gateway
+        scope = self._scope
+        if self._has_body and self._all_received:
+            scope = with_length(scope, len(self._piece) if self._upload is None else self._upload.received)
+        message = gateway.messages.request(scope, self.channel, body, body_channel)
+        try:
+            item = gateway.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
+        except (InvalidMessage, MessageTooLarge) as error:
+            logger.warning("refused a request that cannot be carried: %s", error)
+            self.fail(400 if isinstance(error, InvalidMessage) else 413)
+            return
+        if gateway.trace:
+            logger.debug("%s %s to http.request", self._describe(), self.channel)
+        if gateway.uplink.put(item, self) is None:
+            self.fail(503)
+            return
+        self.phase = Phase.WAITING
+        self._sent_at = gateway.now
+        self._deadline = gateway.now + gateway.options.http_timeout
+
+    # -- the response ----------------------------------------------------------------------------
+
+    def _respond(self, head: Head, content: bytes, more: bool) -> None:
+        bodiless = head.bodiless(self._scope["method"])
+        if not more and not bodiless and head.length is not None and head.length != len(content):
+            raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
+        self._status = head.status
+        if not more and (bodiless or len(content) <= PIECE or len(content) <= piece_size(self._gateway.spools)):
+            self._written = len(content)
+            self._writer.start(head, content, False)
+            self._finish(head.status)
+            return
+        self._bodiless = bodiless
+        if not more:
+            head.length = len(content)
+        self.phase = Phase.RESPONDING
+        self._is_endless = head.length is None
+        self._progress = self._gateway.now
+        first = b"" if bodiless else content[: piece_size(self._gateway.spools)]
+        gateway = self._gateway
+        self._download = Download(gateway.spools, gateway.options, self._writer, self._response_moved, len(first))
+        self._writer.start(head, first, True)
+        self._continue(content[len(first) :], more)
+
+    def _continue(self, content: bytes, more: bool) -> None:
+        assert self._download is not None
+        if not more:
+            self.phase = Phase.EMPTYING
+            if self._upload is not None:
+                self._upload.close()
+        if not self._bodiless or not more:
+            self._download.put(b"" if self._bodiless else content, more)
+        self._check_response()
+
+    def _response_moved(self) -> None:
+        """The disk has taken some of the response, or given it back."""
+        if self._download is not None and self.phase is not Phase.DONE:
+            if self._download.failure is not None and not self._is_short_of_room:
+                self._is_short_of_room = True
+                logger.error("the response to %s waits in memory: %s", self._describe(), self._download.failure)
+            self.drained()
+
+    def _check_response(self) -> None:
+        download = self._download
+        if download is None or self.phase is Phase.DONE:
+            return
+        if download.is_over:
+            self._finish(self._status)
+            return
+        problem = download.problem()
+        if problem is not None:
+            self._cut(problem)
+            return
+        taken = download.report()
+        if taken is not None:
+            self._to_producer({"written": taken})
+
+    def _cut(self, reason: str) -> None:
+        logger.warning("cut off the response to %s: %s", self._describe(), reason)
+        self._gone = True
+        self._writer.abort()
+        self._finish(self._status)
+
+    def _finish(self, status: int) -> None:
+        """Leave; tell the consumers if they are still at work on this."""
+        dispatched = self.phase not in (Phase.GATHERING, Phase.DONE)
+        produced = self.phase is Phase.EMPTYING
+        complete = not self._gone and self._status == status and status != 0
+        self.phase = Phase.DONE
+        self._gateway.connections.pop(self._local, None)
+        if self._gateway.now != self._opened:
+            # Only who waits is put into groups, and forgetting is work for every request.
+            self._gateway.forget([self.channel])
+        if self._upload is not None and self._upload.close() and dispatched and not complete:
+            closed = {"content": b"", "closed": True, "more_content": False}
+            self._gateway.uplink.put(self._gateway.layer.prepare(self._upload.channel, closed), patient=True)
+        if self._download is not None:
+            self._written = self._download.given
+            self._download.close()
+        if dispatched and not complete and not produced:
+            self._to_producer({"closed": True})
+        if dispatched and (not complete or self._gateway.tells_of_ends):
+            message = {"reply_channel": self.channel, "path": self._scope["path"]}
+            self._gateway.uplink.put(self._gateway.layer.prepare(HTTP_DISCONNECT, message))
+        if self._begun and self._gateway.access_log.enabled:
+            seconds = self._gateway.clock() - self._started
+            self._gateway.access_log.request(self._scope, status, self._written, seconds)
+
+    def _to_producer(self, message: dict[str, Any]) -> None:
+        try:
+            item = self._gateway.layer.prepare(self._flow, message)
+        except InvalidName as error:
+            logger.error("the producer of the response to %s hears nothing: %s", self._describe(), error)
+            return
+        self._gateway.uplink.put(item)
+
+    @property
+    def _named_flow(self) -> bool:
+        """Whether the producer has named a place for reports; such ones ask for signs of life, and so give some."""
+        return not self._flow.startswith(FLOW_PATTERN)
+
+    def _describe(self) -> str:
+        return printable(f"{self._scope['method']} {self._scope['path']}")

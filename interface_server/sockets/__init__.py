@@ -1,0 +1,1 @@
+"""The descriptors of a process and the connections that use them."""

@@ -1,0 +1,1 @@
+"""Bytes that wait for a slow reader, in memory or in one anonymous file."""

@@ -1,0 +1,1 @@
+"""One WebSocket: protocol, handshake, turns, end."""

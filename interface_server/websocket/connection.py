@@ -1,0 +1,410 @@
+"""One WebSocket between a client and the consumers: the states of its handshake, its turns, its end.
+
+No I/O happens here. Events come in as method calls; what is to be done goes out through a `Socket`
+and the gateway's uplink. Every ``websocket.connect`` that was sent is followed by exactly one
+``websocket.disconnect``.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
+
+from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
+from ..bridge.replies import BadReply, Reply, agreed_subprotocol, refuses
+from ..bridge.states import State
+from ..bridge.uplink import Entry
+from ..logs.access_log import printable
+from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
+from .client_socket import Socket
+from .slow_turns import LOOK_SECONDS, SlowTurn
+
+if TYPE_CHECKING:
+    from ..gateway import Gateway
+
+logger = logging.getLogger("interface_server.websocket")
+
+READ_AHEAD_MESSAGES = 64
+READ_AHEAD_BYTES = 65_536
+UNORDERED_WINDOW = 16
+HELD_REPLIES = 64
+"""Messages through groups that wait for the end of a handshake."""
+
+
+class Phase(enum.Enum):
+    """What a connection is in."""
+
+    HANDSHAKE = "handshake"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Closing(NamedTuple):
+    """The end of a connection, behind the frames that came before it."""
+
+    code: int
+    reason: str
+
+
+class WebSocketConnection:
+    """One WebSocket.
+
+    A small number of messages is read ahead while a turn is under way, so that a close, a pong or the loss
+    of the client is noticed at once; past `READ_AHEAD_BYTES` the socket is not read.
+
+    Args:
+        gateway: what the process shares.
+        local: unguessable local part of the reply channel.
+        scope: an ASGI ``websocket`` scope with cleaned headers.
+        socket: the client's side.
+    """
+
+    def __init__(self, gateway: Gateway, local: str, scope: Scope, socket: Socket) -> None:
+        self.channel = gateway.name + local
+        self.phase = Phase.HANDSHAKE
+        self._gateway = gateway
+        self._local = local
+        self._scope = scope
+        self.path: str = scope["path"]
+        self._socket = socket
+        self._ordered = not gateway.options.unordered
+        self._inbox: list[str | bytes | Closing] = []
+        self._inbox_bytes = 0
+        self._paused = False
+        self._turn = 0
+        self._turn_open = False
+        self._slow: SlowTurn | None = None
+        self._entry: Entry | None = None
+        self._entry_since = 0.0
+        self._unsent = 0
+        self._order = 0
+        self._state: State | None = None
+        self._root_path: str = gateway.options.root_path or scope.get("root_path", "")
+        self._held: list[Reply] = []
+        self._accept_deadline = gateway.now + gateway.options.accept_timeout
+        self._end_of_life = gateway.now + (gateway.options.websocket_life or float("inf"))
+
+    # -- from the client -------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Send ``websocket.connect``; the handshake waits for the answer."""
+        gateway = self._gateway
+        gateway.connections[self._local] = self
+        self._note("WSCONNECTING")
+        try:
+            item = self._prepare(CONNECT, gateway.messages.connect(self._scope, self.channel))
+            gateway.wills.leave(item, self.channel, self.path)
+        except (InvalidMessage, MessageTooLarge) as error:
+            logger.warning("refused a handshake that cannot be carried: %s", error)
+            self._refuse(400)
+            return
+        if gateway.stopping or not self._put(item, patient=False):
+            self._refuse(503)
+
+    def received(self, content: str | bytes) -> None:
+        """The client sent a message."""
+        if self.phase is not Phase.OPEN:
+            return
+        if self._inbox or not self._may_send():
+            self._inbox.append(content)
+            self._hold(len(content))
+            much = self._inbox_bytes > READ_AHEAD_BYTES or len(self._inbox) >= READ_AHEAD_MESSAGES
+            if much or self._gateway.read_ahead > self._gateway.options.uplink_bytes:
+                self._paused = True
+                self._socket.pause()
+        else:
+            self._send_frame(content)
+
+    def lost(self, code: int, reason: str = "") -> None:
+        """The client closed, with a reason or without, or is gone; later calls do nothing."""
+        if self.phase is not Phase.CLOSED:
+            self._end(code, reason)
+
+    # -- from the consumers ----------------------------------------------------------------------
+
+    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        """A message on the reply channel: something to do, the end of the turn, or both."""
+        if message and self.phase is Phase.HANDSHAKE and refuses(message):
+            self._deny(403)
+        elif message:
+            try:
+                reply = Reply(message)
+            except BadReply as error:
+                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
+            else:
+                self._carry_out(reply)
+        if headers is None:
+            return
+        if "state" in headers or "ask" in headers:
+            self._state = self._gateway.states.hear(self._state, headers, printable(self.path))
+        if self._turn_open:
+            if headers.get("turn") != self._turn:
+                if self._turn in (headers.get("begun"), headers.get("later")):
+                    self._as_slow(self._gateway.now).hear(headers, self._gateway.now)
+                return
+            if headers.get("failed") and self.phase is Phase.HANDSHAKE:
+                self._deny(500)
+            self._next()
+
+    def apply(self, reply: Reply) -> None:
+        """Do what a reply through a group says, once the handshake was accepted.
+
+        It never answers the handshake itself: consumers join a socket to its groups before they decide
+        about it, and a message to the others must not let in somebody whom they are about to deny.
+        """
+        if self.phase is not Phase.HANDSHAKE:
+            self._do(reply)
+        elif len(self._held) < HELD_REPLIES:
+            self._held.append(reply)
+        else:
+            logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
+
+    def _carry_out(self, reply: Reply) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        if self.phase is Phase.HANDSHAKE and not self._answer_handshake(reply):
+            return
+        self._do(reply)
+        while self._held:
+            self._do(self._held.pop(0))
+
+    def _do(self, reply: Reply) -> None:
+        if self.phase is not Phase.OPEN:
+            return
+        if reply.payload is not None and not self._socket.send(reply.payload):
+            self.overflow()
+        elif reply.close is not None:
+            self.close(reply.close, reply.reason)
+
+    # -- from the uplink -------------------------------------------------------------------------
+
+    def sent(self, item: Outgoing) -> None:
+        """A frame of an unordered connection was stored."""
+        self._unsent -= 1
+        self._go_on()
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """A message was not stored, or nobody knows whether it was."""
+        if item.target == CONNECT:
+            if self.phase is Phase.HANDSHAKE:
+                self._refuse(503)
+            else:
+                self._next()
+        elif item.target == RECEIVE:
+            logger.warning("a message of the WebSocket %s may be lost: %s", printable(self.path), error)
+            if self._ordered:
+                self._as_slow(self._gateway.now).lost()
+                self._entry = None
+            else:
+                self.sent(item)
+
+    # -- from the server -------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Check the deadlines."""
+        if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
+            text = f"no consumer accepted the WebSocket {printable(self.path)} in time"
+            self._gateway.unanswered.report(text, CONNECT, self._gateway.options.accept_timeout)
+            self._deny(503)
+        elif now >= self._end_of_life and self.phase is Phase.OPEN:
+            self.close(GOING_AWAY, "maximum life reached")
+        if not self._turn_open and not self._unsent:
+            return
+        entry = self._entry
+        if entry is None or entry.stored_at:
+            self._check_turn(now)
+        elif (error := self._gateway.why_late(entry, self._entry_since, now)) is not None:
+            self._give_up_sending(entry, error)
+
+    def overflow(self) -> None:
+        """The client does not take what it is sent."""
+        if self.phase is not Phase.CLOSED:
+            logger.warning("closing the WebSocket %s: its client reads too slowly", printable(self.path))
+            self.close(TRY_AGAIN_LATER, "too slow")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close an accepted connection from this side."""
+        if self.phase is Phase.OPEN:
+            self._socket.close(code, reason)
+            self._end(code, reason)
+
+    def stop(self) -> None:
+        """The server is about to end."""
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(503)
+        self.close(SERVICE_RESTART, "service restart")
+
+    def disown(self) -> None:
+        """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
+        if self._entry is not None:
+            self._entry.cancelled = True
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(503)
+        self._abandon(SERVICE_RESTART, "service restart")
+
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether its turn waits for a worker, and for so long none has taken anything off the channel."""
+        stored = self._entry is None or self._entry.stored_at > 0
+        return self._turn_open and stored and self._as_slow(self._gateway.now).is_deserted(seconds)
+
+    def release(self) -> None:
+        """Send what is left of a closed connection without waiting for its turn."""
+        while self.phase is Phase.CLOSED and self._inbox:
+            self._turn_open, self._slow, self._unsent = False, None, 0
+            self._go_on()
+
+    # -- the handshake and the end ---------------------------------------------------------------
+
+    def _answer_handshake(self, reply: Reply) -> bool:
+        """Accept if the reply says so or has something to send; returns whether the connection is open now."""
+        if reply.accept or (reply.payload is not None and reply.payload.data):
+            self.phase = Phase.OPEN
+            offered = self._scope.get("subprotocols") or ()
+            self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._gateway.options.subprotocols))
+            self._note("WSCONNECT")
+            self._scope = self._gateway.access_log.needed(self._scope)  # headers are a third of a quiet socket
+            return True
+        return False
+
+    def _refuse(self, status: int) -> None:
+        """End a handshake of which no consumer knows."""
+        self.phase = Phase.CLOSED
+        self._note("WSREJECT", status)
+        self._socket.reject(status)
+        self._gateway.connections.pop(self._local, None)
+
+    def _deny(self, status: int) -> None:
+        """End a handshake that consumers know of."""
+        self._note("WSREJECT", status)
+        self._socket.reject(status)
+        self._end(ABNORMAL)
+
+    def _end(self, code: int, reason: str = "") -> None:
+        if self.phase is Phase.OPEN:
+            self._note("WSDISCONNECT", code)
+        self.phase = Phase.CLOSED
+        self._inbox.append(Closing(code, reason))
+        if len(self._inbox) == 1:
+            self._go_on()
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _may_send(self) -> bool:
+        return not self._turn_open and self._unsent < UNORDERED_WINDOW
+
+    def _next(self) -> None:
+        self._turn_open = False
+        self._entry = self._slow = None
+        if self._inbox:
+            self._go_on()
+
+    def _as_slow(self, now: float) -> SlowTurn:
+        if self._slow is None:
+            stored_at = self._entry.stored_at if self._entry is not None and self._entry.stored_at else now
+            self._slow = SlowTurn(self._gateway, CONNECT if self._order == 0 else RECEIVE, stored_at)
+        return self._slow
+
+    def _check_turn(self, now: float) -> None:
+        """Go on without the end of the turn, if there is a reason to."""
+        look = min(LOOK_SECONDS, self._gateway.options.turn_timeout)
+        is_slow = self._slow is not None or self._entry is None or now - self._entry.stored_at >= look
+        reason = self._as_slow(now).over(now) if is_slow and self._turn_open else None
+        if reason is not None:
+            logger.warning("going on without turn %d of the WebSocket %s: %s", self._turn, printable(self.path), reason)
+            self._next()
+
+    def _go_on(self) -> None:
+        while self._inbox and self._may_send():
+            content = self._inbox.pop(0)
+            if isinstance(content, Closing):
+                self._send_disconnect(content)
+                return
+            self._hold(-len(content))
+            self._send_frame(content)
+        if self._paused and not self._inbox and self.phase is Phase.OPEN:
+            self._paused = False
+            self._socket.resume()
+
+    def _send_frame(self, content: str | bytes) -> None:
+        self._order += 1
+        message = {
+            "reply_channel": self.channel,
+            "path": self.path,
+            "text" if isinstance(content, str) else "bytes": content,
+            "order": self._order,
+        }
+        try:
+            item = self._prepare(RECEIVE, message)
+        except (InvalidMessage, MessageTooLarge) as error:
+            logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
+            self._abandon(TOO_BIG, "message too big")
+            return
+        if not self._put(item, patient=True):
+            self._abandon(TRY_AGAIN_LATER, "overloaded")
+
+    def _send_disconnect(self, closing: Closing) -> None:
+        self._order += 1
+        message = {"reply_channel": self.channel, "code": closing.code, "path": self.path, "order": self._order}
+        if closing.reason:
+            message["reason"] = closing.reason
+        item = self._prepare(DISCONNECT, message)
+        self._gateway.wills.withdraw(item, self.channel)
+        if self._gateway.uplink.put(item, patient=True) is None:
+            logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self.path))
+        self._gateway.connections.pop(self._local, None)
+        self._gateway.forget([self.channel])
+        if self._ordered:
+            self._gateway.states.leave(self._local, self._state, self._gateway.now)
+
+    def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
+        headers: dict[str, Any] | None = None
+        if self._ordered:
+            self._turn += 1
+            headers = {"turn": self._turn}
+            if self._state is not None:
+                headers["state"] = self._state
+        if self._root_path:
+            headers = {**(headers or {}), "root_path": self._root_path}
+        if self._gateway.trace:
+            logger.debug("%s %s to %s", printable(self.path), self.channel, target)
+        outgoing: Outgoing = self._gateway.layer.prepare(target, message, headers)
+        return outgoing
+
+    def _put(self, item: Outgoing, patient: bool) -> bool:
+        entry = self._gateway.uplink.put(item, self, patient=patient, report=not self._ordered and patient)
+        if entry is None:
+            return False
+        self._entry = entry
+        self._entry_since = self._gateway.now
+        if self._ordered:
+            self._turn_open = True
+        elif patient:
+            self._unsent += 1
+        return True
+
+    def _give_up_sending(self, entry: Entry, error: ChannelLayerError) -> None:
+        """Drop a frame that the layer did not take in time, and the client with it."""
+        entry.cancelled = True
+        logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
+        self._turn_open, self._unsent = False, 0
+        self._abandon(TRY_AGAIN_LATER, "overloaded")
+        self._go_on()
+
+    def _abandon(self, code: int, reason: str) -> None:
+        """Close without sending the frames that still wait: order would be broken without this one."""
+        self._inbox = [item for item in self._inbox if isinstance(item, Closing)]
+        self._hold(-self._inbox_bytes)
+        self.close(code, reason)
+
+    def _hold(self, size: int) -> None:
+        """Count what is read ahead, here and in all."""
+        self._inbox_bytes += size
+        self._gateway.read_ahead += size
+
+    def _note(self, event: str, code: int | None = None) -> None:
+        if self._gateway.access_log.enabled:
+            self._gateway.access_log.websocket(self._scope, event, code)

@@ -1,0 +1,105 @@
+"""Turns that take long: when to go on although no worker has said that they are over.
+
+A message that waits on its channel keeps its turn open, however long that takes: order would be lost otherwise. The
+time that a consumer has counts from when a worker took the message. That is known in two ways: workers tell of a
+consumer that has run for a second, and of what was stored long ago the layer knows whether it may still wait
+(`interface_server.bridge.backlog`). What was taken, and no worker tells of, a worker took with it when it died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..gateway import Gateway
+
+LOOK_SECONDS = 2.0
+"""From when on a turn counts as slow. Workers have told of their part before."""
+
+LOST_TURN_SECONDS = 5.0
+"""How long the turn of a message lasts that may have been lost on its way to the channel."""
+
+SIGN_SECONDS = 2.5
+"""Within which a worker that took a message, and is alive, has given a sign of it."""
+
+LATER_SECONDS = 5.0
+"""How long a message may take back to its channel that a consumer asked for later: a pause, or a full channel."""
+
+NEWS_SECONDS = 3.0
+"""How old an answer of the layer may be to end a turn."""
+
+NOT_FINISHED: Final = "its consumer did not finish in time"
+DIED: Final = "its consumer did not finish in time, and the worker that took its message gave no sign of it"
+EXPIRED: Final = "no worker took its message before it expired"
+LOST: Final = "its message may have been lost, and no worker gave a sign of it"
+
+
+class SlowTurn:
+    """One turn that did not end at once.
+
+    Args:
+        gateway: what the process shares.
+        channel: where the message was sent.
+        stored_at: when it was surely stored, by the event loop's time.
+    """
+
+    __slots__ = ("_begun_at", "_channel", "_gateway", "_lost", "_stored_at", "_waited_until")
+
+    def __init__(self, gateway: Gateway, channel: str, stored_at: float) -> None:
+        self._gateway = gateway
+        self._channel = channel
+        self._stored_at = self._waited_until = stored_at
+        self._begun_at: float | None = None
+        self._lost = False
+
+    def hear(self, headers: Mapping[str, Any], now: float) -> None:
+        """A worker says that it has been at work for some time, or that the message goes back to its channel."""
+        seconds = headers.get("seconds")
+        if "later" in headers:
+            self._begun_at = None
+            self._lost = False
+            self._stored_at = self._waited_until = now + LATER_SECONDS
+        else:
+            self._begun_at = now - (seconds if isinstance(seconds, (int, float)) else 0)
+
+    def lost(self) -> None:
+        """Nobody knows whether the message was stored."""
+        self._lost = True
+
+    def over(self, now: float) -> str | None:
+        """Why to go on without the end of the turn, or ``None``: wait."""
+        turn_timeout = self._gateway.options.turn_timeout
+        if self._begun_at is not None:
+            return NOT_FINISHED if now - self._begun_at >= turn_timeout else None
+        if self._gateway.uplink.down is not None:
+            if self._lost:  # what was sent to a frozen broker is stored when that comes back
+                self._stored_at = now
+                self._waited_until = max(self._waited_until, now - LOST_TURN_SECONDS + SIGN_SECONDS)
+            return None
+        front = self._gateway.backlog.front(self._channel, self._stored_at)
+        if front is None or now - front.asked > NEWS_SECONDS:
+            return None
+        may_wait = front.may_wait(self._stored_at)
+        if self._stored_at >= front.stored:  # within the slack it is likelier to have been taken
+            self._waited_until = front.asked
+        expires = self._stored_at + self._gateway.layer.expiry
+        if now > expires + SIGN_SECONDS:
+            return EXPIRED if self._waited_until > expires - NEWS_SECONDS else DIED
+        if may_wait or now - self._waited_until < (LOST_TURN_SECONDS if self._lost else turn_timeout):
+            return None
+        return LOST if self._lost else DIED
+
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether it seems that nobody works on the message.
+
+        It may still wait on its channel, off which no worker has taken anything for so long; or it was taken, and no
+        worker has given a sign of it.
+        """
+        backlog = self._gateway.backlog
+        front = backlog.front(self._channel, self._stored_at)
+        if self._begun_at is not None or front is None:
+            return False
+        if front.may_wait(self._stored_at):
+            return backlog.is_deserted(self._channel, self._stored_at, seconds)
+        return front.asked - self._waited_until >= LOST_TURN_SECONDS

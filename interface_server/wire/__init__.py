@@ -1,0 +1,1 @@
+"""Bytes and their meaning: targets, request lines, heads, frames. No I/O, no state."""

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Delivery
+from channel_layer.exceptions import LayerUnavailable, LayerUnusable
+from channel_layer.memory import MemoryChannelLayer
+from interface_server.bridge.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
+from interface_server.bridge.replies import Reply
+from interface_server.bridge.states import States
+from interface_server.bridge.uplink import Uplink
+from tests.interface_server.fakes import FlakyLayer
+from tests.interface_server.helpers import become
+
+NAME = "daphne.test!"
+
+
+class Ear:
+    """A connection that remembers what came."""
+
+    def __init__(self, bad: bool = False) -> None:
+        self.got: list[Any] = []
+        self._bad = bad
+
+    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        if self._bad:
+            raise RuntimeError("a fault of this connection")
+        self.got.append((message, headers))
+
+    def apply(self, reply: Reply) -> None:
+        self.got.append(reply)
+
+
+class Case:
+    """A running downlink."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.receivers: dict[str, Ear] = {"a": Ear(), "b": Ear(), "bad": Ear(bad=True)}
+        self.forgotten: list[str] = []
+        self.uplink = Uplink(layer, 1_000_000)
+        states = States(layer, self.uplink, 100)
+        self.downlink = Downlink(layer, NAME, self.receivers, self.uplink, self.forgotten.extend, states)
+
+
+def with_downlink(layer: Any, test: Callable[[Case], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        case = Case(layer)
+        task = asyncio.create_task(case.downlink.run())
+        try:
+            async with asyncio.timeout(20):
+                await test(case)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        layer.send_many([layer.prepare(NAME + "a", {"n": number}, {"turn": number}) for number in range(3)])
+        layer.send(NAME + "nobody", {})
+        layer.send(NAME + "bad", {})
+        layer.send(NAME + "b", {"n": 9})
+        await become(lambda: case.receivers["b"].got)
+        assert case.receivers["a"].got == [({"n": number}, {"turn": number}) for number in range(3)]
+        assert case.receivers["b"].got == [({"n": 9}, None)]
+
+    with_downlink(layer, test)
+
+
+def test_the_producer_of_a_response_to_nobody_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        writing = asyncio.create_task(case.uplink.run())
+        first = {"status": 200, "more_content": True}
+        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "no channel"})])
+        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "worker.a!7"})])
+        heard = await layer.areceive_many(["worker.a!"], timeout=10)
+        assert [(found.channel, found.message) for found in heard] == [("worker.a!7", {"closed": True})]
+        writing.cancel()
+
+    with_downlink(layer, test)
+    assert "hears nothing" in caplog.text
+
+
+def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotten() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        for local in ("a", "b", "gone"):
+            layer.group_add("g", NAME + local)
+        layer.send_group("g", {"text": "x"})
+        await become(lambda: case.forgotten)
+        assert case.receivers["a"].got[0] is case.receivers["b"].got[0]
+        assert case.forgotten == [NAME + "gone"]
+
+    with_downlink(layer, test)
+
+
+def test_a_bad_message_to_a_group_is_ignored() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        layer.group_add("g", NAME + "a")
+        layer.send_group("g", {"text": "x", "bytes": b"x"})
+        layer.send_group("g", {"text": "good"})
+        await become(lambda: case.receivers["a"].got)
+        assert case.receivers["a"].got[0].payload.data == "good"
+
+    with_downlink(layer, test)
+
+
+def test_it_outlives_an_outage_and_tells_the_uplink_of_its_ends() -> None:
+    layer = FlakyLayer()
+
+    async def test(case: Case) -> None:
+        layer.away = True
+        await become(lambda: case.uplink.down)
+        layer.away = False
+        layer.send(NAME + "a", {"n": 1})
+        await become(lambda: case.uplink.down is None)
+        await become(lambda: case.receivers["a"].got)
+
+    with_downlink(layer, test)
+
+
+class Failing(MemoryChannelLayer):
+    """Fails once after so long, then receives when the test says."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure: Exception | None = failure
+        self.answers = asyncio.Event()
+
+    async def areceive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        await self.answers.wait()
+        return await super().areceive_many(channels, limit, timeout)
+
+
+def test_a_connection_that_ends_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    layer = Failing(LayerUnavailable("here", "closed by server"))
+    layer.answers.set()
+    layer.send(NAME + "a", {"n": 1})
+
+    async def test(case: Case) -> None:
+        downs: list[LayerUnavailable] = []
+        case.uplink.on_down = downs.append
+        await become(lambda: case.receivers["a"].got)
+        assert downs == []
+
+    with_downlink(layer, test)
+    assert [record.message for record in caplog.records] == [
+        "a connection to the channel layer ended, and another took its place: "
+        "channel layer at here is unavailable: closed by server"
+    ]
+
+
+def test_a_layer_that_does_not_answer_after_a_failure_is_away_until_it_does() -> None:
+    layer = Failing(LayerUnavailable("here", "closed by server"))
+
+    async def test(case: Case) -> None:
+        await become(lambda: case.uplink.down)
+        layer.answers.set()
+        await become(lambda: case.uplink.down is None)
+
+    with_downlink(layer, test)
+
+
+def test_a_layer_that_refuses_us_is_away_at_once() -> None:
+    layer = Failing(LayerUnusable("here", "wrong password"))
+
+    async def test(case: Case) -> None:
+        await become(lambda: layer.failure is None)
+        assert isinstance(case.uplink.down, LayerUnusable)
+
+    with_downlink(layer, test)
+
+
+def test_an_outage_that_only_the_uplink_saw_ends_too() -> None:
+    layer = FlakyLayer()
+
+    async def test(case: Case) -> None:
+        case.uplink.mark_down(LayerUnavailable("here", "one failed write"))
+        await become(lambda: case.uplink.down is None)
+
+    with_downlink(layer, test)
+
+
+def test_each_answer_of_the_layer_tells_the_uplink_since_when_the_process_is_in_touch() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        asked: list[float] = []
+        case.uplink.confirm = asked.append  # type: ignore[method-assign]
+        began = asyncio.get_running_loop().time()
+        layer.send(NAME + "a", {})
+        await become(lambda: case.receivers["a"].got)
+        layer.send(NAME + "a", {})
+        await become(lambda: len(asked) > 1)
+        assert asked == sorted(asked)
+        assert asked[0] <= began + 1
+
+    with_downlink(layer, test)
+
+
+def batch(count: int, **message: Any) -> list[Delivery]:
+    return [Delivery(NAME + "a", dict(message)) for _ in range(count)]
+
+
+def test_many_small_messages_are_received_at_once_and_few_large_ones() -> None:
+    limit = LEAST_BATCH
+    for _ in range(10):
+        limit = next_limit(limit, batch(limit, text="x" * 100))
+    assert limit == BATCH
+    limit = next_limit(limit, batch(limit, content=bytes(65_536)))
+    assert limit == BATCH_BYTES // 65_536
+    assert next_limit(limit, batch(limit, content=bytes(65_536))) == limit
+    assert next_limit(limit, batch(limit, content=bytes(1_000_000))) == LEAST_BATCH
+    assert next_limit(BATCH, batch(BATCH // 2)) == BATCH
+    assert next_limit(8, batch(8, text=5, content=None)) == 16
+
+
+def test_after_a_quiet_time_it_begins_with_few_again() -> None:
+    limit = BATCH
+    for _ in range(10):
+        limit = next_limit(limit, batch(1))
+    assert limit == LEAST_BATCH
+    assert next_limit(limit, batch(0)) == LEAST_BATCH

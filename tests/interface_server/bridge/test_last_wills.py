@@ -1,0 +1,307 @@
+"""What is left with the layer for each WebSocket, and what happens when others have used it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from channel_layer.redis import RedisChannelLayer
+from interface_server.bridge import last_wills as module
+from interface_server.bridge.last_wills import Wills
+from interface_server.bridge.messages import LAST_ORDER
+from interface_server.gateway import Gateway
+from interface_server.options import Options
+from interface_server.stopping import Stopping
+from interface_server.websocket.connection import Phase, WebSocketConnection
+from tests.channel_layer.redis.conftest import CuttingProxy
+from tests.conftest import wait_until
+from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
+from tests.interface_server.helpers import Workers, become
+
+CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
+
+
+class KeepingLayer(MemoryChannelLayer):
+    """Says that it reaches other processes."""
+
+    local_only = False
+
+
+class Case:
+    """A gateway with a layer that keeps wills, and its connections."""
+
+    def __init__(self, layer: Any = None, **options: Any) -> None:
+        self.layer = layer or KeepingLayer()
+        self.gateway = QuietGateway(**options)
+        self.wills = Wills(
+            self.layer,
+            self.gateway.name,
+            self.gateway.connections,
+            self.gateway.records,  # type: ignore[arg-type]
+            not self.gateway.options.unordered,
+        )
+        self.gateway.wills = self.wills
+        self.sockets: list[FakeSocket] = []
+
+    def open(self, accept: bool = True) -> WebSocketConnection:
+        self.sockets.append(FakeSocket())
+        connection = self.gateway.open_websocket(scope("websocket", path="/p"), self.sockets[-1])
+        connection.open()
+        if accept:
+            connection.deliver({"accept": True}, {"turn": 1})
+        return connection
+
+    @property
+    def items(self) -> list[Outgoing]:
+        return [entry.item for entry in self.gateway.records.entries]
+
+    def again(self) -> list[str]:
+        """Channels whose wills were left without a message."""
+        return [item.will.channel for item in self.items if item.will is not None and not item.body]
+
+
+def local(connection: WebSocketConnection) -> str:
+    return connection.channel.partition("!")[2]
+
+
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20):
+            await test()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("unordered", "headers"), [(False, {"turn": LAST_ORDER}), (True, None)])
+def test_a_connect_leaves_the_disconnect_of_a_lost_connection(unordered: bool, headers: Any) -> None:
+    case = Case(unordered=unordered)
+    connection = case.open(accept=False)
+    [item] = case.items
+    assert item.target == CONNECT
+    assert item.will is not None
+    assert item.will.channel == connection.channel
+    message = item.will.message
+    assert message is not None
+    assert (message.target, message.headers) == (DISCONNECT, headers)
+    assert case.layer.send_many([message]) == []
+    [delivery] = case.layer.receive_many([DISCONNECT])
+    expected = {"reply_channel": connection.channel, "code": 1006, "path": "/p", "order": LAST_ORDER}
+    assert delivery.message == expected
+
+
+def test_the_real_disconnect_withdraws_it() -> None:
+    case = Case()
+    connection = case.open()
+    connection.lost(1001)
+    item = case.items[-1]
+    assert item.target == DISCONNECT
+    assert item.will is not None
+    assert (item.will.channel, item.will.message) == (connection.channel, None)
+
+
+class Foreign(KeepingLayer):
+    extensions = ("groups",)
+
+
+@pytest.mark.parametrize("layer", [MemoryChannelLayer(), Foreign()], ids=["one process", "without the extension"])
+def test_where_nobody_could_carry_it_out_nothing_is_left(layer: Any) -> None:
+    case = Case(layer)
+    case.open().lost(1001)
+    assert [item.will for item in case.items] == [None, None]
+
+    async def test() -> None:
+        case.wills.watch()
+
+    in_loop(test)
+
+
+def test_connections_whose_end_was_reported_are_closed_and_the_others_leave_their_wills_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = Case()
+    reported, shaking, kept = case.open(), case.open(accept=False), case.open()
+
+    async def test() -> None:
+        case.wills.watch()
+        case.layer._tell_of_wills(case.gateway.name, {local(reported), local(shaking), "one that ended long ago"})
+        await become(case.again)
+
+    with caplog.at_level(logging.ERROR):
+        in_loop(test)
+    assert "closing 2 WebSockets" in caplog.text
+    assert case.sockets[0].calls[-1] == ("close", 1012)
+    assert case.sockets[1].calls[-1] == ("reject", 503)
+    assert kept.phase is Phase.OPEN
+    assert case.again() == [kept.channel]
+
+
+def test_frames_that_were_not_sent_yet_are_not_sent_for_a_connection_whose_end_was_reported() -> None:
+    case = Case()
+    connection = case.open()
+    connection.received("one")
+    connection.received("two")
+    in_loop(lambda: learn(case, {local(connection)}))
+    entry = case.gateway.records.entries[1]
+    assert (entry.item.target, entry.cancelled) == ("websocket.receive", True)
+    connection.deliver({}, {"turn": 2})
+    assert [item.target for item in case.items[2:]] == [DISCONNECT], "which the layer drops"
+
+
+async def learn(case: Case, carried_out: set[str]) -> None:
+    case.wills.learn(carried_out)
+
+
+def test_many_wills_are_left_again_in_portions_and_only_for_those_who_are_still_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 3)
+    case = Case()
+    connections = [case.open() for _ in range(10)]
+
+    async def test() -> None:
+        case.wills.learn(())
+        await become(lambda: len(case.again()) == 3)
+        connections[9].lost(1006)
+        connections[9].deliver({}, {"turn": 2})
+        await become(lambda: len(case.again()) == 9)
+
+    in_loop(test)
+    assert case.again() == [connection.channel for connection in connections[:9]]
+
+
+def test_a_will_waits_for_the_end_of_the_handshake_and_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    case = Case()
+    shaking, other = case.open(accept=False), case.open()
+
+    async def test() -> None:
+        case.gateway.records.accepts = False
+        case.wills.learn(())
+        await asyncio.sleep(0.01)
+        case.gateway.records.accepts = True
+        await become(case.again)
+        shaking.deliver({"accept": True}, {"turn": 1})
+        await become(lambda: len(case.again()) == 2)
+
+    in_loop(test)
+    assert case.again() == [other.channel, shaking.channel]
+
+
+def test_one_that_may_not_have_been_left_is_left_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    case = Case()
+    connection = case.open()
+
+    async def test() -> None:
+        case.wills.learn(())
+        await become(case.again)
+        entry = case.gateway.records.entries[-1]
+        assert entry.patient
+        assert entry.sender is not None
+        entry.sender.refused(entry.item, LayerUnavailable("here", "cut"))
+        await become(lambda: len(case.again()) == 2)
+
+    in_loop(test)
+    assert case.again() == [connection.channel] * 2
+
+
+def test_news_after_the_end_of_the_event_loop_harm_nobody() -> None:
+    case = Case()
+
+    async def test() -> None:
+        case.wills.watch()
+
+    in_loop(test)
+    case.layer._tell_of_wills(case.gateway.name, {"x"})
+
+
+def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
+    case = Case()
+    connection = case.open()
+    connection.lost(1001)
+    item = case.items[-1]
+    case.wills.resolve(item)
+    entry = case.gateway.records.entries[-1]
+    assert entry.item is item
+    assert entry.patient
+    assert item.will is not None
+    assert (item.will.channel, item.will.message, item.will.claims) == (connection.channel, None, True)
+
+
+def test_a_connect_of_unknown_fate_is_followed_by_a_disconnect_if_it_was_stored() -> None:
+    case = Case()
+    connection = case.open(accept=False)
+    [item] = case.items
+    case.wills.resolve(item)
+    connection.refused(item, LayerUnavailable("here", "cut"))
+    assert case.sockets[0].calls == [("reject", 503)]
+    [_, claiming] = case.items
+    assert claiming.target == DISCONNECT
+    assert claiming.will is not None
+    assert claiming.will.claims
+    assert case.layer.send_many([claiming]) == []
+    assert case.layer.receive_many([DISCONNECT]) == []
+    assert case.layer.send_many([item, claiming, claiming]) == []
+    [delivery] = case.layer.receive_many([DISCONNECT], limit=10)
+    assert (delivery.message["reply_channel"], delivery.message["code"]) == (connection.channel, 1006)
+
+
+def test_a_connect_of_unknown_fate_whose_connection_ends_by_itself_is_left_to_it() -> None:
+    case = Case()
+    case.open()
+    case.wills.resolve(case.items[0])
+    assert len(case.items) == 1
+
+
+def test_where_there_is_no_room_for_it_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.open().lost(1001)
+    case.gateway.records.accepts = False
+    case.wills.resolve(case.items[-1])
+    assert "may be lost" in caplog.text
+
+
+def seen(workers: Workers, channel: str) -> Counter[str]:
+    return Counter(item.message["reply_channel"] for item in workers.on(channel))
+
+
+def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_one_disconnect(redis_url: str) -> None:
+    proxy = CuttingProxy(int(redis_url.rpartition(":")[2].partition("/")[0]), every=10)
+    prefix = f"test-{uuid.uuid4().hex}:"
+    near = RedisChannelLayer(hosts=[redis_url], prefix=prefix)
+    far = RedisChannelLayer(hosts=[proxy.url], prefix=prefix)
+    workers = Workers(near)
+
+    async def test() -> None:
+        gateway = Gateway(far, Options())
+        gateway.start()
+        for _ in range(60):
+            for _ in range(10):
+                gateway.open_websocket(scope("websocket", scheme="ws"), FakeSocket()).open()
+            await asyncio.sleep(0.02)
+            for connection in list(gateway.connections.values())[::2]:
+                assert isinstance(connection, WebSocketConnection)
+                connection.lost(1006)
+        await Stopping(gateway, 10).run()
+        await gateway.close()
+
+    try:
+        asyncio.run(test())
+        wait_until(lambda: seen(workers, CONNECT) == seen(workers, DISCONNECT), "an end for each beginning")
+        assert proxy.cuts
+        assert len(seen(workers, CONNECT)) > 50
+        assert set(seen(workers, DISCONNECT).values()) == {1}
+    finally:
+        workers.stop()
+        proxy.close()
+        near.flush()
+        near.close()

@@ -1,0 +1,442 @@
+"""The states of one WebSocket, without any I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from channel_layer.exceptions import ChannelFull
+from channel_layer.state import keeps_state
+from interface_server.bridge.replies import Reply
+from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
+from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
+
+RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
+
+
+class Case:
+    """A connection, its socket and its gateway."""
+
+    def __init__(self, accept: bool = True, subprotocols: tuple[str, ...] = (), **options: Any) -> None:
+        self.gateway = QuietGateway(**options)
+        self.socket = FakeSocket()
+        self.connection: WebSocketConnection = self.gateway.open_websocket(
+            scope("websocket", path="/p", scheme="ws", subprotocols=subprotocols), self.socket
+        )
+        self.connection.open()
+        if accept:
+            self.reply({"accept": True})
+            self.end_turn()
+            self.socket.calls.clear()
+
+    def reply(self, message: dict[str, Any], **headers: Any) -> None:
+        self.connection.deliver(message, headers or None)
+
+    def end_turn(self, **headers: Any) -> None:
+        """The consumer of the last message is done."""
+        self.connection.deliver({}, {"turn": self.turn, **headers})
+
+    @property
+    def turn(self) -> int:
+        return int((self.gateway.records.entries[-1].item.headers or {}).get("turn", 0))
+
+    def count(self, target: str) -> int:
+        return self.gateway.records.targets.count(target)
+
+
+@pytest.mark.parametrize("message", [{"accept": True}, {"text": "hi"}, {"bytes": b"hi"}, {"accept": True, "text": ""}])
+def test_what_accepts_a_handshake(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls[0] == ("accept", None)
+    assert case.connection.phase is Phase.OPEN
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"accept": False},
+        {"close": True},
+        {"close": 4000},
+        {"close": 1},
+        {"accept": False, "text": "x"},
+        {"text": "", "close": True},
+        {"bytes": b"", "close": 4000},
+    ],
+)
+def test_what_denies_a_handshake(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls == [("reject", 403)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{}, {"accept": None}, {"close": False}, {"text": None, "bytes": None}, {"text": ""}, {"bytes": b""}, {"other": 1}],
+)
+def test_what_leaves_a_handshake_waiting(message: dict[str, Any]) -> None:
+    case = Case(accept=False)
+    case.reply(message)
+    assert case.socket.calls == []
+    assert case.connection.phase is Phase.HANDSHAKE
+
+
+def test_the_end_of_a_turn_alone_does_not_accept() -> None:
+    case = Case(accept=False)
+    case.end_turn()
+    assert case.socket.calls == []
+
+
+def test_text_and_close_in_the_handshake_accept_send_and_close() -> None:
+    case = Case(accept=False)
+    case.reply({"text": "bye", "close": 4001})
+    assert case.socket.calls == [("accept", None), ("send", "bye"), ("close", 4001)]
+
+
+def test_a_message_with_both_text_and_bytes_is_ignored_whole(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.reply({"text": "a", "bytes": b"a", "close": True})
+    assert case.socket.calls == []
+    assert "both text and bytes" in caplog.text
+
+
+def test_a_message_of_the_wrong_types_is_ignored_but_ends_its_turn() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.connection.received("two")
+    case.connection.deliver({"text": 5}, {"turn": case.turn})
+    assert case.socket.calls == []
+    assert case.count(RECEIVE) == 2
+
+
+def test_frames_go_out_one_turn_at_a_time_and_the_disconnect_last() -> None:
+    case = Case()
+    for text in ("one", "two"):
+        case.connection.received(text)
+    case.connection.lost(1001)
+    assert case.count(RECEIVE) == 1
+    case.end_turn()
+    assert case.count(RECEIVE) == 2
+    assert case.count(DISCONNECT) == 0
+    case.end_turn()
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1001
+    assert [message["order"] for message in case.gateway.messages_on(RECEIVE)] == [1, 2]
+    assert case.gateway.messages_on(DISCONNECT)[0]["order"] == 3
+    assert case.gateway.connections == {}
+
+
+def test_a_stale_or_foreign_turn_number_ends_nothing() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.connection.received("two")
+    for stale in (case.turn - 1, case.turn + 1, None, "2"):
+        case.connection.deliver({}, {"turn": stale})
+    assert case.count(RECEIVE) == 1
+    case.end_turn()
+    assert case.count(RECEIVE) == 2
+
+
+def test_state_is_sent_along_until_it_is_changed_or_emptied() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.end_turn(state={"a": b"1", "b": b"2"})
+    case.connection.received("two")
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
+    case.end_turn()
+    case.connection.received("three")
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
+    case.end_turn(state={"a": None, "b": b"3"})
+    case.connection.received("four")
+    assert case.gateway.records.entries[-1].item.headers["state"] == {"b": b"3"}
+    case.end_turn(state={"b": None})
+    case.connection.received("five")
+    assert "state" not in case.gateway.records.entries[-1].item.headers
+
+
+def test_state_may_change_without_a_turn_and_between_turns_nothing_is_lost() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.reply({}, state={"a": b"from elsewhere"})
+    case.reply({}, turn=case.turn + 1, state={"c": b"late"})
+    case.end_turn(state={"b": b"from the turn"})
+    case.connection.received("two")
+    kept = {"a": b"from elsewhere", "b": b"from the turn", "c": b"late"}
+    assert case.gateway.records.entries[-1].item.headers["state"] == kept
+    case.reply({}, ask="answer?x")
+    assert case.gateway.records.entries[-1].item.headers == {"state": kept}
+    assert case.gateway.records.targets[-1] == "answer?x"
+
+
+def test_state_of_a_closed_connection_can_be_asked_for_and_changed() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.end_turn(state={"a": b"1"})
+    case.connection.lost(1001)
+    local = case.connection.channel.partition("!")[2]
+    assert local not in case.gateway.connections
+    case.gateway.states.hear_late(local, {"turn": case.turn, "state": {"b": b"2"}})
+    case.gateway.states.hear_late(local, {"ask": "answer?x"})
+    assert case.gateway.records.entries[-1].item.headers == {"state": {"a": b"1", "b": b"2"}}
+
+
+@pytest.mark.parametrize("unordered", [False, True])
+def test_messages_tell_where_the_application_is_mounted(unordered: bool) -> None:
+    case = Case(unordered=unordered, root_path="/app")
+    case.connection.received("one")
+    assert case.gateway.records.entries[-1].item.headers["root_path"] == "/app"
+    case = Case(unordered=unordered)
+    case.connection.received("one")
+    assert "root_path" not in (case.gateway.records.entries[-1].item.headers or {})
+
+
+def test_only_connections_that_carry_state_say_so_in_their_name() -> None:
+    assert keeps_state(Case().connection.channel)
+    assert not keeps_state(Case(unordered=True).connection.channel)
+
+
+@pytest.mark.parametrize(
+    ("state", "complaint"),
+    [
+        ({"a": b"x" * 4}, "it is 5 bytes, allowed are 4 bytes"),
+        (b"junk", "it is bytes, it must be a dict of bytes"),
+        ({"a": "text"}, "the value of 'a' is str; keys are text and values are bytes"),
+    ],
+)
+def test_state_that_is_too_large_or_no_bytes_is_logged_and_not_kept(
+    state: Any, complaint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case(state_max=4)
+    case.connection.received("m")
+    case.end_turn(state=state)
+    assert case.connection._state is None
+    assert complaint in caplog.text
+
+
+def test_a_consumer_that_does_not_finish_holds_the_next_message_for_so_long_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = Case(turn_timeout=30)
+    case.connection.received("one")
+    case.connection.received("two")
+    case.gateway.records.entries[-1].stored_at = 1.0
+    case.gateway.now = 2.0
+    case.connection.deliver({}, {"begun": case.turn, "seconds": 1.0})
+    case.connection.tick(30.9)
+    assert case.count(RECEIVE) == 1
+    case.connection.tick(31)
+    assert case.count(RECEIVE) == 2
+    assert "did not finish in time" in caplog.text
+
+
+def test_a_notice_of_another_turn_changes_nothing() -> None:
+    case = Case(turn_timeout=30)
+    case.connection.received("one")
+    for headers in ({"begun": case.turn - 1, "seconds": 1}, {"later": case.turn + 1}, {"begun": "2"}, {}):
+        case.connection.deliver({}, headers)
+    assert case.connection._slow is None
+
+
+def test_what_is_read_ahead_is_counted_over_all_sockets() -> None:
+    case = Case(uplink_bytes=1_000)
+    case.connection.received("first")
+    case.connection.received("x" * 900)
+    assert case.gateway.read_ahead == 900
+    assert case.socket.calls == []
+    other = Case(uplink_bytes=1_000)
+    other.connection._gateway = case.gateway
+    other.connection.received("first")
+    other.connection.received("x" * 101)
+    assert other.socket.calls == [("pause",)]
+    case.end_turn()
+    assert case.gateway.read_ahead == 101
+    other.connection.close(1000)
+    assert case.gateway.read_ahead == 101
+    other.connection.disown()
+    assert case.gateway.read_ahead == 0
+
+
+def test_an_uplink_that_is_full_closes_with_1013() -> None:
+    case = Case()
+    case.gateway.records.accepts = False
+    case.connection.received("x")
+    assert case.socket.calls == [("close", 1013)]
+
+
+def test_a_refused_connect_is_a_503_without_disconnect() -> None:
+    case = Case(accept=False)
+    case.connection.refused(case.gateway.records.entries[0].item, ChannelFull("websocket.connect"))
+    assert case.socket.calls == [("reject", 503)]
+    assert case.count(DISCONNECT) == 0
+    assert case.gateway.connections == {}
+
+
+def test_nobody_accepting_in_time_is_a_503_and_a_disconnect() -> None:
+    case = Case(accept=False, accept_timeout=5)
+    case.connection.tick(5)
+    assert case.socket.calls == [("reject", 503)]
+    case.reply({"accept": True})
+    assert case.socket.calls == [("reject", 503)]
+    case.end_turn()
+    assert case.count(DISCONNECT) == 1
+
+
+def test_a_client_that_leaves_during_the_handshake_is_told_to_consumers() -> None:
+    case = Case(accept=False)
+    case.connection.lost(1006)
+    case.reply({"accept": True})
+    assert case.socket.calls == []
+    case.end_turn()
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1006
+
+
+def test_however_often_it_ends_there_is_one_disconnect() -> None:
+    case = Case()
+    case.connection.close(4000)
+    case.connection.lost(1006)
+    case.connection.close(4001)
+    case.connection.stop()
+    case.connection.release()
+    assert case.socket.calls == [("close", 4000)]
+    assert [message["code"] for message in case.gateway.messages_on(DISCONNECT)] == [4000]
+
+
+def test_after_the_close_nothing_is_sent_and_nothing_taken() -> None:
+    case = Case()
+    case.connection.received("held")
+    case.connection.close(4000)
+    case.connection.received("late")
+    case.reply({"text": "late"})
+    assert case.socket.calls == [("close", 4000)]
+    case.end_turn()
+    assert case.count(RECEIVE) == 1
+
+
+def test_a_client_that_does_not_take_what_it_is_sent_is_closed() -> None:
+    case = Case()
+    case.socket.has_room = False
+    case.reply({"text": "x"})
+    assert case.socket.calls == [("send", "x"), ("close", 1013)]
+
+
+def test_reading_stops_while_much_waits_and_goes_on_afterwards() -> None:
+    case = Case()
+    case.connection.received("first")
+    case.connection.received("x" * 70_000)
+    assert ("pause",) in case.socket.calls
+    case.end_turn()
+    assert ("resume",) in case.socket.calls
+
+
+def test_many_small_frames_stop_reading_too() -> None:
+    case = Case()
+    for _ in range(100):
+        case.connection.received("")
+    assert ("pause",) in case.socket.calls
+
+
+def test_releasing_sends_what_is_left_without_waiting() -> None:
+    case = Case()
+    for text in ("one", "two", "three"):
+        case.connection.received(text)
+    case.connection.stop()
+    assert case.count(RECEIVE) == 1
+    case.connection.release()
+    assert case.count(RECEIVE) == 3
+    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1012
+
+
+def test_stopping_during_the_handshake_is_a_503() -> None:
+    case = Case(accept=False)
+    case.connection.stop()
+    assert case.socket.calls == [("reject", 503)]
+
+
+def test_a_socket_ends_with_its_life() -> None:
+    case = Case(websocket_life=100)
+    case.connection.tick(99)
+    assert case.socket.calls == []
+    case.connection.tick(100)
+    assert case.socket.calls == [("close", 1001)]
+
+
+def test_unordered_frames_do_not_wait_but_their_number_is_bounded() -> None:
+    case = Case(unordered=True)
+    for number in range(30):
+        case.connection.received(str(number))
+    assert case.count(RECEIVE) == 16
+    assert case.gateway.records.entries[-1].item.headers is None
+    case.connection.sent(case.gateway.records.entries[-1].item)
+    assert case.count(RECEIVE) == 17
+
+
+def test_a_consumer_may_choose_a_subprotocol_that_was_offered() -> None:
+    case = Case(accept=False, subprotocols=("a", "b"))
+    case.reply({"accept": True, "subprotocol": "b"})
+    assert case.socket.calls == [("accept", "b")]
+
+
+def test_a_subprotocol_that_was_not_offered_is_not_agreed_on(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(accept=False, subprotocols=("a",))
+    case.reply({"accept": True, "subprotocol": "c"})
+    assert case.socket.calls == [("accept", None)]
+    assert "'c', which the client did not offer" in caplog.text
+
+
+def test_a_reply_through_a_group_is_the_same_as_one_of_its_own() -> None:
+    case = Case()
+    case.connection.apply(Reply({"text": "all"}))
+    assert case.socket.calls == [("send", "all")]
+
+
+def test_a_message_through_a_group_lets_nobody_in() -> None:
+    case = Case(accept=False)
+    case.connection.apply(Reply({"text": "for members"}))
+    case.connection.apply(Reply({"accept": True}))
+    assert case.socket.calls == []
+    case.reply({"accept": False})
+    assert case.socket.calls == [("reject", 403)]
+
+
+def test_messages_through_groups_wait_for_the_handshake() -> None:
+    case = Case(accept=False)
+    case.connection.apply(Reply({"text": "one"}))
+    case.connection.apply(Reply({"text": "two"}))
+    case.reply({"accept": True, "text": "welcome"})
+    assert case.socket.calls == [("accept", None), ("send", "welcome"), ("send", "one"), ("send", "two")]
+    case.connection.apply(Reply({"text": "three"}))
+    assert case.socket.calls[-1] == ("send", "three")
+
+
+def test_only_so_many_messages_wait_for_a_handshake(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(accept=False)
+    for number in range(HELD_REPLIES + 1):
+        case.connection.apply(Reply({"text": str(number)}))
+    case.reply({"accept": True})
+    assert case.socket.calls[1:] == [("send", str(number)) for number in range(HELD_REPLIES)]
+    assert "was dropped: the handshake of /p waits" in caplog.text
+
+
+def test_a_message_too_large_for_the_layer_is_1009() -> None:
+    case = Case()
+    case.gateway.layer.max_message_size = 1000
+    case.connection.received("x" * 2000)
+    assert case.socket.calls == [("close", 1009)]
+    case.gateway.layer.max_message_size = 100_000
+    assert case.count(RECEIVE) == 0
+
+
+def test_a_handshake_whose_consumer_failed_is_refused_at_once() -> None:
+    case = Case(accept=False)
+    case.end_turn(failed=True)
+    assert case.socket.calls == [("reject", 500)]
+    assert case.count(DISCONNECT) == 1
+
+
+def test_an_open_connection_outlives_a_consumer_that_failed() -> None:
+    case = Case()
+    case.connection.received("x")
+    case.end_turn(failed=True)
+    case.connection.received("y")
+    assert case.count(RECEIVE) == 2
+    assert case.connection.phase is Phase.OPEN

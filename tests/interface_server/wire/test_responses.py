@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from interface_server.wire.responses import BadResponse, Head, content_of
+
+
+def test_the_fields_about_framing_are_not_passed_on() -> None:
+    head = Head({"status": 200, "headers": [[b"Content-Length", b"3"], [b"Transfer-Encoding", b"chunked"],
+                                            [b"Connection", b"close"], [b"X-A", b"b"], [b"Date", b"now"]]})  # fmt: skip
+    assert head.headers == [(b"X-A", b"b"), (b"Date", b"now")]
+    assert (head.length, head.close, head.has_date) == (3, True, True)
+
+
+def test_headers_may_be_left_out() -> None:
+    assert Head({"status": 200}).headers == []
+    assert Head({"status": 200, "headers": None}).headers == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"status": True},
+        {"status": 100},
+        {"status": 600},
+        {"status": 200, "headers": [(b"a", b"b\n")]},
+        {"status": 200, "headers": [(b"a", b"b\x00")]},
+        {"status": 200, "headers": [(b"a:", b"b")]},
+        {"status": 200, "headers": [(b"", b"b")]},
+        {"status": 200, "headers": [(b"a\n", b"b")]},
+        {"status": 200, "headers": [b"ab"]},
+        {"status": 200, "headers": [(b"a", b"b", b"c")]},
+        {"status": 200, "headers": [("a", "\u20ac")]},
+        {"status": 200, "headers": [("a", "b\r\nc: d")]},
+        {"status": 200, "headers": [("\xe4", "b")]},
+        {"status": 200, "headers": [(b"a", 1)]},
+        {"status": 200, "headers": {b"a": b"b"}},
+        {"status": 200, "headers": [(b"content-length", b"-1")]},
+        {"status": 200, "headers": [(b"content-length", b"1\n")]},
+    ],
+)
+def test_a_head_that_must_not_go_out_is_refused(message: dict[str, object]) -> None:
+    with pytest.raises(BadResponse):
+        Head(message)
+
+
+@pytest.mark.parametrize(
+    "pair", [("X-Name", "Zo\xeb"), ("X-Name", b"Zo\xeb"), (b"X-Name", "Zo\xeb"), [b"X-Name", b"Zo\xeb"]]
+)
+def test_headers_as_text_are_latin_1(pair: object) -> None:
+    head = Head({"status": 200, "headers": [pair, ("Content-Length", "3")]})
+    assert (head.headers, head.length) == ([(b"X-Name", b"Zo\xeb")], 3)
+
+
+def test_text_that_no_header_can_carry_is_named() -> None:
+    with pytest.raises(BadResponse, match="header text 'a€' has characters outside of Latin-1; encode it to bytes"):
+        Head({"status": 200, "headers": [("x", "a€")]})
+
+
+def test_content_is_bytes_or_nothing() -> None:
+    assert content_of({}) == b""
+    assert content_of({"content": None}) == b""
+    assert content_of({"content": b"a"}) == b"a"
+    with pytest.raises(BadResponse, match="'content' is str, it must be bytes"):
+        content_of({"content": "a"})
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "bodiless"), [(200, "GET", False), (200, "HEAD", True), (204, "GET", True)]
+)
+def test_some_responses_have_no_content(status: int, method: str, bodiless: bool) -> None:
+    assert Head({"status": status}).bodiless(method) is bodiless
