@@ -115,7 +115,7 @@ def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
         outbox.append((layer, item))
         return
     _warn_on_event_loop(layer, "send", "asend", level=4)
-    if layer.send_many([item]):
+    if layer.send_batch([item]):
         raise ChannelFull(item.target)
 
 
@@ -123,7 +123,7 @@ async def _ahand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
     outbox = None if immediately else current_outbox()
     if outbox is not None:
         outbox.append((layer, item))
-    elif await layer.asend_many([item]):
+    elif await layer.asend_batch([item]):
         raise ChannelFull(item.target)
 
 

@@ -9,7 +9,7 @@ from .delivery import Delivery, Outgoing
 from .exceptions import LayerUnavailable
 
 Sent = Callable[[list[Outgoing], LayerUnavailable | None], None]
-"""Told what became of the sending: what was refused, or the error, as `send_many` returns and raises them;
+"""Told what became of the sending: what was refused, or the error, as `send_batch` returns and raises them;
 `channel_layer.outcome.fates` makes of it the fate of each message."""
 
 
@@ -27,7 +27,7 @@ class Exchange:
         self._refused: list[Outgoing] = []
         self._error: LayerUnavailable | None = None
         try:
-            self._refused = layer.send_many(items)
+            self._refused = layer.send_batch(items)
         except LayerUnavailable as error:
             self._error = error
 
@@ -40,11 +40,11 @@ class Exchange:
                 when the waiting for messages is over.
 
         Returns:
-            What `ChannelLayer.receive_many` would return.
+            What `ChannelLayer.receive_batch` would return.
 
         Raises:
             LayerUnavailable: receiving failed.
         """
         sent(self._refused, self._error)
-        deliveries: list[Delivery] = self._layer.receive_many(*self._receiving)
+        deliveries: list[Delivery] = self._layer.receive_batch(*self._receiving)
         return deliveries

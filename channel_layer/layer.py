@@ -124,21 +124,21 @@ class ChannelLayer(ABC):
             MessageTooLarge, InvalidName, InvalidMessage: nothing was sent.
             LayerUnavailable: it was not sent, or, if ``uncertain``, may have been.
         """
-        if self.send_many([self.prepare(channel, message)]):
+        if self.send_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
     async def asend(self, channel: str, message: dict[str, Any]) -> None:
         """Async form of `send`."""
-        if await self.asend_many([self.prepare(channel, message)]):
+        if await self.asend_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
     def send_group(self, group: str, message: dict[str, Any]) -> None:
         """Send to every member of a group; members whose channel is full miss it (counted)."""
-        self.send_many([self.prepare(group, message, group=True)])
+        self.send_batch([self.prepare(group, message, group=True)])
 
     async def asend_group(self, group: str, message: dict[str, Any]) -> None:
         """Async form of `send_group`."""
-        await self.asend_many([self.prepare(group, message, group=True)])
+        await self.asend_batch([self.prepare(group, message, group=True)])
 
     def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]:
         """Receive one message from any of the channels.
@@ -153,8 +153,15 @@ class ChannelLayer(ABC):
         names.check_receivers(channels)
         ready = self._copies.take(channels)
         if ready is None:
-            ready = self._copies.first_of(self.receive_many(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
+            ready = self._copies.first_of(self.receive_batch(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
         return ready if ready is not None else (None, None)
+
+    def receive_many(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]:
+        """Receive one message: the name that `receive` had in the first drafts of ASGI, kept for code that calls it.
+
+        `receive_batch` takes several.
+        """
+        return self.receive(channels, block)
 
     async def areceive(
         self, channels: Sequence[str], timeout: float = BLOCK_SECONDS
@@ -163,7 +170,7 @@ class ChannelLayer(ABC):
         names.check_receivers(channels)
         ready = self._copies.take(channels)
         if ready is None:
-            ready = self._copies.first_of(await self.areceive_many(channels, limit=1, timeout=timeout))
+            ready = self._copies.first_of(await self.areceive_batch(channels, limit=1, timeout=timeout))
         return ready if ready is not None else (None, None)
 
     def new_channel(self, pattern: str) -> str:
@@ -193,7 +200,7 @@ class ChannelLayer(ABC):
     # -- batches: what a backend provides --------------------------------------------------------
 
     @abstractmethod
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         """Send prepared messages, in order per channel.
 
         Returns:
@@ -208,11 +215,11 @@ class ChannelLayer(ABC):
         """
 
     @abstractmethod
-    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """Async form of `send_many`."""
+    async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """Async form of `send_batch`."""
 
     @abstractmethod
-    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """Receive up to ``limit`` messages, all from one of the channels.
 
         Args:
@@ -229,26 +236,26 @@ class ChannelLayer(ABC):
         """
 
     @abstractmethod
-    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """Async form of `receive_many`."""
+    async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """Async form of `receive_batch`."""
 
     def begin_exchange(
         self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
     ) -> Exchange:
-        """Send prepared messages and then receive: `send_many` and `receive_many` in one, for receivers that answer.
+        """Send prepared messages and then receive: `send_batch` and `receive_batch` in one, for receivers that answer.
 
         When this returns the messages are on their way. How that ended, and what is received, `Exchange.finish`
         says, which does the waiting; until then this thread makes no other call to the layer.
 
         Args:
-            items: as for `send_many`, at least one.
-            channels, limit, timeout: as for `receive_many`.
+            items: as for `send_batch`, at least one.
+            channels, limit, timeout: as for `receive_batch`.
         """
         names.check_receivers(channels)
         return Exchange(self, items, channels, limit, timeout)
 
     def interrupt(self) -> None:  # noqa: B027 - a backend need not have it
-        """Make `receive_many` calls that wait in other threads return soon, losing nothing.
+        """Make `receive_batch` calls that wait in other threads return soon, losing nothing.
 
         Calls that start afterwards are not affected. A backend without this waits for the timeout.
         """

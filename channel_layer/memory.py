@@ -102,8 +102,8 @@ class MemoryChannelLayer(ChannelLayer):
 
     # -- messages --------------------------------------------------------------------------------
 
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; never blocks."""
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`; never blocks."""
         refused: list[Outgoing] = []
         with self._lock:
             full: set[str] = set()
@@ -123,12 +123,12 @@ class MemoryChannelLayer(ChannelLayer):
             self._wake()
         return refused
 
-    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`."""
-        return self.send_many(items)
+    async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`."""
+        return self.send_batch(items)
 
-    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`."""
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`."""
         names.check_receivers(channels)
         deadline = time.monotonic() + timeout
         with self._lock:
@@ -140,8 +140,8 @@ class MemoryChannelLayer(ChannelLayer):
                     return deliveries
                 self._arrived.wait(remaining)
 
-    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`."""
+    async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`."""
         names.check_receivers(channels)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

@@ -45,7 +45,7 @@ def fates(items: Sequence[Outgoing], refused: Sequence[Outgoing], error: LayerUn
 
     Args:
         items: the batch.
-        refused: what `ChannelLayer.send_many` returned.
+        refused: what `ChannelLayer.send_batch` returned.
         error: or what it raised. If that has no `Outcome`, all messages share one fate.
     """
     outcome = Outcome(refused) if error is None else error.outcome

@@ -94,7 +94,7 @@ class AskedState:
         holder = held.get(self._name)
         if holder is not None:
             holder.change(changed)
-        elif self._layer.send_many([Outgoing(self._name, EMPTY, {"state": changed})]):
+        elif self._layer.send_batch([Outgoing(self._name, EMPTY, {"state": changed})]):
             raise ChannelFull(self._name)
 
     def _read(self) -> State:
@@ -109,7 +109,7 @@ class AskedState:
         self._ask(Outgoing(self._name, EMPTY, {"ask": answer_to}), deadline)
         while (remaining := deadline - time.monotonic()) > 0:
             # Comes back early when the worker is asked to stop; what it has begun it finishes.
-            for answer in self._layer.receive_many([answer_to], limit=1, timeout=remaining):
+            for answer in self._layer.receive_batch([answer_to], limit=1, timeout=remaining):
                 _silent.pop(process, None)
                 state = (answer.headers or {}).get("state")
                 if isinstance(state, dict):
@@ -119,7 +119,7 @@ class AskedState:
         raise SessionUnavailable(self._name, f"its web server has not answered for {ANSWER_SECONDS:g} seconds")
 
     def _ask(self, question: Outgoing, deadline: float) -> None:
-        while self._layer.send_many([question]):
+        while self._layer.send_batch([question]):
             if time.monotonic() >= deadline:
                 raise SessionUnavailable(self._name, "its web server takes no messages")
             time.sleep(_PAUSE)

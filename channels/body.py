@@ -124,7 +124,7 @@ class LazyBody(io.IOBase):
             if remaining <= 0:
                 raise RequestTimeout(f"no more of the request's body came within {self._timeout:g} seconds")
             # Comes back early when the worker is asked to stop; what it has begun it finishes.
-            deliveries = self._layer.receive_many([self._channel], CHUNKS_PER_RECEIVE, min(remaining, WAIT_SECONDS))
+            deliveries = self._layer.receive_batch([self._channel], CHUNKS_PER_RECEIVE, min(remaining, WAIT_SECONDS))
             for delivery in deliveries:
                 chunk = delivery.message
                 if chunk.get("closed"):
@@ -143,6 +143,6 @@ class LazyBody(io.IOBase):
         if self._reports is None:
             return
         try:
-            self._layer.send_many([Outgoing(self._reports, EMPTY, {"read": received})])
+            self._layer.send_batch([Outgoing(self._reports, EMPTY, {"read": received})])
         except LayerUnavailable:
             pass  # the next report says the same and more, and receiving fails if there is none

@@ -169,7 +169,7 @@ class PacedSender(Flow):
     def break_off(self) -> None:
         """Have the connection cut, if it can be told: a shorter response must not pass for a whole one."""
         try:
-            self._layer.send_many([self.prepare(BROKEN_OFF)])
+            self._layer.send_batch([self.prepare(BROKEN_OFF)])
         except ChannelLayerError:
             pass  # what keeps the layer from being told is reported by those who need it more
 
@@ -202,7 +202,7 @@ class PacedSender(Flow):
 
     def _is_put(self, item: Outgoing) -> bool:
         try:
-            return not self._layer.send_many([item])
+            return not self._layer.send_batch([item])
         except ChannelFull:
             return False
         except LayerUnavailable as error:
@@ -280,5 +280,5 @@ class AsyncPacedSender(Flow):
     async def _send(self, item: Outgoing) -> None:
         if self.streams is not None:
             await self.streams.outlet.send(item)
-        elif await self._layer.asend_many([item]):
+        elif await self._layer.asend_batch([item]):
             raise ChannelFull(item.target)

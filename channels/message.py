@@ -66,12 +66,12 @@ class PendingMessageStore:
             batch = list(entries)
             layer = batch[0][0]
             deadline = time.monotonic() + self.retry_time
-            refused = layer.send_many([item for _, item in batch])
+            refused = layer.send_batch([item for _, item in batch])
             while refused:
                 if time.monotonic() >= deadline:
                     raise ChannelFull(refused[0].target)
                 time.sleep(self.retry_interval)
-                refused = layer.send_many(refused)
+                refused = layer.send_batch(refused)
 
 
 class _Own(list[Any]):

@@ -38,7 +38,7 @@ class RequestEnds:
                 return
             layer = message.channel_layer
             try:
-                layer.send_many([layer.prepare(reply_channel.name, {}, {"ends": True})])
+                layer.send_batch([layer.prepare(reply_channel.name, {}, {"ends": True})])
             except ChannelLayerError as error:
                 logger.warning("%s was not told that a route takes http.disconnect: %s", server, error)
                 return

@@ -248,7 +248,7 @@ def options_of(values: dict[str, Any]) -> Options:
 def _why_no_layer(found: Any) -> str | None:
     if inspect.isclass(found):
         return f"the class {found.__name__}"
-    if all(callable(getattr(found, name, None)) for name in ("prepare", "asend_many", "areceive_many")):
+    if all(callable(getattr(found, name, None)) for name in ("prepare", "asend_batch", "areceive_batch")):
         return None
     if callable(found):
         return "callable (an ASGI or WSGI application?)"

@@ -107,7 +107,7 @@ class Inbox:
         look_at = time.monotonic()
         while True:
             try:
-                deliveries = await self._layer.areceive_many([reader], limit=BATCH, timeout=WAIT_SECONDS)
+                deliveries = await self._layer.areceive_batch([reader], limit=BATCH, timeout=WAIT_SECONDS)
             except Exception as error:
                 if retry == FIRST_RETRY:
                     unexpected = None if isinstance(error, LayerUnavailable) else error
@@ -140,7 +140,7 @@ class Inbox:
                 questions.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))
         if questions:
             try:
-                await self._layer.asend_many(questions)
+                await self._layer.asend_batch(questions)
             except Exception as error:
                 logger.debug("asking for signs of life failed: %s", error)  # receiving says it aloud
 

@@ -34,7 +34,7 @@ class Outlet:
 
         Raises:
             ChannelFull: its channel takes no more.
-            LayerUnavailable: as `ChannelLayer.send_many` for this message alone.
+            LayerUnavailable: as `ChannelLayer.send_batch` for this message alone.
         """
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, sent))
@@ -55,7 +55,7 @@ class Outlet:
         error: LayerUnavailable | None = None
         refused: list[Outgoing] = []
         try:
-            refused = await self._layer.asend_many(items)
+            refused = await self._layer.asend_batch(items)
         except LayerUnavailable as failure:
             error = failure
         except BaseException as failure:

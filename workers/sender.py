@@ -59,7 +59,7 @@ class _Line:
         if not items:
             return
         try:
-            refused = self.layer.send_many(items)
+            refused = self.layer.send_batch(items)
         except LayerUnavailable as error:
             self.settle(items, [], error, patience)
         except Exception:
@@ -251,7 +251,7 @@ class Sender:
                         logger.exception("%d messages dropped", len(items))
                         raise
         if exchange is None:
-            received: list[Delivery] = layer.receive_many(channels, limit=limit, timeout=timeout)
+            received: list[Delivery] = layer.receive_batch(channels, limit=limit, timeout=timeout)
             return received
 
         def sent(refused: list[Outgoing], error: LayerUnavailable | None) -> None:

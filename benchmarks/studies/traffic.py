@@ -94,15 +94,15 @@ def _group(setting: Setting, stack: Stack, processes: int) -> list[float]:
     readers = [f"process{number}!" for number in range(processes)]
     for reader in readers:
         layer.group_add("all", f"{reader}member")
-        layer.receive_many([reader])
+        layer.receive_batch([reader])
     costs = []
     pid = stack.processes["redis"].pid
     for _ in range(setting.rounds):
         before = running_seconds(pid)
         for _ in range(SENDS // BURST):
-            layer.send_many([layer.prepare("all", {"text": "." * 100}, group=True) for _ in range(BURST)])
+            layer.send_batch([layer.prepare("all", {"text": "." * 100}, group=True) for _ in range(BURST)])
             for reader in readers:
-                arrived = layer.receive_many([reader], limit=BURST, timeout=10)
+                arrived = layer.receive_batch([reader], limit=BURST, timeout=10)
                 assert len(arrived) == BURST, f"{len(arrived)} of {BURST} messages for {reader}"
         costs.append((running_seconds(pid) - before) / SENDS)
         setting.tell(f"traffic, a group in {processes} processes: {microseconds(costs[-1])} of Redis for a message")

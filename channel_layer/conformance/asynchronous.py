@@ -34,7 +34,7 @@ async def gather(layer: ChannelLayer, *channels: str, count: int = 1, limit: int
     taken: list[Delivery] = []
     async with asyncio.timeout(PATIENCE):
         while len(taken) < count:
-            taken += await layer.areceive_many(channels, limit=min(limit, count - len(taken)), timeout=1)
+            taken += await layer.areceive_batch(channels, limit=min(limit, count - len(taken)), timeout=1)
     return taken
 
 
@@ -47,7 +47,7 @@ class AsyncRules(Tools):
             assert await layer.areceive(["async"]) == ("async", {"n": 1, "b": b"\xff"})
             assert await layer.areceive(["async"], timeout=0) == (None, None)
             assert await layer.areceive(["async"], timeout=0.05) == (None, None)
-            assert await layer.areceive_many(["async"]) == []
+            assert await layer.areceive_batch(["async"]) == []
 
         run(main(), layer)
 
@@ -65,7 +65,7 @@ class AsyncRules(Tools):
     def test_batches_keep_order_and_headers(self, layer: ChannelLayer) -> None:
         async def main() -> None:
             items = [layer.prepare("batch", {"n": n}, {"turn": n}) for n in range(50)]
-            assert await layer.asend_many(items) == []
+            assert await layer.asend_batch(items) == []
             taken = await gather(layer, "batch", count=50, limit=8)
             assert numbers(taken) == list(range(50))
             assert [item.headers for item in taken] == [{"turn": n} for n in range(50)]
@@ -112,7 +112,7 @@ class AsyncRules(Tools):
             with pytest.raises(ChannelFull, match="'small'"):
                 await layer.asend("small", {"n": 2})
             item = layer.prepare("small", {"n": 3})
-            assert await layer.asend_many([item]) == [item]
+            assert await layer.asend_batch([item]) == [item]
 
         run(main(), layer)
 
@@ -135,8 +135,8 @@ class AsyncRules(Tools):
 
     def test_a_waiting_receiver_does_not_delay_a_send(self, layer: ChannelLayer) -> None:
         async def main() -> None:
-            waiting = asyncio.create_task(layer.areceive_many(["awaited"], timeout=2 * PATIENCE))
-            elsewhere = asyncio.create_task(layer.areceive_many(["never"], timeout=2 * PATIENCE))
+            waiting = asyncio.create_task(layer.areceive_batch(["awaited"], timeout=2 * PATIENCE))
+            elsewhere = asyncio.create_task(layer.areceive_batch(["never"], timeout=2 * PATIENCE))
             await asyncio.sleep(0.05)
             async with asyncio.timeout(PATIENCE):
                 await layer.asend("other", {"n": 0})
@@ -148,7 +148,7 @@ class AsyncRules(Tools):
 
     def test_a_waiting_receiver_does_not_hold_up_the_loop(self, layer: ChannelLayer) -> None:
         async def main() -> None:
-            waiting = asyncio.create_task(layer.areceive_many(["never"], timeout=0.5))
+            waiting = asyncio.create_task(layer.areceive_batch(["never"], timeout=0.5))
             turns = 0
             while not waiting.done():
                 await asyncio.sleep(0.01)
@@ -173,7 +173,7 @@ class AsyncRules(Tools):
             for n in range(rounds):
                 await here.asend("ping", {"n": n})
                 async with asyncio.timeout(PATIENCE):
-                    [delivery] = await here.areceive_many(["pong!"], timeout=2 * PATIENCE)
+                    [delivery] = await here.areceive_batch(["pong!"], timeout=2 * PATIENCE)
                 assert numbers([delivery]) == [n]
             await asyncio.to_thread(thread.join, PATIENCE)
 
@@ -182,7 +182,7 @@ class AsyncRules(Tools):
     def test_a_receiver_that_was_cancelled_takes_nothing_that_is_sent_later(self, layer: ChannelLayer) -> None:
         async def main() -> None:
             for n in range(5):
-                waiting = asyncio.create_task(layer.areceive_many(["awaited"], timeout=2 * PATIENCE))
+                waiting = asyncio.create_task(layer.areceive_batch(["awaited"], timeout=2 * PATIENCE))
                 await asyncio.sleep(0.02)
                 waiting.cancel()
                 await asyncio.wait([waiting])

@@ -67,13 +67,13 @@ class CapacityRules(Tools):
         layer = make_layer(capacity=2)
         full = [layer.prepare("small", {"n": n}, {"turn": n}) for n in range(5)]
         other = layer.prepare("another", {"n": 100})
-        refused = layer.send_many([*full[:4], other, full[4]])
+        refused = layer.send_batch([*full[:4], other, full[4]])
         assert refused == full[2:]
         assert numbers(self.take(layer, "another")) == [100]
         assert numbers(self.take(layer, "small", count=2)) == [0, 1]
-        assert layer.send_many(refused) == [full[4]]
+        assert layer.send_batch(refused) == [full[4]]
         assert numbers(self.take(layer, "small", count=2)) == [2, 3]
-        assert layer.send_many([full[4]]) == []
+        assert layer.send_batch([full[4]]) == []
         [last] = self.take_many(layer, "small")
         assert (last.message, last.headers) == ({"n": 4}, {"turn": 4})
 
@@ -83,7 +83,7 @@ class CapacityRules(Tools):
         layer.group_add("group", "wide")
         for n in range(3):
             layer.send_group("group", {"n": n})
-        assert layer.send_many([layer.prepare("group", {"n": 3}, group=True)]) == []
+        assert layer.send_batch([layer.prepare("group", {"n": 3}, group=True)]) == []
         assert numbers(self.take(layer, "wide", count=4)) == [0, 1, 2, 3]
         assert numbers(self.take(layer, "small")) == [0]
         assert self.nothing(layer, "small")
@@ -91,4 +91,4 @@ class CapacityRules(Tools):
 
     @staticmethod
     def _room(layer: ChannelLayer, channel: str) -> int:
-        return 10 - len(layer.send_many([layer.prepare(channel, {"n": n}) for n in range(10)]))
+        return 10 - len(layer.send_batch([layer.prepare(channel, {"n": n}) for n in range(10)]))

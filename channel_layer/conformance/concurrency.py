@@ -28,12 +28,12 @@ class ConcurrencyRules(Tools):
         def read(layer: ChannelLayer) -> None:
             deadline = time.monotonic() + PATIENCE
             while len(seen) < total and time.monotonic() < deadline:
-                seen.extend(numbers(layer.receive_many(["shared"], limit=limit, timeout=0.2)))
+                seen.extend(numbers(layer.receive_batch(["shared"], limit=limit, timeout=0.2)))
 
         with ThreadPoolExecutor(5) as pool:
             readers = [pool.submit(read, layers[n % 2]) for n in range(4)]
             for start in range(0, total, 50):
-                layers[0].send_many([layers[0].prepare("shared", {"n": n}) for n in range(start, start + 50)])
+                layers[0].send_batch([layers[0].prepare("shared", {"n": n}) for n in range(start, start + 50)])
             for reader in readers:
                 reader.result()
         assert sorted(seen) == list(range(total))
@@ -79,7 +79,7 @@ class ConcurrencyRules(Tools):
 
         def send(sender: int) -> int:
             layer = layers[sender % 2]
-            return sum(not layer.send_many([layer.prepare("small", {"n": n})]) for n in range(15))
+            return sum(not layer.send_batch([layer.prepare("small", {"n": n})]) for n in range(15))
 
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(send, range(4))) == 20
@@ -92,7 +92,7 @@ class ConcurrencyRules(Tools):
         quiet = [layer.prepare("quiet", {"n": n}) for n in range(300)]
         for crowded, lonely in ((busy, quiet[0]), (quiet, busy[0])):
             layer.flush()
-            layer.send_many([*crowded, lonely])
+            layer.send_batch([*crowded, lonely])
             seen = [layer.receive(order)[0] for _ in range(150)]
             assert lonely.target in seen
 
@@ -102,7 +102,7 @@ class ConcurrencyRules(Tools):
 
         def echo() -> None:
             for _ in range(rounds):
-                [delivery] = there.receive_many(["ping"], timeout=4 * PATIENCE)
+                [delivery] = there.receive_batch(["ping"], timeout=4 * PATIENCE)
                 there.send("pong", delivery.message)
 
         with _Thread(echo) as thread:
@@ -125,7 +125,7 @@ class ConcurrencyRules(Tools):
     def test_interrupt_ends_waiting_and_loses_nothing(self, layer: ChannelLayer) -> None:
         if type(layer).interrupt is ChannelLayer.interrupt:
             pytest.skip("this layer does not support interrupt")
-        with _Thread(lambda: layer.receive_many(["awaited"], timeout=4 * PATIENCE)) as thread:
+        with _Thread(lambda: layer.receive_batch(["awaited"], timeout=4 * PATIENCE)) as thread:
             deadline = time.monotonic() + PATIENCE
             while thread.is_alive() and time.monotonic() < deadline:
                 layer.interrupt()
@@ -136,7 +136,7 @@ class ConcurrencyRules(Tools):
 
     def test_an_interrupt_does_not_reach_calls_that_start_later(self, layer: ChannelLayer) -> None:
         layer.interrupt()
-        with _Thread(lambda: layer.receive_many(["awaited"], timeout=PATIENCE)) as thread:
+        with _Thread(lambda: layer.receive_batch(["awaited"], timeout=PATIENCE)) as thread:
             thread.join(0.1)
             layer.send("awaited", {"n": 1})
             assert numbers(thread.wait()) == [1]

@@ -213,7 +213,7 @@ class GroupRules(Tools):
 
     def test_a_batch_may_mix_channels_and_groups(self, layer: ChannelLayer) -> None:
         layer.group_add("group", "process!a")
-        refused = layer.send_many(
+        refused = layer.send_batch(
             [
                 layer.prepare("process!a", {"n": 1}),
                 layer.prepare("group", {"n": 2}, group=True),

@@ -130,7 +130,7 @@ class MessageRules(Tools):
         content: dict[str, Any] = {"list": [1], "dict": {"a": 1}}
         prepared = layer.prepare("aliased", content)
         layer.send("aliased", content)
-        layer.send_many([prepared])
+        layer.send_batch([prepared])
         content["list"].append(2)
         content["dict"]["a"] = 2
         content["new"] = True
@@ -147,19 +147,19 @@ class MessageRules(Tools):
 
     def test_headers_travel_beside_the_content(self, layer: ChannelLayer) -> None:
         headers = {"turn": 7, "state": b"\x00\xff", "flow": "flow?x"}
-        layer.send_many([layer.prepare("headed", {"text": "hi"}, headers), layer.prepare("headed", {"text": "ho"})])
+        layer.send_batch([layer.prepare("headed", {"text": "hi"}, headers), layer.prepare("headed", {"text": "ho"})])
         first, second = self.take_many(layer, "headed", count=2)
         assert (first.message, first.headers) == ({"text": "hi"}, headers)
         assert (second.message, second.headers) == ({"text": "ho"}, None)
 
     def test_headers_stay_out_of_what_the_single_form_returns(self, layer: ChannelLayer) -> None:
-        layer.send_many([layer.prepare("headed", {"text": "hi"}, {"turn": 7})])
+        layer.send_batch([layer.prepare("headed", {"text": "hi"}, {"turn": 7})])
         assert self.take(layer, "headed") == [("headed", {"text": "hi"})]
 
     def test_headers_travel_to_groups(self, layer: ChannelLayer) -> None:
         layer.group_add("headed", "members!a")
         layer.group_add("headed", "plain")
-        layer.send_many([layer.prepare("headed", {"text": "hi"}, {"turn": 8}, group=True)])
+        layer.send_batch([layer.prepare("headed", {"text": "hi"}, {"turn": 8}, group=True)])
         for channel in ("members!", "plain"):
             [delivery] = self.take_many(layer, channel)
             assert (delivery.message, delivery.headers) == ({"text": "hi"}, {"turn": 8})

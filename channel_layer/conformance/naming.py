@@ -49,8 +49,9 @@ class NameRules(Tools):
         for call in (
             lambda: layer.receive(["fine", name]),
             lambda: layer.receive_many(["fine", name]),
+            lambda: layer.receive_batch(["fine", name]),
             lambda: asyncio.run(layer.areceive(["fine", name], timeout=0)),
-            lambda: asyncio.run(layer.areceive_many(["fine", name])),
+            lambda: asyncio.run(layer.areceive_batch(["fine", name])),
         ):
             self._refused(call, name)
 
@@ -77,8 +78,9 @@ class NameRules(Tools):
         for call in (
             lambda: layer.receive(names),
             lambda: layer.receive_many(names),
+            lambda: layer.receive_batch(names),
             lambda: asyncio.run(layer.areceive(names, timeout=0)),
-            lambda: asyncio.run(layer.areceive_many(names)),
+            lambda: asyncio.run(layer.areceive_batch(names)),
             lambda: layer.begin_exchange([layer.prepare("abc", {"n": 1})], names),
         ):
             self._refused(call, names)

@@ -25,8 +25,15 @@ class QueueRules(Tools):
 
     def test_nothing_comes_from_an_empty_channel(self, layer: ChannelLayer) -> None:
         assert layer.receive(["empty", "empty.too"]) == (None, None)
-        assert layer.receive_many(["empty", "empty.too"], limit=10) == []
-        assert layer.receive_many(["empty"], limit=10, timeout=0.05) == []
+        assert layer.receive_batch(["empty", "empty.too"], limit=10) == []
+        assert layer.receive_batch(["empty"], limit=10, timeout=0.05) == []
+
+    def test_receive_many_gives_one_message_as_receive_does(self, layer: ChannelLayer) -> None:
+        assert layer.receive_many(["old"]) == (None, None)
+        layer.send("old", {"n": 1})
+        layer.send("old", {"n": 2})
+        assert layer.receive_many(["old", "other"], block=False) == ("old", {"n": 1})
+        assert layer.receive_many(["old"], block=True) == ("old", {"n": 2})
 
     def test_messages_keep_their_order(self, make_layer: MakeLayer) -> None:
         sender, reader = make_layer(), make_layer()
@@ -36,11 +43,11 @@ class QueueRules(Tools):
 
     def test_messages_of_a_batch_keep_their_order(self, make_layer: MakeLayer) -> None:
         sender, reader = make_layer(), make_layer()
-        assert sender.send_many([sender.prepare("ordered", {"n": n}) for n in range(100)]) == []
+        assert sender.send_batch([sender.prepare("ordered", {"n": n}) for n in range(100)]) == []
         assert numbers(self.take_many(reader, "ordered", count=100, limit=7)) == list(range(100))
 
     def test_messages_of_a_process_keep_their_order_across_its_channels(self, layer: ChannelLayer) -> None:
-        layer.send_many([layer.prepare(f"process!{n % 3}", {"n": n}) for n in range(30)])
+        layer.send_batch([layer.prepare(f"process!{n % 3}", {"n": n}) for n in range(30)])
         taken = self.take_many(layer, "process!", count=30)
         assert numbers(taken) == list(range(30))
         assert [delivery.channel for delivery in taken] == [f"process!{n % 3}" for n in range(30)]
@@ -62,7 +69,7 @@ class QueueRules(Tools):
             layer.send("batch.b", {"n": n})
         seen: dict[str, list[int]] = {"batch.a": [], "batch.b": []}
         while sum(map(len, seen.values())) < 40:
-            batch = layer.receive_many(["batch.a", "batch.b"], limit=6, timeout=1)
+            batch = layer.receive_batch(["batch.a", "batch.b"], limit=6, timeout=1)
             assert 1 <= len(batch) <= 6
             assert len({delivery.channel for delivery in batch}) <= 1
             for delivery in batch:
@@ -115,7 +122,7 @@ class QueueRules(Tools):
 
     def test_what_is_put_back_comes_first_in_its_order_with_its_headers(self, make_layer: MakeLayer) -> None:
         layer, next_reader = make_layer(), make_layer()
-        layer.send_many([layer.prepare("returned", {"n": n}, {"turn": n}) for n in range(5)])
+        layer.send_batch([layer.prepare("returned", {"n": n}, {"turn": n}) for n in range(5)])
         taken = self.take_many(layer, "returned", count=5)
         layer.send("returned", {"n": 5})
         layer.put_back("returned", taken[1:])
@@ -125,9 +132,9 @@ class QueueRules(Tools):
 
     def test_putting_back_does_not_ask_for_capacity(self, make_layer: MakeLayer) -> None:
         layer = make_layer(capacity=2)
-        layer.send_many([layer.prepare("returned", {"n": n}) for n in range(2)])
+        layer.send_batch([layer.prepare("returned", {"n": n}) for n in range(2)])
         taken = self.take_many(layer, "returned", count=2)
-        layer.send_many([layer.prepare("returned", {"n": n}) for n in (2, 3)])
+        layer.send_batch([layer.prepare("returned", {"n": n}) for n in (2, 3)])
         layer.put_back("returned", taken)
         assert numbers(self.take_many(layer, "returned", count=4)) == [0, 1, 2, 3]
 
@@ -185,7 +192,7 @@ class QueueRules(Tools):
         layer = make_layer(capacity=3)
         for n in range(3):
             layer.send("counted", {"n": n})
-        refused = layer.send_many([layer.prepare("counted", {"n": 3})])
+        refused = layer.send_batch([layer.prepare("counted", {"n": 3})])
         layer.send("counted.too", {"n": 4})
         assert len(refused) == 1
         everything = layer.global_statistics()

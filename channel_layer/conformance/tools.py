@@ -56,7 +56,7 @@ class Tools:
         deadline = time.monotonic() + PATIENCE
         while len(taken) < count:
             assert time.monotonic() < deadline, f"{count} deliveries expected on {channels}, these came: {taken}"
-            taken += layer.receive_many(channels, limit=min(limit, count - len(taken)), timeout=1)
+            taken += layer.receive_batch(channels, limit=min(limit, count - len(taken)), timeout=1)
         return taken
 
     @staticmethod

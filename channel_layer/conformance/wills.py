@@ -49,19 +49,19 @@ class WillRules(Tools):
         while len(found) < count:
             assert time.monotonic() < deadline, f"{count} wills were to be carried out, these were: {found}"
             for survivor in survivors:
-                found += survivor.receive_many(["gone"], limit=100, timeout=0.02)
+                found += survivor.receive_batch(["gone"], limit=100, timeout=0.02)
         return found
 
     def nothing_more(self, survivor: ChannelLayer, seconds: float = 3 * SOON) -> bool:
         """Whether nothing comes on ``gone`` in the time in which wills would be carried out."""
         self.wait(0 if survivor.local_only else seconds)
-        assert survivor.receive_many(["gone"], limit=100, timeout=0) == []
+        assert survivor.receive_batch(["gone"], limit=100, timeout=0) == []
         return self.nothing(survivor, "gone")
 
     def test_the_wills_of_a_process_that_disappeared_are_carried_out_once(self, make_layer: MakeLayer) -> None:
         process, one, another = self.processes(make_layer, 3, presence=SOON)
-        process.receive_many(["process!"])
-        assert process.send_many([leaving(process, n) for n in range(450)]) == []
+        process.receive_batch(["process!"])
+        assert process.send_batch([leaving(process, n) for n in range(450)]) == []
         assert numbers(self.take_many(one, "connect", count=450, limit=450)) == list(range(450))
         if process.local_only:  # nobody is left
             assert self.nothing_more(one)
@@ -73,9 +73,9 @@ class WillRules(Tools):
 
     def test_a_will_that_was_withdrawn_is_not_carried_out(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
-        process.receive_many(["process!"])
-        process.send_many([leaving(process, 1), leaving(process, 2)])
-        process.send_many([withdrawing(process, 1), withdrawing(process, 2)])
+        process.receive_batch(["process!"])
+        process.send_batch([leaving(process, 1), leaving(process, 2)])
+        process.send_batch([withdrawing(process, 1), withdrawing(process, 2)])
         assert [item.message for item in self.take_many(survivor, "gone", count=2)] == [
             {"n": 1, "real": True},
             {"n": 2, "real": True},
@@ -85,12 +85,12 @@ class WillRules(Tools):
     def test_a_refused_message_leaves_and_withdraws_nothing(self, make_layer: MakeLayer) -> None:
         full = {"connect": 1, "gone": 1}
         process, survivor = self.processes(make_layer, 2, presence=SOON, channel_capacity=full)
-        process.receive_many(["process!"])
+        process.receive_batch(["process!"])
         first, second = leaving(process, 1), leaving(process, 2)
-        assert process.send_many([first, second]) == [second]
+        assert process.send_batch([first, second]) == [second]
         process.send("gone", {"n": 0})
         last = withdrawing(process, 1)
-        assert process.send_many([last]) == [last]
+        assert process.send_batch([last]) == [last]
         assert numbers(self.take_many(survivor, "gone")) == [0]
         if not process.local_only:
             assert [item.message for item in self.carried_out([survivor], 1)] == [{"n": 1}]
@@ -98,48 +98,48 @@ class WillRules(Tools):
 
     def test_a_process_that_waits_for_messages_lives(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=1.5)
-        process.send_many([leaving(process, 1)])
-        reading = threading.Thread(target=process.receive_many, args=(["process!"],), kwargs={"timeout": 3})
+        process.send_batch([leaving(process, 1)])
+        reading = threading.Thread(target=process.receive_batch, args=(["process!"],), kwargs={"timeout": 3})
         reading.start()
         self.wait(2.5)
         assert self.nothing(survivor, "gone")
         process.send("process!1", {})
         reading.join(PATIENCE)
-        process.send_many([withdrawing(process, 1)])
+        process.send_batch([withdrawing(process, 1)])
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
 
     def test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
-        process.receive_many(["process!"])
-        process.send_many([leaving(process, 1)])
+        process.receive_batch(["process!"])
+        process.send_batch([leaving(process, 1)])
         for _ in range(2):
             item = withdrawing(process, 1)
             item.will = Will("process!1", None, claims=True)
-            assert process.send_many([item, item]) == []
+            assert process.send_batch([item, item]) == []
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
         assert self.nothing_more(survivor)
 
     def test_wills_that_find_no_room_are_carried_out_later(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON, channel_capacity={"gone": 2})
-        process.receive_many(["process!"])
-        process.send_many([leaving(process, n) for n in range(5)])
+        process.receive_batch(["process!"])
+        process.send_batch([leaving(process, n) for n in range(5)])
         if not process.local_only:
             assert sorted(numbers(self.carried_out([survivor], 5))) == list(range(5))
         assert self.nothing_more(survivor)
 
     def test_a_will_expires_no_earlier_than_a_message_sent_when_it_is_carried_out(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=1.5, expiry=1)
-        process.receive_many(["process!"])
-        process.send_many([leaving(process, 1)])
+        process.receive_batch(["process!"])
+        process.send_batch([leaving(process, 1)])
         if not process.local_only:
             assert numbers(self.carried_out([survivor], 1)) == [1]
 
     def test_a_will_can_be_left_without_a_message(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
-        process.receive_many(["process!"])
+        process.receive_batch(["process!"])
         alone = Outgoing("gone", b"")
         alone.will = leaving(process, 1).will
-        assert process.send_many([alone, alone]) == []
+        assert process.send_batch([alone, alone]) == []
         assert self.nothing(survivor, "gone")
         if not process.local_only:
             assert numbers(self.carried_out([survivor], 1)) == [1]
@@ -151,14 +151,14 @@ class WillRules(Tools):
             return
         told: list[Collection[str]] = []
         process.watch_wills("process!", told.append)
-        process.receive_many(["process!"])
-        process.send_many([leaving(process, 1)])
+        process.receive_batch(["process!"])
+        process.send_batch([leaving(process, 1)])
         assert numbers(self.carried_out([survivor], 1)) == [1]
-        assert process.send_many([withdrawing(process, 1)]) == []
+        assert process.send_batch([withdrawing(process, 1)]) == []
         deadline = time.monotonic() + PATIENCE
         while {"1"} not in [set(names) for names in told]:
             assert time.monotonic() < deadline, f"the process was to be told of its will: {told}"
-            process.receive_many(["process!"], timeout=0.02)
+            process.receive_batch(["process!"], timeout=0.02)
         assert self.nothing_more(survivor, 0)
-        process.send_many([leaving(process, 2), withdrawing(process, 2)])
+        process.send_batch([leaving(process, 2), withdrawing(process, 2)])
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 2, "real": True}]

@@ -85,8 +85,8 @@ class RedisChannelLayer(ChannelLayer):
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one round trip, at most 4 s.
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`; one round trip, at most 4 s.
 
         Several servers are written to before the answer of any is awaited; one that is away leaves the others theirs.
         """
@@ -116,8 +116,8 @@ class RedisChannelLayer(ChannelLayer):
             for _, connection in begun:  # the next answer would be taken for another's
                 self._sync.abandon(connection)
 
-    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; to several servers at the same time."""
+    async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`; to several servers at the same time."""
         plan = self._plan.send(items)
         sending = Sending(plan, self.counters, self._hosts)
 
@@ -143,8 +143,8 @@ class RedisChannelLayer(ChannelLayer):
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`."""
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`."""
         names.check_receivers(channels)
         shards = self._plan.by_shard(channels)
         pop = self._pop if len(shards) == 1 else self._pop_several
@@ -157,8 +157,8 @@ class RedisChannelLayer(ChannelLayer):
                 return deliveries
         return []
 
-    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`.
+    async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`.
 
         With channels on several servers it asks them in turn, each for a tenth of a second, so a
         message may wait that long for every other server.
@@ -210,7 +210,7 @@ class RedisChannelLayer(ChannelLayer):
             left = deadline - time.monotonic()
             if deliveries or more is More.NEVER or (more is More.LATER and left <= 0):
                 return deliveries
-            return self.receive_many(here, limit, max(0.0, left))
+            return self.receive_batch(here, limit, max(0.0, left))
 
         pops = self._pops.calls(0, here, limit, self._pops.block_until(deadline))
         sending = Sending(plan, self.counters, self._hosts)

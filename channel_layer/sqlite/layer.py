@@ -85,8 +85,8 @@ class SqliteChannelLayer(ChannelLayer):
 
     # -- messages --------------------------------------------------------------------------------
 
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`; one transaction. Blocks for a second, or four while others write."""
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`; one transaction. Blocks for a second, or four while others write."""
         self._do_chores_if_due()
         engine = self._engine
         engine.space.claim(sum([len(item.body) for item in items]))
@@ -101,12 +101,12 @@ class SqliteChannelLayer(ChannelLayer):
         engine.watch.nudge(putting.readers)
         return refused
 
-    async def asend_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        """See `ChannelLayer.send_many`."""
-        return await self._engine.run(partial(self.send_many, items))
+    async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`."""
+        return await self._engine.run(partial(self.send_batch, items))
 
-    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`."""
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`."""
         names.check_receivers(channels)
         interrupts = self._interrupts
         deliveries = self._take(channels, limit)
@@ -123,8 +123,8 @@ class SqliteChannelLayer(ChannelLayer):
                 arrived.wait(remaining)
                 arrived.clear()
 
-    async def areceive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_many`. Waiting takes no thread."""
+    async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
         names.check_receivers(channels)
         deliveries = await self._atake(channels, limit)
         if deliveries or timeout <= 0:

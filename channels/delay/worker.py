@@ -108,7 +108,7 @@ class Worker:
     # -- from the layer into the database --------------------------------------------------------
 
     def _receive(self, timeout: float) -> None:
-        for delivery in self.channel_layer.receive_many([CHANNEL], BATCH, timeout):
+        for delivery in self.channel_layer.receive_batch([CHANNEL], BATCH, timeout):
             try:
                 row = parse(delivery.message, self.channel_layer)
             except BadRequest as error:
@@ -133,7 +133,7 @@ class Worker:
             rows = list(self._unsaved)
             try:
                 items = [self.channel_layer.prepare(CHANNEL, remaining(row)) for row in rows]
-                refused = self.channel_layer.send_many(items)
+                refused = self.channel_layer.send_batch(items)
             except ChannelLayerError as error:
                 lost_now = len(rows)
                 if isinstance(error, LayerUnavailable):
@@ -166,7 +166,7 @@ class Worker:
                 logger.error("a delayed message for %s is dropped: %s", row.channel_name, error)
         failure: LayerUnavailable | None = None
         try:
-            refused = self.channel_layer.send_many([item for item, _ in prepared]) if prepared else []
+            refused = self.channel_layer.send_batch([item for item, _ in prepared]) if prepared else []
         except LayerUnavailable as error:
             failure, refused = error, []
         found = fates([item for item, _ in prepared], refused, failure)

@@ -125,7 +125,7 @@ def next_message(layer: Any, channel: str) -> Message | None:
         # One message for each member of a group that it was sent to.
         name, content = layer.receive([channel])
         return None if name is None else Message(content, name, layer)
-    deliveries: list[Delivery] = layer.receive_many([channel])
+    deliveries: list[Delivery] = layer.receive_batch([channel])
     if not deliveries:
         return None
     [delivery] = deliveries

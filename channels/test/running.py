@@ -191,7 +191,7 @@ async def _finish(result: Awaitable[Any]) -> Any:
 def _send(outbox: Outbox) -> None:
     for _, group in groupby(outbox, key=lambda entry: id(entry[0])):
         entries = list(group)
-        refused = entries[0][0].send_many([item for _, item in entries])
+        refused = entries[0][0].send_batch([item for _, item in entries])
         if refused:
             raise ChannelFull(refused[0].target)
 

@@ -77,7 +77,7 @@ class Downlink:
         while True:
             asked = loop.time()
             try:
-                deliveries = await self._layer.areceive_many([self._name], limit=limit, timeout=wait)
+                deliveries = await self._layer.areceive_batch([self._name], limit=limit, timeout=wait)
             except Exception as error:
                 if not isinstance(error, LayerUnavailable):
                     logger.exception("receiving failed")

@@ -169,7 +169,7 @@ class Uplink:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            refused = await self._layer.asend_many([entry.item for entry in batch])
+            refused = await self._layer.asend_batch([entry.item for entry in batch])
         except Exception as error:
             if not isinstance(error, LayerUnavailable):
                 logger.exception("sending %d messages failed", len(batch))

@@ -264,7 +264,7 @@ class Exchange:
             logger.warning("refused a request that cannot be carried: %s", error)
             raise Failed(400 if isinstance(error, InvalidMessage) else 413) from None
         try:
-            refused = self._layer.send_many([item])
+            refused = self._layer.send_batch([item])
         except LayerUnavailable as error:
             logger.warning("%s was refused: %s", self.describe(), error)
             raise Failed(503) from None

@@ -248,7 +248,7 @@ class Reader:
         with asyncio.Runner() as runner:
             while not self._closed:
                 try:
-                    self._dispatch(self._layer.receive_many([self.name], BATCH, WAIT_SECONDS))
+                    self._dispatch(self._layer.receive_batch([self.name], BATCH, WAIT_SECONDS))
                     self._forget_gone(runner)
                 except Exception as error:
                     self._report(error, first=not pause)

@@ -68,17 +68,17 @@ class Memory(MemoryChannelLayer):
 
 
 class Backwards(Memory):
-    def receive_many(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         with self._lock:
             for queue in self._queues.values():
                 queue._frames.reverse()
-            return super().receive_many(channels, limit, timeout)
+            return super().receive_batch(channels, limit, timeout)
 
 
 class Twice(Memory):
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        super().send_many(items)
-        return super().send_many(items)
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        super().send_batch(items)
+        return super().send_batch(items)
 
 
 class Bottomless(Memory):
@@ -97,8 +97,8 @@ class Leaky(Memory):
 
 
 class Disorderly(Memory):
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
-        return list(reversed(super().send_many(items)))
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        return list(reversed(super().send_batch(items)))
 
 
 class Partial(Memory):
@@ -126,11 +126,11 @@ class Renewing(Memory):
 
 
 class Greedy(Memory):
-    def send_many(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         for item in items:
             if item.will is not None:
                 item.will.claims = False
-        return super().send_many(items)
+        return super().send_batch(items)
 
 
 @pytest.mark.parametrize(

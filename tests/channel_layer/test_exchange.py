@@ -11,10 +11,10 @@ from channel_layer.memory import MemoryChannelLayer
 
 
 class Away(MemoryChannelLayer):
-    def send_many(self, items: Any) -> Any:
+    def send_batch(self, items: Any) -> Any:
         raise LayerUnavailable("here", "away", uncertain=False)
 
-    def receive_many(self, *args: Any, **kwargs: Any) -> Any:
+    def receive_batch(self, *args: Any, **kwargs: Any) -> Any:
         raise LayerUnavailable("here", "still away", uncertain=False)
 
 

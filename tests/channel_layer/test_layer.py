@@ -42,15 +42,15 @@ def layer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChannelLay
 def test_threads_and_event_loops_that_end_leave_nothing_behind(layer: ChannelLayer) -> None:
     def in_thread() -> None:
         layer.send("room", {"n": 1})
-        layer.receive_many(["room", "never"], timeout=0.001)
-        layer.receive_many(["never"], timeout=0.001)
+        layer.receive_batch(["room", "never"], timeout=0.001)
+        layer.receive_batch(["never"], timeout=0.001)
 
     async def in_loop() -> None:
         await layer.asend("room", {"n": 1})
         await layer.agroup_add("group", "room")
         await layer.asend_group("group", {"n": 2})
-        await layer.areceive_many(["room"], limit=2, timeout=1)
-        waiting = asyncio.create_task(layer.areceive_many(["never"], timeout=60))
+        await layer.areceive_batch(["room"], limit=2, timeout=1)
+        waiting = asyncio.create_task(layer.areceive_batch(["never"], timeout=60))
         await asyncio.sleep(0)
         waiting.get_loop().call_soon(waiting.cancel)
         await asyncio.gather(waiting, return_exceptions=True)

@@ -65,7 +65,7 @@ def test_memberships_take_no_capacity_and_show_in_no_statistics() -> None:
     assert layer.channel_statistics("process!1")["messages_pending"] == 0
     layer.send_group("group", {"n": 1})
     assert layer.counters.group_full == 0
-    assert len(layer.receive_many(["process!"])[0].members or ()) == 10
+    assert len(layer.receive_batch(["process!"])[0].members or ()) == 10
 
 
 def test_a_member_that_was_forgotten_before_its_process_heard_of_it_stays_forgotten() -> None:
@@ -74,7 +74,7 @@ def test_a_member_that_was_forgotten_before_its_process_heard_of_it_stays_forgot
     layer.group_add("group", "process!kept")
     asyncio.run(layer.aforget(["process!gone"]))
     layer.send_group("group", {"n": 1})
-    [delivery] = layer.receive_many(["process!"])
+    [delivery] = layer.receive_batch(["process!"])
     assert delivery.members == ("kept",)
 
 
@@ -83,7 +83,7 @@ def test_two_senders_never_share_the_last_place(monkeypatch: pytest.MonkeyPatch)
     refused: list[int] = []
 
     def send() -> None:
-        refused.append(len(layer.send_many([layer.prepare("room", {"n": 1})])))
+        refused.append(len(layer.send_batch([layer.prepare("room", {"n": 1})])))
 
     intruder = Intruder(send)
     looked: list[str] = []
@@ -98,7 +98,7 @@ def test_two_senders_never_share_the_last_place(monkeypatch: pytest.MonkeyPatch)
     send()
     intruder.finish()
     assert sorted(refused) == [0, 1]
-    assert len(layer.receive_many(["room"], limit=9)) == 1
+    assert len(layer.receive_batch(["room"], limit=9)) == 1
 
 
 def test_single_reader_channels_leave_nothing_behind() -> None:
@@ -127,4 +127,4 @@ def test_bytes_that_are_no_frame_are_dropped_and_counted() -> None:
 def test_a_limit_below_one_takes_one() -> None:
     layer = MemoryChannelLayer()
     layer.send("room", {"n": 1})
-    assert len(layer.receive_many(["room"], limit=0)) == 1
+    assert len(layer.receive_batch(["room"], limit=0)) == 1

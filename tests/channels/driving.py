@@ -70,10 +70,10 @@ class Socket:
         if self._state is not None:
             headers["state"] = self._state
         message = {**self.content, "order": self._turn - 1, **content}
-        assert self._layer.send_many([self._layer.prepare(channel, message, headers)]) == []
+        assert self._layer.send_batch([self._layer.prepare(channel, message, headers)]) == []
         replies: list[dict[str, Any]] = []
         while True:
-            deliveries = self._layer.receive_many([PROCESS], limit=100, timeout=20)
+            deliveries = self._layer.receive_batch([PROCESS], limit=100, timeout=20)
             if not deliveries:
                 pytest.fail(f"the turn of {channel} did not end; until then came {replies}")
             replies += [each.message for each in deliveries if self._is_for_us(each)]
@@ -86,7 +86,7 @@ class Socket:
 
     def heard(self) -> list[dict[str, Any]]:
         """What has come since, through groups."""
-        return [each.message for each in self._layer.receive_many([PROCESS], limit=100) if self._is_for_us(each)]
+        return [each.message for each in self._layer.receive_batch([PROCESS], limit=100) if self._is_for_us(each)]
 
     def _is_for_us(self, delivery: Delivery) -> bool:
         if delivery.members is not None:

@@ -73,6 +73,6 @@ def replies(layer: Any) -> list[dict[str, Any]]:
 def deliveries(layer: Any) -> list[Delivery]:
     """The same with all headers."""
     found: list[Delivery] = []
-    while batch := layer.receive_many(["daphne.test!"], limit=100):
+    while batch := layer.receive_batch(["daphne.test!"], limit=100):
         found += batch
     return found

@@ -25,7 +25,7 @@ def test_the_guide(layer: Any, database: None, eventually: Any) -> None:
 
     def hear(channel: str) -> Any:
         heard.clear()
-        return eventually(lambda: heard.extend(layer.receive_many([channel], timeout=1)) or heard, channel)[0]
+        return eventually(lambda: heard.extend(layer.receive_batch([channel], timeout=1)) or heard, channel)[0]
 
     def say(kind: str, path: str, **content: Any) -> None:
         layer.send(f"websocket.{kind}", {"reply_channel": "daphne.test!one", "path": path, "order": 1, **content})

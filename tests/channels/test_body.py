@@ -102,12 +102,12 @@ def test_a_client_that_left_is_an_abort(layer: Any, body: Any) -> None:
 
 
 def test_a_pop_that_comes_back_early_does_not_end_it(layer: Any, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, answers = layer.channel_layer.receive_many, [[], []]
+    real, answers = layer.channel_layer.receive_batch, [[], []]
 
-    def receive_many(*args: Any) -> Any:
+    def receive_batch(*args: Any) -> Any:
         return answers.pop() if answers else real(*args)
 
-    monkeypatch.setitem(layer.__dict__, "receive_many", receive_many)
+    monkeypatch.setitem(layer.__dict__, "receive_batch", receive_batch)
     send(layer, b"whole")
     assert body().read() == b"whole"
 
@@ -130,7 +130,7 @@ def test_it_reports_what_it_has_so_that_more_is_sent_but_for_the_end(layer: Any,
 def test_a_report_that_cannot_be_sent_ends_nothing(
     layer: Any, body: Any, monkeypatch: pytest.MonkeyPatch, error: Any
 ) -> None:
-    def send_many(items: Any) -> Any:
+    def send_batch(items: Any) -> Any:
         tried.append(items)
         if error is not None:
             raise error
@@ -139,7 +139,7 @@ def test_a_report_that_cannot_be_sent_ends_nothing(
     tried: list[Any] = []
     monkeypatch.setattr("channels.body.CHUNKS_PER_RECEIVE", 2)
     send(layer, b"a", b"b", b"c")
-    monkeypatch.setitem(layer.__dict__, "send_many", send_many)
+    monkeypatch.setitem(layer.__dict__, "send_batch", send_batch)
     assert body(reports=REPLY).read() == b"abc"
     assert len(tried) == 1
 

@@ -217,9 +217,9 @@ def test_what_may_have_been_stored_is_not_sent_again(layer: Any, sender: Any, mo
 
 def refuse(layer: Any, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None, times: int) -> None:
     """Have the layer refuse its messages so many times: raise, or say that the channel is full."""
-    real, left = layer.channel_layer.send_many, [None] * times
+    real, left = layer.channel_layer.send_batch, [None] * times
 
-    def send_many(items: Any) -> Any:
+    def send_batch(items: Any) -> Any:
         if not left:
             return real(items)
         left.pop()
@@ -227,11 +227,11 @@ def refuse(layer: Any, monkeypatch: pytest.MonkeyPatch, refusal: Exception | Non
             raise refusal
         return list(items)
 
-    async def asend_many(items: Any) -> Any:
-        return send_many(items)
+    async def asend_batch(items: Any) -> Any:
+        return send_batch(items)
 
-    monkeypatch.setitem(layer.__dict__, "send_many", send_many)
-    monkeypatch.setitem(layer.__dict__, "asend_many", asend_many)
+    monkeypatch.setitem(layer.__dict__, "send_batch", send_batch)
+    monkeypatch.setitem(layer.__dict__, "asend_batch", asend_batch)
 
 
 @pytest.mark.parametrize("finite", [False, True])

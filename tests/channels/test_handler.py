@@ -199,12 +199,12 @@ class TestStreams:
     def test_the_error_is_reported_also_if_the_connection_cannot_be_told(
         self, layer: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = layer.channel_layer.send_many
+        real = layer.channel_layer.send_batch
 
-        def send_many(items: Any) -> Any:
+        def send_batch(items: Any) -> Any:
             return list(items) if b"closed" in items[0].body else real(items)
 
-        monkeypatch.setitem(layer.__dict__, "send_many", send_many)
+        monkeypatch.setitem(layer.__dict__, "send_batch", send_batch)
         with pytest.raises(RuntimeError, match="the source broke"):
             consumer(request(layer, "/failing_stream/"))
 
@@ -218,7 +218,7 @@ class TestStreams:
             raise ChannelFull
 
         monkeypatch.setattr(flow, "STALL_SECONDS", 0.05)
-        monkeypatch.setitem(layer.__dict__, "send_many", full)
+        monkeypatch.setitem(layer.__dict__, "send_batch", full)
         views.events.clear()
         consumer(request(layer, "/endless/"))
         assert views.events == ["endless closed"]

@@ -132,14 +132,14 @@ def test_one_whose_number_comes_up_while_it_is_put_away_is_not_left_there(
     layer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer, seen = ordered()
-    put = layer.send_many
+    put = layer.send_batch
 
     def first_comes_in_between(items: Any) -> Any:
-        monkeypatch.setattr(layer, "send_many", put)
+        monkeypatch.setattr(layer, "send_batch", put)
         consumer(websocket(layer, "connect", turn=None, order=0))
         return put(items)
 
-    monkeypatch.setattr(layer, "send_many", first_comes_in_between)
+    monkeypatch.setattr(layer, "send_batch", first_comes_in_between)
     consumer(websocket(layer, "receive", turn=None, order=1))
     assert seen == [0]
     name, content = layer.receive(["websocket.receive"])
@@ -159,6 +159,6 @@ def test_connections_do_not_wait_for_each_other(layer: Any) -> None:
 def test_one_that_waited_and_cannot_go_back_is_not_lost_in_silence(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     consumer, _ = ordered()
     consumer(websocket(layer, "receive", turn=None, order=1))
-    monkeypatch.setitem(layer.__dict__, "send_many", lambda items: list(items))
+    monkeypatch.setitem(layer.__dict__, "send_batch", lambda items: list(items))
     with pytest.raises(ChannelFull, match=r"websocket\.receive"):
         consumer(websocket(layer, turn=None, order=0))

@@ -57,9 +57,9 @@ def test_each_server_is_told_once(layer: Any) -> None:
     ends = RequestEnds()
     for name in (REPLY, REPLY + "2", "wsgi.other!1"):
         ends.ask(Message({"reply_channel": name}, "http.request", layer))
-    [told] = layer.receive_many(["daphne.test!"], limit=10)
+    [told] = layer.receive_batch(["daphne.test!"], limit=10)
     assert (told.channel, told.message, told.headers) == (REPLY, {}, {"ends": True})
-    assert len(layer.receive_many(["wsgi.other!"], limit=10)) == 1
+    assert len(layer.receive_batch(["wsgi.other!"], limit=10)) == 1
 
 
 def test_who_could_not_be_told_is_told_with_the_next_request(
@@ -67,11 +67,11 @@ def test_who_could_not_be_told_is_told_with_the_next_request(
 ) -> None:
     ends, message = RequestEnds(), Message({"reply_channel": REPLY}, "http.request", layer)
     with monkeypatch.context() as patch:
-        patch.setattr(layer, "send_many", lambda items: layer.prepare("no name", {}))
+        patch.setattr(layer, "send_batch", lambda items: layer.prepare("no name", {}))
         ends.ask(message)
     assert "daphne.test was not told that a route takes http.disconnect" in caplog.text
     ends.ask(message)
-    assert len(layer.receive_many(["daphne.test!"], limit=10)) == 1
+    assert len(layer.receive_batch(["daphne.test!"], limit=10)) == 1
 
 
 def test_a_message_without_reply_channel_leads_to_no_server(layer: Any) -> None:

@@ -195,10 +195,10 @@ class Connection:
         # Each reads a process-specific channel of its own.
         self.reader = f"daphne.{next(self.numbers)}!"
         message = make_request(layer, path, reply_channel=self.reader + "x", **content)
-        assert not layer.send_many([layer.prepare("http.request", message.content, {"flow": "http.response.flow?x"})])
+        assert not layer.send_batch([layer.prepare("http.request", message.content, {"flow": "http.response.flow?x"})])
 
     def look(self) -> list[Delivery]:
-        while batch := self.layer.receive_many([self.reader], limit=100):
+        while batch := self.layer.receive_batch([self.reader], limit=100):
             self.received += batch
         return self.received
 

@@ -43,7 +43,7 @@ def replies(layer: Any, count: int, channel: str = "out") -> list[dict[str, Any]
     found: list[dict[str, Any]] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
-        found += [one.message for one in layer.receive_many([channel], limit=100, timeout=1)]
+        found += [one.message for one in layer.receive_batch([channel], limit=100, timeout=1)]
     assert len(found) == count
     return found
 

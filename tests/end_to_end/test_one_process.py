@@ -85,5 +85,5 @@ def test_async_consumers_and_the_server_use_the_layer_at_the_same_time(layer: An
                 (one if n % 2 else other).send(str(n))
                 for client in (one, other):
                     assert [client.recv(timeout=20) for _ in range(2)] == [f"{n}?", f"{n}!"]
-        wait_until(lambda: layer.receive_many(["left"], timeout=1), "the other to have left")
+        wait_until(lambda: layer.receive_batch(["left"], timeout=1), "the other to have left")
         assert len(layer.group_channels("room")) == 1

@@ -80,8 +80,8 @@ class QuietGateway(Gateway):
         name = target[: target.find("!") + 1] or target
         messages: list[dict[str, Any]] = []
         for item in found:  # one by one: a channel holds only so many
-            opener.send_many([item])
-            messages += [delivery.message for delivery in opener.receive_many([name])]
+            opener.send_batch([item])
+            messages += [delivery.message for delivery in opener.receive_batch([name])]
         return messages
 
 
@@ -164,12 +164,12 @@ class FlakyLayer(MemoryChannelLayer):
         if self.away:
             raise LayerUnavailable("here", "away for a test", self.uncertain)
 
-    async def asend_many(self, items: Any) -> Any:
+    async def asend_batch(self, items: Any) -> Any:
         self._check()
-        return await super().asend_many(items)
+        return await super().asend_batch(items)
 
-    async def areceive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+    async def areceive_batch(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
         self._check()
-        found = await super().areceive_many(channels, limit, min(timeout, 0.1))
+        found = await super().areceive_batch(channels, limit, min(timeout, 0.1))
         self._check()
         return found

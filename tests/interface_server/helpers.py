@@ -48,7 +48,7 @@ class Workers:
         if over and turn is not None:
             headers["turn"] = turn
         channel = delivery.message["reply_channel"]
-        self.layer.send_many([self.layer.prepare(channel, message, headers or None)])
+        self.layer.send_batch([self.layer.prepare(channel, message, headers or None)])
 
     def on(self, channel: str) -> list[Delivery]:
         """What has arrived on a channel so far."""
@@ -66,7 +66,7 @@ class Workers:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            for delivery in self.layer.receive_many(CHANNELS, limit=16, timeout=0.2):
+            for delivery in self.layer.receive_batch(CHANNELS, limit=16, timeout=0.2):
                 self.seen.append(delivery)
                 consumer = self._consumers.get(delivery.channel)
                 if consumer is not None:

@@ -53,7 +53,7 @@ async def asgi(scope, receive, send):
 
 def answer():
     while True:
-        for item in layer.receive_many(["http.request"], limit=10, timeout=1):
+        for item in layer.receive_batch(["http.request"], limit=10, timeout=1):
             layer.send(item.message["reply_channel"], {"status": 200, "content": item.message["path"].encode()})
 
 threading.Thread(target=answer, daemon=True).start()

@@ -52,9 +52,9 @@ def test_nobody_waits_for_what_no_worker_takes(request_: bytes, channel: str, st
         with stopped(server):
             assert status_of(read_all(client)) == 503
         assert time.monotonic() - began < 8  # shares of the time would be 10 s, or 17
-        assert [item.channel for item in layer.receive_many([channel])] == [channel]
+        assert [item.channel for item in layer.receive_batch([channel])] == [channel]
         if channel == "websocket.connect":
-            assert layer.receive_many(["websocket.disconnect"])[0].message["code"] == 1006
+            assert layer.receive_batch(["websocket.disconnect"])[0].message["code"] == 1006
     assert "no worker takes messages; not waiting for" in steps.text
 
 

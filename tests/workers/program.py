@@ -62,7 +62,7 @@ class WaitAfter(Hook):
         """Say that a consumer has returned, and go on when somebody says so."""
         if message.get("wait_after"):
             message.channel_layer.send("after", {"n": message["n"]})
-            assert message.channel_layer.receive_many(["go.on"], timeout=60)
+            assert message.channel_layer.receive_batch(["go.on"], timeout=60)
 
 
 class Routes:

@@ -26,11 +26,11 @@ class Deaf(MemoryChannelLayer):
         self.errors: list[Exception] = []
         self.calls = 0
 
-    async def areceive_many(self, *args: Any, **kwargs: Any) -> Any:
+    async def areceive_batch(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         if self.errors:
             raise self.errors.pop(0)
-        return await super().areceive_many(*args, **kwargs)
+        return await super().areceive_batch(*args, **kwargs)
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def test_each_address_gets_its_own_messages_on_the_event_loop() -> None:
         )
         assert first.channel != second.channel
         assert first.channel.partition("!")[0] == second.channel.partition("!")[0]
-        layer.send_many([layer.prepare(second.channel, {"n": 1}, {"x": 2}), layer.prepare(first.channel, {"n": 3})])
+        layer.send_batch([layer.prepare(second.channel, {"n": 1}, {"x": 2}), layer.prepare(first.channel, {"n": 3})])
         wait_until(lambda: len(seen) == 2, "both")
     assert sorted(seen) == [("a", {"n": 3}, None, "worker-async"), ("b", {"n": 1}, {"x": 2}, "worker-async")]
 
@@ -130,7 +130,7 @@ def test_all_addresses_share_one_connection_which_is_closed_with_the_loop(redis_
     try:
         with opened(layer) as inbox:
             addresses = [inbox.open(lambda content, headers: seen.append(content["n"])) for _ in range(50)]
-            layer.send_many([layer.prepare(one.channel, {"n": n}) for n, one in enumerate(addresses)])
+            layer.send_batch([layer.prepare(one.channel, {"n": n}) for n, one in enumerate(addresses)])
             wait_until(lambda: len(seen) == 50, "all")
             assert len(ours()) == 2  # this thread's, which sends, and the inbox's
             for client in ours():
@@ -158,7 +158,7 @@ class Peer:
         self.address = inbox.open(lambda content, headers: self.told.append(content), self._name + "x")
 
     def look(self) -> None:
-        for question in self._layer.receive_many([self._name], limit=10):
+        for question in self._layer.receive_batch([self._name], limit=10):
             assert (question.message, question.headers) == ({}, {"flow": self.address.channel})
             self.questions += 1
             if self._answers:

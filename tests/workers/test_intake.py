@@ -49,7 +49,7 @@ class Sends:
 
     def receive(self, layer: Any, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
         self.flush()
-        return layer.receive_many(channels, limit, timeout)  # type: ignore[no-any-return]
+        return layer.receive_batch(channels, limit, timeout)  # type: ignore[no-any-return]
 
 
 def intake_of(layer: Any, before_wait: Any = lambda: None) -> Intake:
@@ -266,11 +266,11 @@ class OneAtATime(MemoryChannelLayer):
         super().__init__()
         self.fetching = self.most = 0
 
-    def receive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+    def receive_batch(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
         self.fetching += 1
         self.most = max(self.most, self.fetching)
         try:
-            return super().receive_many(channels, limit, min(timeout, 1.0))
+            return super().receive_batch(channels, limit, min(timeout, 1.0))
         finally:
             self.fetching -= 1
 

@@ -28,12 +28,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def send(layer: MemoryChannelLayer, turn: int | None) -> None:
     headers = None if turn is None else {"turn": turn}
-    layer.send_many([layer.prepare("a", {"reply_channel": REPLY}, headers)])
+    layer.send_batch([layer.prepare("a", {"reply_channel": REPLY}, headers)])
 
 
 def answers(layer: MemoryChannelLayer) -> list[dict[str, Any] | None]:
     # In one process the worker interrupts whoever waits.
-    found = wait_until(lambda: layer.receive_many(["daphne.test!"], limit=10), "an answer")
+    found = wait_until(lambda: layer.receive_batch(["daphne.test!"], limit=10), "an answer")
     return [item.headers for item in found]
 
 

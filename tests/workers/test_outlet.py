@@ -24,12 +24,12 @@ class Recording(MemoryChannelLayer):
         self.gate.set()
         self.error: BaseException | None = None
 
-    async def asend_many(self, items: Any) -> Any:
+    async def asend_batch(self, items: Any) -> Any:
         self.writes.append([item.target for item in items])
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return await super().asend_many(items)
+        return await super().asend_batch(items)
 
 
 def item(layer: Any, channel: str, content: bytes = b"") -> Any:

@@ -72,7 +72,7 @@ class Tally:
         self.seen: Counter[int] = Counter()
 
     def update(self, timeout: float = 0) -> int:
-        while batch := self.layer.receive_many([self.channel], limit=500, timeout=timeout):
+        while batch := self.layer.receive_batch([self.channel], limit=500, timeout=timeout):
             self.seen.update(found.message["n"] for found in batch)
             timeout = 0
         return len(self.seen)
@@ -81,7 +81,7 @@ class Tally:
 def put(layer: Any, count: int, start: int = 0, channel: str = "jobs", **content: Any) -> None:
     for at in range(start, start + count, 100):
         numbers = range(at, min(at + 100, start + count))
-        assert layer.send_many([layer.prepare(channel, {"n": n, **content}) for n in numbers]) == []
+        assert layer.send_batch([layer.prepare(channel, {"n": n, **content}) for n in numbers]) == []
 
 
 both_kinds = pytest.mark.parametrize("channel", ["jobs", "async.jobs"])
@@ -178,7 +178,7 @@ def test_what_nobody_had_begun_when_a_worker_is_stopped_goes_back_in_order(
     worker = processes.start(threads=1, grace=0.1)
     # One consumer never comes back, and is left behind.
     assert worker.wait(60) == 1
-    left = [found.message["n"] for found in layer.receive_many(["stops"], limit=500)]
+    left = [found.message["n"] for found in layer.receive_batch(["stops"], limit=500)]
     assert left == list(range(40))
 
 
@@ -193,7 +193,7 @@ def test_a_worker_goes_on_after_redis_was_restarted(
     def works(number: int) -> bool:
         try:
             put(own, 1, start=number)
-            return bool(own.receive_many(["replies"], timeout=0.5))
+            return bool(own.receive_batch(["replies"], timeout=0.5))
         except LayerUnavailable:
             return False
 

@@ -36,7 +36,7 @@ class Case:
 
     def replies(self, channel: str = "reply") -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         for layer, item in self.outbox:
-            assert layer.send_many([item]) == []
+            assert layer.send_batch([item]) == []
         self.outbox = []
         return [(found.message, found.headers) for found in everything(self.layer, channel)]
 
@@ -286,7 +286,7 @@ def test_a_message_that_is_tried_again_has_the_state_that_the_last_try_left() ->
     case = Case(consumer)
     assert case.run({"turn": 7, "state": {"n": b"1"}}) == "later"
     assert case.replies() == [({}, {"state": {"n": b"2"}}), ({}, {"later": 7})]
-    [again] = case.layer.receive_many(["here"])
+    [again] = case.layer.receive_batch(["here"])
     assert again.headers == {"turn": 7, "state": {"n": b"2"}, "tries": 1}
 
 

@@ -119,10 +119,10 @@ class Partly(MemoryChannelLayer):
     away: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
 
-    def send_many(self, items: Any) -> Any:
+    def send_batch(self, items: Any) -> Any:
         unsent = [item for item in items if item.target in self.away]
         unknown = [item for item in items if item.target in self.cut]
-        refused = super().send_many([item for item in items if item not in unsent and item not in unknown])
+        refused = super().send_batch([item for item in items if item not in unsent and item not in unknown])
         if unsent or unknown:
             raise LayerUnavailable("here", "partly gone", outcome=Outcome(refused, unsent, unknown), reachable=True)
         return refused
@@ -474,9 +474,9 @@ def test_who_sends_more_than_a_full_channel_takes_waits_and_no_more_than_so_much
     tried: list[int] = []
 
     class Watched(MemoryChannelLayer):
-        def send_many(self, items: Any) -> Any:
+        def send_batch(self, items: Any) -> Any:
             tried.append(len(items))
-            return super().send_many(items)
+            return super().send_batch(items)
 
     layer = Watched(capacity=10)
 

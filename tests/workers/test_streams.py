@@ -114,7 +114,7 @@ def test_what_the_consumer_sent_and_its_turn_do_not_wait_for_it(layer: FlakyLaye
         return Waiting([])
 
     with working(layer, returning(make), grace=SOON):
-        layer.send_many([layer.prepare("a", {"reply_channel": "out"}, {"turn": 5})])
+        layer.send_batch([layer.prepare("a", {"reply_channel": "out"}, {"turn": 5})])
         replies = eventually(lambda: everything(layer, "out"), "the end of the turn")
         assert [(one.message, one.headers) for one in replies] == [({"n": 1}, {"turn": 5})]
 

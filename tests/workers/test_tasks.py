@@ -31,7 +31,7 @@ def layer() -> FlakyLayer:
 
 
 def send(layer: Any, channel: str, count: int, **content: Any) -> None:
-    layer.send_many([layer.prepare(channel, {"n": n, **content}) for n in range(count)])
+    layer.send_batch([layer.prepare(channel, {"n": n, **content}) for n in range(count)])
 
 
 def collect(layer: Any, channel: str, count: int) -> list[Delivery]:
@@ -40,7 +40,7 @@ def collect(layer: Any, channel: str, count: int) -> list[Delivery]:
     deadline = time.monotonic() + 20
     while len(found) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count}"
-        found += layer.receive_many([channel], limit=100, timeout=1)
+        found += layer.receive_batch([channel], limit=100, timeout=1)
     return found
 
 
@@ -170,7 +170,7 @@ def test_each_collects_its_own_sends_and_ends_its_own_turn(layer: FlakyLayer) ->
 
     with working(layer, Routes(a=consumer)):
         items = [layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n}) for n in range(20)]
-        layer.send_many(items)
+        layer.send_batch(items)
         for n in range(20):
             first, last = collect(layer, f"r{n}", 2)
             assert (first.message, first.headers) == ({"part": 1, "n": n}, None)
@@ -204,7 +204,7 @@ def test_what_one_raises_is_dealt_with_as_in_a_thread(error: BaseException, repl
         message.reply_channel.send({})
 
     with working(layer, Routes(a=consumer, b=fine)):
-        layer.send_many([layer.prepare("a", {"reply_channel": "out"}, {"turn": 7})])
+        layer.send_batch([layer.prepare("a", {"reply_channel": "out"}, {"turn": 7})])
         assert [(one.message, one.headers) for one in collect(layer, "out", len(replies))] == replies
         layer.send("b", {"reply_channel": "still"})
         collect(layer, "still", 1)
@@ -368,7 +368,7 @@ def test_a_stop_cancels_after_the_grace_period_and_gives_back_what_has_not_begun
     worker = Worker(layer, gate.routes(), threads=4, async_tasks=2, grace=0.2, signal_handlers=False)
     thread = threading.Thread(target=lambda: results.append(worker.run()))
     items = [layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n}) for n in range(10)]
-    layer.send_many(items)
+    layer.send_batch(items)
     thread.start()
     eventually(lambda: gate.begun == 2, "two to wait")
     worker.stop()

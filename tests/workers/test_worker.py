@@ -40,7 +40,7 @@ def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer) ->
         for _ in range(3):
             layer.send("a", {"reply_channel": "reply"})
             # Shorter than a fetch lasts, so that its end cannot be what sends the reply.
-            assert layer.receive_many(["reply"], timeout=3)
+            assert layer.receive_batch(["reply"], timeout=3)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -56,10 +56,10 @@ def test_replies_do_not_wait_for_a_slow_consumer_behind_them(threads: int, layer
         with working(layer, Routes(a=consumer), threads=threads) as worker:
             for _ in range(200):  # consumers are known to be fast now, so several messages are fetched at once
                 worker._intake.pace.record(0)
-            layer.send_many(
+            layer.send_batch(
                 [layer.prepare("a", {"kind": kind, "reply_channel": kind}) for kind in ["fast"] + ["slow"] * threads]
             )
-            assert layer.receive_many(["fast"], timeout=20)
+            assert layer.receive_batch(["fast"], timeout=20)
             release.set()
     finally:
         release.set()
@@ -80,7 +80,7 @@ def test_prefetched_messages_behind_a_slow_consumer_are_run_by_other_threads(
         with working(layer, Routes(a=consumer), threads=2) as worker:
             for _ in range(200):
                 worker._intake.pace.record(0)
-            layer.send_many([layer.prepare("a", {"n": n}) for n in range(20)])
+            layer.send_batch([layer.prepare("a", {"n": n}) for n in range(20)])
             eventually(lambda: sorted(seen) == list(range(1, 20)), "all but the slow one")
             release.set()
     finally:
@@ -100,7 +100,7 @@ def test_prefetched_messages_go_to_another_worker_when_all_threads_are_busy(laye
         with working(layer, Routes(a=stuck), threads=1) as worker:
             for _ in range(200):
                 worker._intake.pace.record(0)
-            layer.send_many([layer.prepare("a", {"n": n}) for n in range(20)])
+            layer.send_batch([layer.prepare("a", {"n": n}) for n in range(20)])
             assert blocked.wait(20)
             with working(layer, Routes(a=lambda message: seen.append(message["n"])), threads=1):
                 eventually(lambda: len(seen) == 19, "the other worker to run them")
@@ -120,7 +120,7 @@ def test_a_stop_loses_nothing_and_leaves_the_rest_on_the_channel(layer: FlakyLay
     sent = 0
     for _ in range(10):
         with working(layer, Routes(a=consumer)):
-            layer.send_many([layer.prepare("a", {"n": n}) for n in range(sent, sent + 500)])
+            layer.send_batch([layer.prepare("a", {"n": n}) for n in range(sent, sent + 500)])
             sent += 500
     left = [found.message["n"] for found in everything(layer, "a")]
     assert sorted(seen + left) == list(range(sent))
@@ -151,7 +151,7 @@ def test_a_message_that_cannot_even_be_read_ends_no_thread(layer: FlakyLayer, ca
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
         layer.send("a", {"reply_channel": 5})
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_many(["out"], timeout=20)
+        assert layer.receive_batch(["out"], timeout=20)
     assert "a message on a could not be dealt with" in caplog.text
 
 
@@ -166,7 +166,7 @@ def test_on_message_may_raise_anything(layer: FlakyLayer, error: BaseException) 
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1, on_message=on_message):
         for _ in range(2):
             layer.send("a", {"reply_channel": "out"})
-            assert layer.receive_many(["out"], timeout=20)
+            assert layer.receive_batch(["out"], timeout=20)
     assert told == [("a", "ok", True)] * 2
 
 
@@ -176,7 +176,7 @@ def test_errors_of_the_layer_end_no_thread(layer: FlakyLayer) -> None:
     ]  # fmt: skip
     with working(layer, Routes(a=lambda message: message.reply_channel.send({}))):
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_many(["out"], timeout=20)
+        assert layer.receive_batch(["out"], timeout=20)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -184,7 +184,7 @@ def test_a_thread_that_ends_all_the_same_is_replaced(layer: FlakyLayer, caplog: 
     layer.receive_errors = [SystemExit()]  # a thread ends silently on it
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_many(["out"], timeout=20)
+        assert layer.receive_batch(["out"], timeout=20)
     assert "worker-1 has ended unexpectedly; another takes its place" in caplog.text
 
 
@@ -202,7 +202,7 @@ def test_a_hung_consumer_is_reported_once_with_where_it_hangs(
             eventually(lambda: "has been in a consumer of a for" in caplog.text, "the report")
             assert "in hangs_here" in caplog.text
             layer.send("b", {"reply_channel": "out"})
-            assert layer.receive_many(["out"], timeout=20)
+            assert layer.receive_batch(["out"], timeout=20)
             release.set()
     finally:
         release.set()
@@ -240,9 +240,9 @@ def test_a_message_consumed_later_lets_others_pass_and_keeps_its_turn(layer: Fla
         message.reply_channel.send({"n": message["n"]})
 
     with working(layer, Routes(a=consumer), threads=1):
-        layer.send_many([layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n + 1}) for n in range(3)])
+        layer.send_batch([layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n + 1}) for n in range(3)])
         for n in (1, 2):
-            assert [found.headers for found in layer.receive_many([f"r{n}"], timeout=20)] == [{"turn": n + 1}]
+            assert [found.headers for found in layer.receive_batch([f"r{n}"], timeout=20)] == [{"turn": n + 1}]
         ready.set()
         told: list[Any] = []
         eventually(lambda: told.extend(everything(layer, "r0")) or (told and told[-1].message), "the reply")
@@ -261,7 +261,7 @@ def test_async_consumers_run_beside_each_other(layer: FlakyLayer) -> None:
         for _ in range(3):
             layer.send("a", {"reply_channel": "out"})
         for _ in range(3):
-            assert layer.receive_many(["out"], timeout=20)
+            assert layer.receive_batch(["out"], timeout=20)
 
 
 class Telling(Hook):

@@ -46,7 +46,7 @@ def working(layer: Any, router: Any, **options: Any) -> Iterator[Worker]:
 def everything(layer: Any, channel: str) -> list[Delivery]:
     """All messages on a channel now."""
     found: list[Delivery] = []
-    while batch := layer.receive_many([channel], limit=100):
+    while batch := layer.receive_batch([channel], limit=100):
         found += batch
     return found
 
@@ -65,15 +65,15 @@ class FlakyLayer(MemoryChannelLayer):
         self.send_errors: list[BaseException] = []
         self.put_back_errors: list[BaseException] = []
 
-    def receive_many(self, channels: Any, *args: Any, **kwargs: Any) -> Any:
+    def receive_batch(self, channels: Any, *args: Any, **kwargs: Any) -> Any:
         if self.receive_errors and "a" in channels:
             raise self.receive_errors.pop(0)
-        return super().receive_many(channels, *args, **kwargs)
+        return super().receive_batch(channels, *args, **kwargs)
 
-    def send_many(self, items: Any) -> Any:
+    def send_batch(self, items: Any) -> Any:
         if self.send_errors:
             raise self.send_errors.pop(0)
-        return super().send_many(items)
+        return super().send_batch(items)
 
     def put_back(self, *args: Any) -> None:
         if self.put_back_errors:

@@ -88,7 +88,7 @@ def attacker(redis_url: str, prefix: str) -> Iterator[Attacker]:
 
 def messages(layer: RedisChannelLayer, *channels: str) -> list[dict[str, Any]]:
     """All that can be received now."""
-    return [delivery.message for delivery in layer.receive_many(channels, limit=100)]
+    return [delivery.message for delivery in layer.receive_batch(channels, limit=100)]
 
 
 def dropped_and_alive(layer: RedisChannelLayer, reader: str, count: int = 1) -> None:
@@ -105,7 +105,7 @@ def dropped_and_alive(layer: RedisChannelLayer, reader: str, count: int = 1) -> 
 def test_neither_messages_nor_headers_nor_memberships_lie_readable_on_a_queue(
     layer: RedisChannelLayer, attacker: Attacker
 ) -> None:
-    layer.send_many(
+    layer.send_batch(
         [
             layer.prepare("room", {"text": "topsecret"}, {"state": b"topsecret"}),
             layer.prepare("process!topsecret", {"text": "topsecret"}),
@@ -277,9 +277,9 @@ def test_keys_are_rotated_without_a_loss_in_any_order_of_restarts(make: Make) ->
 
 
 def test_messages_are_put_back_and_taken_again_with_their_headers(layer: RedisChannelLayer) -> None:
-    layer.send_many([layer.prepare("a!x", {"n": n}, {"turn": n, "state": b"kept"}) for n in range(3)])
-    layer.put_back("a!x", layer.receive_many(["a!"], limit=3)[1:])
-    again = layer.receive_many(["a!"], limit=3)
+    layer.send_batch([layer.prepare("a!x", {"n": n}, {"turn": n, "state": b"kept"}) for n in range(3)])
+    layer.put_back("a!x", layer.receive_batch(["a!"], limit=3)[1:])
+    again = layer.receive_batch(["a!"], limit=3)
     assert [(item.channel, item.message, item.headers) for item in again] == [
         ("a!x", {"n": n}, {"turn": n, "state": b"kept"}) for n in (1, 2)
     ]
@@ -297,7 +297,7 @@ def test_the_async_side_is_encrypted_too(layer: RedisChannelLayer, attacker: Att
         await layer.agroup_add("group", "a!x")
         await layer.asend("a!x", {"text": "topsecret"})
         assert b"topsecret" not in attacker.all_data()
-        delivered = [item.message for item in await layer.areceive_many(["a!"], limit=9, timeout=5)]
+        delivered = [item.message for item in await layer.areceive_batch(["a!"], limit=9, timeout=5)]
         await layer.aclose()
         return delivered
 

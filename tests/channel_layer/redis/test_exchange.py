@@ -45,7 +45,7 @@ def is_blocked(layer: RedisChannelLayer) -> bool:
 def layers(own_redis: OwnRedis, make_redis_layer: MakeRedisLayer) -> tuple[RedisChannelLayer, RedisChannelLayer]:
     """One that exchanges, and one to look on with."""
     layer = make_redis_layer(own_redis.url)
-    layer.receive_many(["in"])  # what it does now and then besides is done
+    layer.receive_batch(["in"])  # what it does now and then besides is done
     return layer, make_redis_layer(own_redis.url)
 
 
@@ -152,14 +152,14 @@ def test_many_threads_exchange_at_once_and_each_message_is_answered_once(
             if answers:
                 found = layer.begin_exchange(answers, ["in"], limit=7, timeout=0.2).finish(lambda *outcome: None)
             else:
-                found = layer.receive_many(["in"], limit=7, timeout=0.2)
+                found = layer.receive_batch(["in"], limit=7, timeout=0.2)
             answers = [layer.prepare("out", delivery.message) for delivery in found]
 
     with ThreadPoolExecutor(4) as pool:
         threads = [pool.submit(answer) for _ in range(4)]
         for n in range(total):
             other.send("in", {"n": n})
-        while len(answered) < total and (found := other.receive_many(["out"], limit=100, timeout=20)):
+        while len(answered) < total and (found := other.receive_batch(["out"], limit=100, timeout=20)):
             answered += [delivery.message["n"] for delivery in found]
         stop.set()
         for thread in threads:

@@ -69,7 +69,7 @@ class TestAnswersCutOff:
         unsent: set[int],
     ) -> None:
         got: Counter[int] = Counter()
-        while deliveries := reader.receive_many(["numbers"], limit=500):
+        while deliveries := reader.receive_batch(["numbers"], limit=500):
             got.update(delivery.message["n"] for delivery in deliveries)
         assert max(got.values()) == 1
         assert unsent == set()
@@ -84,17 +84,17 @@ def test_a_server_that_comes_back_empty_gets_the_memberships_again(
     process, worker = make_redis_layer(own_redis.url), make_redis_layer(own_redis.url)
     worker.group_add("room", "process!a")
     worker.group_add("room", "process!b")
-    assert process.receive_many(["process!"]) == []
+    assert process.receive_batch(["process!"]) == []
     own_redis.kill()
     with pytest.raises(LayerUnavailable):
-        process.receive_many(["process!"])
+        process.receive_batch(["process!"])
     own_redis.start()
 
     def delivered() -> bool:
         try:
-            process.receive_many(["process!"])
+            process.receive_batch(["process!"])
             worker.send_group("room", {"n": 1})
-            return any(set(delivery.members or ()) == {"a", "b"} for delivery in process.receive_many(["process!"]))
+            return any(set(delivery.members or ()) == {"a", "b"} for delivery in process.receive_batch(["process!"]))
         except LayerUnavailable:
             return False
 
@@ -109,13 +109,13 @@ def test_after_flushall_the_memberships_come_back_by_themselves(
 
     async def main() -> None:
         await worker.agroup_add("room", "process!a")
-        await process.areceive_many(["process!"])
+        await process.areceive_batch(["process!"])
         with socket.create_connection(("127.0.0.1", own_redis.port)) as redis:
             redis.sendall(b"FLUSHALL\r\n")
             assert redis.recv(5) == b"+OK\r\n"
         assert worker.group_channels("room") == []
         for _ in range(100):
-            await process.areceive_many(["process!"], timeout=0.1)
+            await process.areceive_batch(["process!"], timeout=0.1)
             if worker.group_channels("room") == ["process!a"]:
                 break
         assert worker.group_channels("room") == ["process!a"]
@@ -148,13 +148,13 @@ def test_a_frozen_server_ends_a_receive_with_an_error_and_recovers(
     os.kill(own_redis.process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(LayerUnavailable):
-            layer.receive_many(["y"], timeout=0.1)
+            layer.receive_batch(["y"], timeout=0.1)
         with pytest.raises(LayerUnavailable):
             layer.send("x", {"n": 2})
     finally:
         os.kill(own_redis.process.pid, signal.SIGCONT)
     layer.send("x", {"n": 3})
-    numbers = [delivery.message["n"] for delivery in layer.receive_many(["x"], limit=10)]
+    numbers = [delivery.message["n"] for delivery in layer.receive_batch(["x"], limit=10)]
     assert numbers[0] == 1
     assert numbers[-1] == 3
     assert len(numbers) == len(set(numbers))
@@ -235,7 +235,7 @@ def test_a_server_that_became_a_replica_is_away_until_it_is_a_primary_again(
     assert own_redis.ask("INFO", "stats")["total_connections_received"] - connected - asked >= 3
     own_redis.ask("REPLICAOF", "NO", "ONE")
     layer.send("x", {"n": 2})
-    assert [delivery.message["n"] for delivery in layer.receive_many(["x"], limit=5)] == [1, 2]
+    assert [delivery.message["n"] for delivery in layer.receive_batch(["x"], limit=5)] == [1, 2]
 
 
 class TestSeveralServers:
@@ -266,7 +266,7 @@ class TestSeveralServers:
 
         def read() -> None:
             while not stop.is_set():
-                taken.extend(delivery.message["name"] for delivery in layer.receive_many(self.CHANNELS, timeout=5))
+                taken.extend(delivery.message["name"] for delivery in layer.receive_batch(self.CHANNELS, timeout=5))
 
         thread = threading.Thread(target=read)
         thread.start()

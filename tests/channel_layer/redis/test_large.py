@@ -31,7 +31,7 @@ def items(layer: RedisChannelLayer, channel: str, *numbers: int, large: bool = T
 
 def numbers(layer: RedisChannelLayer, channel: str) -> list[int]:
     found: list[int] = []
-    while deliveries := layer.receive_many([channel], limit=3):
+    while deliveries := layer.receive_batch([channel], limit=3):
         assert all(delivery.message["bytes"] in (b"", LARGE) for delivery in deliveries)
         found += [delivery.message["n"] for delivery in deliveries]
     return found
@@ -52,16 +52,16 @@ def test_they_keep_their_order_among_small_ones(layer: RedisChannelLayer) -> Non
         *items(layer, "a", 3, large=False),
         *items(layer, "c", 20, large=False),
     ]
-    assert layer.send_many(batch) == []
+    assert layer.send_batch(batch) == []
     assert scripts_run(layer) == before + 2, "they went the usual way"
-    layer.send_many(items(layer, "a", 4, large=False))
+    layer.send_batch(items(layer, "a", 4, large=False))
     assert [numbers(layer, channel) for channel in "abc"] == [[0, 1, 2, 3, 4], [10], [20]]
 
 
 def test_what_has_no_room_is_refused_and_the_rest_is_stored(layer: RedisChannelLayer) -> None:
-    layer.send_many(items(layer, "small", 0))
+    layer.send_batch(items(layer, "small", 0))
     batch = [*items(layer, "small", 1, 2, 3, 4), *items(layer, "other", 5)]
-    assert layer.send_many(batch) == batch[2:4]
+    assert layer.send_batch(batch) == batch[2:4]
     assert numbers(layer, "small") == [0, 1, 2]
     assert numbers(layer, "other") == [5]
     statistics = layer.channel_statistics("small")
@@ -73,7 +73,7 @@ def test_what_has_expired_makes_room_for_them(redis_url: str, make_redis_layer: 
     layer = make_redis_layer(redis_url, capacity=2)
     queue = layer._plan.queue_prefix + "a"
     layer._sync.run(0, [plain("RPUSH", queue, b"\x00" * 8 + b"old", b"\x00" * 8 + b"older")])
-    assert layer.send_many(items(layer, "a", 1, 2)) == []
+    assert layer.send_batch(items(layer, "a", 1, 2)) == []
     assert numbers(layer, "a") == [1, 2]
 
 
@@ -83,7 +83,7 @@ def test_a_sender_whose_idea_of_the_time_is_wrong_does_no_harm(
 ) -> None:
     layer = make_redis_layer(redis_url, expiry=60)
     layer._plan.clocks[0].learn(layer._plan.clocks[0].ms() + wrong)
-    layer.send_many([*items(layer, "a", 1), *items(layer, "a", 2, large=False), *items(layer, "a", 3)])
+    layer.send_batch([*items(layer, "a", 1), *items(layer, "a", 2, large=False), *items(layer, "a", 3)])
     age = layer.channel_statistics("a")["messages_max_age"]
     assert 0 <= age < 30
     assert numbers(layer, "a") == [1, 2, 3]
@@ -94,20 +94,20 @@ def test_receiving_corrects_that_idea(redis_url: str, make_redis_layer: MakeRedi
     layer = make_redis_layer(redis_url)
     clock = layer._plan.clocks[0]
     clock.learn(0.0)
-    layer.receive_many(["a"])
+    layer.receive_batch(["a"])
     seconds, _ = layer._sync.run(0, [plain("TIME")])[0]
     assert abs(clock.ms() - int(seconds) * 1000) < 30_000
 
 
 def test_a_server_that_forgot_its_scripts_gets_them_whole(layer: RedisChannelLayer) -> None:
     layer._sync.run(0, [plain("SCRIPT", "FLUSH")])
-    assert layer.send_many(items(layer, "a", 1)) == []
+    assert layer.send_batch(items(layer, "a", 1)) == []
     assert numbers(layer, "a") == [1]
 
 
 async def _send_and_receive(layer: RedisChannelLayer) -> list[int]:
-    assert await layer.asend_many(items(layer, "a", 1, 2)) == []
-    found = await layer.areceive_many(["a"], limit=5, timeout=5)
+    assert await layer.asend_batch(items(layer, "a", 1, 2)) == []
+    found = await layer.areceive_batch(["a"], limit=5, timeout=5)
     await layer.aclose()
     return [delivery.message["n"] for delivery in found]
 
@@ -118,8 +118,8 @@ def test_they_pass_from_an_event_loop_too(layer: RedisChannelLayer) -> None:
 
 def test_an_exchange_sends_them(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
     layer = make_redis_layer(redis_url, channel_capacity={"small": 3})
-    layer.receive_many(["in"])
-    layer.send_many(items(layer, "in", 0, large=False))
+    layer.receive_batch(["in"])
+    layer.send_batch(items(layer, "in", 0, large=False))
     told: list[Any] = []
     batch = items(layer, "small", 1, 2, 3, 4)
     exchange = layer.begin_exchange(batch, ["in"], timeout=10)
@@ -131,5 +131,5 @@ def test_an_exchange_sends_them(redis_url: str, make_redis_layer: MakeRedisLayer
 
 def test_encrypted_ones_are_read_again(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
     layer = make_redis_layer(redis_url, symmetric_encryption_keys=["secret of some length"])
-    layer.send_many(items(layer, "a", 1, 2))
+    layer.send_batch(items(layer, "a", 1, 2))
     assert numbers(layer, "a") == [1, 2]

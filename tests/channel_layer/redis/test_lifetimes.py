@@ -33,12 +33,12 @@ def test_memberships_that_are_put_back_end_each_at_its_own_time(
     redis_url: str, make_redis_layer: MakeRedisLayer, lasts: dict[str, float]
 ) -> None:
     process = make_redis_layer(redis_url)
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     for local, seconds in lasts.items():
         process.index.join("process!", "room", local, seconds)
     process._presence.reconnect(["process!"])
     ask(process, "DEL", process.prefix + "p:process!")
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     for key in ("g:room", "m:room:process!"):
         assert LONG - 20 < seconds_left(process, key) <= LONG, key
     now, _ = ask(process, "TIME")
@@ -75,29 +75,29 @@ def test_the_news_of_a_membership_waits_longer_than_a_message(redis_url: str, ma
     worker.group_add("room", "process!a")
     worker.send("process!a", {})
     time.sleep(0.05)
-    assert process.receive_many(["process!"], limit=10) == []
+    assert process.receive_batch(["process!"], limit=10) == []
     assert process.counters.expired == 1, "the message"
     process.send_group("room", {"n": 1})
-    [delivery] = process.receive_many(["process!"])
+    [delivery] = process.receive_batch(["process!"])
     assert list(delivery.members or ()) == ["a"]
 
 
 def put_back(layer: RedisChannelLayer) -> None:
     other = "elsewhere!"
     layer.send(other + "a", {})
-    layer.put_back("process!a", layer.receive_many([other]))
+    layer.put_back("process!a", layer.receive_batch([other]))
 
 
 def leave_a_will(layer: RedisChannelLayer) -> None:
     item = layer.prepare("process!a", {})
     item.will = Will("other!a", layer.prepare("gone", {}))
-    layer.send_many([item])
+    layer.send_batch([item])
 
 
 def carry_out_a_will(layer: RedisChannelLayer) -> None:
     item = layer.prepare("connect", {})
     item.will = Will("other!a", layer.prepare("process!a", {}))
-    layer.send_many([item])
+    layer.send_batch([item])
     for _ in range(2):  # at first the process is only doubted
         ask(layer, "ZADD", layer.prefix + "w:", 0, "other!")
         layer._sync.run(0, [layer._plan.wills.carry_out()])
@@ -146,7 +146,7 @@ def test_what_was_received_is_kept_though_the_memberships_cannot_be_put_back_beh
     redis_url: str, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
 ) -> None:
     process = make_redis_layer(redis_url)
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     for local in "abc":
         process.index.join("process!", "room", local, LONG)
     process.send("process!a", {"n": 1})
@@ -164,12 +164,12 @@ def test_what_was_received_is_kept_though_the_memberships_cannot_be_put_back_beh
             return run(shard, calls)
 
         patch.setattr(process._sync, "run", away_after_the_first_batch)
-        [delivery] = process.receive_many(["process!"])
+        [delivery] = process.receive_batch(["process!"])
         assert delivery.message == {"n": 1}
     assert process.group_channels("room") == ["process!a"]
 
     def is_back() -> bool:
-        process.receive_many(["process!"])
+        process.receive_batch(["process!"])
         return len(process.group_channels("room")) == 3
 
     eventually(is_back, "the memberships")

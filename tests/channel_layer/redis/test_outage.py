@@ -148,7 +148,7 @@ class Echo:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for delivery in self._layer.receive_many(self._channels, timeout=0.5):
+            for delivery in self._layer.receive_batch(self._channels, timeout=0.5):
                 self._layer.send(delivery.message["reply"], {"n": delivery.message["n"]})
 
     def __enter__(self) -> Echo:
@@ -219,7 +219,7 @@ def test_each_message_of_a_batch_has_its_own_fate(
         layer.begin_exchange(batch, channels[:1]).finish(lambda refused, error: told.append(error))
     else:
         with pytest.raises(LayerUnavailable) as caught:
-            layer.send_many(batch) if way == "sync" else in_loop(layer, layer.asend_many(batch))
+            layer.send_batch(batch) if way == "sync" else in_loop(layer, layer.asend_batch(batch))
         told.append(caught.value)
     [error] = told
     assert error.reachable
@@ -228,13 +228,13 @@ def test_each_message_of_a_batch_has_its_own_fate(
     three_redis[2].start()
     again = [item for item, fate in zip(batch, fates(batch, (), error), strict=True) if fate is Fate.UNSENT]
     eventually(lambda: stored(layer, again), "the rest to be stored")
-    found = [layer.receive_many([name], limit=10) for name in channels[way == "exchange" :]]
+    found = [layer.receive_batch([name], limit=10) for name in channels[way == "exchange" :]]
     assert [[delivery.message["n"] for delivery in deliveries] for deliveries in found] == [[0, 1]] * len(found)
 
 
 def stored(layer: RedisChannelLayer, items: list[Any]) -> bool:
     try:
-        return layer.send_many(items) == []
+        return layer.send_batch(items) == []
     except LayerUnavailable as error:
         if error.uncertain:
             raise
@@ -253,8 +253,8 @@ def test_a_server_that_is_back_is_used_again_by_threads_and_loops(
     begun = time.monotonic()
     with pytest.raises(LayerUnavailable, match="left out"):
         in_loop(layer, layer.asend(channels[2], {}))
-    assert layer.receive_many(channels, timeout=0.1) == []
-    assert in_loop(layer, layer.areceive_many(channels)) == []
+    assert layer.receive_batch(channels, timeout=0.1) == []
+    assert in_loop(layer, layer.areceive_batch(channels)) == []
     assert time.monotonic() - begun < SPEED
     if three_redis[2].process is None:
         three_redis[2].start()
@@ -277,10 +277,10 @@ def test_all_servers_are_written_to_before_one_that_is_slow_has_answered(
     connected, frozen = threading.Event(), threading.Event()
 
     async def asend() -> list[Any]:
-        await layer.asend_many(batch(0))
+        await layer.asend_batch(batch(0))
         connected.set()
         frozen.wait(20)
-        return await layer.asend_many(batch(1))
+        return await layer.asend_batch(batch(1))
 
     def batch(n: int) -> list[Any]:
         return [layer.prepare(name, {"n": n}) for name in (slow, *others)]
@@ -288,10 +288,10 @@ def test_all_servers_are_written_to_before_one_that_is_slow_has_answered(
     def send() -> list[Any]:
         if is_async:
             return in_loop(layer, asend())
-        layer.send_many(batch(0))
+        layer.send_batch(batch(0))
         connected.set()
         frozen.wait(20)
-        return layer.send_many(batch(1))
+        return layer.send_batch(batch(1))
 
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send)
@@ -305,4 +305,4 @@ def test_all_servers_are_written_to_before_one_that_is_slow_has_answered(
         finally:
             three_redis[2].thaw()
         assert sending.result(20) == []
-    assert len(reader.receive_many([slow], limit=9)) == 2
+    assert len(reader.receive_batch([slow], limit=9)) == 2

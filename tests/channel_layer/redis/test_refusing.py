@@ -71,8 +71,8 @@ def test_what_is_sent_is_certainly_refused_and_goes_through_when_it_stores_again
     refuse, store = refusing
     refuse()
     calls: list[Callable[[], object]] = [
-        lambda: layer.send_many(batch),
-        lambda: in_loop(layer, layer.asend_many(batch)),
+        lambda: layer.send_batch(batch),
+        lambda: in_loop(layer, layer.asend_batch(batch)),
         lambda: layer.send("plain", {"n": 1}),
         lambda: layer.group_add("room", "other"),
     ]
@@ -94,12 +94,12 @@ def test_what_is_sent_is_certainly_refused_and_goes_through_when_it_stores_again
     store()
     assert eventually(lambda: sent(layer, batch), "the batch to be stored")
     for name in ("plain", "connect", "large", "member"):
-        assert len(layer.receive_many([name], limit=10)) == 1, name
+        assert len(layer.receive_batch([name], limit=10)) == 1, name
 
 
 def sent(layer: RedisChannelLayer, batch: list[Outgoing]) -> bool:
     try:
-        return layer.send_many(batch) == []
+        return layer.send_batch(batch) == []
     except LayerUnavailable as error:
         if error.uncertain:
             raise
@@ -113,8 +113,8 @@ def full(
     """A layer that renews its presence with each pop, on a server without memory, and 60 messages there."""
     monkeypatch.setattr(presence, "RENEWALS", 1_000_000)
     layer = make_redis_layer(own_redis.url)
-    layer.receive_many(["process!"])
-    layer.send_many([layer.prepare("process!a", {"n": n}) for n in range(60)])
+    layer.receive_batch(["process!"])
+    layer.send_batch([layer.prepare("process!a", {"n": n}) for n in range(60)])
     end_memory(own_redis)
     yield layer
     free_memory(own_redis)
@@ -124,10 +124,10 @@ def test_without_memory_everything_that_waits_is_received_and_the_process_stays_
     own_redis: OwnRedis, full: RedisChannelLayer
 ) -> None:
     own_redis.ask("PEXPIRE", full.prefix + "p:process!", 20_000)
-    got = [full.receive_many(["process!"], timeout=1)[0].message["n"] for _ in range(20)]
+    got = [full.receive_batch(["process!"], timeout=1)[0].message["n"] for _ in range(20)]
 
     async def more() -> list[int]:
-        found = [await full.areceive_many(["process!"], timeout=1) for _ in range(20)]
+        found = [await full.areceive_batch(["process!"], timeout=1) for _ in range(20)]
         return [delivery.message["n"] for [delivery] in found]
 
     got += in_loop(full, more())
@@ -146,15 +146,15 @@ def test_without_memory_a_process_that_nobody_knows_of_receives_and_is_present_w
     own_redis.ask("DEL", full.prefix + "p:process!")
     full.index.join("process!", "room", "a", 60)
     for n in range(60):
-        [delivery] = full.receive_many(["process!"], timeout=1)
+        [delivery] = full.receive_batch(["process!"], timeout=1)
         assert delivery.message == {"n": n}
     assert full.group_channels("room") == []
     free_memory(own_redis)
-    eventually(lambda: full.receive_many(["process!"]) or full.group_channels("room"), "the membership")
+    eventually(lambda: full.receive_batch(["process!"]) or full.group_channels("room"), "the membership")
 
 
 def test_without_memory_what_nobody_has_touched_can_be_put_back(own_redis: OwnRedis, full: RedisChannelLayer) -> None:
-    taken = full.receive_many(["process!"], limit=10, timeout=1)
+    taken = full.receive_batch(["process!"], limit=10, timeout=1)
     full.put_back("process!a", taken)
-    again = full.receive_many(["process!"], limit=60, timeout=1)
+    again = full.receive_batch(["process!"], limit=60, timeout=1)
     assert [delivery.message["n"] for delivery in again] == list(range(60))

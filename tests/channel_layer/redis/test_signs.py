@@ -29,14 +29,14 @@ def reader(layer: RedisChannelLayer) -> str:
     reader = several.name(0, "!")
     item = layer.prepare(several.name(0), {})
     item.will = Will(reader + "a", layer.prepare(several.name(1), {}))
-    assert layer.send_many([item]) == []
+    assert layer.send_batch([item]) == []
     return reader
 
 
 async def receive(layer: RedisChannelLayer, reader: str, until: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
         while not until():
-            await layer.areceive_many([reader], timeout=0.05)
+            await layer.areceive_batch([reader], timeout=0.05)
 
 
 def test_a_frozen_server_that_is_to_be_told_holds_up_no_receive(
@@ -97,13 +97,13 @@ def test_a_process_that_was_held_up_learns_what_was_carried_out_before_it_receiv
         return await run(shard, calls)
 
     async def test() -> None:
-        assert await layer.asend_many([item]) == []
+        assert await layer.asend_batch([item]) == []
         await receive(layer, reader, lambda: own_redis.ask("EXISTS", f"{layer.prefix}p:{reader}"))
-        while not survivor.receive_many([gone], timeout=0.05):
+        while not survivor.receive_batch([gone], timeout=0.05):
             continue
         monkeypatch.setattr(layer._async, "run", run_slowly)
         told.clear()
-        await layer.areceive_many([reader])
+        await layer.areceive_batch([reader])
         assert {"a"} in told
 
     in_loop(layer, test())

@@ -43,7 +43,7 @@ def ask(layer: RedisChannelLayer, *command: Any, shard: int = 0) -> Any:
 
 def ends(layer: RedisChannelLayer) -> list[str]:
     """What a survivor has received by now."""
-    return [item.message["name"] for item in layer.receive_many(["gone"], limit=1000, timeout=0.02)]
+    return [item.message["name"] for item in layer.receive_batch(["gone"], limit=1000, timeout=0.02)]
 
 
 class Reading:
@@ -58,7 +58,7 @@ class Reading:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._layer.receive_many(["process!"], timeout=0.1)
+                self._layer.receive_batch(["process!"], timeout=0.1)
             except LayerUnavailable:
                 self._stop.wait(0.05)
 
@@ -75,10 +75,10 @@ def test_a_will_rides_with_its_message_in_one_call_and_leaves_nothing_behind(
 ) -> None:
     layer = make_redis_layer(redis_url)
     [call] = layer._plan.send([leaving(layer, "a"), leaving(layer, "b"), leaving(layer, "c")]).calls[0]
-    layer.send_many([leaving(layer, "a"), leaving(layer, "b")])
+    layer.send_batch([leaving(layer, "a"), leaving(layer, "b")])
     assert ask(layer, "HLEN", layer.prefix + "w:process!") == 2
     assert 0 < ask(layer, "PTTL", layer.prefix + "w:process!") <= layer.group_expiry * 1000
-    layer.send_many([withdrawing(layer, "a"), withdrawing(layer, "b")])
+    layer.send_batch([withdrawing(layer, "a"), withdrawing(layer, "b")])
     assert ask(layer, "EXISTS", layer.prefix + "w:process!") == 0
     assert call.command()[0] == "EVALSHA"
 
@@ -87,10 +87,10 @@ def test_an_idle_process_is_seen_to_once_in_the_time_of_its_presence_and_forgott
     redis_url: str, make_redis_layer: MakeRedisLayer
 ) -> None:
     layer = make_redis_layer(redis_url, presence=SOON)
-    layer.receive_many(["process!"])
-    layer.send_many([leaving(layer, "a")])
+    layer.receive_batch(["process!"])
+    layer.send_batch([leaving(layer, "a")])
     due = float(ask(layer, "ZSCORE", layer.prefix + "w:", "process!"))
-    layer.send_many([withdrawing(layer, "a")])
+    layer.send_batch([withdrawing(layer, "a")])
     assert ask(layer, "ZSCORE", layer.prefix + "w:", "process!") is not None
     time.sleep(SOON * 1.1)
     ends(layer)
@@ -108,7 +108,7 @@ def test_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
         item = one.prepare("connect", {})
         target = "full" if process == "aaa!x" else "gone"
         item.will = Will(process, one.prepare(target, {"name": process}))
-        one.send_many([item])
+        one.send_batch([item])
     eventually(lambda: ends(one) == ["bbb!x"], "the will for the other channel")
     assert one.channel_statistics("full")["messages_pending"] == 1
     assert one.receive(["full"]) == ("full", {})
@@ -117,7 +117,7 @@ def test_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
 
 def test_what_is_no_will_is_dropped(redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually) -> None:
     layer = make_redis_layer(redis_url, presence=SOON)
-    layer.send_many([leaving(layer, "a")])
+    layer.send_batch([leaving(layer, "a")])
     ask(layer, "HSET", layer.prefix + "w:process!", "junk", "\x00\xff", "more", "1:")
     eventually(lambda: ends(layer) == ["a"], "the will")
     eventually(lambda: ends(layer) or ask(layer, "EXISTS", layer.prefix + "w:process!") == 0, "the junk to go")
@@ -127,7 +127,7 @@ def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
     own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
 ) -> None:
     process, survivor = make_redis_layer(own_redis.url, presence=2), make_redis_layer(own_redis.url, presence=2)
-    process.send_many([leaving(process, "a")])
+    process.send_batch([leaving(process, "a")])
     with Reading(process):
         eventually(lambda: ask(survivor, "EXISTS", survivor.prefix + "p:process!"), "the process to be present")
         assert own_redis.process is not None
@@ -137,7 +137,7 @@ def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
         until = time.monotonic() + 2
         while time.monotonic() < until:
             assert ends(survivor) == []
-        process.send_many([withdrawing(process, "a")])
+        process.send_batch([withdrawing(process, "a")])
         eventually(lambda: ends(survivor) == ["a"], "the message that withdrew it")
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_will
     told: list[Collection[str]] = []
     process.watch_wills("process!", told.append)
     with Reading(process):
-        process.send_many([leaving(process, "a"), leaving(process, "b")])
+        process.send_batch([leaving(process, "a"), leaving(process, "b")])
         own_redis.kill()
         own_redis.start()
         eventually(lambda: told, "the owner to be told")
@@ -157,7 +157,7 @@ def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_will
         again.will = leaving(process, "a").will
         # A disconnect that was not sent before the loss is not taken for one that others have sent.
         eventually(lambda: answers(process), "the server")
-        assert process.send_many([again, withdrawing(process, "b")]) == []
+        assert process.send_batch([again, withdrawing(process, "b")]) == []
         eventually(lambda: ends(survivor) == ["b"], "the real one")
     eventually(lambda: ends(survivor) == ["a"], "the will")
 
@@ -177,14 +177,14 @@ def test_a_process_that_was_held_up_learns_it_although_somebody_added_it_to_a_gr
     process, worker = make_redis_layer(redis_url, presence=SOON), make_redis_layer(redis_url, presence=SOON)
     told: list[Collection[str]] = []
     process.watch_wills("process!", told.append)
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     time.sleep(SOON / 10)
-    process.receive_many(["process!"])
-    process.send_many([leaving(process, "a")])
+    process.receive_batch(["process!"])
+    process.send_batch([leaving(process, "a")])
     eventually(lambda: ends(worker) == ["a"], "the will")
     worker.group_add("room", "process!a")
     assert ask(worker, "EXISTS", worker.prefix + "p:process!") == 1
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     assert [set(names) for names in told] == [{"a"}]
 
 
@@ -195,12 +195,12 @@ def test_the_async_side_carries_out_and_is_told_too(redis_url: str, make_redis_l
 
     async def test() -> None:
         async with asyncio.timeout(20):
-            await process.areceive_many(["process!"])
-            assert await process.asend_many([leaving(process, "a")]) == []
-            while not (found := await survivor.areceive_many(["gone"], timeout=0.05)):
+            await process.areceive_batch(["process!"])
+            assert await process.asend_batch([leaving(process, "a")]) == []
+            while not (found := await survivor.areceive_batch(["gone"], timeout=0.05)):
                 continue
             assert found[0].message == {"name": "a"}
-            await process.areceive_many(["process!"])
+            await process.areceive_batch(["process!"])
         await process.aclose()
         await survivor.aclose()
 
@@ -214,7 +214,7 @@ def test_more_than_one_chunk_is_carried_out_at_once(
     monkeypatch.setattr(wills, "CHUNK", 3)
     layer = make_redis_layer(redis_url, presence=SOON)
     names = {f"{n}" for n in range(20)}
-    layer.send_many([leaving(layer, name) for name in names])
+    layer.send_batch([leaving(layer, name) for name in names])
     found: list[str] = []
     eventually(lambda: found.extend(ends(layer)) or len(found) == len(names), "the wills")
     assert set(found) == names
@@ -245,15 +245,15 @@ def test_with_several_servers_a_will_lies_where_its_channel_is_and_lives_with_it
     reader, connect, gone = several.name(homes[0], "!"), several.name(homes[1]), several.name(homes[2])
     item = process.prepare(connect, {})
     item.will = Will(reader + "a", process.prepare(gone, {"name": "a"}))
-    assert process.send_many([item]) == []
+    assert process.send_batch([item]) == []
     assert ask(survivor, "HLEN", f"{survivor.prefix}w:{reader}", shard=homes[2]) == 1
-    assert survivor.receive_many([connect]) != []
+    assert survivor.receive_batch([connect]) != []
     # It lives as long as its process reads, wherever that is.
     until = time.monotonic() + 3 * SOON
     while time.monotonic() < until:
-        process.receive_many([reader], timeout=0.01)
-        assert survivor.receive_many([gone]) == []
-    [delivery] = eventually(lambda: survivor.receive_many([gone], timeout=0.02), "the will")
+        process.receive_batch([reader], timeout=0.01)
+        assert survivor.receive_batch([gone]) == []
+    [delivery] = eventually(lambda: survivor.receive_batch([gone], timeout=0.02), "the will")
     assert delivery.message == {"name": "a"}
 
 
@@ -268,9 +268,9 @@ def test_with_several_servers_a_will_that_could_not_be_left_is_asked_for_again(
     item = layer.prepare(connect, {})
     item.will = Will(reader + "a", layer.prepare(gone, {}))
     own_redis.kill()
-    assert layer.send_many([item]) == [], "the message was stored"
+    assert layer.send_batch([item]) == [], "the message was stored"
     own_redis.start()
-    eventually(lambda: layer.receive_many([reader], timeout=0.02) or told, "the owner to be told")
+    eventually(lambda: layer.receive_batch([reader], timeout=0.02) or told, "the owner to be told")
     assert [list(names) for names in told] == [[]]
     layer.close()
 
@@ -285,17 +285,17 @@ def test_another_server_that_has_lost_its_wills_is_told_to_the_owner(
     layer.watch_wills(reader, told.append)
 
     def has_shown_itself() -> bool:
-        layer.receive_many([reader], timeout=0.02)
+        layer.receive_batch([reader], timeout=0.02)
         return bool(own_redis.ask("EXISTS", f"{layer.prefix}p:{reader}"))
 
     item = layer.prepare(connect, {})
     item.will = Will(reader + "a", layer.prepare(gone, {}))
-    assert layer.send_many([item]) == []
+    assert layer.send_batch([item]) == []
     eventually(has_shown_itself, "the sign of life on the other server")
     assert told == []
     own_redis.kill()
     own_redis.start()
-    eventually(lambda: layer.receive_many([reader], timeout=0.02) or told, "the owner to be told")
+    eventually(lambda: layer.receive_batch([reader], timeout=0.02) or told, "the owner to be told")
     assert list(told[0]) == []
 
 
@@ -310,25 +310,25 @@ def test_one_of_several_servers_that_was_frozen_lets_those_who_live_show_it_and_
     connect, gone = several.name(1), several.name(2)
     readers = {"living": several.name(0, "living!"), "dead": several.name(0, "dead!")}
     for layer, name in ((living, "living"), (dead, "dead")):
-        layer.receive_many([readers[name]])
+        layer.receive_batch([readers[name]])
         items = []
         for local in "abc":
             item = layer.prepare(connect, {})
             item.will = Will(readers[name] + local, layer.prepare(gone, {"name": name + local}))
             items.append(item)
-        assert layer.send_many(items) == []
-        layer.receive_many([readers[name]])  # it shows itself where its wills are
+        assert layer.send_batch(items) == []
+        layer.receive_batch([readers[name]])  # it shows itself where its wills are
     stop = threading.Event()
     found: list[str] = []
 
     def live() -> None:
         while not stop.is_set():
-            living.receive_many([readers["living"]], timeout=0.1)
+            living.receive_batch([readers["living"]], timeout=0.1)
 
     def survive(layer: RedisChannelLayer) -> None:
         while not stop.is_set():
             try:
-                found.extend(item.message["name"] for item in layer.receive_many([gone], limit=9, timeout=0.1))
+                found.extend(item.message["name"] for item in layer.receive_batch([gone], limit=9, timeout=0.1))
             except LayerUnavailable:
                 stop.wait(0.05)
 
@@ -350,8 +350,8 @@ def test_one_of_several_servers_that_was_frozen_lets_those_who_live_show_it_and_
 
 def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
     process, survivor = make_redis_layer(redis_url), make_redis_layer(redis_url)
-    process.receive_many(["process!"])
-    process.send_many([leaving(process, "a")])
+    process.receive_batch(["process!"])
+    process.send_batch([leaving(process, "a")])
 
     def look() -> int:
         """A survivor looks at the process, and this is how many wills remain."""
@@ -365,7 +365,7 @@ def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_r
     disappear()
     assert look() == 1, "it is doubted"
     process._presence.reconnect(["process!"])
-    process.receive_many(["process!"])
+    process.receive_batch(["process!"])
     assert look() == 1, "it was there"
     disappear()
     assert look() == 1, "it is doubted anew"

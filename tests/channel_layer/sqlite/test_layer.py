@@ -41,7 +41,7 @@ from channel_layer.sqlite import SqliteChannelLayer
 layer = SqliteChannelLayer(sys.argv[1])
 print("ready", flush=True)
 while True:
-    for delivery in layer.receive_many(["work", sys.argv[2]], limit=7, timeout=30):
+    for delivery in layer.receive_batch(["work", sys.argv[2]], limit=7, timeout=30):
         if delivery.channel == sys.argv[2]:
             sys.exit()
         layer.send("done!x", delivery.message)
@@ -51,9 +51,9 @@ READER = """
 import sys
 from channel_layer.sqlite import SqliteChannelLayer
 layer = SqliteChannelLayer(sys.argv[1])
-layer.receive_many(["process!"])
+layer.receive_batch(["process!"])
 print("ready", flush=True)
-layer.receive_many(["never", "process!"], timeout=60)
+layer.receive_batch(["never", "process!"], timeout=60)
 """
 
 
@@ -102,7 +102,7 @@ def test_real_processes_hand_over_every_message_once_and_in_order(make: Make, st
     producers = [start(PRODUCER, path, sender, 200) for sender in range(2)]
     got: list[tuple[int, int]] = []
     while len(got) < 400:
-        deliveries = layer.receive_many(["done!"], limit=50, timeout=20)
+        deliveries = layer.receive_batch(["done!"], limit=50, timeout=20)
         assert deliveries, f"only {len(got)} of 400 messages came"
         got += [(delivery.message["sender"], delivery.message["n"]) for delivery in deliveries]
     for n in range(2):
@@ -116,7 +116,7 @@ def test_one_reader_gets_what_several_processes_sent_in_each_ones_order(make: Ma
     layer = make()
     for producer in [start(PRODUCER, path, sender, 100) for sender in range(2)]:
         assert producer.wait(30) == 0
-    got = [(delivery.message["sender"], delivery.message["n"]) for delivery in layer.receive_many(["work"], limit=500)]
+    got = [(delivery.message["sender"], delivery.message["n"]) for delivery in layer.receive_batch(["work"], limit=500)]
     for sender in range(2):
         assert [n for who, n in got if who == sender] == list(range(100))
 
@@ -125,7 +125,7 @@ def test_a_process_that_is_killed_in_the_middle_of_writing_harms_nobody(make: Ma
     layer = make()
     for _ in range(3):
         victim = start(PRODUCER, path, 0, 1_000_000)
-        assert layer.receive_many(["work"], timeout=20)
+        assert layer.receive_batch(["work"], timeout=20)
         victim.send_signal(signal.SIGKILL)
         victim.wait(20)
         layer.flush()
@@ -160,23 +160,23 @@ def test_members_of_a_process_that_died_are_passed_over(
 def test_a_process_that_was_silent_for_long_puts_its_memberships_back(make: Make) -> None:
     server, worker = make(), make()
     worker.group_add("group", "process!a")
-    assert server.receive_many(["process!"]) == []
+    assert server.receive_batch(["process!"]) == []
     server._engine.database.write(lambda c: groups.drop_gone(c, schema.clock() + groups.GONE_SECONDS + 1))
     assert worker.group_channels("group") == []
     server._chores_due = 0
-    server.receive_many(["process!"])
+    server.receive_batch(["process!"])
     assert worker.group_channels("group") == ["process!a"]
 
 
 def test_members_of_a_reader_that_waits_long_stay_members(make: Make, eventually: Eventually) -> None:
     server, worker = make(), make()
-    server.receive_many(["process!"])
+    server.receive_batch(["process!"])
     worker.group_add("group", "process!a")
 
     def age(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE readers SET seen = seen - ?", (groups.SILENT_SECONDS,))
 
-    thread = threading.Thread(target=server.receive_many, args=(["process!", "stop"],), kwargs={"timeout": 60})
+    thread = threading.Thread(target=server.receive_batch, args=(["process!", "stop"],), kwargs={"timeout": 60})
     thread.start()
     worker._engine.database.write(age)
     assert worker.group_channels("group") == []
@@ -193,7 +193,7 @@ def test_a_member_that_was_forgotten_before_its_process_heard_of_it_stays_forgot
     worker.group_add("group", "process!kept")
     asyncio.run(server.aforget(["process!gone"]))
     worker.send_group("group", {"n": 1})
-    [delivery] = server.receive_many(["process!"])
+    [delivery] = server.receive_batch(["process!"])
     assert delivery.members == ("kept",)
 
 
@@ -203,7 +203,7 @@ def test_memberships_take_no_capacity(make: Make) -> None:
         layer.group_add("group", f"process!{n}")
     layer.send_group("group", {"n": 1})
     assert layer.counters.group_full == 0
-    assert len(layer.receive_many(["process!"])[0].members or ()) == 10
+    assert len(layer.receive_batch(["process!"])[0].members or ()) == 10
 
 
 def test_bytes_that_are_no_frame_are_dropped_and_counted(make: Make, path: Path) -> None:
@@ -221,21 +221,21 @@ def test_bytes_that_are_no_frame_are_dropped_and_counted(make: Make, path: Path)
 def test_a_forked_child_and_its_parent_both_go_on(make: Make) -> None:
     layer = make()
     layer.send("to.child", {"n": 1})
-    waiting = threading.Thread(target=layer.receive_many, args=(["never", "stop"],), kwargs={"timeout": 60})
+    waiting = threading.Thread(target=layer.receive_batch, args=(["never", "stop"],), kwargs={"timeout": 60})
     waiting.start()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            [delivery] = layer.receive_many(["to.child"], timeout=10)
+            [delivery] = layer.receive_batch(["to.child"], timeout=10)
             layer.send("to.parent", delivery.message)
-            [delivery] = layer.receive_many(["to.child"], timeout=10)
+            [delivery] = layer.receive_batch(["to.child"], timeout=10)
             layer.send("to.parent", delivery.message)
             status = 0
         finally:
             os._exit(status)
     for n in (1, 2):
-        [delivery] = layer.receive_many(["to.parent"], timeout=20)
+        [delivery] = layer.receive_batch(["to.parent"], timeout=20)
         assert delivery.message == {"n": n}
         layer.send("to.child", {"n": n + 1})
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -248,7 +248,7 @@ def test_a_forked_child_and_its_parent_both_go_on(make: Make) -> None:
 def test_a_forked_child_does_not_speak_for_its_parents_members(make: Make) -> None:
     layer = make()
     layer.group_add("group", "process!a")
-    layer.receive_many(["process!"])
+    layer.receive_batch(["process!"])
     child = os.fork()
     if child == 0:
         status = 1
@@ -267,18 +267,18 @@ def test_processes_meet_again_when_the_file_was_deleted(
     monkeypatch.setattr(layer_module, "LOOK_SECONDS", 0.02)
     server = make()
     server.group_add("group", "process!a")
-    server.receive_many(["process!"])
+    server.receive_batch(["process!"])
     for file in path.parent.iterdir():
         file.unlink()
     worker = make()
 
     def members() -> list[str]:
-        server.receive_many(["process!"])
+        server.receive_batch(["process!"])
         return worker.group_channels("group")
 
     eventually(members, "the memberships in the new file")
     worker.send_group("group", {"n": 1})
-    [delivery] = server.receive_many(["process!"], timeout=10)
+    [delivery] = server.receive_batch(["process!"], timeout=10)
     assert delivery.members == ("a",)
 
 
@@ -288,7 +288,7 @@ def test_a_waiting_reader_notices_that_the_file_was_deleted(
     monkeypatch.setattr(layer_module, "LOOK_SECONDS", 0.02)
     reader, sender = make(), make()
     got: list[object] = []
-    thread = threading.Thread(target=lambda: got.extend(reader.receive_many(["room"], timeout=60)))
+    thread = threading.Thread(target=lambda: got.extend(reader.receive_batch(["room"], timeout=60)))
     reader.check()
     thread.start()
     for file in path.parent.iterdir():
@@ -409,7 +409,7 @@ def test_what_filled_the_device_can_be_taken(small_disk: SmallDisk) -> None:
         all(iter(send_one, False))
     assert sent > 20
     taken: list[Any] = []
-    while deliveries := layer.receive_many(["room"], limit=3):
+    while deliveries := layer.receive_batch(["room"], limit=3):
         taken += [delivery.message["n"] for delivery in deliveries]
     assert taken == list(range(sent))
     layer.send("room", {"n": sent})
@@ -511,23 +511,23 @@ def test_a_receive_that_is_cancelled_before_it_hands_over_takes_nothing(make: Ma
 
         async def main() -> list[Delivery]:
             other.execute("BEGIN IMMEDIATE")
-            receiving = asyncio.create_task(layer.areceive_many(["room"]))
+            receiving = asyncio.create_task(layer.areceive_batch(["room"]))
             await asyncio.sleep(0)  # it has read that there is something, and waits in a thread to take it
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
             assert receiving.cancelled()
             other.execute("ROLLBACK")
-            return await layer.areceive_many(["room"], timeout=20)
+            return await layer.areceive_batch(["room"], timeout=20)
 
         assert [delivery.message for delivery in asyncio.run(main())] == [{"n": 1}]
 
 
 def test_frames_that_two_threads_take_are_opened_in_their_order(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = make()
-    layer.receive_many(["process!"])
+    layer.receive_batch(["process!"])
     layer.group_add("group", "process!a")
     layer.group_discard("group", "process!a")
-    intruder = Intruder(lambda: layer.receive_many(["process!"]))
+    intruder = Intruder(lambda: layer.receive_batch(["process!"]))
     real = layer.open_frames
 
     def open_frames(reader: str, frames: Any) -> list[Delivery]:
@@ -535,7 +535,7 @@ def test_frames_that_two_threads_take_are_opened_in_their_order(make: Make, monk
         return real(reader, frames)
 
     monkeypatch.setattr(layer, "open_frames", open_frames)
-    layer.receive_many(["process!"])
+    layer.receive_batch(["process!"])
     intruder.finish()
     assert layer.index.members("process!", "group") == ()
 
@@ -561,7 +561,7 @@ def test_many_waiting_receivers_take_no_thread_each(make: Make) -> None:
     layer = make()
 
     async def main() -> None:
-        waiting = [asyncio.create_task(layer.areceive_many([f"room.{n}"], timeout=60)) for n in range(50)]
+        waiting = [asyncio.create_task(layer.areceive_batch([f"room.{n}"], timeout=60)) for n in range(50)]
         await layer.asend("room.7", {"n": 7})
         assert [delivery.message for delivery in await waiting[7]] == [{"n": 7}]
         assert threading.active_count() < 20
@@ -575,7 +575,7 @@ def test_many_waiting_receivers_take_no_thread_each(make: Make) -> None:
 def test_waiting_burns_no_core(make: Make) -> None:
     layer = make()
     before = resource.getrusage(resource.RUSAGE_SELF)
-    layer.receive_many(["never"], timeout=2)
+    layer.receive_batch(["never"], timeout=2)
     after = resource.getrusage(resource.RUSAGE_SELF)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert used < 0.5  # of two seconds; the pauses aim at a hundredth

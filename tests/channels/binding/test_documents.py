@@ -46,7 +46,7 @@ def test_the_guide(layer: Any, hear: Any) -> None:
         tea.room = "cellar"
         tea.save()
         moved = {"name": "Tea", "done": True}
-        heard = layer.receive_many(["daphne.test!"], limit=10)
+        heard = layer.receive_batch(["daphne.test!"], limit=10)
         assert [(set(each.members), actions([each.message])[0]) for each in heard] == [
             ({"one"}, ("delete", tea.pk, label, moved)),
             ({"two"}, ("create", tea.pk, label, moved)),

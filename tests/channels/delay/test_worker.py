@@ -49,7 +49,7 @@ def delay(layer: Any, channel: str = "later", milliseconds: Any = 0, **content: 
 
 
 def all_on(layer: Any, channel: str = "later") -> list[Any]:
-    return [delivery.message for delivery in layer.receive_many([channel], 100)]
+    return [delivery.message for delivery in layer.receive_batch([channel], 100)]
 
 
 def later(seconds: float) -> Any:
@@ -156,10 +156,10 @@ def test_while_the_layer_is_away_due_messages_wait(monkeypatch: pytest.MonkeyPat
     def fail(*args: Any) -> None:
         raise LayerUnavailable("here", "gone", uncertain=False)
 
-    monkeypatch.setattr(layer, "receive_many", fail)
+    monkeypatch.setattr(layer, "receive_batch", fail)
     work(layer, rounds=2)
     monkeypatch.undo()
-    monkeypatch.setattr(layer, "send_many", fail)
+    monkeypatch.setattr(layer, "send_batch", fail)
     worker = work(layer)
     assert DelayedMessage.objects.count() == 1
     monkeypatch.undo()
@@ -173,14 +173,14 @@ def test_while_a_part_of_the_layer_is_away_the_rest_goes_on(monkeypatch: pytest.
     layer = MemoryChannelLayer()
     now = timezone.now()
     store.save([DelayedMessage(channel_name=name, content="{}", due_date=now) for name in ("away", "later")])
-    send_many = layer.send_many
+    send_batch = layer.send_batch
 
     def fail_in_part(items: Any) -> Any:
         unsent = [item for item in items if item.target == "away"]
-        send_many([item for item in items if item.target != "away"])
+        send_batch([item for item in items if item.target != "away"])
         raise LayerUnavailable("here", "gone", outcome=Outcome(unsent=unsent), reachable=True)
 
-    monkeypatch.setattr(layer, "send_many", fail_in_part)
+    monkeypatch.setattr(layer, "send_batch", fail_in_part)
     work(layer)
     assert all_on(layer) == [{}]
     assert [row.channel_name for row in DelayedMessage.objects.all()] == ["away"]
@@ -195,7 +195,7 @@ def test_a_message_whose_fate_is_unknown_is_not_sent_again(monkeypatch: pytest.M
     def fail(*args: Any) -> None:
         raise LayerUnavailable("here", "no answer")
 
-    monkeypatch.setattr(layer, "send_many", fail)
+    monkeypatch.setattr(layer, "send_batch", fail)
     work(layer)
     assert "1 delayed messages may be lost" in caplog.text
     assert not DelayedMessage.objects.exists()

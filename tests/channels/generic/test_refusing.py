@@ -59,12 +59,12 @@ def test_an_event_loop_does_not_wait_for_the_close(layer: Any, text: Any, data: 
         async def raw_receive(self, message: Any, **kwargs: Any) -> None:
             await super().raw_receive(message, **kwargs)
 
-    def send_many(items: Any) -> Any:
+    def send_batch(items: Any) -> Any:
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
         return sent(items)
 
-    sent, layer.channel_layer.send_many = layer.channel_layer.send_many, send_many
+    sent, layer.channel_layer.send_batch = layer.channel_layer.send_batch, send_batch
     for consumer in (AsyncEcho, Around):
         with pytest.raises(BadFrame):
             asyncio.run(consumer(websocket(layer, "receive", text=text, bytes=data)))  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_a_close_that_cannot_be_sent_is_logged(
     def away(items: Any) -> None:
         raise LayerUnavailable("here", "a test")
 
-    monkeypatch.setattr(layer.channel_layer, "send_many", away)
+    monkeypatch.setattr(layer.channel_layer, "send_batch", away)
     with pytest.raises(BadFrame):
         Echo(websocket(layer, "receive", text="x"))
     assert "the WebSocket /chat/ could not be closed" in caplog.text

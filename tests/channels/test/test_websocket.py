@@ -342,11 +342,11 @@ def captured(layer: Any, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         with socket.create_connection(("127.0.0.1", port)) as one, socket.create_connection(("127.0.0.1", port)) as two:
             one.sendall(sent % (path.encode(), upgrade % base64.b64encode(bytes(16))))
             two.sendall(sent % (path.encode(), b""))
-            [delivery] = wait_until(lambda: layer.receive_many(["websocket.connect"]), "the handshake")
+            [delivery] = wait_until(lambda: layer.receive_batch(["websocket.connect"]), "the handshake")
             connect = delivery.message
             # Lest the server wait for a consumer when it stops.
             answer = layer.prepare(connect["reply_channel"], {"accept": False}, {"turn": delivery.headers["turn"]})
-            layer.send_many([answer])
+            layer.send_batch([answer])
             return connect, wait_until(lambda: layer.receive(["http.request"])[1], "the request")
     finally:
         server.stop()

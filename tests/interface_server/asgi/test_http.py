@@ -19,7 +19,7 @@ def body(workers: Workers, delivery: Delivery) -> None:
     size = len(delivery.message["body"])
     more = "body_channel" in delivery.message
     while more:
-        for chunk in workers.layer.receive_many([delivery.message["body_channel"]], timeout=10):
+        for chunk in workers.layer.receive_batch([delivery.message["body_channel"]], timeout=10):
             size += len(chunk.message["content"])
             more = chunk.message["more_content"]
     workers.reply(delivery, {"status": 200, "content": b"%d" % size})
@@ -53,7 +53,7 @@ def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing() -> None
         workers.send(delivery, {"status": 200, "more_content": True}, flow="worker.a!1")
         for number in range(20):
             while 500_000 * number - written > 1_500_000:
-                for report in workers.layer.receive_many(["worker.a!"], 16, 20):
+                for report in workers.layer.receive_batch(["worker.a!"], 16, 20):
                     written = report.message["written"]
             workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
         workers.send(delivery, {"content": b"", "more_content": False})

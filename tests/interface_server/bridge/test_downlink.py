@@ -65,7 +65,7 @@ def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
     layer = MemoryChannelLayer()
 
     async def test(case: Case) -> None:
-        layer.send_many([layer.prepare(NAME + "a", {"n": number}, {"turn": number}) for number in range(3)])
+        layer.send_batch([layer.prepare(NAME + "a", {"n": number}, {"turn": number}) for number in range(3)])
         layer.send(NAME + "nobody", {})
         layer.send(NAME + "bad", {})
         layer.send(NAME + "b", {"n": 9})
@@ -82,9 +82,9 @@ def test_the_producer_of_a_response_to_nobody_hears_of_it(caplog: pytest.LogCapt
     async def test(case: Case) -> None:
         writing = asyncio.create_task(case.uplink.run())
         first = {"status": 200, "more_content": True}
-        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "no channel"})])
-        layer.send_many([layer.prepare(NAME + "gone", first, {"flow": "worker.a!7"})])
-        heard = await layer.areceive_many(["worker.a!"], timeout=10)
+        layer.send_batch([layer.prepare(NAME + "gone", first, {"flow": "no channel"})])
+        layer.send_batch([layer.prepare(NAME + "gone", first, {"flow": "worker.a!7"})])
+        heard = await layer.areceive_batch(["worker.a!"], timeout=10)
         assert [(found.channel, found.message) for found in heard] == [("worker.a!7", {"closed": True})]
         writing.cancel()
 
@@ -141,12 +141,12 @@ class Failing(MemoryChannelLayer):
         self.failure: Exception | None = failure
         self.answers = asyncio.Event()
 
-    async def areceive_many(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
+    async def areceive_batch(self, channels: Any, limit: int = 1, timeout: float = 0) -> Any:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
         await self.answers.wait()
-        return await super().areceive_many(channels, limit, timeout)
+        return await super().areceive_batch(channels, limit, timeout)
 
 
 def test_a_connection_that_ends_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:

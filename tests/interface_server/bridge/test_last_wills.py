@@ -92,8 +92,8 @@ def test_a_connect_leaves_the_disconnect_of_a_lost_connection(unordered: bool, h
     message = item.will.message
     assert message is not None
     assert (message.target, message.headers) == (DISCONNECT, headers)
-    assert case.layer.send_many([message]) == []
-    [delivery] = case.layer.receive_many([DISCONNECT])
+    assert case.layer.send_batch([message]) == []
+    [delivery] = case.layer.receive_batch([DISCONNECT])
     expected = {"reply_channel": connection.channel, "code": 1006, "path": "/p", "order": LAST_ORDER}
     assert delivery.message == expected
 
@@ -248,10 +248,10 @@ def test_a_connect_of_unknown_fate_is_followed_by_a_disconnect_if_it_was_stored(
     assert claiming.target == DISCONNECT
     assert claiming.will is not None
     assert claiming.will.claims
-    assert case.layer.send_many([claiming]) == []
-    assert case.layer.receive_many([DISCONNECT]) == []
-    assert case.layer.send_many([item, claiming, claiming]) == []
-    [delivery] = case.layer.receive_many([DISCONNECT], limit=10)
+    assert case.layer.send_batch([claiming]) == []
+    assert case.layer.receive_batch([DISCONNECT]) == []
+    assert case.layer.send_batch([item, claiming, claiming]) == []
+    [delivery] = case.layer.receive_batch([DISCONNECT], limit=10)
     assert (delivery.message["reply_channel"], delivery.message["code"]) == (connection.channel, 1006)
 
 

@@ -42,13 +42,13 @@ class CountingLayer(MemoryChannelLayer):
         self.batches: list[int] = []
         self.writing = 0
 
-    async def asend_many(self, items: Any) -> Any:
+    async def asend_batch(self, items: Any) -> Any:
         assert self.writing == 0, "two writes overlap"
         self.writing += 1
         await asyncio.sleep(0.001)
         self.writing -= 1
         self.batches.append(len(items))
-        return await super().asend_many(items)
+        return await super().asend_batch(items)
 
 
 def with_uplink(layer: Any, test: Callable[[Uplink], Coroutine[Any, Any, None]], max_bytes: int = 10_000_000) -> None:
@@ -78,7 +78,7 @@ def test_what_is_queued_in_one_turn_of_the_loop_is_one_write() -> None:
             uplink.put(layer.prepare("c", {"n": number}))
         await idle(uplink)
         assert layer.batches == [100]
-        assert [item.message["n"] for item in layer.receive_many(["c"], limit=200)] == list(range(100))
+        assert [item.message["n"] for item in layer.receive_batch(["c"], limit=200)] == list(range(100))
 
     with_uplink(layer, test)
 
@@ -93,7 +93,7 @@ def test_what_comes_during_a_write_is_the_next_and_order_holds() -> None:
                 await asyncio.sleep(0)
         await idle(uplink)
         assert len(layer.batches) < 1000
-        assert [item.message["n"] for item in layer.receive_many(["c"], limit=3000)] == list(range(2000))
+        assert [item.message["n"] for item in layer.receive_batch(["c"], limit=3000)] == list(range(2000))
 
     with_uplink(layer, test)
 
@@ -111,7 +111,7 @@ def test_an_impatient_sender_hears_of_a_full_channel_a_patient_one_waits() -> No
         assert entry is not None
         assert not entry.stored_at
         assert not uplink.is_idle
-        layer.receive_many(["c"])
+        layer.receive_batch(["c"])
         await idle(uplink)
         assert entry.stored_at
         assert len(patient.stored) == 1
@@ -129,9 +129,9 @@ def test_a_cancelled_message_is_not_sent() -> None:
         assert entry is not None
         await asyncio.sleep(0.02)
         entry.cancelled = True
-        layer.receive_many(["c"])
+        layer.receive_batch(["c"])
         await idle(uplink)
-        assert layer.receive_many(["c"]) == []
+        assert layer.receive_batch(["c"]) == []
 
     with_uplink(layer, test)
 
@@ -154,7 +154,7 @@ def test_while_the_layer_is_away_the_impatient_are_refused_at_once_and_the_patie
         assert not kept.stored_at
         uplink.mark_up()
         await idle(uplink)
-        assert [item.message["n"] for item in layer.receive_many(["c"], limit=10)] == [2]
+        assert [item.message["n"] for item in layer.receive_batch(["c"], limit=10)] == [2]
 
     with_uplink(layer, test)
 
@@ -163,8 +163,8 @@ def test_a_patient_message_of_unknown_fate_is_not_sent_twice() -> None:
     class StoresThenFails(MemoryChannelLayer):
         failing = True
 
-        async def asend_many(self, items: Any) -> Any:
-            refused = await super().asend_many(items)
+        async def asend_batch(self, items: Any) -> Any:
+            refused = await super().asend_batch(items)
             if self.failing:
                 raise LayerUnavailable("here", "the answer was lost")
             return refused
@@ -178,7 +178,7 @@ def test_a_patient_message_of_unknown_fate_is_not_sent_twice() -> None:
         layer.failing = False
         uplink.mark_up()
         await idle(uplink)
-        assert len(layer.receive_many(["c"], limit=10)) == 1
+        assert len(layer.receive_batch(["c"], limit=10)) == 1
 
     with_uplink(layer, test)
 
@@ -204,11 +204,11 @@ def test_an_error_nobody_expected_does_not_end_the_writer() -> None:
     class Odd(MemoryChannelLayer):
         odd = True
 
-        async def asend_many(self, items: Any) -> Any:
+        async def asend_batch(self, items: Any) -> Any:
             if self.odd:
                 self.odd = False
                 raise RuntimeError("odd")
-            return await super().asend_many(items)
+            return await super().asend_batch(items)
 
     layer = Odd()
 
@@ -220,7 +220,7 @@ def test_an_error_nobody_expected_does_not_end_the_writer() -> None:
         uplink.mark_up()
         uplink.put(layer.prepare("c", {}))
         await idle(uplink)
-        assert len(layer.receive_many(["c"])) == 1
+        assert len(layer.receive_batch(["c"])) == 1
 
     with_uplink(layer, test)
 
@@ -276,7 +276,7 @@ def test_a_connection_that_ends_costs_what_was_on_it_and_is_no_outage_but_two_ar
             assert uplink.down is None
             layer.away = False
             assert not (await put_alone(number + 1)).errors
-        assert [item.message["n"] for item in layer.receive_many(["c"], limit=10)] == [1, 3]
+        assert [item.message["n"] for item in layer.receive_batch(["c"], limit=10)] == [1, 3]
         layer.away = True
         for number in (4, 5):
             await put_alone(number)
@@ -303,10 +303,10 @@ class Partly(MemoryChannelLayer):
     away = True
     reachable = True
 
-    async def asend_many(self, items: Any) -> Any:
+    async def asend_batch(self, items: Any) -> Any:
         unsent = [item for item in items if item.target.startswith("away") and self.away]
         unknown = [item for item in items if item.target == "cut"]
-        refused = await super().asend_many([item for item in items if item not in unsent])
+        refused = await super().asend_batch([item for item in items if item not in unsent])
         if unsent or unknown:
             outcome = Outcome(refused, unsent, unknown)
             raise LayerUnavailable("here", "partly gone", outcome=outcome, reachable=self.reachable)
@@ -359,7 +359,7 @@ def test_a_channel_that_is_away_is_no_longer_full() -> None:
         layer.away = True
         await become(lambda: not entry.full_since)
         layer.away = False
-        layer.receive_many(["away"])
+        layer.receive_batch(["away"])
         await idle(uplink)
 
     with_uplink(layer, test)
@@ -394,7 +394,7 @@ def test_what_comes_later_for_a_channel_goes_behind_what_waits_for_it() -> None:
             await asyncio.sleep(0)
         uplink.put(layer.prepare("other", {"n": 3}), patient=True)
         await idle(uplink)
-        assert [item.message["n"] for item in layer.receive_many(["away"], limit=9)] == [0, 1, 2]
+        assert [item.message["n"] for item in layer.receive_batch(["away"], limit=9)] == [0, 1, 2]
 
     with_uplink(layer, test)
 
@@ -419,8 +419,8 @@ def test_on_a_redis_without_memory_requests_are_refused_at_once_and_sockets_wait
             layer._sync.run(0, [plain("CONFIG", "SET", "maxmemory", "0")])
             await idle(uplink)
             assert (len(frame.stored), frame.errors) == (1, [])
-            assert len(layer.receive_many(["websocket.receive"], limit=9)) == 1
-            assert layer.receive_many(["http.request"]) == []
+            assert len(layer.receive_batch(["websocket.receive"], limit=9)) == 1
+            assert layer.receive_batch(["http.request"]) == []
             await layer.aclose()
             layer.close()
 

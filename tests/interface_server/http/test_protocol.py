@@ -215,7 +215,7 @@ def collect(workers: Workers, delivery: Delivery) -> None:
     """Answer with the length of the body and what the headers say about it, reporting what was read."""
     size, channel = len(delivery.message["body"]), delivery.message.get("body_channel")
     while channel:
-        for chunk in workers.layer.receive_many([channel], limit=1, timeout=10):
+        for chunk in workers.layer.receive_batch([channel], limit=1, timeout=10):
             assert len(chunk.message["content"]) <= 262_144
             size += len(chunk.message["content"])
             workers.send(delivery, {}, read=size)
@@ -283,7 +283,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_closes_the_body_channel(
         chunks: list[dict[str, object]] = []
 
         def closed() -> bool:
-            chunks.extend(item.message for item in server.layer.receive_many([channel], limit=10))
+            chunks.extend(item.message for item in server.layer.receive_batch([channel], limit=10))
             return bool(chunks and chunks[-1]["closed"])
 
         wait_until(closed, "the chunk that says closed")
@@ -319,7 +319,7 @@ def test_a_client_that_leaves_before_the_answer_is_told_to_consumers() -> None:
         left = server.workers.wait_for("http.disconnect")[0]
         assert left.message == {"reply_channel": request.message["reply_channel"], "path": "/left"}
         flow = request.headers["flow"]  # type: ignore[index,typeddict-item]
-        assert server.layer.receive_many([flow], timeout=5)[0].message == {"closed": True}
+        assert server.layer.receive_batch([flow], timeout=5)[0].message == {"closed": True}
 
 
 def test_no_disconnect_follows_a_complete_answer(server: Running) -> None:
@@ -343,7 +343,7 @@ def test_a_full_channel_is_a_503_that_says_when_to_come_back() -> None:
     layer.send("http.request", {})
     with running({"http.request": silent}, layer=layer) as server:
         server.workers.stop()
-        layer.receive_many(["http.request"])
+        layer.receive_batch(["http.request"])
         layer.send("http.request", {})
         response = server.get()
         assert status_of(response) == 503
@@ -465,7 +465,7 @@ def test_flow_reports_follow_the_client_and_a_deaf_producer_is_cut_off() -> None
         connection.sendall(HOST + b"\r\n")
         flow = server.workers.wait_for("http.request")[0].headers["flow"]  # type: ignore[index,typeddict-item]
         server.workers.wait_for("http.disconnect")
-        reports = server.layer.receive_many([flow], limit=100, timeout=5)
+        reports = server.layer.receive_batch([flow], limit=100, timeout=5)
         assert reports[-1].message == {"closed": True}
         assert len(read_all(connection)) < 60 * len(block)
 
@@ -478,7 +478,7 @@ def test_a_producer_that_keeps_pace_gets_reports_up_to_the_end() -> None:
         workers.send(delivery, {"status": 200, "content": b"", "more_content": True})
         for _ in range(40):
             while sent - written >= 2_097_152:
-                for report in workers.layer.receive_many([flow], limit=10, timeout=10):
+                for report in workers.layer.receive_batch([flow], limit=10, timeout=10):
                     written = report.message["written"]
             workers.send(delivery, {"content": block, "more_content": True})
             sent += len(block)
@@ -511,7 +511,7 @@ def produce_large(workers: Workers, delivery: Delivery) -> None:
                 head, headers = {}, {}
             sent += len(LARGE)
         else:
-            for report in workers.layer.receive_many(["worker.test!"], limit=10, timeout=10):
+            for report in workers.layer.receive_batch(["worker.test!"], limit=10, timeout=10):
                 written = report.message["written"]
     workers.send(delivery, {"content": b"", "more_content": False})
 
@@ -593,7 +593,7 @@ def test_a_producer_whose_client_left_before_it_began_hears_of_it_at_once() -> N
         server.workers.wait_for("http.disconnect")
         first = {"status": 200, "content": b"", "more_content": True}
         server.workers.send(request, first, flow="worker.late!1")
-        deliveries = server.layer.receive_many(["worker.late!"], timeout=10)
+        deliveries = server.layer.receive_batch(["worker.late!"], timeout=10)
         assert [(found.channel, found.message) for found in deliveries] == [("worker.late!1", {"closed": True})]
 
 

@@ -563,11 +563,11 @@ def test_a_frame_that_finds_its_channel_full_closes_the_socket_and_its_disconnec
         client.send("no room")
         client.send("behind")
         assert closing_code(client) == 1013
-        layer.receive_many(["websocket.receive"])
+        layer.receive_batch(["websocket.receive"])
         channels = ["websocket.disconnect"]
-        left = wait_until(lambda: layer.receive_many(channels), "the disconnect")
+        left = wait_until(lambda: layer.receive_batch(channels), "the disconnect")
         assert left[0].message["code"] == 1013  # type: ignore[index]
-        assert layer.receive_many(["websocket.receive"]) == []
+        assert layer.receive_batch(["websocket.receive"]) == []
 
 
 def test_a_frame_that_waits_for_room_arrives_once() -> None:
@@ -579,7 +579,7 @@ def test_a_frame_that_waits_for_room_arrives_once() -> None:
         arrived: list[str] = []
 
         def both() -> bool:
-            arrived.extend(item.message["text"] for item in layer.receive_many(["websocket.receive"]))
+            arrived.extend(item.message["text"] for item in layer.receive_batch(["websocket.receive"]))
             return len(arrived) == 2
 
         wait_until(both, "both messages")

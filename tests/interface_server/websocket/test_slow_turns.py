@@ -219,15 +219,15 @@ def test_a_frame_that_waits_for_a_worker_holds_back_the_next_one(layer: Any) -> 
         client.send("first")
         client.send("second")
         wait_until(is_old, "the first frame to have waited")
-        [first] = layer.receive_many([RECEIVE], limit=9)
+        [first] = layer.receive_batch([RECEIVE], limit=9)
         assert first.message["text"] == "first"
         layer.put_back(RECEIVE, [first])
         asked = server.gateway.now
         wait_until(lambda: server.gateway.now > asked + 1.2, "the layer to be asked again")
-        [first] = layer.receive_many([RECEIVE], limit=9)
+        [first] = layer.receive_batch([RECEIVE], limit=9)
         assert first.message["text"] == "first"
         server.workers.reply(first, {})
-        [second] = wait_until(lambda: layer.receive_many([RECEIVE], limit=9), "the second frame")
+        [second] = wait_until(lambda: layer.receive_batch([RECEIVE], limit=9), "the second frame")
         assert second.message["text"] == "second"
 
 
@@ -241,7 +241,7 @@ def test_a_frame_that_expires_lets_the_next_one_go_on(
         client.send("first")
         client.send("second")
         wait_until(lambda: EXPIRED in caplog.text, "the first frame to expire")
-        [second] = wait_until(lambda: layer.receive_many([RECEIVE]), "the second frame")
+        [second] = wait_until(lambda: layer.receive_batch([RECEIVE]), "the second frame")
         assert second.message["text"] == "second"
 
 

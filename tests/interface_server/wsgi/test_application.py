@@ -113,7 +113,7 @@ def test_a_body_comes_in_chunks(size: int, terminated: bool) -> None:
         got.append(delivery.message["body"])
         channel = delivery.message.get("body_channel")
         while channel:
-            for chunk in workers.layer.receive_many([channel], 16, 20):
+            for chunk in workers.layer.receive_batch([channel], 16, 20):
                 got.append(chunk.message["content"])
                 if not chunk.message["more_content"]:
                     channel = None
@@ -146,7 +146,7 @@ def test_a_body_follows_what_its_reader_reports() -> None:
     def consumer(workers: Workers, delivery: Delivery) -> None:
         read, more = len(delivery.message["body"]), True
         while more:
-            for chunk in workers.layer.receive_many([delivery.message["body_channel"]], 16, 20):
+            for chunk in workers.layer.receive_batch([delivery.message["body_channel"]], 16, 20):
                 read += len(chunk.message["content"])
                 more = chunk.message["more_content"]
             workers.send(delivery, {}, read=read)
@@ -177,7 +177,7 @@ def test_a_slow_client_holds_no_worker() -> None:
         workers.send(delivery, {"status": 200, "headers": PLAIN, "more_content": True}, flow="worker.a!1")
         for number in range(20):
             while 500_000 * number - written > 1_500_000:
-                for report in workers.layer.receive_many(["worker.a!"], 16, 20):
+                for report in workers.layer.receive_batch(["worker.a!"], 16, 20):
                     written = report.message["written"]
             workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
         workers.send(delivery, {"content": b"", "more_content": False})
@@ -235,7 +235,7 @@ def test_no_answer_in_time_is_a_504_and_the_consumer_is_told() -> None:
         [gone] = workers.wait_for("http.disconnect")
         [request] = workers.on("http.request")
         assert request.headers is not None
-        [report] = workers.layer.receive_many([request.headers["flow"]], 10, 5)
+        [report] = workers.layer.receive_batch([request.headers["flow"]], 10, 5)
     assert asked.status == "504 Gateway Timeout"
     assert gone.message == {"reply_channel": request.message["reply_channel"], "path": "/slow/"}
     assert report.message == {"closed": True}
@@ -256,7 +256,7 @@ def test_a_layer_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(items: Any) -> Any:
         raise LayerUnavailable("here", "gone")
 
-    monkeypatch.setattr(layer, "send_many", fail)
+    monkeypatch.setattr(layer, "send_batch", fail)
     application = WsgiInterface(layer)
     assert ask(application).status == "503 Service Unavailable"
     application.close()
@@ -277,7 +277,7 @@ def test_a_client_that_goes_away_during_its_streamed_request_is_reported() -> No
         assert asked.status == "400 Bad Request"
         workers.wait_for("http.disconnect")
         [request] = workers.on("http.request")
-        [chunk] = workers.layer.receive_many([request.message["body_channel"]], 10, 5)
+        [chunk] = workers.layer.receive_batch([request.message["body_channel"]], 10, 5)
     assert chunk.message["closed"] is True
 
 
@@ -403,7 +403,7 @@ def describing(workers: Workers, delivery: Delivery) -> None:
     """Answer with the size of the body, and the names of the fields, streamed."""
     size, channel = len(delivery.message["body"]), delivery.message.get("body_channel")
     while channel:
-        for chunk in workers.layer.receive_many([channel], 16, 20):
+        for chunk in workers.layer.receive_batch([channel], 16, 20):
             size += len(chunk.message["content"])
             if not chunk.message["more_content"]:
                 channel = None
@@ -438,7 +438,7 @@ def test_a_client_that_leaves_gunicorn_is_reported(tmp_path: Path) -> None:
             workers.reply(delivery, {"status": 200, "headers": PLAIN, "content": b"here"})
             return
         workers.send(delivery, {"status": 200, "headers": PLAIN, "content": b"x", "more_content": True})
-        while not workers.layer.receive_many([(delivery.headers or {})["flow"]], 1, 0.05):
+        while not workers.layer.receive_batch([(delivery.headers or {})["flow"]], 1, 0.05):
             workers.send(delivery, {"content": b"x" * 1000, "more_content": True})
 
     with gunicorn(tmp_path, endless) as (port, workers):

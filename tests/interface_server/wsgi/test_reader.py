@@ -76,7 +76,7 @@ def test_who_has_gone_leaves_every_group(layer: Any, reader: Reader) -> None:
 
 def test_a_failed_consumer_is_known_at_once(layer: Any, reader: Reader) -> None:
     mailbox = reader.open()
-    layer.send_many([layer.prepare(mailbox.channel, {}, {"failed": True})])
+    layer.send_batch([layer.prepare(mailbox.channel, {}, {"failed": True})])
     answer = mailbox.take(20)
     assert answer is not None
     assert answer["closed"] is True
@@ -84,14 +84,14 @@ def test_a_failed_consumer_is_known_at_once(layer: Any, reader: Reader) -> None:
 
 def test_a_layer_that_is_away_is_tried_again(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = threading.Semaphore(3)
-    receive = layer.receive_many
+    receive = layer.receive_batch
 
     def flaky(*args: Any) -> Any:
         if failures.acquire(blocking=False):
             raise LayerUnavailable("here", "gone")
         return receive(*args)
 
-    monkeypatch.setattr(layer, "receive_many", flaky)
+    monkeypatch.setattr(layer, "receive_batch", flaky)
     reader = Reader(layer, Options())
     mailbox = reader.open()
     layer.send(mailbox.channel, {"a": 1})
@@ -186,15 +186,15 @@ def test_an_empty_message_says_nothing_but_what_its_headers_say(mailbox: Mailbox
 
 
 def test_the_producer_of_a_response_to_nobody_hears_of_it(layer: Any, reader: Reader) -> None:
-    layer.send_many([layer.prepare(reader.name + "gone", BEGIN, {"flow": "worker.a!7"})])
-    [heard] = layer.receive_many(["worker.a!"], timeout=10)
+    layer.send_batch([layer.prepare(reader.name + "gone", BEGIN, {"flow": "worker.a!7"})])
+    [heard] = layer.receive_batch(["worker.a!"], timeout=10)
     assert (heard.channel, heard.message) == ("worker.a!7", {"closed": True})
 
 
 def test_a_producer_hears_while_the_taking_thread_is_busy(layer: Any, reader: Reader) -> None:
     mailbox = reader.open()
-    layer.send_many([layer.prepare(mailbox.channel, BEGIN, {"flow": "worker.a!1"})])
-    layer.send_many([layer.prepare(mailbox.channel, {"content": bytes(600_000), "more_content": True})])
-    [heard] = layer.receive_many(["worker.a!"], timeout=10)
+    layer.send_batch([layer.prepare(mailbox.channel, BEGIN, {"flow": "worker.a!1"})])
+    layer.send_batch([layer.prepare(mailbox.channel, {"content": bytes(600_000), "more_content": True})])
+    [heard] = layer.receive_batch(["worker.a!"], timeout=10)
     assert heard.message == {"written": 600_000}
     reader.shut(mailbox)

@@ -64,14 +64,14 @@ class Delays:
 
         def enough() -> bool:
             assert all(process.process is None or process.running for process in self.processes)
-            found.extend(d.message["n"] for d in self.layer.receive_many([channel], 100, 0.2))
+            found.extend(d.message["n"] for d in self.layer.receive_batch([channel], 100, 0.2))
             return len(found) >= count
 
         wait_until(enough, f"{count} messages on {channel}", within=60)
         return found
 
     def nothing_more(self, channel: str = "later") -> bool:
-        return self.layer.receive_many([channel], 100) == []
+        return self.layer.receive_batch([channel], 100) == []
 
     def waiting(self) -> int:
         """Messages in the table."""
