@@ -46,9 +46,9 @@ class Application:
         if kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "http":
-            await serve_http(self.gateway, _cleaned(scope), receive, send)
+            await serve_http(self.gateway.context, _cleaned(scope), receive, send)
         elif kind == "websocket":
-            await serve_websocket(self.gateway, _cleaned(scope), receive, send)
+            await serve_websocket(self.gateway.context, _cleaned(scope), receive, send)
         else:
             raise ValueError(f"no ASGI connection of type {kind!r} is served here; http, websocket and lifespan are")
 
@@ -79,7 +79,7 @@ class Application:
         limit = self.options.graceful_timeout if seconds is None else seconds
         deadline = loop.time() + limit
         try:
-            await Stopping(gateway, limit - min(CLOSE_SECONDS, limit / 10), sockets, hurried).run()
+            await Stopping(gateway.context, limit - min(CLOSE_SECONDS, limit / 10), sockets, hurried).run()
         finally:
             self._gateway = None
             await gateway.close(max(CLOSE_SECONDS / 5, deadline - loop.time()))

@@ -109,14 +109,14 @@ class Server(uvicorn.Server):
     async def _listen(self) -> None:
         """Accept connections, from where clients have waited since `_pause`, if they have."""
         loop = asyncio.get_running_loop()
-        gateway = self._application.gateway
-        for listener, context in self._listeners:
+        context = self._application.gateway.context
+        for listener, tls in self._listeners:
             server = await loop.create_server(
-                lambda: HttpProtocol(gateway, self._open),
+                lambda: HttpProtocol(context, self._open),
                 sock=listener.dup(),
                 backlog=BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
             )
             self.servers.append(server)
         if self._open.paused or not self._listeners:  # meanwhile

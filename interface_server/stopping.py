@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from .http.exchange import HttpExchange
-from .websocket.connection import WebSocketConnection
-
-if TYPE_CHECKING:
-    from .gateway import Gateway
+from .bridge.connection import Connection, Kind
+from .bridge.context import Context
 
 logger = logging.getLogger("interface_server.server")
 
@@ -33,23 +30,23 @@ LOOK_SECONDS = 0.25
 
 
 class Stopping:
-    """Ends the connections of a gateway and sends what is still to be sent.
+    """Ends the connections of a process and sends what is still to be sent.
 
     Args:
-        gateway: whose connections end.
+        context: whose connections end.
         seconds: the limit.
-        sockets: connections of a server that has the gateway to itself; they are closed, at last cut.
+        sockets: connections of a server that has the context to itself; they are closed, at last cut.
         hurried: tells whether to wait for nothing any more.
     """
 
     def __init__(
         self,
-        gateway: Gateway,
+        context: Context,
         seconds: float,
         sockets: Collection[Any] = (),
         hurried: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._gateway = gateway
+        self._context = context
         self._seconds = seconds
         self._sockets = sockets
         self._hurried = hurried
@@ -58,10 +55,10 @@ class Stopping:
     async def run(self) -> None:
         """Take the steps."""
         self._began = asyncio.get_running_loop().time()
-        self._gateway.stopping = True
+        self._context.stopping = True
         for protocol in list(self._sockets):
             protocol.shutdown()
-        for connection in list(self._gateway.connections.values()):
+        for connection in list(self._context.connections.values()):
             connection.stop()
         await self._until_answered()
         await self._until_sent()
@@ -69,7 +66,7 @@ class Stopping:
     async def _until_answered(self) -> None:
         """Wait for consumers and clients that are at it, and for nobody else."""
         await asyncio.sleep(0)
-        requests, websockets = len(self._exchanges()), len(self._websockets())
+        requests, websockets = len(self._of(Kind.REQUEST)), len(self._of(Kind.WEBSOCKET))
         if requests or websockets:
             logger.info(
                 "Stopping: waiting up to %.3g s for %d requests, up to %.3g s for the consumers of %d WebSockets",
@@ -81,11 +78,11 @@ class Stopping:
             logger.warning("Stopping: cutting %d connections that are not done", len(left))
         for protocol in left:
             protocol.abort()
-        self._release(self._websockets())
+        self._release(self._of(Kind.WEBSOCKET))
         await asyncio.sleep(0)  # what was cut is heard of now
 
     async def _until_sent(self) -> None:
-        uplink = self._gateway.uplink
+        uplink = self._context.uplink
         if not uplink.is_idle:
             left = self._seconds - self._elapsed()
             logger.info("Stopping: waiting up to %.3g s for the channel layer to take what is left", max(0.0, left))
@@ -95,28 +92,26 @@ class Stopping:
 
     def _look(self) -> None:
         """Give up what nobody works on, and what has used up its share of the time."""
-        self._gateway.backlog.ask()
+        self._context.backlog.ask()
         patience = min(DESERTED_SECONDS, self._seconds * DESERTED_SHARE)
-        websockets = [connection for connection in self._websockets() if connection.is_deserted(patience)]
-        requests = [exchange for exchange in self._exchanges() if exchange.is_deserted(patience)]
+        websockets = [connection for connection in self._of(Kind.WEBSOCKET) if connection.is_deserted(patience)]
+        requests = [exchange for exchange in self._of(Kind.REQUEST) if exchange.is_deserted(patience)]
         if websockets or requests:
             logger.info(
                 "Stopping: no worker takes messages; not waiting for %d requests and %d WebSockets",
                 len(requests), len(websockets),
             )  # fmt: skip
-        self._release(websockets)
-        for exchange in requests:
-            exchange.fail(503)
+        self._release([*websockets, *requests])
         if self._elapsed() >= self._seconds * STREAMS_SHARE:
-            endless = [exchange for exchange in self._exchanges() if exchange.end_stream()]
+            endless = [exchange for exchange in self._of(Kind.REQUEST) if exchange.end_stream()]
             if endless:
                 logger.info("Stopping: cut %d responses of unknown length that were still produced", len(endless))
-        if self._elapsed() >= self._seconds * TURNS_SHARE and (late := self._websockets()):
+        if self._elapsed() >= self._seconds * TURNS_SHARE and (late := self._of(Kind.WEBSOCKET)):
             logger.warning("Stopping: the consumers of %d WebSockets have not finished; not waiting longer", len(late))
             self._release(late)
 
     def _is_answered(self) -> bool:
-        return not self._sockets and not self._gateway.connections
+        return not self._sockets and not self._context.connections
 
     async def _until(
         self, condition: Callable[[], bool], share: float, look: Callable[[], None] = lambda: None
@@ -132,12 +127,9 @@ class Stopping:
     def _elapsed(self) -> float:
         return asyncio.get_running_loop().time() - self._began
 
-    def _websockets(self) -> list[WebSocketConnection]:
-        return [item for item in self._gateway.connections.values() if isinstance(item, WebSocketConnection)]
+    def _of(self, kind: Kind) -> list[Connection]:
+        return [item for item in self._context.connections.values() if item.kind is kind]
 
-    def _exchanges(self) -> list[HttpExchange]:
-        return [item for item in self._gateway.connections.values() if isinstance(item, HttpExchange)]
-
-    def _release(self, websockets: list[WebSocketConnection]) -> None:
-        for connection in websockets:
+    def _release(self, connections: list[Connection]) -> None:
+        for connection in connections:
             connection.release()

@@ -16,6 +16,7 @@ ELSEWHERE = {
         [f"channels/test/live_{part}.py" for part in ("child", "parts", "processes", "threads")],
         "the inside of a live server, run by test_liveserver.py",
     ),
+    "interface_server/bridge/connection.py": "protocols without code, kept by exchanges and WebSockets",
     "interface_server/websocket/client_socket.py": "a protocol without code, kept by both servers of websockets",
     "channels/version.py": "one constant, checked by tests/test_packaging.py",
 }

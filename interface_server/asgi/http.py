@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..http.exchange import HttpExchange
 from ..wire.responses import Head
 from .outbox import Gate, Outbox, Receive, Send
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 
 class ResponseCut(ConnectionAbortedError):
@@ -62,10 +60,10 @@ class AsgiResponse:
         """The server answers ``Expect`` itself when the body is first read."""
 
 
-async def serve_http(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_http(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
     """Carry one exchange from its first to its last byte."""
     response = AsgiResponse()
-    exchange = gateway.open_http(scope, response)
+    exchange = HttpExchange(context, scope, response)
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     exchange.begin(int(length) if length.isdigit() else None)
     reader = asyncio.create_task(_read(exchange, response, receive))

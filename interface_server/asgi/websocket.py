@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..bridge.replies import Payload
 from ..websocket.connection import WebSocketConnection
 from ..wire.websocket_frames import ABNORMAL
 from .outbox import Gate, Outbox, Receive, Send
 
-if TYPE_CHECKING:
-    from ..gateway import Gateway
-
 
 class AsgiSocket:
     """The `Socket` that speaks ASGI. Pings and limits of single frames are the server's business.
 
     Args:
-        gateway: for its clock and its options.
+        context: for its clock and its options.
         can_answer: whether the server lets a handshake be answered with any status.
     """
 
-    def __init__(self, gateway: Gateway, can_answer: bool) -> None:
+    def __init__(self, context: Context, can_answer: bool) -> None:
         self.outbox = Outbox()
         self.reading = Gate()
         self.connection: WebSocketConnection | None = None
-        self._gateway = gateway
+        self._context = context
         self._can_answer = can_answer
         self._taken = 0
-        self._progress = gateway.now
+        self._progress = context.now
         self._closing_at = 0.0
 
     def accept(self, subprotocol: str | None) -> None:
@@ -40,7 +37,7 @@ class AsgiSocket:
     def reject(self, status: int) -> None:
         """See `Socket.reject`."""
         if self._can_answer and status != 403:
-            headers = [(b"retry-after", b"%d" % self._gateway.options.retry_after)] if status == 503 else []
+            headers = [(b"retry-after", b"%d" % self._context.options.retry_after)] if status == 503 else []
             self.outbox.put({"type": "websocket.http.response.start", "status": status, "headers": headers})
             self.outbox.put({"type": "websocket.http.response.body", "body": b"", "more_body": False})
         else:
@@ -51,14 +48,14 @@ class AsgiSocket:
         """See `Socket.send`."""
         key = "text" if payload.is_text else "bytes"
         self.outbox.put({"type": "websocket.send", key: payload.data}, len(payload.data) + 16)
-        return self.outbox.size <= self._gateway.options.outbox_bytes
+        return self.outbox.size <= self._context.options.outbox_bytes
 
     def close(self, code: int, reason: str = "") -> None:
         """See `Socket.close`."""
         self.outbox.put({"type": "websocket.close", "code": code, "reason": reason})
         self.outbox.end()
         self.reading.open()
-        self._closing_at = self._gateway.now + self._gateway.options.close_timeout
+        self._closing_at = self._context.now + self._context.options.close_timeout
 
     def pause(self) -> None:
         """See `Socket.pause`."""
@@ -74,16 +71,16 @@ class AsgiSocket:
             self.outbox.end(drop=True)
         if not self.outbox.size or self.outbox.written != self._taken:
             self._taken, self._progress = self.outbox.written, now
-        elif now - self._progress >= self._gateway.options.outbox_timeout and self.connection is not None:
+        elif now - self._progress >= self._context.options.outbox_timeout and self.connection is not None:
             self.connection.overflow()
 
 
-async def serve_websocket(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_websocket(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
     """Carry one WebSocket from its handshake to its end."""
     await receive()
-    socket = AsgiSocket(gateway, "websocket.http.response" in (scope.get("extensions") or {}))
-    connection = socket.connection = gateway.open_websocket(scope, socket)
-    gateway.tickers.add(socket)
+    socket = AsgiSocket(context, "websocket.http.response" in (scope.get("extensions") or {}))
+    connection = socket.connection = WebSocketConnection(context, scope, socket)
+    context.tickers.add(socket)
     connection.open()
     reader = asyncio.create_task(_read(connection, socket, receive))
     try:
@@ -93,11 +90,11 @@ async def serve_websocket(gateway: Gateway, scope: Scope, receive: Receive, send
     finally:
         connection.lost(ABNORMAL)
         reader.cancel()
-        gateway.tickers.discard(socket)
+        context.tickers.discard(socket)
 
 
 async def _read(connection: WebSocketConnection, socket: AsgiSocket, receive: Receive) -> None:
-    options = socket._gateway.options
+    options = socket._context.options
     while True:
         await socket.reading.passed()
         event = await receive()

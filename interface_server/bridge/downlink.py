@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
+from .context import Context
 from .replies import BadReply, Reply
-from .states import States
-from .uplink import DOUBT_SECONDS, Uplink
+from .uplink import DOUBT_SECONDS
 
 logger = logging.getLogger("interface_server.downlink")
 
@@ -28,43 +27,21 @@ LAST_RETRY = 1.0
 LEAST_DOWN = 0.2
 
 
-class Receiver(Protocol):
-    """A connection that messages are for. Calls must not block."""
-
-    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
-        """Take a message to this connection alone."""
-
-    def apply(self, reply: Reply) -> None:
-        """Take a reply that went to a group; it is shared with other members."""
-
-
 class Downlink:
     """Receives for one reply name and hands messages to connections by their local part.
 
     Args:
-        layer: any channel layer.
-        name: the reply name, ending with ``!``.
-        receivers: local part → connection.
-        uplink: is told when the layer goes away and when it is back.
-        forget: called with the full names of group members that are no connection any more.
-        states: gets what comes for connections that are gone.
+        context: the reply name, the connections, and who hears of the rest: the uplink of the layer's outages, the
+            states of what comes for connections that are gone, the departures of members that are.
     """
 
-    def __init__(
-        self,
-        layer: Any,
-        name: str,
-        receivers: Mapping[str, Receiver],
-        uplink: Uplink,
-        forget: Callable[[list[str]], None],
-        states: States,
-    ) -> None:
-        self._layer = layer
-        self._name = name
-        self._receivers = receivers
-        self._uplink = uplink
-        self._forget = forget
-        self._states = states
+    def __init__(self, context: Context) -> None:
+        self._layer = context.layer
+        self._name = context.name
+        self._connections = context.connections
+        self._uplink = context.uplink
+        self._departures = context.departures
+        self._states = context.states
 
     async def run(self) -> None:
         """Receive until cancelled; outlives every outage of the layer."""
@@ -112,7 +89,7 @@ class Downlink:
 
     async def _dispatch(self, deliveries: list[Delivery]) -> None:
         start = len(self._name)
-        receivers = self._receivers
+        connections = self._connections
         trace = logger.isEnabledFor(logging.DEBUG)
         for delivery in deliveries:
             if trace:
@@ -120,10 +97,10 @@ class Downlink:
             if delivery.members is not None:
                 await self._to_group(delivery)
                 continue
-            receiver = receivers.get(delivery.channel[start:])
-            if receiver is not None:
+            connection = connections.get(delivery.channel[start:])
+            if connection is not None:
                 try:
-                    receiver.deliver(delivery.message, delivery.headers)
+                    connection.deliver(delivery.message, delivery.headers)
                 except Exception:
                     logger.exception("a message for %s could not be handled", delivery.channel)
             elif delivery.headers is not None:
@@ -146,18 +123,18 @@ class Downlink:
             return
         gone = []
         for count, local in enumerate(delivery.members or (), 1):
-            receiver = self._receivers.get(local)
-            if receiver is None:
+            connection = self._connections.get(local)
+            if connection is None:
                 gone.append(self._name + local)
                 continue
             try:
-                receiver.apply(reply)
+                connection.apply(reply)
             except Exception:
                 logger.exception("a message for a member of a group could not be handled")
             if count % MEMBERS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
         if gone:
-            self._forget(gone)
+            self._departures.add(gone)
 
 
 def next_limit(limit: int, deliveries: list[Delivery]) -> int:

@@ -1,4 +1,4 @@
-"""What workers are told when this process disappears without a word: the end of each of its WebSockets.
+"""Last wills: the ends of WebSockets that consumers hear of if this process is killed.
 
 For each ``websocket.connect`` that is queued a ``websocket.disconnect`` is left with the layer, in the same write, and
 withdrawn with the real one. If the process is killed, others send it; see `channel_layer.delivery.Will`.
@@ -20,8 +20,8 @@ from typing import Any
 from channel_layer.delivery import Outgoing, Will
 from channel_layer.exceptions import ChannelLayerError
 
-from ..websocket.connection import Phase, WebSocketConnection
 from ..wire.websocket_frames import ABNORMAL
+from .connection import Connection, LastWillOwner
 from .messages import DISCONNECT, LAST_ORDER
 from .uplink import Uplink
 
@@ -32,7 +32,7 @@ PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 
 
-class Wills:
+class LastWills:
     """Leaves and withdraws the last words of the WebSockets of one process.
 
     Args:
@@ -43,7 +43,9 @@ class Wills:
         ordered: whether messages take turns.
     """
 
-    def __init__(self, layer: Any, name: str, connections: Mapping[str, Any], uplink: Uplink, ordered: bool) -> None:
+    def __init__(
+        self, layer: Any, name: str, connections: Mapping[str, Connection], uplink: Uplink, ordered: bool
+    ) -> None:
         self._layer = layer
         self._name = name
         self._connections = connections
@@ -82,7 +84,8 @@ class Wills:
         message = will.message
         if message is not None:  # a connect, and its client gets 503
             connection = self._connections.get(will.channel.removeprefix(self._name))
-            if connection is None or connection.phase is not Phase.HANDSHAKE:
+            owner = None if connection is None else connection.last_will
+            if owner is None or not owner.is_handshake:
                 return
             item = Outgoing(DISCONNECT, message.body, message.headers)
         item.will = Will(will.channel, None, claims=True)
@@ -91,7 +94,8 @@ class Wills:
 
     def learn(self, carried_out: Collection[str]) -> None:
         """Others have taken this process for gone and carried out these wills, or the layer has lost what it had."""
-        sockets = {local: item for local, item in self._connections.items() if isinstance(item, WebSocketConnection)}
+        found = ((local, connection.last_will) for local, connection in self._connections.items())
+        sockets = {local: owner for local, owner in found if owner is not None}
         disowned = sockets.keys() & carried_out
         if disowned:
             logger.error(
@@ -126,16 +130,17 @@ class Wills:
         for _ in range(min(BATCH, len(self._again))):
             local = self._again.popleft()
             connection = self._connections.get(local)
-            if not isinstance(connection, WebSocketConnection):
+            owner = None if connection is None else connection.last_will
+            if owner is None:
                 continue
-            if connection.phase is Phase.HANDSHAKE or not self._put(connection):
+            if owner.is_handshake or not self._put(owner):
                 undecided.append(local)
         pause = PAUSE_SECONDS if self._again else RETRY_SECONDS
         self._leave_again(undecided, pause)
 
-    def _put(self, connection: WebSocketConnection) -> bool:
+    def _put(self, owner: LastWillOwner) -> bool:
         item = Outgoing(DISCONNECT, b"")
-        self.leave(item, connection.channel, connection.path)
+        self.leave(item, owner.channel, owner.path)
         return self._uplink.put(item, self, patient=True) is not None
 
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from channel_layer.delivery import Outgoing
-from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.outcome import Fate, fates
+
+from ..options import Options
 
 logger = logging.getLogger("interface_server.uplink")
 
@@ -71,12 +73,18 @@ class Uplink:
 
     Args:
         layer: any channel layer.
-        max_bytes: what may wait here in all.
+        options: ``uplink_bytes`` bounds what may wait here in all, ``send_timeout`` and ``outage_timeout`` how long.
+        on_doubt: called for a message with a last will that may have been stored or not, before its sender is told.
+
+    Attributes:
+        down: why the layer is away; ``None`` while it is there.
     """
 
-    def __init__(self, layer: Any, max_bytes: int) -> None:
+    def __init__(self, layer: Any, options: Options, on_doubt: Callable[[Outgoing], None] = lambda item: None) -> None:
         self._layer = layer
-        self._max_bytes = max_bytes
+        self._options = options
+        self._max_bytes = options.uplink_bytes
+        self._on_doubt = on_doubt
         self._queue: deque[Entry] = deque()
         self._full: deque[Entry] = deque()
         self._held: set[str] = set()
@@ -89,9 +97,6 @@ class Uplink:
         self._retry: asyncio.TimerHandle | None = None
         self._retry_delay = FIRST_RETRY
         self.down: LayerUnavailable | None = None
-        self.on_down: Callable[[LayerUnavailable], None] = lambda error: None
-        self.on_doubt: Callable[[Outgoing], None] = lambda item: None
-        """Called for a message with a will that may have been stored or not, before its sender is told."""
 
     def put(
         self, item: Outgoing, sender: Sender | None = None, *, patient: bool = False, report: bool = False
@@ -124,12 +129,22 @@ class Uplink:
         """Whether nothing waits and nothing is being written."""
         return not (self._queue or self._full or self._writing)
 
+    def why_late(self, entry: Entry, since: float, now: float) -> ChannelLayerError | None:
+        """The reason why a message that was queued at ``since`` waits too long; ``None`` if it does not."""
+        if entry.full_since and self.down is None:
+            late = now - entry.full_since >= self._options.send_timeout
+            return ChannelFull(entry.item.target) if late else None
+        if now - since < self._options.outage_timeout:
+            return None
+        return self.down or LayerUnavailable(self._layer.describe(), "it takes no messages")
+
     def mark_down(self, error: LayerUnavailable) -> None:
         """The layer is away: refuse what is impatient, hold the rest."""
         is_news = type(error) is not type(self.down)
         self.down = error
         if is_news:
-            self.on_down(error)
+            level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
+            logger.log(level, "%s; trying again until it answers", clause(error))
         waiting, self._queue = self._queue, deque()
         for entry in waiting:
             if entry.patient:
@@ -225,7 +240,7 @@ class Uplink:
             else:
                 assert error is not None
                 if fate is Fate.UNKNOWN and entry.item.will is not None:
-                    self.on_doubt(entry.item)
+                    self._on_doubt(entry.item)
                 self._refuse(entry, error)
         return unsent
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..options import Options
 from ..spool.spool import Spool
 from ..spool.threads import SpoolThreads
-
-if TYPE_CHECKING:
-    from ..wire.responses import Head
+from ..wire.responses import Head
 
 PIECE = 16_384
 """Bytes given to a connection at a time; what a connection holds cannot be spooled any more."""

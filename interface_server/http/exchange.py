@@ -1,19 +1,22 @@
 """One HTTP request and its response: from body and deadlines to what goes out on the wire.
 
 No I/O happens here, as in `websocket.connection`: events come in as method calls, bytes go out
-through a `ResponseWriter`, messages through the gateway's uplink.
+through a `ResponseWriter`, messages through the uplink.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
+import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 
+from ..bridge.connection import Kind
+from ..bridge.context import Context
 from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from ..bridge.replies import Reply
 from ..logs.access_log import printable
@@ -21,9 +24,6 @@ from ..spool.spool import LEAST
 from ..wire.responses import BadResponse, Head, content_of, is_push
 from .download import PIECE, Download, ResponseWriter, piece_size
 from .upload import Upload
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 logger = logging.getLogger("interface_server.http")
 
@@ -54,21 +54,25 @@ class HttpExchange:
     """One request and its response.
 
     Args:
-        gateway: what the process shares.
-        local: unguessable local part of the reply channel.
+        context: what the process shares.
         scope: an ASGI ``http`` scope with cleaned headers.
         writer: the client's side.
     """
 
-    def __init__(self, gateway: Gateway, local: str, scope: Scope, writer: ResponseWriter) -> None:
-        self.channel = gateway.name + local
+    kind = Kind.REQUEST
+    last_will = None
+
+    def __init__(self, context: Context, scope: Scope, writer: ResponseWriter) -> None:
+        local = secrets.token_urlsafe(12)  # unguessable, since who knows it may answer
+        scope = context.messages.seen(scope)
+        self.channel = context.name + local
         self.phase = Phase.GATHERING
-        self._gateway = gateway
+        self._context = context
         self._local = local
         self._scope = scope
         self._writer = writer
-        self._started = gateway.clock()
-        self._opened = gateway.now
+        self._started = context.clock()
+        self._opened = context.now
         self._begun = False
         self._piece = b""
         self._upload: Upload | None = None
@@ -81,11 +85,11 @@ class HttpExchange:
         self._status = 0
         self._written = 0
         self._flow = FLOW_PATTERN + local
-        self._heard = gateway.now
+        self._heard = context.now
         self._download: Download | None = None
         self._bodiless = False
         self._is_short_of_room = False
-        self._progress = gateway.now
+        self._progress = context.now
 
     # -- from the client -------------------------------------------------------------------------
 
@@ -96,18 +100,18 @@ class HttpExchange:
             expected: the body's length as far as the request says it.
         """
         self._begun = True
-        gateway = self._gateway
-        options = gateway.options
-        gateway.connections[self._local] = self
+        context = self._context
+        options = context.options
+        context.connections[self._local] = self
         self._has_body = expected != 0
-        self._deadline = gateway.now + options.body_timeout
-        if gateway.stopping or gateway.uplink.down is not None:
+        self._deadline = context.now + options.body_timeout
+        if context.stopping or context.uplink.down is not None:
             self.fail(503)
         elif expected is not None and expected > options.body_max:
             self.fail(413)
         elif self._all_received:
             self.end()
-        elif expected is not None and expected > options.body_memory and not gateway.spools.file.has_room:
+        elif expected is not None and expected > options.body_memory and not context.spools.file.has_room:
             self._no_room("the limit of all spooled bodies is reached")
         else:
             self._writer.expect()
@@ -117,18 +121,18 @@ class HttpExchange:
         """A piece of the body."""
         if self.phase is Phase.DONE or self._all_received:
             return
-        options = self._gateway.options
+        options = self._context.options
         upload = self._upload
         if upload is None:
             if not self._piece and len(data) <= min(LEAST, options.body_inline, options.body_max):
                 self._piece = data  # most bodies are this one piece, and need no more
                 return
-            upload = self._upload = Upload(self._gateway, self._local, self, self._body_moved)
+            upload = self._upload = Upload(self._context, self._local, self, self._body_moved)
             upload.feed(self._piece)
         upload.feed(data)
         if not self._begun:
             return
-        self._deadline = max(self._deadline, self._gateway.now + options.body_timeout)
+        self._deadline = max(self._deadline, self._context.now + options.body_timeout)
         if upload.received > options.body_max:
             self.fail(413)
         else:
@@ -141,7 +145,7 @@ class HttpExchange:
             self._upload.complete = True
         if not self._begun or self.phase is Phase.DONE:
             return
-        self._deadline = self._gateway.now + self._gateway.options.http_timeout
+        self._deadline = self._context.now + self._context.options.http_timeout
         if self._upload is None:
             self._request(self._piece)
         else:
@@ -162,7 +166,7 @@ class HttpExchange:
         """The response's beginning or its next chunk."""
         if headers is not None:
             self._take_headers(headers, alone=not message)
-        self._heard = self._gateway.now
+        self._heard = self._context.now
         if not message or self.phase in (Phase.EMPTYING, Phase.DONE) or is_push(message):
             return
         try:
@@ -183,11 +187,11 @@ class HttpExchange:
             if alone:  # it asks for a sign of life
                 self._to_producer({"written": 0 if self._download is None else self._download.reported})
         if type(count) is int and self._upload is not None and self.phase is not Phase.DONE:
-            self._deadline = self._gateway.now + self._gateway.options.http_timeout
+            self._deadline = self._context.now + self._context.options.http_timeout
             self._upload.read(count)
             self._upload.push()
         if headers.get("ends"):
-            self._gateway.tells_of_ends = True
+            self._context.tells_of_ends = True
         if headers.get("failed"):
             self.fail(500)
 
@@ -207,7 +211,7 @@ class HttpExchange:
     def sent(self, item: Outgoing) -> None:
         """A chunk of the body was stored."""
         if self.phase is not Phase.DONE and self._upload is not None:
-            self._deadline = self._gateway.now + self._gateway.options.http_timeout
+            self._deadline = self._context.now + self._context.options.http_timeout
             self._upload.stored()
             self._take_in()
 
@@ -232,12 +236,12 @@ class HttpExchange:
         if self._download is not None:
             if self._download.has_moved():
                 self._progress = now
-            elif now - self._progress >= self._gateway.options.http_timeout:
+            elif now - self._progress >= self._context.options.http_timeout:
                 self._cut("its client stopped reading")
         elif self.phase is not Phase.DONE and now >= self._deadline:
             if self.phase is Phase.WAITING and self._all_received:
                 text = f"no consumer answered {self._describe()} in time"
-                self._gateway.unanswered.report(text, HTTP_REQUEST, now - self._sent_at)
+                self._context.unanswered.report(text, HTTP_REQUEST, now - self._sent_at)
                 self.fail(504)
             elif self._upload is not None and (self._all_received or self._upload.is_behind):
                 self._no_room("the disk takes too long")
@@ -250,7 +254,11 @@ class HttpExchange:
     def is_deserted(self, seconds: float) -> bool:
         """Whether the request waits for a worker, and for so long none has taken one off the channel."""
         waits = self.phase is Phase.WAITING
-        return waits and self._gateway.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
+        return waits and self._context.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
+
+    def release(self) -> None:
+        """Answer 503 instead of waiting for a consumer."""
+        self.fail(503)
 
     def end_stream(self) -> bool:
         """Cut the response if it is of unknown length and still being produced; returns whether it was."""
@@ -275,7 +283,7 @@ class HttpExchange:
         text = _REASONS[status].encode() + b"\n"
         fields: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
         if status == 503:
-            fields.append((b"retry-after", b"%d" % self._gateway.options.retry_after))
+            fields.append((b"retry-after", b"%d" % self._context.options.retry_after))
         self._written = len(text)
         self._writer.start(Head({"status": status, "headers": fields}), text, False)
         self._finish(status)
@@ -313,25 +321,25 @@ class HttpExchange:
 
     def _request(self, body: bytes, body_channel: str | None = None) -> None:
         """Send the request with a whole body or, with a body channel, with its beginning."""
-        gateway = self._gateway
+        context = self._context
         scope = self._scope
         if self._has_body and self._all_received:
             scope = with_length(scope, len(self._piece) if self._upload is None else self._upload.received)
-        message = gateway.messages.request(scope, self.channel, body, body_channel)
+        message = context.messages.request(scope, self.channel, body, body_channel)
         try:
-            item = gateway.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
+            item = context.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
             self.fail(400 if isinstance(error, InvalidMessage) else 413)
             return
-        if gateway.trace:
+        if context.trace:
             logger.debug("%s %s to http.request", self._describe(), self.channel)
-        if gateway.uplink.put(item, self) is None:
+        if context.uplink.put(item, self) is None:
             self.fail(503)
             return
         self.phase = Phase.WAITING
-        self._sent_at = gateway.now
-        self._deadline = gateway.now + gateway.options.http_timeout
+        self._sent_at = context.now
+        self._deadline = context.now + context.options.http_timeout
 
     # -- the response ----------------------------------------------------------------------------
 
@@ -340,7 +348,7 @@ class HttpExchange:
         if not more and not bodiless and head.length is not None and head.length != len(content):
             raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
         self._status = head.status
-        if not more and (bodiless or len(content) <= PIECE or len(content) <= piece_size(self._gateway.spools)):
+        if not more and (bodiless or len(content) <= PIECE or len(content) <= piece_size(self._context.spools)):
             self._written = len(content)
             self._writer.start(head, content, False)
             self._finish(head.status)
@@ -350,10 +358,10 @@ class HttpExchange:
             head.length = len(content)
         self.phase = Phase.RESPONDING
         self._is_endless = head.length is None
-        self._progress = self._gateway.now
-        first = b"" if bodiless else content[: piece_size(self._gateway.spools)]
-        gateway = self._gateway
-        self._download = Download(gateway.spools, gateway.options, self._writer, self._response_moved, len(first))
+        self._progress = self._context.now
+        first = b"" if bodiless else content[: piece_size(self._context.spools)]
+        context = self._context
+        self._download = Download(context.spools, context.options, self._writer, self._response_moved, len(first))
         self._writer.start(head, first, True)
         self._continue(content[len(first) :], more)
 
@@ -402,32 +410,32 @@ class HttpExchange:
         produced = self.phase is Phase.EMPTYING
         complete = not self._gone and self._status == status and status != 0
         self.phase = Phase.DONE
-        self._gateway.connections.pop(self._local, None)
-        if self._gateway.now != self._opened:
+        self._context.connections.pop(self._local, None)
+        if self._context.now != self._opened:
             # Only who waits is put into groups, and forgetting is work for every request.
-            self._gateway.forget([self.channel])
+            self._context.departures.add([self.channel])
         if self._upload is not None and self._upload.close() and dispatched and not complete:
             closed = {"content": b"", "closed": True, "more_content": False}
-            self._gateway.uplink.put(self._gateway.layer.prepare(self._upload.channel, closed), patient=True)
+            self._context.uplink.put(self._context.layer.prepare(self._upload.channel, closed), patient=True)
         if self._download is not None:
             self._written = self._download.given
             self._download.close()
         if dispatched and not complete and not produced:
             self._to_producer({"closed": True})
-        if dispatched and (not complete or self._gateway.tells_of_ends):
+        if dispatched and (not complete or self._context.tells_of_ends):
             message = {"reply_channel": self.channel, "path": self._scope["path"]}
-            self._gateway.uplink.put(self._gateway.layer.prepare(HTTP_DISCONNECT, message))
-        if self._begun and self._gateway.access_log.enabled:
-            seconds = self._gateway.clock() - self._started
-            self._gateway.access_log.request(self._scope, status, self._written, seconds)
+            self._context.uplink.put(self._context.layer.prepare(HTTP_DISCONNECT, message))
+        if self._begun and self._context.access_log.enabled:
+            seconds = self._context.clock() - self._started
+            self._context.access_log.request(self._scope, status, self._written, seconds)
 
     def _to_producer(self, message: dict[str, Any]) -> None:
         try:
-            item = self._gateway.layer.prepare(self._flow, message)
+            item = self._context.layer.prepare(self._flow, message)
         except InvalidName as error:
             logger.error("the producer of the response to %s hears nothing: %s", self._describe(), error)
             return
-        self._gateway.uplink.put(item)
+        self._context.uplink.put(item)
 
     @property
     def _named_flow(self) -> bool:

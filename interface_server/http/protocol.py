@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
 
 import httptools
 
+from ..bridge.context import Context
 from ..bridge.messages import Scope, clean_headers
+from ..sockets.connections import Connections
 from ..websocket.protocol import WebSocketProtocol
 from ..wire.http_framing import Framing, head_bytes, refusal
 from ..wire.http_target import (
@@ -23,10 +24,6 @@ from ..wire.request_line import FOREIGN_METHODS, is_request_line, replace_reques
 from ..wire.responses import CONTROLS, Head
 from .download import HIGH_WATER
 from .exchange import HttpExchange
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
-    from ..sockets.connections import Connections
 
 logger = logging.getLogger("interface_server.http")
 
@@ -61,13 +58,13 @@ class HttpProtocol(asyncio.Protocol):
     unread beyond what had arrived with it.
 
     Args:
-        gateway: what the process shares.
+        context: what the process shares.
         connections: every open connection of the server; this one enters and leaves it.
     """
 
-    def __init__(self, gateway: Gateway, connections: Connections) -> None:
-        self._gateway = gateway
-        self._options = gateway.options
+    def __init__(self, context: Context, connections: Connections) -> None:
+        self._context = context
+        self._options = context.options
         self._connections = connections
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._parser = httptools.HttpRequestParser(self)
@@ -75,7 +72,7 @@ class HttpProtocol(asyncio.Protocol):
         self._server: tuple[str, int | None] | None = None
         self._secure = False
         self._closing_at = 0.0
-        self._since = gateway.now
+        self._since = context.now
         self._in_head = False
         self._head_raw = 0
         self._head_bytes = 0
@@ -96,7 +93,7 @@ class HttpProtocol(asyncio.Protocol):
         self._served = False
         self._deaf = False
         self._loop = asyncio.get_running_loop()
-        gateway.tickers.add(self)
+        context.tickers.add(self)
         self._made = False
         self._surplus = not connections.add(self)
 
@@ -107,7 +104,7 @@ class HttpProtocol(asyncio.Protocol):
         self._made = True
         self._transport = transport  # type: ignore[assignment]
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        if self._gateway.stopping:  # `shutdown` did not wait for it
+        if self._context.stopping:  # `shutdown` did not wait for it
             self._transport.abort()
             return
         if self._surplus and self._connections.is_crowded:
@@ -205,7 +202,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request line begins."""
         if self._current is None and self._served:
-            self._since = self._gateway.now  # the first request's time runs from the opening of the connection
+            self._since = self._context.now  # the first request's time runs from the opening of the connection
         self._in_head = True
         self._between = False
         self._begun += 1
@@ -278,7 +275,7 @@ class HttpProtocol(asyncio.Protocol):
                 raise Refusal(400, "an upgrade is a GET of HTTP/1.1 without a body (RFC 6455, section 4.1)")
             self._upgrade = scope
             return
-        exchange = self._gateway.open_http(scope, self)
+        exchange = HttpExchange(self._context, scope, self)
         request = Request(exchange, method, version, parser.should_keep_alive() and version != "1.0")
         request.expects = version != "1.0" and fields.get(b"expect", b"").lower() == b"100-continue"
         request.expected = expected
@@ -369,7 +366,7 @@ class HttpProtocol(asyncio.Protocol):
         if request is None:
             return
         framing = self._framing = Framing(head, content, more, request.head_only, request.old)
-        if head.close or framing.until_close or not request.complete or self._gateway.stopping or self._deaf:
+        if head.close or framing.until_close or not request.complete or self._context.stopping or self._deaf:
             request.keep_alive = False
         pieces = head_bytes(head, framing, close=not request.keep_alive)
         self._write_part(framing, content, more, pieces)
@@ -420,7 +417,7 @@ class HttpProtocol(asyncio.Protocol):
     def _complete(self) -> None:
         """The response is out: take the next request, wait for one, or close."""
         request, self._current, self._framing = self._current, None, None
-        self._since = self._gateway.now
+        self._since = self._context.now
         self._served = True
         if request is None or self._transport.is_closing():
             return
@@ -441,7 +438,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _become_websocket(self, scope: Scope, rest: bytes) -> None:
         self._forget()
-        protocol = WebSocketProtocol(self._gateway, self._connections, self._transport)
+        protocol = WebSocketProtocol(self._context, self._connections, self._transport)
         self._transport.set_protocol(protocol)
         protocol.begin(scope, self._headers, self._url)
         if rest:
@@ -473,23 +470,23 @@ class HttpProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Close so that a client that is still sending gets to read the response (RFC 9112, section 9.6)."""
         self._deaf = True
-        self._closing_at = self._gateway.now + LINGER_SECONDS
+        self._closing_at = self._context.now + LINGER_SECONDS
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
-            self._closing_at = self._gateway.now + TLS_LINGER_SECONDS
+            self._closing_at = self._context.now + TLS_LINGER_SECONDS
 
     def _close(self) -> None:
         self._deaf = True
-        self._closing_at = self._gateway.now + self._options.http_timeout
+        self._closing_at = self._context.now + self._options.http_timeout
         self._transport.close()
 
     def _forget(self) -> None:
         self._connections.discard(self)
-        self._gateway.tickers.discard(self)
+        self._context.tickers.discard(self)
 
 
 class _BehindHead:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from channel_layer.delivery import Outgoing
 
+from ..bridge.context import Context
 from ..bridge.messages import BODY_PATTERN
 from ..bridge.uplink import Entry, Sender
 from ..spool.spool import Spool
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 WINDOW = 2 * 1024 * 1024
 """Bytes on their way to a worker that has not said yet that it has read them."""
@@ -25,7 +22,7 @@ class Upload:
     """Takes the body in, and gives it out: its beginning for the request, the rest in chunks.
 
     Args:
-        gateway: what the process shares.
+        context: what the process shares.
         local: local part of the request's reply channel.
         sender: hears what became of the chunks.
         moved: called when something was written to the spool, or came back from it.
@@ -36,16 +33,16 @@ class Upload:
         channel: where the chunks go, if the beginning is not all of it.
     """
 
-    def __init__(self, gateway: Gateway, local: str, sender: Sender, moved: Callable[[], None]) -> None:
+    def __init__(self, context: Context, local: str, sender: Sender, moved: Callable[[], None]) -> None:
         self.received = 0
         self.complete = False
         self.channel: str | None = None
-        self._gateway = gateway
+        self._context = context
         self._sender = sender
         self._moved = moved
         self._local = local
-        self._streams = gateway.options.stream_bodies
-        self._spool = Spool(gateway.spools.file, gateway.options.body_memory)
+        self._streams = context.options.stream_bodies
+        self._spool = Spool(context.spools.file, context.options.body_memory)
         self._piece = bytearray()
         self._sent = 0
         self._allowed = WINDOW
@@ -66,13 +63,13 @@ class Upload:
     def is_behind(self) -> bool:
         """Whether the client should wait: for the disk or, if bodies are streamed, for the worker."""
         if self._streams:
-            return self._spool.size > 2 * self._gateway.options.body_chunk
-        return self._spool.in_memory > self._gateway.options.body_memory + UNWRITTEN
+            return self._spool.size > 2 * self._context.options.body_chunk
+        return self._spool.in_memory > self._context.options.body_memory + UNWRITTEN
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for the request."""
-        return self.complete or (self._streams and self._spool.size > self._gateway.options.body_inline)
+        return self.complete or (self._streams and self._spool.size > self._context.options.body_inline)
 
     @property
     def failure(self) -> OSError | None:
@@ -85,7 +82,7 @@ class Upload:
 
     def beginning(self) -> bytes | None:
         """What travels in the request message; ``None`` while it has to be fetched from the disk."""
-        content = self._take(self._gateway.options.body_inline)
+        content = self._take(self._context.options.body_inline)
         if content is not None:
             self._sent = len(content)
             self._last_made = self.complete and self._sent == self.received
@@ -99,7 +96,7 @@ class Upload:
                 self._next = self._make_next()
                 if self._next is None:
                     return
-            self._under_way = self._gateway.uplink.put(self._next, self._sender, patient=True, report=True)
+            self._under_way = self._context.uplink.put(self._next, self._sender, patient=True, report=True)
             if self._under_way is None:
                 return  # too much waits for the layer; the clock tries again
             self._next = None
@@ -130,7 +127,7 @@ class Upload:
         return self.channel is not None and not whole
 
     def _make_next(self) -> Outgoing | None:
-        size = self._gateway.options.body_chunk
+        size = self._context.options.body_chunk
         if self._last_made or self._sent >= self._allowed or (not self.complete and self._spool.size < size):
             return None
         content = self._take(size)
@@ -141,7 +138,7 @@ class Upload:
         message = {"content": content, "closed": False, "more_content": not self._last_made}
         if self._last_made:
             message["length"] = self.received  # chunks before it may have expired
-        item: Outgoing = self._gateway.layer.prepare(self.channel, message)
+        item: Outgoing = self._context.layer.prepare(self.channel, message)
         return item
 
     def _take(self, size: int) -> bytes | None:
@@ -159,4 +156,4 @@ class Upload:
 
     def _attend(self) -> None:
         if not self._streams:
-            self._gateway.spools.attend(self._spool, self._moved)
+            self._context.spools.attend(self._spool, self._moved)

@@ -1,7 +1,7 @@
 """One WebSocket between a client and the consumers: the states of its handshake, its turns, its end.
 
 No I/O happens here. Events come in as method calls; what is to be done goes out through a `Socket`
-and the gateway's uplink. Every ``websocket.connect`` that was sent is followed by exactly one
+and the uplink. Every ``websocket.connect`` that was sent is followed by exactly one
 ``websocket.disconnect``.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+import secrets
+from typing import Any, NamedTuple
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
+from channel_layer.state import MARK
 
+from ..bridge.connection import Kind
+from ..bridge.context import Context
 from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
 from ..bridge.replies import BadReply, Reply, agreed_subprotocol, refuses
 from ..bridge.states import State
@@ -22,9 +26,6 @@ from ..logs.access_log import printable
 from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
 from .slow_turns import LOOK_SECONDS, SlowTurn
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -57,21 +58,25 @@ class WebSocketConnection:
     of the client is noticed at once; past `READ_AHEAD_BYTES` the socket is not read.
 
     Args:
-        gateway: what the process shares.
-        local: unguessable local part of the reply channel.
+        context: what the process shares.
         scope: an ASGI ``websocket`` scope with cleaned headers.
         socket: the client's side.
     """
 
-    def __init__(self, gateway: Gateway, local: str, scope: Scope, socket: Socket) -> None:
-        self.channel = gateway.name + local
+    kind = Kind.WEBSOCKET
+
+    def __init__(self, context: Context, scope: Scope, socket: Socket) -> None:
+        mark = "" if context.options.unordered else MARK
+        local = mark + secrets.token_urlsafe(12)  # unguessable, since who knows it may send
+        scope = context.messages.seen(scope)
+        self.channel = context.name + local
         self.phase = Phase.HANDSHAKE
-        self._gateway = gateway
+        self._context = context
         self._local = local
         self._scope = scope
         self.path: str = scope["path"]
         self._socket = socket
-        self._ordered = not gateway.options.unordered
+        self._ordered = not context.options.unordered
         self._inbox: list[str | bytes | Closing] = []
         self._inbox_bytes = 0
         self._paused = False
@@ -83,26 +88,36 @@ class WebSocketConnection:
         self._unsent = 0
         self._order = 0
         self._state: State | None = None
-        self._root_path: str = gateway.options.root_path or scope.get("root_path", "")
+        self._root_path: str = context.options.root_path or scope.get("root_path", "")
         self._held: list[Reply] = []
-        self._accept_deadline = gateway.now + gateway.options.accept_timeout
-        self._end_of_life = gateway.now + (gateway.options.websocket_life or float("inf"))
+        self._accept_deadline = context.now + context.options.accept_timeout
+        self._end_of_life = context.now + (context.options.websocket_life or float("inf"))
+
+    @property
+    def last_will(self) -> WebSocketConnection:
+        """See `Connection.last_will`."""
+        return self
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether no consumer has answered the handshake yet."""
+        return self.phase is Phase.HANDSHAKE
 
     # -- from the client -------------------------------------------------------------------------
 
     def open(self) -> None:
         """Send ``websocket.connect``; the handshake waits for the answer."""
-        gateway = self._gateway
-        gateway.connections[self._local] = self
+        context = self._context
+        context.connections[self._local] = self
         self._note("WSCONNECTING")
         try:
-            item = self._prepare(CONNECT, gateway.messages.connect(self._scope, self.channel))
-            gateway.wills.leave(item, self.channel, self.path)
+            item = self._prepare(CONNECT, context.messages.connect(self._scope, self.channel))
+            context.last_wills.leave(item, self.channel, self.path)
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a handshake that cannot be carried: %s", error)
             self._refuse(400)
             return
-        if gateway.stopping or not self._put(item, patient=False):
+        if context.stopping or not self._put(item, patient=False):
             self._refuse(503)
 
     def received(self, content: str | bytes) -> None:
@@ -113,7 +128,7 @@ class WebSocketConnection:
             self._inbox.append(content)
             self._hold(len(content))
             much = self._inbox_bytes > READ_AHEAD_BYTES or len(self._inbox) >= READ_AHEAD_MESSAGES
-            if much or self._gateway.read_ahead > self._gateway.options.uplink_bytes:
+            if much or self._context.read_ahead > self._context.options.uplink_bytes:
                 self._paused = True
                 self._socket.pause()
         else:
@@ -140,11 +155,11 @@ class WebSocketConnection:
         if headers is None:
             return
         if "state" in headers or "ask" in headers:
-            self._state = self._gateway.states.hear(self._state, headers, printable(self.path))
+            self._state = self._context.states.hear(self._state, headers, printable(self.path))
         if self._turn_open:
             if headers.get("turn") != self._turn:
                 if self._turn in (headers.get("begun"), headers.get("later")):
-                    self._as_slow(self._gateway.now).hear(headers, self._gateway.now)
+                    self._as_slow(self._context.now).hear(headers, self._context.now)
                 return
             if headers.get("failed") and self.phase is Phase.HANDSHAKE:
                 self._deny(500)
@@ -197,7 +212,7 @@ class WebSocketConnection:
         elif item.target == RECEIVE:
             logger.warning("a message of the WebSocket %s may be lost: %s", printable(self.path), error)
             if self._ordered:
-                self._as_slow(self._gateway.now).lost()
+                self._as_slow(self._context.now).lost()
                 self._entry = None
             else:
                 self.sent(item)
@@ -208,7 +223,7 @@ class WebSocketConnection:
         """Check the deadlines."""
         if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
             text = f"no consumer accepted the WebSocket {printable(self.path)} in time"
-            self._gateway.unanswered.report(text, CONNECT, self._gateway.options.accept_timeout)
+            self._context.unanswered.report(text, CONNECT, self._context.options.accept_timeout)
             self._deny(503)
         elif now >= self._end_of_life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")
@@ -217,7 +232,7 @@ class WebSocketConnection:
         entry = self._entry
         if entry is None or entry.stored_at:
             self._check_turn(now)
-        elif (error := self._gateway.why_late(entry, self._entry_since, now)) is not None:
+        elif (error := self._context.uplink.why_late(entry, self._entry_since, now)) is not None:
             self._give_up_sending(entry, error)
 
     def overflow(self) -> None:
@@ -246,10 +261,14 @@ class WebSocketConnection:
             self._deny(503)
         self._abandon(SERVICE_RESTART, "service restart")
 
+    def end_stream(self) -> bool:
+        """See `Connection.end_stream`: it has none."""
+        return False
+
     def is_deserted(self, seconds: float) -> bool:
         """Whether its turn waits for a worker, and for so long none has taken anything off the channel."""
         stored = self._entry is None or self._entry.stored_at > 0
-        return self._turn_open and stored and self._as_slow(self._gateway.now).is_deserted(seconds)
+        return self._turn_open and stored and self._as_slow(self._context.now).is_deserted(seconds)
 
     def release(self) -> None:
         """Send what is left of a closed connection without waiting for its turn."""
@@ -264,9 +283,9 @@ class WebSocketConnection:
         if reply.accept or (reply.payload is not None and reply.payload.data):
             self.phase = Phase.OPEN
             offered = self._scope.get("subprotocols") or ()
-            self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._gateway.options.subprotocols))
+            self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols))
             self._note("WSCONNECT")
-            self._scope = self._gateway.access_log.needed(self._scope)  # headers are a third of a quiet socket
+            self._scope = self._context.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
         return False
 
@@ -275,7 +294,7 @@ class WebSocketConnection:
         self.phase = Phase.CLOSED
         self._note("WSREJECT", status)
         self._socket.reject(status)
-        self._gateway.connections.pop(self._local, None)
+        self._context.connections.pop(self._local, None)
 
     def _deny(self, status: int) -> None:
         """End a handshake that consumers know of."""
@@ -305,12 +324,12 @@ class WebSocketConnection:
     def _as_slow(self, now: float) -> SlowTurn:
         if self._slow is None:
             stored_at = self._entry.stored_at if self._entry is not None and self._entry.stored_at else now
-            self._slow = SlowTurn(self._gateway, CONNECT if self._order == 0 else RECEIVE, stored_at)
+            self._slow = SlowTurn(self._context, CONNECT if self._order == 0 else RECEIVE, stored_at)
         return self._slow
 
     def _check_turn(self, now: float) -> None:
         """Go on without the end of the turn, if there is a reason to."""
-        look = min(LOOK_SECONDS, self._gateway.options.turn_timeout)
+        look = min(LOOK_SECONDS, self._context.options.turn_timeout)
         is_slow = self._slow is not None or self._entry is None or now - self._entry.stored_at >= look
         reason = self._as_slow(now).over(now) if is_slow and self._turn_open else None
         if reason is not None:
@@ -352,13 +371,13 @@ class WebSocketConnection:
         if closing.reason:
             message["reason"] = closing.reason
         item = self._prepare(DISCONNECT, message)
-        self._gateway.wills.withdraw(item, self.channel)
-        if self._gateway.uplink.put(item, patient=True) is None:
+        self._context.last_wills.withdraw(item, self.channel)
+        if self._context.uplink.put(item, patient=True) is None:
             logger.error("the websocket.disconnect of %s is lost: too much waits already", printable(self.path))
-        self._gateway.connections.pop(self._local, None)
-        self._gateway.forget([self.channel])
+        self._context.connections.pop(self._local, None)
+        self._context.departures.add([self.channel])
         if self._ordered:
-            self._gateway.states.leave(self._local, self._state, self._gateway.now)
+            self._context.states.leave(self._local, self._state, self._context.now)
 
     def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
         headers: dict[str, Any] | None = None
@@ -369,17 +388,17 @@ class WebSocketConnection:
                 headers["state"] = self._state
         if self._root_path:
             headers = {**(headers or {}), "root_path": self._root_path}
-        if self._gateway.trace:
+        if self._context.trace:
             logger.debug("%s %s to %s", printable(self.path), self.channel, target)
-        outgoing: Outgoing = self._gateway.layer.prepare(target, message, headers)
+        outgoing: Outgoing = self._context.layer.prepare(target, message, headers)
         return outgoing
 
     def _put(self, item: Outgoing, patient: bool) -> bool:
-        entry = self._gateway.uplink.put(item, self, patient=patient, report=not self._ordered and patient)
+        entry = self._context.uplink.put(item, self, patient=patient, report=not self._ordered and patient)
         if entry is None:
             return False
         self._entry = entry
-        self._entry_since = self._gateway.now
+        self._entry_since = self._context.now
         if self._ordered:
             self._turn_open = True
         elif patient:
@@ -403,8 +422,8 @@ class WebSocketConnection:
     def _hold(self, size: int) -> None:
         """Count what is read ahead, here and in all."""
         self._inbox_bytes += size
-        self._gateway.read_ahead += size
+        self._context.read_ahead += size
 
     def _note(self, event: str, code: int | None = None) -> None:
-        if self._gateway.access_log.enabled:
-            self._gateway.access_log.websocket(self._scope, event, code)
+        if self._context.access_log.enabled:
+            self._context.access_log.websocket(self._scope, event, code)

@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -15,14 +15,12 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..bridge.replies import Payload
 from ..wire.http_framing import refusal, short_response
 from ..wire.websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
 from .connection import WebSocketConnection
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -52,14 +50,14 @@ class WebSocketProtocol(asyncio.Protocol):
     for many clients is one byte string in all of their buffers.
 
     Args:
-        gateway: what the process shares.
+        context: what the process shares.
         connections: every open connection of the server; this one enters and leaves it.
         transport: the open transport.
     """
 
-    def __init__(self, gateway: Gateway, connections: set[Any], transport: asyncio.Transport) -> None:
-        self._gateway = gateway
-        self._options = gateway.options
+    def __init__(self, context: Context, connections: set[Any], transport: asyncio.Transport) -> None:
+        self._context = context
+        self._options = context.options
         self._connections = connections
         self._transport = transport
         self._response: Response | None = None
@@ -76,12 +74,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._backlog = b""
         self._closing_at = 0.0
         self._ping: bytes | None = None
-        self._pinged_at = gateway.now
+        self._pinged_at = context.now
         self._written = 0
         self._taken = 0
-        self._progress = gateway.now
+        self._progress = context.now
         connections.add(self)
-        gateway.tickers.add(self)
+        context.tickers.add(self)
 
     def begin(self, scope: Scope, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
         """Check the handshake and ask the consumers."""
@@ -112,7 +110,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if name == b"sec-websocket-protocol"
             for token in value.split(b",")
         ]
-        self._connection = self._gateway.open_websocket(scope, self)
+        self._connection = WebSocketConnection(self._context, scope, self)
         self._connection.open()
 
     # -- Socket ----------------------------------------------------------------------------------
@@ -125,7 +123,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if subprotocol is not None:
             response.headers["Sec-WebSocket-Protocol"] = subprotocol
         self._is_open = True
-        self._pinged_at = self._progress = self._gateway.now
+        self._pinged_at = self._progress = self._context.now
         self._write(response.serialize())
         if self._backlog:
             backlog, self._backlog = self._backlog, b""
@@ -155,7 +153,7 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._library().send_close(code, reason)
         self._flush()
-        self._closing_at = self._gateway.now + self._options.close_timeout
+        self._closing_at = self._context.now + self._options.close_timeout
         self.resume()
 
     def pause(self) -> None:
@@ -169,7 +167,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._paused:
             self._paused = False
             if self._ping is not None:
-                self._pinged_at = self._gateway.now  # its pong may lie unread
+                self._pinged_at = self._context.now  # its pong may lie unread
             self._transport.resume_reading()
 
     # -- transport -------------------------------------------------------------------------------
@@ -196,7 +194,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._connections.discard(self)
-        self._gateway.tickers.discard(self)
+        self._context.tickers.discard(self)
         self._lose(ABNORMAL)
 
     # -- the server ------------------------------------------------------------------------------
@@ -383,7 +381,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Let a client that is still sending read why it is closed; an open socket with unread data resets."""
         self._deaf = True
-        self._closing_at = self._gateway.now + self._options.close_timeout
+        self._closing_at = self._context.now + self._options.close_timeout
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
@@ -394,7 +392,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Close the transport once it has sent what waits, or after the close timeout."""
-        self._closing_at = self._gateway.now + self._options.close_timeout
+        self._closing_at = self._context.now + self._options.close_timeout
         self._transport.close()
 
     def abort(self) -> None:

@@ -9,10 +9,9 @@ consumer that has run for a second, and of what was stored long ago the layer kn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from ..gateway import Gateway
+from ..bridge.context import Context
 
 LOOK_SECONDS = 2.0
 """From when on a turn counts as slow. Workers have told of their part before."""
@@ -39,15 +38,15 @@ class SlowTurn:
     """One turn that did not end at once.
 
     Args:
-        gateway: what the process shares.
+        context: what the process shares.
         channel: where the message was sent.
         stored_at: when it was surely stored, by the event loop's time.
     """
 
-    __slots__ = ("_begun_at", "_channel", "_gateway", "_lost", "_stored_at", "_waited_until")
+    __slots__ = ("_begun_at", "_channel", "_context", "_lost", "_stored_at", "_waited_until")
 
-    def __init__(self, gateway: Gateway, channel: str, stored_at: float) -> None:
-        self._gateway = gateway
+    def __init__(self, context: Context, channel: str, stored_at: float) -> None:
+        self._context = context
         self._channel = channel
         self._stored_at = self._waited_until = stored_at
         self._begun_at: float | None = None
@@ -69,21 +68,21 @@ class SlowTurn:
 
     def over(self, now: float) -> str | None:
         """Why to go on without the end of the turn, or ``None``: wait."""
-        turn_timeout = self._gateway.options.turn_timeout
+        turn_timeout = self._context.options.turn_timeout
         if self._begun_at is not None:
             return NOT_FINISHED if now - self._begun_at >= turn_timeout else None
-        if self._gateway.uplink.down is not None:
+        if self._context.uplink.down is not None:
             if self._lost:  # what was sent to a frozen broker is stored when that comes back
                 self._stored_at = now
                 self._waited_until = max(self._waited_until, now - LOST_TURN_SECONDS + SIGN_SECONDS)
             return None
-        front = self._gateway.backlog.front(self._channel, self._stored_at)
+        front = self._context.backlog.front(self._channel, self._stored_at)
         if front is None or now - front.asked > NEWS_SECONDS:
             return None
         may_wait = front.may_wait(self._stored_at)
         if self._stored_at >= front.stored:  # within the slack it is likelier to have been taken
             self._waited_until = front.asked
-        expires = self._stored_at + self._gateway.layer.expiry
+        expires = self._stored_at + self._context.layer.expiry
         if now > expires + SIGN_SECONDS:
             return EXPIRED if self._waited_until > expires - NEWS_SECONDS else DIED
         if may_wait or now - self._waited_until < (LOST_TURN_SECONDS if self._lost else turn_timeout):
@@ -96,7 +95,7 @@ class SlowTurn:
         It may still wait on its channel, off which no worker has taken anything for so long; or it was taken, and no
         worker has given a sign of it.
         """
-        backlog = self._gateway.backlog
+        backlog = self._context.backlog
         front = backlog.front(self._channel, self._stored_at)
         if self._begun_at is not None or front is None:
             return False

@@ -1,4 +1,4 @@
-"""A gateway, sockets and layers that do no I/O."""
+"""A context, sockets and layers that do no I/O."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.bridge.context import Context
 from interface_server.bridge.replies import Payload
 from interface_server.bridge.states import States
-from interface_server.bridge.uplink import Entry
-from interface_server.gateway import Gateway
+from interface_server.bridge.uplink import Entry, Uplink
 from interface_server.options import Options
 from interface_server.spool.file import SpoolFile
 from interface_server.spool.spool import Spool, Work
 from interface_server.wire.responses import Head
 
 
-class RecordingUplink:
+class RecordingUplink(Uplink):
     """Keeps what is put; says what it is told to say."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: Any = None, options: Options | None = None) -> None:
+        super().__init__(layer or MemoryChannelLayer(), options or Options())
         self.entries: list[Entry] = []
         self.accepts = True
-        self.down: LayerUnavailable | None = None
 
     def put(self, item: Any, sender: Any = None, *, patient: bool = False, report: bool = False) -> Entry | None:
         if not self.accepts:
@@ -62,16 +62,16 @@ class HandSpools:
                 then()
 
 
-class QuietGateway(Gateway):
-    """A gateway that is not started; time is set by hand, and the disk waits for `HandSpools.work_off`."""
+class QuietContext(Context):
+    """A context whose parts are not started; time is set by hand, and the disk waits for `HandSpools.work_off`."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(MemoryChannelLayer(), Options(**options))
-        self.records = RecordingUplink()
-        self.uplink = self.records  # type: ignore[assignment]
+    def __init__(self, layer: Any = None, **options: Any) -> None:
+        chosen = Options(**options)
+        self.disk = HandSpools(SpoolFile(chosen.spool_dir, chosen.spool_bytes, chosen.spool_memory))
+        super().__init__(layer or MemoryChannelLayer(), chosen, self.disk)  # type: ignore[arg-type]
+        self.records = RecordingUplink(self.layer, chosen)
+        self.uplink = self.records
         self.states = States(self.layer, self.uplink, self.options.state_max)
-        self.disk = HandSpools(self.spools.file)
-        self.spools = self.disk  # type: ignore[assignment]
 
     def messages_on(self, target: str) -> list[dict[str, Any]]:
         """Content of what was put for a channel."""

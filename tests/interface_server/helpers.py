@@ -117,9 +117,9 @@ class Running:
         self.port = int(server.addresses[0].rpartition(":")[2])
 
     @property
-    def gateway(self) -> Any:
-        """The gateway inside."""
-        return self.server._application.gateway
+    def context(self) -> Any:
+        """The parts that its connections share."""
+        return self.server._application.gateway.context
 
     def connect(self) -> socket.socket:
         """A raw TCP connection."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 
 import pytest
@@ -13,7 +12,7 @@ from websockets.sync.client import connect
 
 from interface_server import gateway
 from tests.conftest import wait_until
-from tests.interface_server.fakes import FlakyLayer, QuietGateway, scope
+from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import Running, fields_of, running, status_of
 
 UPGRADE = (
@@ -25,22 +24,12 @@ PING = b"\x89\x04"
 
 def go_away(server: Running) -> None:
     server.layer.away = True
-    wait_until(lambda: server.gateway.uplink.down, "the server to notice")
+    wait_until(lambda: server.context.uplink.down, "the server to notice")
 
 
 def come_back(server: Running) -> None:
     server.layer.away = False
-    wait_until(lambda: server.gateway.uplink.down is None, "the server to notice")
-
-
-def test_reply_names_cannot_be_guessed() -> None:
-    names = {QuietGateway().name for _ in range(100)}
-    assert len(names) == 100
-    assert all(re.fullmatch(r"daphne\.[\w-]{16}!", name) for name in names)
-    gateway = QuietGateway()
-    locals_ = {gateway.open_http(scope(), None).channel for _ in range(100)}  # type: ignore[arg-type]
-    assert len(locals_) == 100
-    assert all(re.fullmatch(re.escape(gateway.name) + r"[\w-]{16}", name) for name in locals_)
+    wait_until(lambda: server.context.uplink.down is None, "the server to notice")
 
 
 def test_while_the_layer_is_away_requests_and_handshakes_get_503_at_once() -> None:
@@ -89,12 +78,12 @@ def test_sockets_that_talk_wait_for_the_layer_longer_than_for_room_on_a_channel(
         go_away(server)
         client.send("meanwhile")
         client.send("behind")
-        wait_until(lambda: server.gateway.read_ahead, "both frames to have come")
-        since = server.gateway.now
-        wait_until(lambda: server.gateway.now > since + 1, "the deadlines to be checked")
+        wait_until(lambda: server.context.read_ahead, "both frames to have come")
+        since = server.context.now
+        wait_until(lambda: server.context.now > since + 1, "the deadlines to be checked")
         come_back(server)
         assert [client.recv(timeout=20) for _ in range(2)] == ["meanwhile", "behind"]
-        assert server.gateway.read_ahead == 0
+        assert server.context.read_ahead == 0
 
 
 def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -118,9 +107,9 @@ def test_a_process_that_stood_still_gives_those_time_whose_pongs_are_on_their_wa
         received = b""
         while PING not in received:
             received += raw.recv(1_000)
-        before = server.gateway.now
-        server.gateway._loop.call_soon_threadsafe(time.sleep, 1.5)
-        wait_until(lambda: server.gateway.now > before + 1.4, "the process to go on")
+        before = server.context.now
+        server.server._application.gateway._loop.call_soon_threadsafe(time.sleep, 1.5)
+        wait_until(lambda: server.context.now > before + 1.4, "the process to go on")
         ping = received.partition(PING)[2][:4]
         raw.sendall(Frame(Opcode.PONG, ping).serialize(mask=True) + Frame(Opcode.TEXT, b"here").serialize(mask=True))
         assert server.workers.wait_for("websocket.receive")[0].message["text"] == "here"

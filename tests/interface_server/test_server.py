@@ -86,7 +86,7 @@ def test_stopping_lets_a_request_in_flight_finish() -> None:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         request = server.workers.wait_for("http.request")[0]
         server.server.should_exit = True
-        wait_until(lambda: server.gateway.stopping, "the server to begin to stop")
+        wait_until(lambda: server.context.stopping, "the server to begin to stop")
         server.workers.reply(request, {"status": 200, "content": b"finished"})
         response = read_all(connection)
         assert body_of(response) == b"finished"

@@ -35,7 +35,7 @@ def steps(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def stopped(server: Running) -> Iterator[None]:
     """The server is asked to stop, and has done so at the end of the block."""
     server.server.should_exit = True
-    wait_until(lambda: server.gateway.stopping, "the server to begin to stop")
+    wait_until(lambda: server.context.stopping, "the server to begin to stop")
     yield
     server.thread.join(30)
     assert not server.thread.is_alive()
@@ -111,7 +111,7 @@ def test_a_client_that_reads_slowly_gets_all_of_a_response_that_was_under_way() 
         client.sendall(REQUEST % 1)
         received = len(client.recv(1_000))
         with stopped(server):
-            [exchange] = server.gateway.connections.values()
+            [exchange] = server.context.connections.values()
             wait_until(lambda: exchange.phase is Phase.EMPTYING, "the worker to be done")
             time.sleep(0.3)  # as a slow client does, and the server could cut it meanwhile
             received += len(read_all(client))
@@ -124,7 +124,7 @@ def test_a_client_gets_time_to_answer_the_close_of_its_socket() -> None:
         received = b""
         while b"\r\n\r\n" not in received:
             received += client.recv(1_000)
-        wait_until(lambda: not server.gateway.uplink._bytes, "the socket to be quiet")
+        wait_until(lambda: not server.context.uplink._bytes, "the socket to be quiet")
         with stopped(server):
             assert client.recv(1_000).startswith(b"\x88")
             server.workers.wait_for("websocket.disconnect")

@@ -65,7 +65,7 @@ def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing() -> None
         connection.connect(("127.0.0.1", host.port))
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert done.wait(20), "the worker waits for the client"
-        wait_until(lambda: host.application.gateway.spools.file.used, "the response on the disk")
+        wait_until(lambda: host.application.gateway.context.spools.file.used, "the response on the disk")
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert response.read() == b"".join(bytes([number]) * 500_000 for number in range(20))

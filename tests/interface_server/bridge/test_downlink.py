@@ -11,9 +11,8 @@ from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.bridge.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
 from interface_server.bridge.replies import Reply
-from interface_server.bridge.states import States
 from interface_server.bridge.uplink import Uplink
-from tests.interface_server.fakes import FlakyLayer
+from tests.interface_server.fakes import FlakyLayer, QuietContext
 from tests.interface_server.helpers import become
 
 NAME = "daphne.test!"
@@ -40,11 +39,12 @@ class Case:
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
-        self.receivers: dict[str, Ear] = {"a": Ear(), "b": Ear(), "bad": Ear(bad=True)}
-        self.forgotten: list[str] = []
-        self.uplink = Uplink(layer, 1_000_000)
-        states = States(layer, self.uplink, 100)
-        self.downlink = Downlink(layer, NAME, self.receivers, self.uplink, self.forgotten.extend, states)
+        self.ears = {"a": Ear(), "b": Ear(), "bad": Ear(bad=True)}
+        self.context = QuietContext(layer)
+        self.context.name = NAME
+        self.context.connections.update(self.ears)  # type: ignore[arg-type]
+        self.uplink = self.context.uplink = Uplink(layer, self.context.options)
+        self.downlink = Downlink(self.context)
 
 
 def with_downlink(layer: Any, test: Callable[[Case], Coroutine[Any, Any, None]]) -> None:
@@ -69,9 +69,9 @@ def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
         layer.send(NAME + "nobody", {})
         layer.send(NAME + "bad", {})
         layer.send(NAME + "b", {"n": 9})
-        await become(lambda: case.receivers["b"].got)
-        assert case.receivers["a"].got == [({"n": number}, {"turn": number}) for number in range(3)]
-        assert case.receivers["b"].got == [({"n": 9}, None)]
+        await become(lambda: case.ears["b"].got)
+        assert case.ears["a"].got == [({"n": number}, {"turn": number}) for number in range(3)]
+        assert case.ears["b"].got == [({"n": 9}, None)]
 
     with_downlink(layer, test)
 
@@ -99,9 +99,9 @@ def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotte
         for local in ("a", "b", "gone"):
             layer.group_add("g", NAME + local)
         layer.send_group("g", {"text": "x"})
-        await become(lambda: case.forgotten)
-        assert case.receivers["a"].got[0] is case.receivers["b"].got[0]
-        assert case.forgotten == [NAME + "gone"]
+        await become(lambda: case.context.departures._gone)
+        assert case.ears["a"].got[0] is case.ears["b"].got[0]
+        assert case.context.departures._gone == {NAME + "gone"}
 
     with_downlink(layer, test)
 
@@ -113,8 +113,8 @@ def test_a_bad_message_to_a_group_is_ignored() -> None:
         layer.group_add("g", NAME + "a")
         layer.send_group("g", {"text": "x", "bytes": b"x"})
         layer.send_group("g", {"text": "good"})
-        await become(lambda: case.receivers["a"].got)
-        assert case.receivers["a"].got[0].payload.data == "good"
+        await become(lambda: case.ears["a"].got)
+        assert case.ears["a"].got[0].payload.data == "good"
 
     with_downlink(layer, test)
 
@@ -128,7 +128,7 @@ def test_it_outlives_an_outage_and_tells_the_uplink_of_its_ends() -> None:
         layer.away = False
         layer.send(NAME + "a", {"n": 1})
         await become(lambda: case.uplink.down is None)
-        await become(lambda: case.receivers["a"].got)
+        await become(lambda: case.ears["a"].got)
 
     with_downlink(layer, test)
 
@@ -155,10 +155,7 @@ def test_a_connection_that_ends_is_no_outage(caplog: pytest.LogCaptureFixture) -
     layer.send(NAME + "a", {"n": 1})
 
     async def test(case: Case) -> None:
-        downs: list[LayerUnavailable] = []
-        case.uplink.on_down = downs.append
-        await become(lambda: case.receivers["a"].got)
-        assert downs == []
+        await become(lambda: case.ears["a"].got)
 
     with_downlink(layer, test)
     assert [record.message for record in caplog.records] == [
@@ -206,7 +203,7 @@ def test_each_answer_of_the_layer_tells_the_uplink_since_when_the_process_is_in_
         case.uplink.confirm = asked.append  # type: ignore[method-assign]
         began = asyncio.get_running_loop().time()
         layer.send(NAME + "a", {})
-        await become(lambda: case.receivers["a"].got)
+        await become(lambda: case.ears["a"].got)
         layer.send(NAME + "a", {})
         await become(lambda: len(asked) > 1)
         assert asked == sorted(asked)

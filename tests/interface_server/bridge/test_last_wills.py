@@ -16,7 +16,7 @@ from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from interface_server.bridge import last_wills as module
-from interface_server.bridge.last_wills import Wills
+from interface_server.bridge.last_wills import LastWills
 from interface_server.bridge.messages import LAST_ORDER
 from interface_server.gateway import Gateway
 from interface_server.options import Options
@@ -24,7 +24,7 @@ from interface_server.stopping import Stopping
 from interface_server.websocket.connection import Phase, WebSocketConnection
 from tests.channel_layer.redis.conftest import CuttingProxy
 from tests.conftest import wait_until
-from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
+from tests.interface_server.fakes import FakeSocket, QuietContext, scope
 from tests.interface_server.helpers import Workers, become
 
 CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
@@ -37,24 +37,24 @@ class KeepingLayer(MemoryChannelLayer):
 
 
 class Case:
-    """A gateway with a layer that keeps wills, and its connections."""
+    """A context with a layer that keeps wills, and its connections."""
 
     def __init__(self, layer: Any = None, **options: Any) -> None:
         self.layer = layer or KeepingLayer()
-        self.gateway = QuietGateway(**options)
-        self.wills = Wills(
+        self.context = QuietContext(**options)
+        self.wills = LastWills(
             self.layer,
-            self.gateway.name,
-            self.gateway.connections,
-            self.gateway.records,  # type: ignore[arg-type]
-            not self.gateway.options.unordered,
+            self.context.name,
+            self.context.connections,
+            self.context.records,  # type: ignore[arg-type]
+            not self.context.options.unordered,
         )
-        self.gateway.wills = self.wills
+        self.context.last_wills = self.wills
         self.sockets: list[FakeSocket] = []
 
     def open(self, accept: bool = True) -> WebSocketConnection:
         self.sockets.append(FakeSocket())
-        connection = self.gateway.open_websocket(scope("websocket", path="/p"), self.sockets[-1])
+        connection = WebSocketConnection(self.context, scope("websocket", path="/p"), self.sockets[-1])
         connection.open()
         if accept:
             connection.deliver({"accept": True}, {"turn": 1})
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def items(self) -> list[Outgoing]:
-        return [entry.item for entry in self.gateway.records.entries]
+        return [entry.item for entry in self.context.records.entries]
 
     def again(self) -> list[str]:
         """Channels whose wills were left without a message."""
@@ -132,7 +132,7 @@ def test_connections_whose_end_was_reported_are_closed_and_the_others_leave_thei
 
     async def test() -> None:
         case.wills.watch()
-        case.layer._tell_of_wills(case.gateway.name, {local(reported), local(shaking), "one that ended long ago"})
+        case.layer._tell_of_wills(case.context.name, {local(reported), local(shaking), "one that ended long ago"})
         await become(case.again)
 
     with caplog.at_level(logging.ERROR):
@@ -150,7 +150,7 @@ def test_frames_that_were_not_sent_yet_are_not_sent_for_a_connection_whose_end_w
     connection.received("one")
     connection.received("two")
     in_loop(lambda: learn(case, {local(connection)}))
-    entry = case.gateway.records.entries[1]
+    entry = case.context.records.entries[1]
     assert (entry.item.target, entry.cancelled) == ("websocket.receive", True)
     connection.deliver({}, {"turn": 2})
     assert [item.target for item in case.items[2:]] == [DISCONNECT], "which the layer drops"
@@ -184,10 +184,10 @@ def test_a_will_waits_for_the_end_of_the_handshake_and_for_room(monkeypatch: pyt
     shaking, other = case.open(accept=False), case.open()
 
     async def test() -> None:
-        case.gateway.records.accepts = False
+        case.context.records.accepts = False
         case.wills.learn(())
         await asyncio.sleep(0.01)
-        case.gateway.records.accepts = True
+        case.context.records.accepts = True
         await become(case.again)
         shaking.deliver({"accept": True}, {"turn": 1})
         await become(lambda: len(case.again()) == 2)
@@ -204,7 +204,7 @@ def test_one_that_may_not_have_been_left_is_left_again(monkeypatch: pytest.Monke
     async def test() -> None:
         case.wills.learn(())
         await become(case.again)
-        entry = case.gateway.records.entries[-1]
+        entry = case.context.records.entries[-1]
         assert entry.patient
         assert entry.sender is not None
         entry.sender.refused(entry.item, LayerUnavailable("here", "cut"))
@@ -221,7 +221,7 @@ def test_news_after_the_end_of_the_event_loop_harm_nobody() -> None:
         case.wills.watch()
 
     in_loop(test)
-    case.layer._tell_of_wills(case.gateway.name, {"x"})
+    case.layer._tell_of_wills(case.context.name, {"x"})
 
 
 def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
@@ -230,7 +230,7 @@ def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
     connection.lost(1001)
     item = case.items[-1]
     case.wills.resolve(item)
-    entry = case.gateway.records.entries[-1]
+    entry = case.context.records.entries[-1]
     assert entry.item is item
     assert entry.patient
     assert item.will is not None
@@ -265,7 +265,7 @@ def test_a_connect_of_unknown_fate_whose_connection_ends_by_itself_is_left_to_it
 def test_where_there_is_no_room_for_it_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
     case = Case()
     case.open().lost(1001)
-    case.gateway.records.accepts = False
+    case.context.records.accepts = False
     case.wills.resolve(case.items[-1])
     assert "may be lost" in caplog.text
 
@@ -286,12 +286,12 @@ def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_
         gateway.start()
         for _ in range(60):
             for _ in range(10):
-                gateway.open_websocket(scope("websocket", scheme="ws"), FakeSocket()).open()
+                WebSocketConnection(gateway.context, scope("websocket", scheme="ws"), FakeSocket()).open()
             await asyncio.sleep(0.02)
-            for connection in list(gateway.connections.values())[::2]:
+            for connection in list(gateway.context.connections.values())[::2]:
                 assert isinstance(connection, WebSocketConnection)
                 connection.lost(1006)
-        await Stopping(gateway, 10).run()
+        await Stopping(gateway.context, 10).run()
         await gateway.close()
 
     try:

@@ -11,6 +11,7 @@ from channel_layer.memory import MemoryChannelLayer
 from interface_server.bridge.unanswered import Unanswered, reason
 from interface_server.gateway import Gateway
 from interface_server.options import Options
+from interface_server.websocket.connection import WebSocketConnection
 from tests.interface_server.fakes import FakeSocket, scope
 
 LAYER = MemoryChannelLayer()
@@ -77,7 +78,8 @@ def test_a_handshake_that_no_worker_takes_says_so(caplog: pytest.LogCaptureFixtu
     async def run() -> None:
         gateway = Gateway(MemoryChannelLayer(), Options(accept_timeout=0.1))
         gateway.start()
-        gateway.open_websocket(scope("websocket", path="/p", scheme="ws", subprotocols=()), FakeSocket()).open()
+        handshake = scope("websocket", path="/p", scheme="ws", subprotocols=())
+        WebSocketConnection(gateway.context, handshake, FakeSocket()).open()
         async with asyncio.timeout(30):
             while "in time" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -15,6 +15,7 @@ from channel_layer.redis import RedisChannelLayer
 from channel_layer.redis.scripts import plain
 from interface_server.bridge import uplink as uplink_module
 from interface_server.bridge.uplink import Uplink
+from interface_server.options import Options
 from tests.conftest import running_redis
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import become
@@ -51,9 +52,14 @@ class CountingLayer(MemoryChannelLayer):
         return await super().asend_batch(items)
 
 
-def with_uplink(layer: Any, test: Callable[[Uplink], Coroutine[Any, Any, None]], max_bytes: int = 10_000_000) -> None:
+def with_uplink(
+    layer: Any,
+    test: Callable[[Uplink], Coroutine[Any, Any, None]],
+    max_bytes: int = 10_000_000,
+    on_doubt: Callable[[Outgoing], None] = lambda item: None,
+) -> None:
     async def run() -> None:
-        uplink = Uplink(layer, max_bytes)
+        uplink = Uplink(layer, Options(uplink_bytes=max_bytes), on_doubt)
         task = asyncio.create_task(uplink.run())
         try:
             async with asyncio.timeout(20):
@@ -247,9 +253,9 @@ def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored
     layer = FlakyLayer()
     layer.away = True
 
+    doubted: list[Outgoing] = []
+
     async def test(uplink: Uplink) -> None:
-        doubted: list[Outgoing] = []
-        uplink.on_doubt = doubted.append
         plain, willed = layer.prepare("c", {}), layer.prepare("c", {})
         willed.will = Will("process!x", None)
         for item in (plain, willed):
@@ -257,7 +263,7 @@ def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored
         await idle(uplink)
         assert doubted == [willed]
 
-    with_uplink(layer, test)
+    with_uplink(layer, test, on_doubt=doubted.append)
 
 
 def test_a_connection_that_ends_costs_what_was_on_it_and_is_no_outage_but_two_are() -> None:
@@ -317,9 +323,9 @@ def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
     layer = Partly(channel_capacity={"full": 1})
     layer.send("full", {})
 
+    doubted: list[Outgoing] = []
+
     async def test(uplink: Uplink) -> None:
-        doubted: list[Outgoing] = []
-        uplink.on_doubt = doubted.append
         ears = {name: Ear() for name in ("here", "full", "away", "cut")}
         items = {name: layer.prepare(name, {"n": 1}) for name in ears}
         for name in ("away", "cut"):
@@ -344,7 +350,7 @@ def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
         assert patient.errors == []
         assert uplink._bytes == 0
 
-    with_uplink(layer, test)
+    with_uplink(layer, test, on_doubt=doubted.append)
 
 
 def test_a_channel_that_is_away_is_no_longer_full() -> None:

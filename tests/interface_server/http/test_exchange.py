@@ -10,18 +10,18 @@ import pytest
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from interface_server.bridge.replies import Reply
 from interface_server.http.exchange import HttpExchange, Phase
-from tests.interface_server.fakes import FakeWriter, QuietGateway, scope
+from tests.interface_server.fakes import FakeWriter, QuietContext, scope
 
 REQUEST, GONE = "http.request", "http.disconnect"
 
 
 class Case:
-    """An exchange, its writer and its gateway."""
+    """An exchange, its writer and its context."""
 
     def __init__(self, body: bytes | None = b"", **options: Any) -> None:
-        self.gateway = QuietGateway(**options)
+        self.context = QuietContext(**options)
         self.writer = FakeWriter()
-        self.exchange: HttpExchange = self.gateway.open_http(scope(), self.writer)
+        self.exchange: HttpExchange = HttpExchange(self.context, scope(), self.writer)
         if body is not None:
             if body:
                 self.exchange.feed(body)
@@ -30,28 +30,28 @@ class Case:
 
     @property
     def targets(self) -> list[str]:
-        return [target.partition("?")[0] for target in self.gateway.records.targets]
+        return [target.partition("?")[0] for target in self.context.records.targets]
 
     @property
     def status(self) -> int:
         return int(next(call[1] for call in self.writer.calls if call[0] == "start"))
 
     def chunks(self) -> list[dict[str, Any]]:
-        channel = next(target for target in self.gateway.records.targets if target.startswith("http.request.body?"))
-        return self.gateway.messages_on(channel)
+        channel = next(target for target in self.context.records.targets if target.startswith("http.request.body?"))
+        return self.context.messages_on(channel)
 
     def stored(self) -> None:
         """The uplink stored the chunk at hand."""
-        self.exchange.sent(self.gateway.records.entries[-1].item)
+        self.exchange.sent(self.context.records.entries[-1].item)
 
 
 def test_a_request_is_one_message_and_its_answer_ends_it() -> None:
     case = Case(b"body")
-    assert case.gateway.messages_on(REQUEST)[0]["body"] == b"body"
+    assert case.context.messages_on(REQUEST)[0]["body"] == b"body"
     case.exchange.deliver({"status": 201, "content": b"made"})
     assert case.writer.calls == [("start", 201, b"made", False)]
     assert case.exchange.phase is Phase.DONE
-    assert case.gateway.connections == {}
+    assert case.context.connections == {}
     assert case.targets == [REQUEST]
 
 
@@ -60,7 +60,7 @@ def test_the_end_of_a_complete_answer_is_told_once_somebody_wants_to_know() -> N
     case.exchange.deliver({}, {"ends": True})
     case.exchange.deliver({"status": 200, "content": b"ok"})
     assert case.targets == [REQUEST, GONE]
-    assert case.gateway.messages_on(GONE)[0]["path"] == "/p"
+    assert case.context.messages_on(GONE)[0]["path"] == "/p"
 
 
 def test_a_server_push_is_dropped() -> None:
@@ -94,13 +94,13 @@ def test_an_empty_message_is_no_answer() -> None:
 
 def test_the_request_names_a_flow_channel() -> None:
     case = Case()
-    flow = case.gateway.records.entries[0].item.headers["flow"]
+    flow = case.context.records.entries[0].item.headers["flow"]
     assert flow.startswith("http.response.flow?")
 
 
 def test_a_body_over_the_inline_limit_goes_on_in_chunks_one_at_a_time() -> None:
     case = Case(b"0123456789abcdef", body_inline=5, body_chunk=4)
-    assert case.gateway.messages_on(REQUEST)[0]["body"] == b"01234"
+    assert case.context.messages_on(REQUEST)[0]["body"] == b"01234"
     assert case.targets == [REQUEST, "http.request.body"]
     case.stored()
     case.stored()
@@ -144,7 +144,7 @@ def test_if_bodies_are_streamed_consumers_hear_of_the_first_part() -> None:
     case.exchange.begin(1)  # in chunks: the length is not known
     case.exchange.feed(b"x" * 7)
     assert case.targets == [REQUEST, "http.request.body"]
-    assert case.gateway.messages_on(REQUEST)[0]["headers"] == []
+    assert case.context.messages_on(REQUEST)[0]["headers"] == []
 
 
 @pytest.mark.parametrize(("size", "expected"), [(7, b"7"), (0, b"0"), (3_000_000, b"3000000")])
@@ -155,16 +155,16 @@ def test_a_body_in_chunks_gets_its_length(size: int, expected: bytes, tmp_path: 
     if size:
         case.exchange.feed(b"x" * size)
     case.exchange.end()
-    case.gateway.disk.work_off()
-    assert case.gateway.messages_on(REQUEST)[0]["headers"] == [[b"x", b"y"], [b"content-length", expected]]
+    case.context.disk.work_off()
+    assert case.context.messages_on(REQUEST)[0]["headers"] == [[b"x", b"y"], [b"content-length", expected]]
     case.exchange.gone()
-    case.gateway.disk.work_off()
-    case.gateway.disk.file.close()
+    case.context.disk.work_off()
+    case.context.disk.file.close()
 
 
 def test_a_request_without_a_body_is_given_no_length() -> None:
     case = Case()
-    assert case.gateway.messages_on(REQUEST)[0]["headers"] == []
+    assert case.context.messages_on(REQUEST)[0]["headers"] == []
 
 
 def test_what_a_worker_has_read_lets_the_body_go_on() -> None:
@@ -188,7 +188,7 @@ def test_a_body_that_cannot_be_kept_is_a_503_of_its_own(tmp_path: Path, caplog: 
     case.exchange.begin(1_000_000)
     case.exchange.feed(b"x" * 1_000_000)
     assert case.exchange.phase is Phase.GATHERING
-    case.gateway.disk.work_off()
+    case.context.disk.work_off()
     assert case.status == 503
     assert case.targets == []
     assert "the body of GET /p cannot be kept" in caplog.text
@@ -196,12 +196,12 @@ def test_a_body_that_cannot_be_kept_is_a_503_of_its_own(tmp_path: Path, caplog: 
 
 def test_a_large_body_is_refused_at_once_while_all_room_is_taken(tmp_path: Path) -> None:
     case = Case(None, spool_dir=str(tmp_path), spool_bytes=300_000)
-    case.gateway.disk.file.take(1)
-    case.gateway.disk.file._limit = 262_144
+    case.context.disk.file.take(1)
+    case.context.disk.file._limit = 262_144
     case.exchange.begin(1_000_000)
     assert case.status == 503
     assert ("expect",) not in case.writer.calls
-    case.gateway.disk.file.close()
+    case.context.disk.file.close()
 
 
 def test_a_client_that_waits_for_the_disk_too_long_is_not_to_blame() -> None:
@@ -239,14 +239,14 @@ def test_more_than_the_limit_is_cut_off_and_consumers_are_told() -> None:
 @pytest.mark.parametrize("error", [ChannelFull("http.request"), LayerUnavailable("here", "gone")])
 def test_a_refused_request_is_a_503_and_nobody_is_told(error: Any) -> None:
     case = Case()
-    case.exchange.refused(case.gateway.records.entries[0].item, error)
+    case.exchange.refused(case.context.records.entries[0].item, error)
     assert case.status == 503
     assert case.targets == [REQUEST]
 
 
 def test_while_the_layer_is_away_the_answer_is_503_at_once() -> None:
     case = Case(None)
-    case.gateway.records.down = LayerUnavailable("here", "gone")
+    case.context.records.down = LayerUnavailable("here", "gone")
     case.exchange.begin(1_000_000)
     assert case.status == 503
     assert case.targets == []
@@ -300,15 +300,15 @@ def test_what_was_taken_over_is_reported_about_every_half_mebibyte_to_who_asked_
     case.writer.waiting = 400_000  # the client takes nothing
     for _ in range(3):
         case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
-    assert case.gateway.messages_on("worker.a!1") == [{"written": 600_000}, {"written": 1_200_000}]
+    assert case.context.messages_on("worker.a!1") == [{"written": 600_000}, {"written": 1_200_000}]
     case.exchange.deliver({"content": b"x" * 600_000, "more_content": True})
-    assert len(case.gateway.messages_on("worker.a!1")) == 2, "the disk is behind, and the memory full"
-    case.gateway.disk.work_off()
-    assert case.gateway.messages_on("worker.a!1")[-1] == {"written": 1_800_000}
+    assert len(case.context.messages_on("worker.a!1")) == 2, "the disk is behind, and the memory full"
+    case.context.disk.work_off()
+    assert case.context.messages_on("worker.a!1")[-1] == {"written": 1_800_000}
     case.exchange.gone()
-    assert case.gateway.messages_on("worker.a!1")[-1] == {"closed": True}
-    case.gateway.disk.work_off()
-    case.gateway.disk.file.close()
+    assert case.context.messages_on("worker.a!1")[-1] == {"closed": True}
+    case.context.disk.work_off()
+    case.context.disk.file.close()
 
 
 def test_a_flow_channel_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -365,7 +365,7 @@ def test_a_response_that_the_disk_does_not_take_waits_in_memory(
     case.writer.waiting = 100_000
     for _ in range(2):
         case.exchange.deliver({"content": b"x" * 1_000_000, "more_content": True})
-        case.gateway.disk.work_off()
+        case.context.disk.work_off()
     assert caplog.text.count("waits in memory") == 1
     case.writer.waiting = 0
     case.exchange.drained()
@@ -406,11 +406,11 @@ def test_a_message_through_a_group_that_is_no_answer_is_an_error_of_the_server()
 
 def test_a_request_that_waited_is_forgotten_in_its_groups() -> None:
     quick, slow = Case(), Case()
-    slow.gateway.now += 1
+    slow.context.now += 1
     for case in (quick, slow):
         case.exchange.deliver({"status": 200})
-    assert quick.gateway._gone == set()
-    assert slow.gateway._gone == {slow.exchange.channel}
+    assert quick.context.departures._gone == set()
+    assert slow.context.departures._gone == {slow.exchange.channel}
 
 
 def test_a_response_whose_producer_breaks_off_is_cut_and_not_ended() -> None:
@@ -443,11 +443,11 @@ def test_a_response_whose_consumer_failed_midway_is_cut() -> None:
 def test_a_producer_that_asks_is_told_that_the_client_is_here_and_what_it_may_have_missed() -> None:
     case = Case()
     case.exchange.deliver({}, {"flow": "worker.a!1"})
-    assert case.gateway.messages_on("worker.a!1") == [{"written": 0}]
+    assert case.context.messages_on("worker.a!1") == [{"written": 0}]
     case.exchange.deliver({"status": 200, "content": b"x" * 600_000, "more_content": True})
     case.exchange.deliver({"content": b"x", "more_content": True})
     case.exchange.deliver({}, {"flow": "worker.a!1"})
-    assert case.gateway.messages_on("worker.a!1")[1:] == [{"written": 600_000}] * 2
+    assert case.context.messages_on("worker.a!1")[1:] == [{"written": 600_000}] * 2
     assert case.exchange.phase is Phase.RESPONDING
 
 
@@ -457,11 +457,11 @@ def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: boo
     headers = None if flow is None else {"flow": flow}
     case.exchange.deliver({"status": 200, "content": b"data: x", "more_content": True}, headers)
     for seconds in (90, 80, 80):  # there is a sign of life after each
-        case.gateway.now += seconds
-        case.exchange.tick(case.gateway.now)
+        case.context.now += seconds
+        case.exchange.tick(case.context.now)
         assert case.exchange.phase is Phase.RESPONDING
         case.exchange.deliver({}, headers)
-    case.gateway.now += 101
-    case.exchange.tick(case.gateway.now)
+    case.context.now += 101
+    case.exchange.tick(case.context.now)
     assert (case.exchange.phase is Phase.DONE) == is_cut
     assert (case.writer.calls[-1] == ("abort",)) == is_cut

@@ -237,7 +237,7 @@ def test_a_body_of_any_size_arrives_whole_and_with_its_length_however_it_is_sent
         for response in (whole, parts):
             assert body_of(response) == b"%d %d" % (size, size)
             assert fields_of(response)["x-coding"] == "none"
-        wait_until(lambda: server.gateway.spools.file.used == 0, "the spool file to be empty")
+        wait_until(lambda: server.context.spools.file.used == 0, "the spool file to be empty")
 
 
 def test_requests_behind_a_large_body_get_their_turn() -> None:
@@ -257,7 +257,7 @@ def test_a_body_of_exactly_the_inline_limit_needs_no_channel() -> None:
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_nobodys_business() -> None:
     with running({"http.request": silent}) as server:
-        file = server.gateway.spools.file
+        file = server.context.spools.file
         with server.connect() as connection:
             connection.sendall(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 900_000)
             wait_until(lambda: file.used, "the body on the disk")
@@ -271,7 +271,7 @@ def test_while_the_room_for_bodies_is_taken_large_ones_get_503_and_small_ones_pa
         first.sendall(head + b"x" * 800_000)
         assert status_of(read_all(first)) == 503
         assert body_of(server.get("/", "Content-Length: 5\r\n", "POST", b"small")) == b"5 5"
-        wait_until(lambda: server.gateway.spools.file.used == 0, "the body to be dropped")
+        wait_until(lambda: server.context.spools.file.used == 0, "the body to be dropped")
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_closes_the_body_channel() -> None:
@@ -531,7 +531,7 @@ def slow_reader() -> Iterator[tuple[Running, socket.socket]]:
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert done.wait(20), "the worker waits for the client"
-        wait_until(lambda: server.gateway.spools.file.used, "the response on the disk")
+        wait_until(lambda: server.context.spools.file.used, "the response on the disk")
         yield server, connection
 
 
@@ -539,7 +539,7 @@ def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing(
     slow_reader: tuple[Running, socket.socket],
 ) -> None:
     server, connection = slow_reader
-    file = server.gateway.spools.file
+    file = server.context.spools.file
     wait_until(lambda: file.memory <= 65_536, "the memory to be left")
     response = http.client.HTTPResponse(connection)
     response.begin()
@@ -554,7 +554,7 @@ def test_a_client_that_leaves_what_waits_for_it_gives_the_disk_back(
     server, connection = slow_reader
     connection.close()
     server.workers.wait_for("http.disconnect")
-    wait_until(lambda: server.gateway.spools.file.used == 0, "the disk to be given back")
+    wait_until(lambda: server.context.spools.file.used == 0, "the disk to be given back")
 
 
 def test_a_server_that_stops_has_what_waits_for_slow_clients_read_within_the_grace(
@@ -562,7 +562,7 @@ def test_a_server_that_stops_has_what_waits_for_slow_clients_read_within_the_gra
 ) -> None:
     server, connection = slow_reader
     server.server.should_exit = True
-    wait_until(lambda: server.gateway.stopping, "the server to stop")
+    wait_until(lambda: server.context.stopping, "the server to stop")
     response = http.client.HTTPResponse(connection)
     response.begin()
     assert response.read() == 10 * LARGE

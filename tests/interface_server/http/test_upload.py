@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from interface_server.http.upload import WINDOW, Upload
-from tests.interface_server.fakes import QuietGateway
+from tests.interface_server.fakes import QuietContext
 
 CHUNK = 262_144
 
 
 class Case:
-    """A body, its gateway, and who hears of it."""
+    """A body, its context, and who hears of it."""
 
     def __init__(self, directory: Path, **options: Any) -> None:
-        self.gateway = QuietGateway(spool_dir=str(directory), **options)
+        self.context = QuietContext(spool_dir=str(directory), **options)
         self.moves = 0
-        self.upload = Upload(self.gateway, "local", self, self._moved)  # type: ignore[arg-type]
+        self.upload = Upload(self.context, "local", self, self._moved)  # type: ignore[arg-type]
 
     def _moved(self) -> None:
         self.moves += 1
@@ -33,22 +33,22 @@ class Case:
         for start in range(0, len(content), 65_536):
             self.upload.feed(content[start : start + 65_536])
         self.upload.complete = True
-        self.gateway.disk.work_off()
+        self.context.disk.work_off()
 
     def beginning(self) -> bytes:
         while (content := self.upload.beginning()) is None:
-            self.gateway.disk.work_off()
+            self.context.disk.work_off()
         return content
 
     def pushed(self) -> list[dict[str, Any]]:
         """Let chunks pass as far as they do."""
         count = -1
-        while count != len(self.gateway.records.entries):
-            count = len(self.gateway.records.entries)
+        while count != len(self.context.records.entries):
+            count = len(self.context.records.entries)
             self.upload.stored()
             self.upload.push()
-            self.gateway.disk.work_off()
-        return self.gateway.messages_on("http.request.body?local")
+            self.context.disk.work_off()
+        return self.context.messages_on("http.request.body?local")
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def case(tmp_path: Path) -> Iterator[Case]:
     made = Case(tmp_path)
     yield made
     made.upload.close()
-    made.gateway.disk.work_off()
-    assert (made.gateway.disk.file.used, made.gateway.disk.file.memory) == (0, 0)
-    made.gateway.disk.file.close()
+    made.context.disk.work_off()
+    assert (made.context.disk.file.used, made.context.disk.file.memory) == (0, 0)
+    made.context.disk.file.close()
 
 
 @pytest.mark.parametrize("size", [1, CHUNK, CHUNK + 1, 2 * CHUNK, 1_900_000])
@@ -102,9 +102,9 @@ def test_a_reader_that_reports_nothing_gets_everything_in_time(case: Case) -> No
 def test_a_chunk_for_which_the_uplink_has_no_room_is_tried_again(case: Case) -> None:
     case.whole(bytes(600_000))
     case.beginning()
-    case.gateway.records.accepts = False
+    case.context.records.accepts = False
     assert case.pushed() == []
-    case.gateway.records.accepts = True
+    case.context.records.accepts = True
     case.upload.tick()
     assert sum(len(chunk["content"]) for chunk in case.pushed()) == 600_000 - CHUNK
 
@@ -112,15 +112,15 @@ def test_a_chunk_for_which_the_uplink_has_no_room_is_tried_again(case: Case) -> 
 def test_memory_stays_small_while_a_large_body_comes(case: Case) -> None:
     for _ in range(200):
         case.upload.feed(bytes(65_536))
-        case.gateway.disk.work_off()
-        assert case.gateway.disk.file.memory <= 2 * CHUNK
+        case.context.disk.work_off()
+        assert case.context.disk.file.memory <= 2 * CHUNK
         assert not case.upload.is_behind
 
 
 def test_a_client_waits_for_a_slow_disk(case: Case) -> None:
     case.upload.feed(bytes(2_000_000))
     assert case.upload.is_behind
-    case.gateway.disk.work_off()
+    case.context.disk.work_off()
     assert not case.upload.is_behind
     assert case.moves
 
@@ -129,10 +129,10 @@ def test_the_last_chunk_is_not_the_last_until_it_is_stored(case: Case) -> None:
     case.whole(bytes(300_000))
     case.beginning()
     case.upload.push()
-    case.gateway.disk.work_off()
-    assert case.gateway.records.entries[-1].cancelled is False
+    case.context.disk.work_off()
+    assert case.context.records.entries[-1].cancelled is False
     assert case.upload.close()
-    assert case.gateway.records.entries[-1].cancelled is True
+    assert case.context.records.entries[-1].cancelled is True
 
 
 def test_a_streamed_body_touches_no_disk(tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ from channel_layer.exceptions import ChannelFull
 from channel_layer.state import keeps_state
 from interface_server.bridge.replies import Reply
 from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
-from tests.interface_server.fakes import FakeSocket, QuietGateway, scope
+from tests.interface_server.fakes import FakeSocket, QuietContext, scope
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
 
 
 class Case:
-    """A connection, its socket and its gateway."""
+    """A connection, its socket and its context."""
 
     def __init__(self, accept: bool = True, subprotocols: tuple[str, ...] = (), **options: Any) -> None:
-        self.gateway = QuietGateway(**options)
+        self.context = QuietContext(**options)
         self.socket = FakeSocket()
-        self.connection: WebSocketConnection = self.gateway.open_websocket(
-            scope("websocket", path="/p", scheme="ws", subprotocols=subprotocols), self.socket
+        self.connection: WebSocketConnection = WebSocketConnection(
+            self.context, scope("websocket", path="/p", scheme="ws", subprotocols=subprotocols), self.socket
         )
         self.connection.open()
         if accept:
@@ -39,10 +39,10 @@ class Case:
 
     @property
     def turn(self) -> int:
-        return int((self.gateway.records.entries[-1].item.headers or {}).get("turn", 0))
+        return int((self.context.records.entries[-1].item.headers or {}).get("turn", 0))
 
     def count(self, target: str) -> int:
-        return self.gateway.records.targets.count(target)
+        return self.context.records.targets.count(target)
 
 
 @pytest.mark.parametrize("message", [{"accept": True}, {"text": "hi"}, {"bytes": b"hi"}, {"accept": True, "text": ""}])
@@ -120,10 +120,10 @@ def test_frames_go_out_one_turn_at_a_time_and_the_disconnect_last() -> None:
     assert case.count(RECEIVE) == 2
     assert case.count(DISCONNECT) == 0
     case.end_turn()
-    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1001
-    assert [message["order"] for message in case.gateway.messages_on(RECEIVE)] == [1, 2]
-    assert case.gateway.messages_on(DISCONNECT)[0]["order"] == 3
-    assert case.gateway.connections == {}
+    assert case.context.messages_on(DISCONNECT)[0]["code"] == 1001
+    assert [message["order"] for message in case.context.messages_on(RECEIVE)] == [1, 2]
+    assert case.context.messages_on(DISCONNECT)[0]["order"] == 3
+    assert case.context.connections == {}
 
 
 def test_a_stale_or_foreign_turn_number_ends_nothing() -> None:
@@ -142,16 +142,16 @@ def test_state_is_sent_along_until_it_is_changed_or_emptied() -> None:
     case.connection.received("one")
     case.end_turn(state={"a": b"1", "b": b"2"})
     case.connection.received("two")
-    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
+    assert case.context.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
     case.end_turn()
     case.connection.received("three")
-    assert case.gateway.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
+    assert case.context.records.entries[-1].item.headers["state"] == {"a": b"1", "b": b"2"}
     case.end_turn(state={"a": None, "b": b"3"})
     case.connection.received("four")
-    assert case.gateway.records.entries[-1].item.headers["state"] == {"b": b"3"}
+    assert case.context.records.entries[-1].item.headers["state"] == {"b": b"3"}
     case.end_turn(state={"b": None})
     case.connection.received("five")
-    assert "state" not in case.gateway.records.entries[-1].item.headers
+    assert "state" not in case.context.records.entries[-1].item.headers
 
 
 def test_state_may_change_without_a_turn_and_between_turns_nothing_is_lost() -> None:
@@ -162,10 +162,10 @@ def test_state_may_change_without_a_turn_and_between_turns_nothing_is_lost() -> 
     case.end_turn(state={"b": b"from the turn"})
     case.connection.received("two")
     kept = {"a": b"from elsewhere", "b": b"from the turn", "c": b"late"}
-    assert case.gateway.records.entries[-1].item.headers["state"] == kept
+    assert case.context.records.entries[-1].item.headers["state"] == kept
     case.reply({}, ask="answer?x")
-    assert case.gateway.records.entries[-1].item.headers == {"state": kept}
-    assert case.gateway.records.targets[-1] == "answer?x"
+    assert case.context.records.entries[-1].item.headers == {"state": kept}
+    assert case.context.records.targets[-1] == "answer?x"
 
 
 def test_state_of_a_closed_connection_can_be_asked_for_and_changed() -> None:
@@ -174,20 +174,20 @@ def test_state_of_a_closed_connection_can_be_asked_for_and_changed() -> None:
     case.end_turn(state={"a": b"1"})
     case.connection.lost(1001)
     local = case.connection.channel.partition("!")[2]
-    assert local not in case.gateway.connections
-    case.gateway.states.hear_late(local, {"turn": case.turn, "state": {"b": b"2"}})
-    case.gateway.states.hear_late(local, {"ask": "answer?x"})
-    assert case.gateway.records.entries[-1].item.headers == {"state": {"a": b"1", "b": b"2"}}
+    assert local not in case.context.connections
+    case.context.states.hear_late(local, {"turn": case.turn, "state": {"b": b"2"}})
+    case.context.states.hear_late(local, {"ask": "answer?x"})
+    assert case.context.records.entries[-1].item.headers == {"state": {"a": b"1", "b": b"2"}}
 
 
 @pytest.mark.parametrize("unordered", [False, True])
 def test_messages_tell_where_the_application_is_mounted(unordered: bool) -> None:
     case = Case(unordered=unordered, root_path="/app")
     case.connection.received("one")
-    assert case.gateway.records.entries[-1].item.headers["root_path"] == "/app"
+    assert case.context.records.entries[-1].item.headers["root_path"] == "/app"
     case = Case(unordered=unordered)
     case.connection.received("one")
-    assert "root_path" not in (case.gateway.records.entries[-1].item.headers or {})
+    assert "root_path" not in (case.context.records.entries[-1].item.headers or {})
 
 
 def test_only_connections_that_carry_state_say_so_in_their_name() -> None:
@@ -219,8 +219,8 @@ def test_a_consumer_that_does_not_finish_holds_the_next_message_for_so_long_only
     case = Case(turn_timeout=30)
     case.connection.received("one")
     case.connection.received("two")
-    case.gateway.records.entries[-1].stored_at = 1.0
-    case.gateway.now = 2.0
+    case.context.records.entries[-1].stored_at = 1.0
+    case.context.now = 2.0
     case.connection.deliver({}, {"begun": case.turn, "seconds": 1.0})
     case.connection.tick(30.9)
     assert case.count(RECEIVE) == 1
@@ -241,34 +241,34 @@ def test_what_is_read_ahead_is_counted_over_all_sockets() -> None:
     case = Case(uplink_bytes=1_000)
     case.connection.received("first")
     case.connection.received("x" * 900)
-    assert case.gateway.read_ahead == 900
+    assert case.context.read_ahead == 900
     assert case.socket.calls == []
     other = Case(uplink_bytes=1_000)
-    other.connection._gateway = case.gateway
+    other.connection._context = case.context
     other.connection.received("first")
     other.connection.received("x" * 101)
     assert other.socket.calls == [("pause",)]
     case.end_turn()
-    assert case.gateway.read_ahead == 101
+    assert case.context.read_ahead == 101
     other.connection.close(1000)
-    assert case.gateway.read_ahead == 101
+    assert case.context.read_ahead == 101
     other.connection.disown()
-    assert case.gateway.read_ahead == 0
+    assert case.context.read_ahead == 0
 
 
 def test_an_uplink_that_is_full_closes_with_1013() -> None:
     case = Case()
-    case.gateway.records.accepts = False
+    case.context.records.accepts = False
     case.connection.received("x")
     assert case.socket.calls == [("close", 1013)]
 
 
 def test_a_refused_connect_is_a_503_without_disconnect() -> None:
     case = Case(accept=False)
-    case.connection.refused(case.gateway.records.entries[0].item, ChannelFull("websocket.connect"))
+    case.connection.refused(case.context.records.entries[0].item, ChannelFull("websocket.connect"))
     assert case.socket.calls == [("reject", 503)]
     assert case.count(DISCONNECT) == 0
-    assert case.gateway.connections == {}
+    assert case.context.connections == {}
 
 
 def test_nobody_accepting_in_time_is_a_503_and_a_disconnect() -> None:
@@ -287,7 +287,7 @@ def test_a_client_that_leaves_during_the_handshake_is_told_to_consumers() -> Non
     case.reply({"accept": True})
     assert case.socket.calls == []
     case.end_turn()
-    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1006
+    assert case.context.messages_on(DISCONNECT)[0]["code"] == 1006
 
 
 def test_however_often_it_ends_there_is_one_disconnect() -> None:
@@ -298,7 +298,7 @@ def test_however_often_it_ends_there_is_one_disconnect() -> None:
     case.connection.stop()
     case.connection.release()
     assert case.socket.calls == [("close", 4000)]
-    assert [message["code"] for message in case.gateway.messages_on(DISCONNECT)] == [4000]
+    assert [message["code"] for message in case.context.messages_on(DISCONNECT)] == [4000]
 
 
 def test_after_the_close_nothing_is_sent_and_nothing_taken() -> None:
@@ -343,7 +343,7 @@ def test_releasing_sends_what_is_left_without_waiting() -> None:
     assert case.count(RECEIVE) == 1
     case.connection.release()
     assert case.count(RECEIVE) == 3
-    assert case.gateway.messages_on(DISCONNECT)[0]["code"] == 1012
+    assert case.context.messages_on(DISCONNECT)[0]["code"] == 1012
 
 
 def test_stopping_during_the_handshake_is_a_503() -> None:
@@ -365,8 +365,8 @@ def test_unordered_frames_do_not_wait_but_their_number_is_bounded() -> None:
     for number in range(30):
         case.connection.received(str(number))
     assert case.count(RECEIVE) == 16
-    assert case.gateway.records.entries[-1].item.headers is None
-    case.connection.sent(case.gateway.records.entries[-1].item)
+    assert case.context.records.entries[-1].item.headers is None
+    case.connection.sent(case.context.records.entries[-1].item)
     assert case.count(RECEIVE) == 17
 
 
@@ -419,10 +419,10 @@ def test_only_so_many_messages_wait_for_a_handshake(caplog: pytest.LogCaptureFix
 
 def test_a_message_too_large_for_the_layer_is_1009() -> None:
     case = Case()
-    case.gateway.layer.max_message_size = 1000
+    case.context.layer.max_message_size = 1000
     case.connection.received("x" * 2000)
     assert case.socket.calls == [("close", 1009)]
-    case.gateway.layer.max_message_size = 100_000
+    case.context.layer.max_message_size = 100_000
     assert case.count(RECEIVE) == 0
 
 

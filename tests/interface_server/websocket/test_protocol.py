@@ -343,7 +343,7 @@ def test_a_client_that_is_cut_off_is_told_to_consumers() -> None:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.socket.shutdown(socket.SHUT_RDWR)
         assert server.workers.wait_for("websocket.disconnect")[0].message["code"] == 1006
-        wait_until(lambda: not server.gateway.connections, "the connection to be forgotten")
+        wait_until(lambda: not server.context.connections, "the connection to be forgotten")
 
 
 def test_state_rides_with_the_connection() -> None:
@@ -451,8 +451,8 @@ def test_a_client_that_answers_no_ping_is_closed() -> None:
             client.send("answers its pings")
             client.recv(timeout=20)
             before = len(server.workers.on("websocket.disconnect"))
-            ticks = server.gateway.now + 3
-            wait_until(lambda: server.gateway.now > ticks, "a few pings")
+            ticks = server.context.now + 3
+            wait_until(lambda: server.context.now > ticks, "a few pings")
             client.send("still here")
             assert client.recv(timeout=20) == "still here"
             assert len(server.workers.on("websocket.disconnect")) == before
@@ -474,28 +474,28 @@ def test_a_client_that_is_not_read_is_not_taken_for_gone() -> None:
                 client.send(str(number))
             [protocol] = server.server._open
             wait_until(lambda: protocol._paused, "the socket to be full")
-            since = server.gateway.now
-            wait_until(lambda: server.gateway.now > since + 1.6, "a ping to whose answer nobody listens")
+            since = server.context.now
+            wait_until(lambda: server.context.now > since + 1.6, "a ping to whose answer nobody listens")
         finally:
             released.set()
         for number in range(READ_AHEAD_MESSAGES + 10):
             assert client.recv(timeout=20) == str(number)
-        since = server.gateway.now
-        wait_until(lambda: server.gateway.now > since + 1, "the next ping")
+        since = server.context.now
+        wait_until(lambda: server.context.now > since + 1, "the next ping")
         client.send("still here")
         assert client.recv(timeout=20) == "still here"
 
 
 def test_a_client_that_is_read_again_gets_time_for_its_pong() -> None:
     recorder = Recorder()
-    gateway = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
-    protocol = WebSocketProtocol(gateway, set(), recorder)  # type: ignore[arg-type]
+    context = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
+    protocol = WebSocketProtocol(context, set(), recorder)  # type: ignore[arg-type]
     protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
     protocol.tick(20)
     protocol.pause()
     protocol.tick(100)
-    gateway.now = 100.0
+    context.now = 100.0
     protocol.resume()
     protocol.tick(119)
     assert not recorder.closed
@@ -538,8 +538,8 @@ def test_what_a_client_may_send_while_its_handshake_waits_is_bounded(size: int, 
 @pytest.mark.parametrize("answers", [True, False])
 def test_only_the_pong_to_its_own_ping_keeps_a_client(answers: bool) -> None:
     recorder = Recorder()
-    gateway = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
-    protocol = WebSocketProtocol(gateway, set(), recorder)  # type: ignore[arg-type]
+    context = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
+    protocol = WebSocketProtocol(context, set(), recorder)  # type: ignore[arg-type]
     protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
     protocol.tick(20)
@@ -614,7 +614,7 @@ def test_memory_does_not_grow_with_frames_that_wait() -> None:
         with pytest.raises(TimeoutError):  # noqa: PT012 - the socket's buffers decide which call blocks
             for _ in range(2000):
                 client.socket.sendall(b"\x82\xfe" + struct.pack("!H", len(payload)) + b"\0\0\0\0" + payload)
-        connection = next(iter(server.gateway.connections.values()))
+        connection = next(iter(server.context.connections.values()))
         assert connection._inbox_bytes < 500_000
 
 
@@ -661,8 +661,8 @@ class OnlyTheLibrary(WebSocketProtocol):
 
 def outcome(kind: type[WebSocketProtocol], reads: list[bytes]) -> list[object]:
     recorder = Recorder()
-    gateway = SimpleNamespace(options=Options(websocket_max_message=150), now=0.0, tickers=set())
-    protocol = kind(gateway, set(), recorder)  # type: ignore[arg-type]
+    context = SimpleNamespace(options=Options(websocket_max_message=150), now=0.0, tickers=set())
+    protocol = kind(context, set(), recorder)  # type: ignore[arg-type]
     protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
     for data in reads:

@@ -42,13 +42,13 @@ class Case:
         self.is_left = False
         self.now = STORED_AT
         self.uplink = SimpleNamespace(down=None)
-        gateway: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             options=SimpleNamespace(turn_timeout=30.0),
             layer=SimpleNamespace(expiry=60.0),
             uplink=self.uplink,
             backlog=SimpleNamespace(front=self.front, is_deserted=lambda *args: self.is_left),
         )
-        self.turn = SlowTurn(gateway, "c", STORED_AT)
+        self.turn = SlowTurn(context, "c", STORED_AT)
 
     def front(self, channel: str, since: float) -> Front | None:
         """Asked this moment: the oldest message was stored then, or none waits."""
@@ -188,8 +188,8 @@ def test_nobody_works_on_what_was_taken_and_of_which_no_worker_gave_a_sign() -> 
 def test_old_news_end_no_turn() -> None:
     case = Case()
     assert case.over(20) is None
-    news = case.turn._gateway.backlog.front("c", 0)
-    case.turn._gateway.backlog.front = lambda channel, since: news
+    news = case.turn._context.backlog.front("c", 0)
+    case.turn._context.backlog.front = lambda channel, since: news
     assert case.turn.over(STORED_AT + 40) is None
 
 
@@ -222,8 +222,8 @@ def test_a_frame_that_waits_for_a_worker_holds_back_the_next_one(layer: Any) -> 
         [first] = layer.receive_batch([RECEIVE], limit=9)
         assert first.message["text"] == "first"
         layer.put_back(RECEIVE, [first])
-        asked = server.gateway.now
-        wait_until(lambda: server.gateway.now > asked + 1.2, "the layer to be asked again")
+        asked = server.context.now
+        wait_until(lambda: server.context.now > asked + 1.2, "the layer to be asked again")
         [first] = layer.receive_batch([RECEIVE], limit=9)
         assert first.message["text"] == "first"
         server.workers.reply(first, {})

@@ -1,0 +1,69 @@
+"""The calls that the shared parts of a process make on any of its connections."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Protocol
+
+from .replies import Reply
+
+
+class Kind(enum.Enum):
+    """The kinds of connections that an interface server has."""
+
+    REQUEST = "request"
+    WEBSOCKET = "WebSocket"
+
+
+class LastWillOwner(Protocol):
+    """A WebSocket that consumers know of, and whose end they hear of even if this process is killed.
+
+    Attributes:
+        channel: its reply channel.
+        path: of its handshake.
+    """
+
+    channel: str
+    path: str
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether no consumer has answered its handshake yet."""
+
+    def disown(self) -> None:
+        """Close it without a message: another process has sent its ``websocket.disconnect``."""
+
+
+class Connection(Protocol):
+    """One HTTP exchange or one WebSocket. No call blocks.
+
+    Attributes:
+        kind: which of the two.
+        last_will: the connection itself if it has a last will, else ``None``.
+    """
+
+    kind: Kind
+
+    @property
+    def last_will(self) -> LastWillOwner | None: ...
+
+    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+        """Take a message to this connection alone."""
+
+    def apply(self, reply: Reply) -> None:
+        """Take a reply that went to a group; it is shared with other members."""
+
+    def tick(self, now: float) -> None:
+        """Check the deadlines; ``now`` is the event loop's time."""
+
+    def stop(self) -> None:
+        """Prepare for the end of the server; what is under way may finish."""
+
+    def end_stream(self) -> bool:
+        """Cut a response of unknown length that is still produced; returns whether there was one."""
+
+    def is_deserted(self, seconds: float) -> bool:
+        """Whether it waits for a worker, and none has taken a message off its channel for so long."""
+
+    def release(self) -> None:
+        """Stop waiting for consumers."""
