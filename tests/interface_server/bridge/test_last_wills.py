@@ -291,7 +291,7 @@ def test_however_often_connections_to_redis_are_cut_each_connect_is_followed_by_
             for connection in list(gateway.context.connections.values())[::2]:
                 assert isinstance(connection, WebSocketConnection)
                 connection.lost(1006)
-        await Stopping(gateway.context, 10).run()
+        await Stopping(gateway.context, 60).run()
         await gateway.close()
 
     try:
