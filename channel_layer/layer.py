@@ -73,9 +73,9 @@ class ChannelLayer(ABC):
     ChannelFull: ClassVar[type[ChannelFull]] = ChannelFull
     MessageTooLarge: ClassVar[type[MessageTooLarge]] = MessageTooLarge
 
-    extensions: ClassVar[list[str]] = ["groups", "flush", "statistics", "async"]
+    extensions: list[str] = ["groups", "flush", "statistics", "async"]
 
-    local_only: ClassVar[bool] = False
+    local_only: bool = False
     """Whether the layer reaches no further than this process."""
 
     def __init__(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from . import codec, names
 from .delivery import Delivery, Outgoing
@@ -82,8 +82,8 @@ class MemoryChannelLayer(ChannelLayer):
         options: those of `ChannelLayer`.
     """
 
-    local_only: ClassVar[bool] = True
-    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
+    local_only: bool = True
+    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+from channel_layer.draft import adapted
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.layer import ChannelLayer
 from channel_layer.redaction import redact
@@ -124,21 +125,16 @@ def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any]
         raise InvalidChannelLayerError(alias, f"CONFIG does not work: {redact(error, given)}") from None
 
 
-def check_contract(alias: str, layer: Any) -> None:
-    """Make sure that a layer, somebody else's perhaps, has what the contract asks of it.
+def conforming(alias: str, layer: Any, options: Any) -> ChannelLayer:
+    """Return a layer that fulfils the contract: this one, or an adapter if it was written for Channels 1.
 
     Raises:
-        InvalidChannelLayerError: it has not, as one that was written for Channels 1 or for Channels 2 and later.
+        InvalidChannelLayerError: it is neither, as one for Channels 2 and later.
     """
-    wanted = sorted({"prepare", "send", "receive", *ChannelLayer.__abstractmethods__})
-    missing = [name for name in wanted if not name.startswith("_") and not callable(getattr(layer, name, None))]
-    if missing:
-        kind = type(layer)
-        raise InvalidChannelLayerError(
-            alias,
-            f"BACKEND {kind.__module__}.{kind.__qualname__} cannot be used: it lacks {', '.join(missing)}; "
-            "a layer is a subclass of channel_layer.layer.ChannelLayer",
-        )
+    try:
+        return adapted(layer, options)
+    except LayerConfigurationError as error:
+        raise InvalidChannelLayerError(alias, f"BACKEND {error}") from None
 
 
 def _options(backend: Any) -> set[str]:

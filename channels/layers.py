@@ -17,7 +17,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
 
-from .backends import InvalidChannelLayerError, UnknownChannelLayerError, check_contract, make_layer
+from .backends import InvalidChannelLayerError, UnknownChannelLayerError, conforming, make_layer
 
 __all__ = [
     "DEFAULT_CHANNEL_LAYER",
@@ -131,8 +131,7 @@ class ChannelLayerManager:
             raise InvalidChannelLayerError(
                 alias, "ROUTING is missing; set it to the dotted path of a list of routes, or to the list itself"
             )
-        layer = make_layer(alias, config, config.get(options))
-        check_contract(alias, layer)
+        layer = conforming(alias, make_layer(alias, config, config.get(options)), config.get(options))
         return ChannelLayerWrapper(layer, alias, config["ROUTING"])
 
     def _config(self, alias: str) -> Mapping[str, Any]:

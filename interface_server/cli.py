@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from channel_layer.draft import adapted, missing
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.installation import check_installation
 
@@ -214,7 +215,7 @@ def load_layer(path: str) -> Any:
     if problem:
         raise LayerPathError(f"{path!r} is {problem}, not a channel layer; give it a layer, "
                              "for example channels.asgi.get_channel_layer()")  # fmt: skip
-    return found
+    return adapted(found)
 
 
 def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
@@ -249,6 +250,8 @@ def _why_no_layer(found: Any) -> str | None:
     if inspect.isclass(found):
         return f"the class {found.__name__}"
     if all(callable(getattr(found, name, None)) for name in ("prepare", "asend_batch", "areceive_batch")):
+        return None
+    if not missing(found):  # a layer for Channels 1
         return None
     if callable(found):
         return "callable (an ASGI or WSGI application?)"

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from .. import names
 from ..cipher import Sealer
@@ -54,7 +54,7 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
-    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ..exceptions import LayerConfigurationError, LayerUnavailable, clause
-from . import forks
+from ..forks import forget_in_children
 from .scripts import Call
 from .sync_driver import SyncConnection, SyncDriver
 
@@ -104,7 +104,7 @@ class Pollers:
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
         self.forget()
-        forks.forget_in_children(self)
+        forget_in_children(self)
 
     def forget(self) -> None:
         """Let go of all pollers: what they wait for is another process's."""

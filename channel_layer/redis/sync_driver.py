@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import redis
 
 from ..exceptions import LayerUnavailable
-from . import forks, scripts
+from ..forks import forget_in_children
+from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
 from .scripts import Call, plain
@@ -193,7 +194,7 @@ class SyncDriver:
     def __init__(self, hosts: Sequence[Host]) -> None:
         self.hosts = hosts
         self.forget()
-        forks.forget_in_children(self)
+        forget_in_children(self)
 
     def forget(self) -> None:
         """Let go of all connections: they are those of the process that this one was forked from."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from .. import codec, names
 from ..delivery import Delivery, Outgoing
@@ -56,7 +56,7 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
-    extensions: ClassVar[list[str]] = [*ChannelLayer.extensions, "wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
 
     def __init__(
         self,

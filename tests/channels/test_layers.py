@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import modify_settings, override_settings
 
 import channels
+from channel_layer.draft import DraftChannelLayer
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.registry import channel_layers as registry
 from channels.asgi import InvalidChannelLayerError, channel_layers, get_channel_layer
@@ -138,3 +140,11 @@ def test_the_package_can_be_imported_without_settings() -> None:
     names = "Channel, Group, route, include, channel_layers, __version__"
     found = run(f"import {modules}; from channels import {names}; print(__version__)")
     assert (found.returncode, found.stdout.strip()) == (0, channels.__version__), found.stderr
+
+
+def test_a_layer_for_channels_1_is_adapted(tmp_path: Path) -> None:
+    setting = {"BACKEND": "tests.fixtures.draft_layer.FileChannelLayer", "CONFIG": {"path": str(tmp_path / "layer")}}
+    wrapper = made(**setting)
+    assert isinstance(wrapper.channel_layer, DraftChannelLayer)
+    wrapper.send("x", {"a": 1})
+    assert wrapper.channel_layer.draft.receive(["x"]) == ("x", {"a": 1})

@@ -13,14 +13,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
-from interface_server.cli import endpoints_of, main, options_of, spread_protocols
+from channel_layer.draft import DraftChannelLayer
+from interface_server.cli import endpoints_of, load_layer, main, options_of, spread_protocols
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from tests.conftest import wait_until
+from tests.fixtures.draft_layer import FileChannelLayer
 from tests.interface_server.helpers import read_all, status_of
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -317,6 +320,14 @@ def test_one_option_may_name_several_subprotocols(given: str, protocols: tuple[s
     context = main.make_context("daphne", given.split())
     assert context.params["subprotocols"] == protocols
     assert context.params["channel_layer"] == "p:l"
+
+
+def test_a_layer_for_channels_1_is_served_behind_its_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    draft = FileChannelLayer(str(tmp_path / "layer"))
+    monkeypatch.setitem(sys.modules, "old_project", SimpleNamespace(layer=draft))
+    layer = load_layer("old_project:layer")
+    assert isinstance(layer, DraftChannelLayer)
+    assert layer.draft is draft
 
 
 def test_words_behind_another_option_are_no_subprotocols() -> None:

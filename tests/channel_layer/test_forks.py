@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import threading
 
-from channel_layer.redis.forks import forget_in_children
+from channel_layer.forks import forget_in_children
 
 
 class Owner:
