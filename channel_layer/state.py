@@ -26,12 +26,15 @@ def changes(before: Any, after: Any) -> dict[str, bytes | None]:
     """
     if after is before:
         return {}
-    kept = before if isinstance(before, Mapping) else {}
+    # The exact type first: asking an abstract class costs as much as the rest.
+    kept = before if type(before) is dict or isinstance(before, Mapping) else {}
     now = after or {}
-    if not isinstance(now, Mapping):
+    if type(now) is not dict and not isinstance(now, Mapping):
         raise TypeError(f"it is {type(now).__name__}, it must be a dict of bytes")
     found: dict[str, bytes | None] = {key: None for key in kept if key not in now}
     for key, value in now.items():
+        if value is kept.get(key, found):  # as most are, for those who changed one
+            continue
         if type(key) is not str or type(value) is not bytes:
             raise TypeError(f"the value of {key!r} is {type(value).__name__}; keys are text and values are bytes")
         if kept.get(key) != value:

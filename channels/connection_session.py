@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.serializers import JSONSerializer
 
 from channel_layer.state import size_of
 
@@ -15,7 +18,17 @@ from .exceptions import SessionTooLarge
 MAX_BYTES = 16 * 1024
 """What a connection carries for its consumers."""
 
+_UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})
+"""Types of which the same object is the same value for ever."""
+
+_json = json.JSONEncoder(separators=(",", ":"))
+
 logger = logging.getLogger("channels.sessions")
+
+
+def _encode_json(value: dict[str, Any]) -> bytes:
+    """Encode as Django's `JSONSerializer`, which makes a new encoder for each value and takes twice the time."""
+    return _json.encode(value).encode("ascii")
 
 
 class Carrier(Protocol):
@@ -43,29 +56,55 @@ class ConnectionSession(SessionBase):
         super().__init__(session_key)
         self._carrier = carrier
         self._name = name
+        self._loaded: dict[str, Any] = {}
+        self._encoded: Mapping[str, bytes] = {}
 
     def load(self) -> dict[str, Any]:
-        """The content as the carrier has it, but for what cannot be read, which is logged."""
+        """Decode the content that the carrier has; log and return an empty one if it cannot be read."""
         state = self._carrier.state
-        content: dict[str, Any] = {}
+        self._loaded, self._encoded = {}, {}
         if not state:
-            return content
-        serializer = self.serializer()
+            return {}
         try:
-            for encoded in state.values():
-                content.update(serializer.loads(encoded))
+            content = self._decode(state)
         except Exception:
             logger.warning("the channel session of %s cannot be read; it starts empty", self._name)
             return {}
+        self._loaded, self._encoded = content.copy(), state
+        return content
+
+    def _decode(self, state: Mapping[str, bytes]) -> dict[str, Any]:
+        serializer = self.serializer()
+        parts: Iterable[dict[str, Any]]
+        if self.serializer is JSONSerializer:
+            # All in one call, which costs more than decoding a value.
+            parts = serializer.loads(b"[%b]" % b",".join(state.values()))
+        else:
+            parts = map(serializer.loads, state.values())
+        content: dict[str, Any] = {}
+        for part in parts:
+            content.update(part)
         return content
 
     def save(self, must_create: bool = False) -> None:
-        """Put the content into the carrier; raises `SessionTooLarge`."""
-        serializer = self.serializer()
+        """Put the content into the carrier.
+
+        Values that cannot have changed since they were loaded keep their encoded form.
+
+        Raises:
+            SessionTooLarge: the content, encoded, has more than `MAX_BYTES`.
+        """
+        content = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
+        loaded, encoded = self._loaded, self._encoded
+        encode = _encode_json if self.serializer is JSONSerializer else self.serializer().dumps
         state: dict[str, bytes] = {}
-        for key, value in self._get_session(no_load=must_create).items():  # type: ignore[attr-defined]
-            # A dict each time, because that is all that serializers have to take.
-            state[key if type(key) is str else repr(key)] = serializer.dumps({key: value})
+        for key, value in content.items():
+            name = key if type(key) is str else repr(key)
+            if name in encoded and key in loaded and loaded[key] is value and type(value) in _UNCHANGEABLE:
+                state[name] = encoded[name]
+            else:
+                # A dict each time, because that is all that serializers have to take.
+                state[name] = encode({key: value})
         if (size := size_of(state)) > MAX_BYTES:
             raise SessionTooLarge(size, MAX_BYTES)
         self._carrier.state = state

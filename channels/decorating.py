@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from channel_layer.channel import Message
 from routing import passes_arguments
 
 from .exceptions import SessionUnavailable
@@ -19,6 +20,8 @@ Around = Callable[[Any], AbstractContextManager[None]]
 
 def message_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The message among a consumer's arguments: the first, or the second behind ``self``."""
+    if args and isinstance(args[0], Message):
+        return args[0]
     for candidate in (*args[:2], kwargs.get("message")):
         if hasattr(candidate, "reply_channel") and hasattr(candidate, "content"):
             return candidate

@@ -17,6 +17,7 @@ from django.http import parse_cookie
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .asked_state import AskedState, can_be_asked
+from .cached_settings import cached_until_set
 from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
 from .layers import channel_layers
@@ -28,14 +29,20 @@ STORES = ("connection", "database")
 """Values of the setting CHANNEL_SESSION_STORE; the first is the default."""
 
 
+@cached_until_set("CHANNEL_SESSION_STORE")
 def uses_connections() -> bool:
-    """Whether channel sessions ride with connections that can carry them (CHANNEL_SESSION_STORE)."""
+    """Whether channel sessions ride with connections that can carry them (CHANNEL_SESSION_STORE).
+
+    Raises:
+        ImproperlyConfigured: the setting has another value than one of `STORES`.
+    """
     store = getattr(settings, "CHANNEL_SESSION_STORE", STORES[0])
     if store not in STORES:
         raise ImproperlyConfigured(f"CHANNEL_SESSION_STORE must be 'connection' or 'database', not {store!r}")
     return bool(store == STORES[0])
 
 
+@functools.lru_cache(4096)
 def session_key_for(reply_channel: str) -> str:
     """The key of a reply channel's session, at most 32 characters long as Django's table wants it."""
     return "chn" + hashlib.sha1(reply_channel.encode(), usedforsecurity=False).hexdigest()[:29]

@@ -35,7 +35,7 @@ logger = logging.getLogger("channels.sessions")
 @contextmanager
 def with_channel_session(message: Any) -> Iterator[None]:
     """Give a message its ``channel_session`` and save it afterwards if it was modified."""
-    present = hasattr(message, "channel_session")
+    present = "channel_session" in vars(message)
     if not present:
         message.channel_session = open_channel_session(message)
     try:
@@ -55,7 +55,7 @@ def with_channel_session(message: Any) -> Iterator[None]:
 @contextmanager
 def with_http_session(message: Any) -> Iterator[None]:
     """Give a message its ``http_session`` (``None`` if there is none) and save it if all went well."""
-    if not hasattr(message, "http_session"):
+    if "http_session" not in vars(message):
         message.http_session = open_http_session(http_session_key(message))
     yield
     if message.http_session is not None and message.http_session.modified:

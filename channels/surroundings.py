@@ -12,10 +12,17 @@ from django.conf import settings
 from django.urls import set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 
+from .cached_settings import cached_until_set
+
+
+@cached_until_set("FORCE_SCRIPT_NAME")
+def _forced_prefix() -> str | None:
+    return settings.FORCE_SCRIPT_NAME
+
 
 def prefix_urls(message: Any) -> None:
     """Have URLs begin with where the application is mounted, as far as the settings or the message say so."""
-    prefix = settings.FORCE_SCRIPT_NAME or message.content.get("root_path") or message.headers.get("root_path")
+    prefix = _forced_prefix() or message.content.get("root_path") or message.headers.get("root_path")
     if prefix and isinstance(prefix, str):
         set_script_prefix(prefix.rstrip("/") + "/")
 

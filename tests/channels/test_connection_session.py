@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 import pytest
+from django.contrib.sessions.serializers import JSONSerializer
 from django.test import override_settings
 
 from channel_layer.state import size_of
@@ -101,6 +102,39 @@ class Upper:
 
     def loads(self, data: bytes) -> Any:
         return json.loads(data)
+
+
+def test_reading_it_is_one_call_however_many_keys_it_has(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bytes] = []
+    loads = JSONSerializer.loads
+    monkeypatch.setattr(JSONSerializer, "loads", lambda self, data: [calls.append(data), loads(self, data)][1])
+    content = {"a": 1, "b": 'two, "}{" and ü', "c": [1, {"d": None}], "d": {}}
+    assert dict(session(layer, state_of(**content))[1]) == content
+    assert len(calls) == 1
+
+
+def test_values_that_cannot_have_changed_are_not_encoded_again(layer: Any) -> None:
+    with override_settings(SESSION_SERIALIZER="tests.channels.test_connection_session.Upper"):
+        state = state_of(a=1, b="two", c=None, d=[1], e=1)
+        message, first = session(layer, state)
+        first["d"].append(2)
+        first["e"] = True
+        first["b"] = "three"
+        first.save()
+        assert message.state == {**state, "b": b'{"B": "THREE"}', "d": b'{"D": [1, 2]}', "e": b'{"E": TRUE}'}
+
+
+def test_what_is_saved_twice_is_right_both_times(layer: Any) -> None:
+    message, first = session(layer, state_of(a=1, b="two"))
+    first["a"] = 2
+    first.save()
+    first["a"] = 1
+    first.save()
+    assert message.state == state_of(a=1, b="two")
+    first.flush()
+    first["a"] = 1
+    first.save()
+    assert message.state == state_of(a=1)
 
 
 def test_a_key_that_is_deleted_is_gone_from_the_state(layer: Any) -> None:
