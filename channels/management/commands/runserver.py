@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -32,8 +31,6 @@ from interface_server.endpoints import Endpoint, EndpointError
 from interface_server.options import Options, OptionsError
 from interface_server.server import build_server
 from workers import Worker
-
-logger = logging.getLogger("channels.runserver")
 
 WORKER_THREADS = 4
 STOP_SECONDS = 2.0
