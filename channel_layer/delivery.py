@@ -39,15 +39,15 @@ class Headers(TypedDict, total=False):
     read: int
 
 
-class Will:
+class LastWill:
     """What is to be sent for a process-specific channel if its process disappears without a word.
 
     It rides with a message, as `Outgoing.will`, and takes effect when that message is stored and not before.
 
     Attributes:
         channel: the full name of the channel, one of this process's own.
-        message: what is to be sent; ``None`` withdraws the will, because the message it rides with says the same.
-            That message goes to the channel that the will was meant for.
+        message: what is to be sent; ``None`` withdraws the last will, because the message it rides with says the same.
+            That message goes to the channel that the last will was meant for.
         claims: withdraw it, or drop the message if there is nothing to withdraw. So a message whose fate nobody knows
             can be sent again and comes once.
     """
@@ -71,18 +71,18 @@ class Outgoing:
         body: the message as `channel_layer.codec.pack_body` encodes it.
         headers: see `Headers`.
         group: whether ``target`` is a group.
-        will: see `Will`; only for layers that have the extension ``wills``. With an empty body there is no
-            message, only the will.
+        last_will: see `LastWill`; only for layers that have the extension ``last_wills``. With an empty body there is
+            no message, only the last will.
     """
 
-    __slots__ = ("body", "group", "headers", "target", "will")
+    __slots__ = ("body", "group", "headers", "last_will", "target")
 
     def __init__(self, target: str, body: bytes, headers: Mapping[str, Any] | None = None, group: bool = False) -> None:
         self.target = target
         self.body = body
         self.headers = headers
         self.group = group
-        self.will: Will | None = None
+        self.last_will: LastWill | None = None
 
     def __repr__(self) -> str:
         kind = "group" if self.group else "channel"

@@ -10,9 +10,9 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
 * **Capacity.** A channel holds so many messages; beyond it `ChannelFull`.
 * **Fairness.** A receiver that names several channels serves them all, however busy one is.
 * **No aliasing.** Messages are encoded when they are handed over.
-* **Wills** (with the extension ``wills``). What a process left to be sent in case it disappears is sent by
+* **Last wills** (with the extension ``last_wills``). What a process left to be sent in case it disappears is sent by
   the other processes that receive messages, once: within 50 seconds, if ``presence`` is 30, as far as there is room.
-  See `channel_layer.delivery.Will`.
+  See `channel_layer.delivery.LastWill`.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
 the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
@@ -63,7 +63,7 @@ class ChannelLayer(ABC):
         channel_capacity: name, glob or compiled regular expression → capacity; first match wins.
         max_message_size: bytes of an encoded message.
         presence: seconds after which a process that reads channels of its own, and gave no sign of life, is passed
-            over by messages to groups. It gives one several times in that time. After a third more its wills
+            over by messages to groups. It gives one several times in that time. After a third more its last wills
             are carried out.
 
     Raises:
@@ -97,7 +97,7 @@ class ChannelLayer(ABC):
         self.counters = Counters()
         self.index = MembershipIndex()
         self._copies = Copies()
-        self._will_watchers: dict[str, Callable[[Collection[str]], None]] = {}
+        self._last_will_watchers: dict[str, Callable[[Collection[str]], None]] = {}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any = None, send: Any = None) -> None:
         """Explain to a server that takes this for an ASGI application that it is none.
@@ -206,8 +206,8 @@ class ChannelLayer(ABC):
         Returns:
             Those refused because their channel is full. If one message for a channel is refused, so
             are all later ones of the batch for that channel: order is kept when they are sent again.
-            Messages to groups are never refused. The will of a refused message changes nothing. A message that
-            withdraws a will is dropped in silence if others have carried that will out.
+            Messages to groups are never refused. The last will of a refused message changes nothing. A message that
+            withdraws a last will is dropped in silence if others have carried that will out.
 
         Raises:
             LayerUnavailable: some or all of them were not sent, or may not have been; `channel_layer.outcome.fates`
@@ -321,19 +321,19 @@ class ChannelLayer(ABC):
         when the call returns.
         """
 
-    # -- wills -----------------------------------------------------------------------------------
+    # -- last wills ------------------------------------------------------------------------------
 
-    def watch_wills(self, reader: str, told: Callable[[Collection[str]], None]) -> None:
+    def watch_last_wills(self, reader: str, told: Callable[[Collection[str]], None]) -> None:
         """Ask to be told when this process was taken for gone, or when the layer has lost its data.
 
-        ``told`` is called, in any thread, with the local parts of those channels of ``reader`` whose wills have been
-        carried out (also with some it was called with before). All others are to be left again.
+        ``told`` is called, in any thread, with the local parts of those channels of ``reader`` whose last wills have
+        been carried out (also with some it was called with before). All others are to be left again.
         It must not block. The process has to receive from ``reader``: that is its sign of life.
         """
-        self._will_watchers[reader] = told
+        self._last_will_watchers[reader] = told
 
-    def _tell_of_wills(self, reader: str, carried_out: Collection[str]) -> None:
-        told = self._will_watchers.get(reader)
+    def _tell_of_last_wills(self, reader: str, carried_out: Collection[str]) -> None:
+        told = self._last_will_watchers.get(reader)
         if told is not None:
             told(carried_out)
 

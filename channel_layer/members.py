@@ -47,10 +47,6 @@ class MembershipIndex:
                 self._remove(reader, group, local)
             return groups
 
-    def knows(self, reader: str, group: str) -> bool:
-        """Whether any member of the group is known here."""
-        return group in self._groups.get(reader, ())
-
     def members(self, reader: str, group: str) -> tuple[str, ...]:
         """Local parts in the group now. The tuple is shared and does not change afterwards."""
         with self._lock:
@@ -66,10 +62,6 @@ class MembershipIndex:
                 self._snapshots[reader, group] = (min(present.values()), snapshot)
             return snapshot
 
-    def is_empty(self, reader: str, group: str) -> bool:
-        """Whether no member of the group is left here."""
-        return not self._groups.get(reader, {}).get(group)
-
     def memberships(self, reader: str) -> Iterator[tuple[str, str, float]]:
         """All of a reader's memberships as (group, local part, seconds left)."""
         with self._lock:
@@ -81,10 +73,6 @@ class MembershipIndex:
                 if deadline > now
             ]
         return iter(every)
-
-    def readers(self) -> list[str]:
-        """Names of readers that have had members here."""
-        return [reader for reader, groups in list(self._groups.items()) if groups]
 
     def clear(self) -> None:
         """Forget everything."""

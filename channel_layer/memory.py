@@ -75,7 +75,7 @@ class _Queue:
 class MemoryChannelLayer(ChannelLayer):
     """Channels as deques behind one lock.
 
-    Wills are taken and never carried out: if this process disappears, so do all who could receive what it left.
+    Last wills are taken and never carried out: if this process disappears, so do all who could receive what it left.
 
     Args:
         clock: seconds, for tests that move time.
@@ -83,7 +83,7 @@ class MemoryChannelLayer(ChannelLayer):
     """
 
     local_only: bool = True
-    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)
@@ -95,7 +95,7 @@ class MemoryChannelLayer(ChannelLayer):
         self._interrupts = 0
         self._queues: dict[str, _Queue] = {}
         self._groups: dict[str, dict[str, float]] = {}
-        self._wills: set[str] = set()
+        self._last_wills: set[str] = set()
         self._sent: Counter[str | None] = Counter()
         self._full: Counter[str | None] = Counter()
         self._since = clock()
@@ -111,15 +111,16 @@ class MemoryChannelLayer(ChannelLayer):
                 if item.group:
                     self._send_to_group(item)
                     continue
-                if item.will is not None and item.will.claims and item.will.channel not in self._wills:
+                last_will = item.last_will
+                if last_will is not None and last_will.claims and last_will.channel not in self._last_wills:
                     continue
                 reader, local = names.split(item.target)
                 frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
                 if item.body and (reader in full or not self._put(reader, frame)):
                     full.add(reader)
                     refused.append(item)
-                elif item.will is not None:
-                    (self._wills.discard if item.will.message is None else self._wills.add)(item.will.channel)
+                elif last_will is not None:
+                    (self._last_wills.discard if last_will.message is None else self._last_wills.add)(last_will.channel)
             self._wake()
         return refused
 
@@ -239,7 +240,7 @@ class MemoryChannelLayer(ChannelLayer):
             self._queues.clear()
             self._groups.clear()
             self._copies.clear()
-            self._wills.clear()
+            self._last_wills.clear()
             self.index.clear()
             self._sent.clear()
             self._full.clear()

@@ -36,11 +36,11 @@ from .capacity import CapacityRules
 from .concurrency import ConcurrencyRules
 from .exchanges import ExchangeRules
 from .groups import GroupRules
+from .last_wills import LastWillRules
 from .messages import MessageRules
 from .naming import NameRules
 from .queues import QueueRules
 from .tools import MakeLayer, Tools
-from .wills import WillRules
 
 
 class ConformanceSuite(
@@ -52,7 +52,7 @@ class ConformanceSuite(
     ConcurrencyRules,
     ExchangeRules,
     AsyncRules,
-    WillRules,
+    LastWillRules,
 ):
     """Every rule of the contract. A subclass provides the fixture ``make_layer``."""
 

@@ -19,6 +19,7 @@ from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
 from .hosts import OPERATION_SECONDS, parse_hosts
+from .last_wills import LastWills
 from .plan import Planner
 from .poller import Poller, Pollers
 from .pops import More, Pops
@@ -29,7 +30,6 @@ from .sending import Sending
 from .signs import Signs
 from .steps import awalk, together, walk
 from .sync_driver import SyncDriver
-from .wills import Wills
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class RedisChannelLayer(ChannelLayer):
             identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer, self.presence
         )
         self._presence = Presence(self._plan, self.index, self.presence)
-        self._wills = Wills(self._plan, self._presence, self.presence, self._tell_of_wills)
+        self._last_wills = LastWills(self._plan, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
         self._pollers = Pollers(self._sync)
-        self._signs = Signs(self._wills, self._async)
-        self._pops = Pops(self, self._hosts, self._plan, self._presence, self._wills, self._sealer)
+        self._signs = Signs(self._last_wills, self._async)
+        self._pops = Pops(self, self._hosts, self._plan, self._presence, self._last_wills, self._sealer)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -98,8 +98,8 @@ class RedisChannelLayer(ChannelLayer):
                     sending.answered(shard, self._sync.run(shard, calls))
         else:
             self._send_to_several(plan, sending)
-        if plan.will_homes:
-            walk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._sync.run)
+        if plan.last_will_homes:
+            walk(self._last_wills.left(plan.last_will_homes, sending.stored(plan.last_wills_elsewhere)), self._sync.run)
         return sending.finish()
 
     def _send_to_several(self, plan: SendPlan, sending: Sending) -> None:
@@ -127,8 +127,10 @@ class RedisChannelLayer(ChannelLayer):
 
         sends = [send_to(shard, calls) for shard, calls in plan.calls.items()]
         await (sends[0] if len(sends) == 1 else together(sends))
-        if plan.will_homes:
-            await awalk(self._wills.left(plan.will_homes, sending.stored(plan.wills_elsewhere)), self._async.run)
+        if plan.last_will_homes:
+            await awalk(
+                self._last_wills.left(plan.last_will_homes, sending.stored(plan.last_wills_elsewhere)), self._async.run
+            )
         return sending.finish()
 
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
@@ -150,8 +152,8 @@ class RedisChannelLayer(ChannelLayer):
         pop = self._pop if len(shards) == 1 else self._pop_several
         deadline = time.monotonic() + timeout
         while shards:
-            if self._wills.has_signs_due(channels):
-                walk(self._wills.give_signs(channels), self._sync.run)
+            if self._last_wills.has_signs_due(channels):
+                walk(self._last_wills.give_signs(channels), self._sync.run)
             deliveries, more = pop(shards, limit, self._pops.block_until(deadline))
             if deliveries or more is More.NEVER or (more is More.LATER and time.monotonic() >= deadline):
                 return deliveries
@@ -167,7 +169,7 @@ class RedisChannelLayer(ChannelLayer):
         shards = list(self._plan.by_shard(channels).items())
         deadline = time.monotonic() + timeout
         while shards:
-            if self._wills.has_signs_due(channels):
+            if self._last_wills.has_signs_due(channels):
                 await self._signs.give(channels)
             random.shuffle(shards)
             failures = []
@@ -189,7 +191,7 @@ class RedisChannelLayer(ChannelLayer):
             replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block))
             deliveries, more, lost = self._pops.read(shard, here, replies)
         for reader in lost:
-            await awalk(self._wills.come_back(reader, shard), self._async.run)
+            await awalk(self._last_wills.come_back(reader, shard), self._async.run)
         return deliveries, more
 
     def begin_exchange(
@@ -283,7 +285,7 @@ class RedisChannelLayer(ChannelLayer):
     def _received(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More]:
         deliveries, more, lost = self._pops.read(shard, channels, replies)
         for reader in lost:
-            walk(self._wills.come_back(reader, shard), self._sync.run)
+            walk(self._last_wills.come_back(reader, shard), self._sync.run)
         return deliveries, more
 
     # -- groups ----------------------------------------------------------------------------------

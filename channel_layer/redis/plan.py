@@ -8,13 +8,13 @@ Key schema, behind the layer's prefix::
     p:<reader>           string  presence: capacity of the reader; expires when its process is gone
     s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
     t:<group>:<reader>   string  with encryption: the ticket of an ordinary channel in the group
-    w:<reader>           hash    wills: local part → capacity ":" channel ":" frame
-    w:                   zset    processes that have left wills → when to see whether they are alive
-    x:<reader>           set     local parts whose wills were carried out
+    w:<reader>           hash    last wills: local part → capacity ":" channel ":" frame
+    w:                   zset    processes that have left last wills → when to see whether they are alive
+    x:<reader>           set     local parts whose last wills were carried out
     q:<reader>           string  mark of a process that seems to be gone
 
 With several servers everything about a reader lies on the reader's server, its memberships too; a
-group is on every server that has readers in it. Wills are on the server of the channel they are for.
+group is on every server that has readers in it. Last wills are on the server of the channel they are for.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ..cipher import Sealer
 from ..delivery import Outgoing
 from . import scripts
 from .clock import ServerClock
+from .last_wills import Testament
 from .ring import HashRing
 from .scripts import Call, plain
 from .send_plan import SendPlan
-from .wills import Testament
 
 STATISTICS_MS = 86_400_000
 
@@ -55,7 +55,7 @@ class Planner:
         presence: seconds for which a process counts as alive after it last received.
 
     Attributes:
-        wills: builds the calls that concern wills.
+        last wills: builds the calls that concern last wills.
         clocks: of the servers, going by what was received last.
     """
 
@@ -84,7 +84,7 @@ class Planner:
         self._capacity = capacity
         self._expiry = expiry
         self._sealer = sealer
-        self.wills = Testament(self, presence, group_expiry)
+        self.last_wills = Testament(self, presence, group_expiry)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class Planner:
             else:
                 reader, local = names.split(item.target)
                 run.setdefault(reader, []).append((local, item))
-                if item.will is not None:
+                if item.last_will is not None:
                     willed.add(reader)
                 if len(item.body) >= LARGE_BYTES:
                     large.add(reader)
@@ -114,7 +114,7 @@ class Planner:
         self, plan: SendPlan, run: dict[str, list[tuple[str, Outgoing]]], willed: set[str], large: set[str]
     ) -> None:
         for reader in willed & run.keys():
-            self._push_with_wills(plan, reader, run.pop(reader))
+            self._push_with_last_wills(plan, reader, run.pop(reader))
         for reader in large & run.keys():
             self._push_large(plan, reader, run.pop(reader))
         by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
@@ -142,13 +142,13 @@ class Planner:
         settle = plain(*Call(scripts.PUSH_LARGE, keys, args).command_with_text())
         plan.add_transaction(shard, [push, settle], [item for _, item in pairs])
 
-    def _push_with_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
+    def _push_with_last_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
         items = [item for _, item in pairs]
-        plan.add_push(self.ring.host_of(reader), self.wills.push(reader, pairs), [items])
+        plan.add_push(self.ring.host_of(reader), self.last_wills.push(reader, pairs), [items])
         if len(self.shards) > 1:
-            plan.will_homes |= self.wills.homes(items)
-            elsewhere = [(item, self.wills.elsewhere(item)) for item in items]
-            plan.wills_elsewhere += [(item, will) for item, will in elsewhere if will is not None]
+            plan.last_will_homes |= self.last_wills.homes(items)
+            elsewhere = [(item, self.last_wills.elsewhere(item)) for item in items]
+            plan.last_wills_elsewhere += [(item, last_will) for item, last_will in elsewhere if last_will is not None]
 
     def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
         for_processes = codec.frame(codec.GROUP, item.target, item.body, item.headers)

@@ -16,10 +16,10 @@ from ..exceptions import LayerUnavailable
 from ..layer import ChannelLayer
 from .errors import is_unblocked, raise_replies
 from .hosts import BLOCK_SECONDS, Host
+from .last_wills import LastWills
 from .plan import Planner
 from .presence import Presence
 from .scripts import Call
-from .wills import Wills
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Pops:
     Args:
         layer: opens the frames and counts what is lost.
         hosts: the servers.
-        plan, presence, wills, sealer: of the layer.
+        plan, presence, last_wills, sealer: of the layer.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Pops:
         hosts: Sequence[Host],
         plan: Planner,
         presence: Presence,
-        wills: Wills,
+        last_wills: LastWills,
         sealer: Sealer | None,
     ) -> None:
         self._layer = layer
         self._hosts = hosts
         self._plan = plan
         self._presence = presence
-        self._wills = wills
+        self._last_wills = last_wills
         self._sealer = sealer
         # A sign of life that waits for a pop to end must not come too late, nor the answer.
         patience = [host.timeout / 2 for host in hosts if host.timeout is not None]
@@ -75,8 +75,8 @@ class Pops:
                 answered at once: the answers are read when the first of them is there.
         """
         shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
-        before = self._presence.due(channels) + self._wills.look(shard)
-        if shard in self._wills.unfinished or (before and not alone):
+        before = self._presence.due(channels) + self._last_wills.look(shard)
+        if shard in self._last_wills.unfinished or (before and not alone):
             block = 0
         return before + self._plan.pop(shuffled, limit, block)
 
@@ -100,7 +100,7 @@ class Pops:
             frames, bad = self._sealer.open_all(reader, frames, int(self._plan.clocks[shard].ms() / 1000))
             layer.counters.bad_frames += bad
         deliveries = layer.open_frames(reader, frames) if frames else []
-        return deliveries, More.NOW if popped or shard in self._wills.unfinished else More.LATER, lost
+        return deliveries, More.NOW if popped or shard in self._last_wills.unfinished else More.LATER, lost
 
     @contextmanager
     def guarded(self, channels: list[str]) -> Iterator[None]:
@@ -117,9 +117,9 @@ class Pops:
         """The answers to what stands in front of a pop: those to renewals, then a list if there was a look."""
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if errors:
-            logger.warning("signs of life or wills have to wait: %s", errors[0])
+            logger.warning("signs of life or last wills have to wait: %s", errors[0])
             self._presence.reconnect(channels)
-            self._wills.looked(shard, there_is_more=False)
+            self._last_wills.looked(shard, there_is_more=False)
         if type(replies[-1]) is list:
-            self._wills.looked(shard, bool(replies.pop()[0]))
+            self._last_wills.looked(shard, bool(replies.pop()[0]))
         return self._presence.lost(channels, [reply for reply in replies if not isinstance(reply, Exception)])

@@ -35,17 +35,25 @@ class Script:
 
 PUSH: Final = Script("push", shortest=b"$-1\r\n", fills_queues=True)
 PUSH_LARGE: Final = Script("push_large", fills_queues=True)
-PUSH_WITH_WILLS: Final = Script("push_with_wills", shortest=b"$-1\r\n", fills_queues=True)
+PUSH_WITH_LAST_WILLS: Final = Script("push_with_last_wills", shortest=b"$-1\r\n", fills_queues=True)
 PUSH_FRONT: Final = Script("push_front", fills_queues=True, without_memory=True)
 GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n", fills_queues=True)
 GROUP_JOIN: Final = Script("group_join", fills_queues=True)
 GROUP_LEAVE: Final = Script("group_leave", fills_queues=True)
 GROUP_CHANNELS: Final = Script("group_channels")
-CARRY_OUT_WILLS: Final = Script("carry_out_wills", fills_queues=True)
+CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills", fills_queues=True)
 
 ALL: Final = (
-    PUSH, PUSH_LARGE, PUSH_WITH_WILLS, PUSH_FRONT, GROUP_SEND, GROUP_JOIN, GROUP_LEAVE, GROUP_CHANNELS, CARRY_OUT_WILLS
-)  # fmt: skip
+    PUSH,
+    PUSH_LARGE,
+    PUSH_WITH_LAST_WILLS,
+    PUSH_FRONT,
+    GROUP_SEND,
+    GROUP_JOIN,
+    GROUP_LEAVE,
+    GROUP_CHANNELS,
+    CARRY_OUT_LAST_WILLS,
+)
 
 
 class Call:

@@ -41,15 +41,15 @@ class SendPlan:
     Attributes:
         calls: by server.
         count: how many messages there are.
-        wills_elsewhere: messages whose wills lie on another server, and those wills: to be left when they are stored.
-        will_homes: if there are several servers, processes that leave wills, and where.
+        last_wills_elsewhere: messages with a last will on another server, and the last will, left once they are stored.
+        last_will_homes: if there are several servers, processes that leave last wills, and where.
     """
 
     def __init__(self) -> None:
         self.calls: dict[int, list[Call]] = {}
         self.count = 0
-        self.wills_elsewhere: list[tuple[Outgoing, Outgoing]] = []
-        self.will_homes: set[tuple[str, int]] = set()
+        self.last_wills_elsewhere: list[tuple[Outgoing, Outgoing]] = []
+        self.last_will_homes: set[tuple[str, int]] = set()
         self._pushed: dict[int, list[list[list[Outgoing]] | Outgoing]] = {}
 
     def add_push(self, shard: int, call: Call, items: list[list[Outgoing]]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .async_driver import AsyncDriver
+from .last_wills import LastWills
 from .steps import awalk
-from .wills import Wills
 
 logger = logging.getLogger(__name__)
 
@@ -18,23 +18,23 @@ class Signs:
     """Gives them beside the receiving: one of those servers may not answer, and the others are not to wait for it.
 
     Args:
-        wills: knows when and where they are due.
+        last_wills: knows when and where they are due.
         driver: asks the servers.
     """
 
-    def __init__(self, wills: Wills, driver: AsyncDriver) -> None:
-        self._wills = wills
+    def __init__(self, last_wills: LastWills, driver: AsyncDriver) -> None:
+        self._last_wills = last_wills
         self._driver = driver
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     async def give(self, readers: Sequence[str]) -> None:
         """Begin to give what is due. If this process may have been taken for gone, wait until it knows."""
-        if self._wills.was_held_up():
-            await awalk(self._wills.give_signs(readers), self._driver.run)
+        if self._last_wills.was_held_up():
+            await awalk(self._last_wills.give_signs(readers), self._driver.run)
             return
         loop = asyncio.get_running_loop()
         if loop not in self._tasks:
-            task = loop.create_task(awalk(self._wills.give_signs(readers), self._driver.run))
+            task = loop.create_task(awalk(self._last_wills.give_signs(readers), self._driver.run))
             self._tasks[loop] = task
             task.add_done_callback(self._done)
 

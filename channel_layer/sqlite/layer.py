@@ -19,7 +19,7 @@ from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..layer import ChannelLayer
 from ..members import MembershipIndex
-from . import groups, queues, wills
+from . import groups, last_wills, queues
 from .database import BusyError
 from .engine import Engine
 from .location import Location, default_path
@@ -56,7 +56,7 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
 
     def __init__(
         self,
@@ -325,19 +325,19 @@ class SqliteChannelLayer(ChannelLayer):
             unknown = [reader for reader in readers if not groups.beat(connection, reader, self.presence)]
             for reader in unknown:
                 groups.restore(connection, reader, self.index.memberships(reader))
-            return {reader: wills.carried_out(connection, reader) for reader in unknown}
+            return {reader: last_wills.carried_out(connection, reader) for reader in unknown}
 
         for reader, carried_out in self._engine.database.write(beat).items():
-            self._tell_of_wills(reader, carried_out)
+            self._tell_of_last_wills(reader, carried_out)
 
-    def _carry_out_wills(self) -> None:
+    def _carry_out_last_wills(self) -> None:
         """Send what processes have left that have disappeared."""
         database = self._engine.database
-        for reader in database.read(lambda connection: wills.silent(connection, self.presence)):
+        for reader in database.read(lambda connection: last_wills.silent(connection, self.presence)):
 
             def carry_out(connection: sqlite3.Connection, reader: str = reader) -> tuple[bool, AbstractSet[str]]:
                 putting = queues.Putting(connection, self.capacity, self.expiry)
-                more = wills.carry_out(connection, reader, self.presence, putting.put_frame)
+                more = last_wills.carry_out(connection, reader, self.presence, putting.put_frame)
                 putting.finish()
                 return more, putting.readers
 
@@ -365,7 +365,7 @@ class SqliteChannelLayer(ChannelLayer):
         if self._read:
             self._beat(tuple(self._read))
         self.counters.expired += engine.database.write(lambda connection: sweep(connection, self.presence))
-        self._carry_out_wills()
+        self._carry_out_last_wills()
 
 
 class _Abandoned(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 from .. import codec, names
 from ..capacity import CapacityRules
 from ..delivery import Outgoing
-from . import groups, wills
+from . import groups, last_wills
 from .schema import clock
 
 _TAKE = (
@@ -84,16 +84,16 @@ class Putting:
         self._connection.executemany(_COUNT, self._changes())
 
     def _put_message(self, item: Outgoing) -> bool:
-        """Put a message and settle its will, unless there is no room; returns whether there was."""
-        will = item.will
-        if will is not None and wills.is_settled(self._connection, will):
+        """Put a message and settle its last will, unless there is no room; returns whether there was."""
+        last_will = item.last_will
+        if last_will is not None and last_wills.is_settled(self._connection, last_will):
             return True
         if item.body:
             reader, local = names.split(item.target)
             if not self._put(reader, codec.frame(codec.DIRECT, local, item.body, item.headers)):
                 return False
-        if will is not None:
-            wills.settle(self._connection, will)
+        if last_will is not None:
+            last_wills.settle(self._connection, last_will)
         return True
 
     def _put_group(self, item: Outgoing) -> None:

@@ -1,7 +1,7 @@
 """Last wills: the ends of WebSockets that consumers hear of if this process is killed.
 
 For each ``websocket.connect`` that is queued a ``websocket.disconnect`` is left with the layer, in the same write, and
-withdrawn with the real one. If the process is killed, others send it; see `channel_layer.delivery.Will`.
+withdrawn with the real one. If the process is killed, others send it; see `channel_layer.delivery.LastWill`.
 Nothing of it is kept here: it is made again when the layer has lost it.
 
 A process that was taken for gone although it was only held up closes the WebSockets whose disconnects others have
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from channel_layer.delivery import Outgoing, Will
+from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 
 from ..wire.websocket_frames import ABNORMAL
@@ -25,7 +25,7 @@ from .connection import Connection, LastWillOwner
 from .messages import DISCONNECT, LAST_ORDER
 from .uplink import Uplink
 
-logger = logging.getLogger("interface_server.wills")
+logger = logging.getLogger("interface_server.last_wills")
 
 BATCH = 1_000
 PAUSE_SECONDS = 0.02
@@ -36,7 +36,7 @@ class LastWills:
     """Leaves and withdraws the last words of the WebSockets of one process.
 
     Args:
-        layer: any channel layer; with one that cannot keep wills nothing happens here.
+        layer: any channel layer; with one that cannot keep last wills nothing happens here.
         name: the reply name of this process.
         connections: local part → HTTP exchange or WebSocket connection.
         uplink: writes to the layer, in order.
@@ -52,48 +52,48 @@ class LastWills:
         self._uplink = uplink
         self._headers = {"turn": LAST_ORDER} if ordered else None
         # Where all is in one process, nobody would be left to carry them out.
-        self._wanted = "wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
+        self._wanted = "last_wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
         self._again: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
-        """Begin to hear of wills that were carried out or lost; call it in the event loop."""
+        """Begin to hear of last wills that were carried out or lost; call it in the event loop."""
         if self._wanted:
             loop = asyncio.get_running_loop()
-            self._layer.watch_wills(self._name, partial(_in_loop, loop, self.learn))
+            self._layer.watch_last_wills(self._name, partial(_in_loop, loop, self.learn))
 
     def leave(self, item: Outgoing, channel: str, path: str) -> None:
-        """Have a message leave the will of a WebSocket."""
+        """Have a message leave the last will of a WebSocket."""
         if self._wanted:
             message = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
-            item.will = Will(channel, self._layer.prepare(DISCONNECT, message, self._headers))
+            item.last_will = LastWill(channel, self._layer.prepare(DISCONNECT, message, self._headers))
 
     def withdraw(self, item: Outgoing, channel: str) -> None:
-        """Have a ``websocket.disconnect`` withdraw the will."""
+        """Have a ``websocket.disconnect`` withdraw the last will."""
         if self._wanted:
-            item.will = Will(channel, None)
+            item.last_will = LastWill(channel, None)
 
     def resolve(self, item: Outgoing) -> None:
         """Nobody knows whether this was stored: see to it that consumers hear of the end of its WebSocket once.
 
-        What is sent instead is dropped if there is no will, which says whether the message before it was stored.
+        What is sent instead is dropped if there is no last will, which says whether the message before it was stored.
         """
-        will = item.will
-        if will is None or not item.body:
+        last_will = item.last_will
+        if last_will is None or not item.body:
             return
-        message = will.message
+        message = last_will.message
         if message is not None:  # a connect, and its client gets 503
-            connection = self._connections.get(will.channel.removeprefix(self._name))
+            connection = self._connections.get(last_will.channel.removeprefix(self._name))
             owner = None if connection is None else connection.last_will
             if owner is None or not owner.is_handshake:
                 return
             item = Outgoing(DISCONNECT, message.body, message.headers)
-        item.will = Will(will.channel, None, claims=True)
+        item.last_will = LastWill(last_will.channel, None, claims=True)
         if self._uplink.put(item, patient=True) is None:
             logger.error("a websocket.disconnect may be lost: too much waits already")
 
     def learn(self, carried_out: Collection[str]) -> None:
-        """Others have taken this process for gone and carried out these wills, or the layer has lost what it had."""
+        """Take in which last wills were carried out by others, who took this process for gone, or that all are lost."""
         found = ((local, connection.last_will) for local, connection in self._connections.items())
         sockets = {local: owner for local, owner in found if owner is not None}
         disowned = sockets.keys() & carried_out
@@ -109,12 +109,12 @@ class LastWills:
     # -- from the uplink -------------------------------------------------------------------------
 
     def sent(self, item: Outgoing) -> None:
-        """A will was left again."""
+        """A last will was left again."""
 
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """It was not, or nobody knows."""
-        if item.will is not None:
-            self._leave_again([item.will.channel.removeprefix(self._name)], RETRY_SECONDS)
+        if item.last_will is not None:
+            self._leave_again([item.last_will.channel.removeprefix(self._name)], RETRY_SECONDS)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class LastWills:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._leave_some)
 
     def _leave_some(self) -> None:
-        """Leave some wills again, through the uplink: so none comes behind its withdrawal."""
+        """Leave some last wills again, through the uplink: so none comes behind its withdrawal."""
         self._timer = None
         undecided = []
         for _ in range(min(BATCH, len(self._again))):

@@ -239,7 +239,7 @@ class Uplink:
                 unsent.append(entry)
             else:
                 assert error is not None
-                if fate is Fate.UNKNOWN and entry.item.will is not None:
+                if fate is Fate.UNKNOWN and entry.item.last_will is not None:
                     self._on_doubt(entry.item)
                 self._refuse(entry, error)
         return unsent

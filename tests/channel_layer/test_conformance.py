@@ -188,8 +188,8 @@ class Renewing(Memory):
 class Greedy(Memory):
     def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         for item in items:
-            if item.will is not None:
-                item.will.claims = False
+            if item.last_will is not None:
+                item.last_will.claims = False
         return super().send_batch(items)
 
 

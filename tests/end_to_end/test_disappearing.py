@@ -141,7 +141,7 @@ def layer(broker: dict[str, str]) -> Iterator[RedisChannelLayer | SqliteChannelL
 
 
 def nothing_more_comes(ends: Ends, count: int) -> bool:
-    """Whether nobody is told again, in the time in which wills would be carried out."""
+    """Whether nobody is told again, in the time in which last wills would be carried out."""
     time.sleep(2 * PRESENCE)
     return len(ends.lines()) == count
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Will
+from channel_layer.delivery import LastWill
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer, presence
 from channel_layer.redis.plan import LARGE_BYTES
@@ -88,19 +88,19 @@ def put_back(layer: RedisChannelLayer) -> None:
     layer.put_back("process!a", layer.receive_batch([other]))
 
 
-def leave_a_will(layer: RedisChannelLayer) -> None:
+def leave_a_last_will(layer: RedisChannelLayer) -> None:
     item = layer.prepare("process!a", {})
-    item.will = Will("other!a", layer.prepare("gone", {}))
+    item.last_will = LastWill("other!a", layer.prepare("gone", {}))
     layer.send_batch([item])
 
 
-def carry_out_a_will(layer: RedisChannelLayer) -> None:
+def carry_out_a_last_will(layer: RedisChannelLayer) -> None:
     item = layer.prepare("connect", {})
-    item.will = Will("other!a", layer.prepare("process!a", {}))
+    item.last_will = LastWill("other!a", layer.prepare("process!a", {}))
     layer.send_batch([item])
     for _ in range(2):  # at first the process is only doubted
         ask(layer, "ZADD", layer.prefix + "w:", 0, "other!")
-        layer._sync.run(0, [layer._plan.wills.carry_out()])
+        layer._sync.run(0, [layer._plan.last_wills.carry_out()])
 
 
 def send_to_group(layer: RedisChannelLayer) -> None:
@@ -111,8 +111,8 @@ def send_to_group(layer: RedisChannelLayer) -> None:
 WAYS: dict[str, Callable[[RedisChannelLayer], object]] = {
     "message": lambda layer: layer.send("process!a", {}),
     "large message": lambda layer: layer.send("process!a", {"text": "x" * LARGE_BYTES}),
-    "message with a will": leave_a_will,
-    "will": carry_out_a_will,
+    "message with a last will": leave_a_last_will,
+    "last_will": carry_out_a_last_will,
     "message put back": put_back,
     "group": send_to_group,
     "joining": lambda layer: layer.group_add("room", "process!a"),

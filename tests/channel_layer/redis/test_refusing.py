@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Outgoing, Will
+from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.outcome import Fate, fates
 from channel_layer.redis import RedisChannelLayer, presence
@@ -53,7 +53,7 @@ def refusing(request: pytest.FixtureRequest, own_redis: OwnRedis, eventually: Ev
 
 def willed(layer: RedisChannelLayer) -> Outgoing:
     item = layer.prepare("connect", {})
-    item.will = Will("process!a", layer.prepare("gone", {}))
+    item.last_will = LastWill("process!a", layer.prepare("gone", {}))
     return item
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Will
+from channel_layer.delivery import LastWill
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.redis import RedisChannelLayer
 
@@ -24,11 +24,11 @@ def layer(redis_url: str, own_redis: OwnRedis, make_redis_layer: MakeRedisLayer)
 
 @pytest.fixture
 def reader(layer: RedisChannelLayer) -> str:
-    """A process that reads on the first server and has a will on the second."""
+    """A process that reads on the first server and has a last will on the second."""
     several = Several(layer)
     reader = several.name(0, "!")
     item = layer.prepare(several.name(0), {})
-    item.will = Will(reader + "a", layer.prepare(several.name(1), {}))
+    item.last_will = LastWill(reader + "a", layer.prepare(several.name(1), {}))
     assert layer.send_batch([item]) == []
     return reader
 
@@ -87,9 +87,9 @@ def test_a_process_that_was_held_up_learns_what_was_carried_out_before_it_receiv
     several = Several(layer)
     reader, gone = several.name(0, "!"), several.name(1)
     told: list[set[str]] = []
-    layer.watch_wills(reader, lambda carried_out: told.append(set(carried_out)))
+    layer.watch_last_wills(reader, lambda carried_out: told.append(set(carried_out)))
     item = layer.prepare(several.name(0), {})
-    item.will = Will(reader + "a", layer.prepare(gone, {"n": 1}))
+    item.last_will = LastWill(reader + "a", layer.prepare(gone, {"n": 1}))
     run = layer._async.run
 
     async def run_slowly(shard: int, calls: Any) -> Any:

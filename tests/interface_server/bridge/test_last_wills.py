@@ -37,19 +37,19 @@ class KeepingLayer(MemoryChannelLayer):
 
 
 class Case:
-    """A context with a layer that keeps wills, and its connections."""
+    """A context with a layer that keeps last wills, and its connections."""
 
     def __init__(self, layer: Any = None, **options: Any) -> None:
         self.layer = layer or KeepingLayer()
         self.context = QuietContext(**options)
-        self.wills = LastWills(
+        self.last_wills = LastWills(
             self.layer,
             self.context.name,
             self.context.connections,
             self.context.records,  # type: ignore[arg-type]
             not self.context.options.unordered,
         )
-        self.context.last_wills = self.wills
+        self.context.last_wills = self.last_wills
         self.sockets: list[FakeSocket] = []
 
     def open(self, accept: bool = True) -> WebSocketConnection:
@@ -65,8 +65,8 @@ class Case:
         return [entry.item for entry in self.context.records.entries]
 
     def again(self) -> list[str]:
-        """Channels whose wills were left without a message."""
-        return [item.will.channel for item in self.items if item.will is not None and not item.body]
+        """Channels whose last wills were left without a message."""
+        return [item.last_will.channel for item in self.items if item.last_will is not None and not item.body]
 
 
 def local(connection: WebSocketConnection) -> str:
@@ -87,9 +87,9 @@ def test_a_connect_leaves_the_disconnect_of_a_lost_connection(unordered: bool, h
     connection = case.open(accept=False)
     [item] = case.items
     assert item.target == CONNECT
-    assert item.will is not None
-    assert item.will.channel == connection.channel
-    message = item.will.message
+    assert item.last_will is not None
+    assert item.last_will.channel == connection.channel
+    message = item.last_will.message
     assert message is not None
     assert (message.target, message.headers) == (DISCONNECT, headers)
     assert case.layer.send_batch([message]) == []
@@ -104,8 +104,8 @@ def test_the_real_disconnect_withdraws_it() -> None:
     connection.lost(1001)
     item = case.items[-1]
     assert item.target == DISCONNECT
-    assert item.will is not None
-    assert (item.will.channel, item.will.message) == (connection.channel, None)
+    assert item.last_will is not None
+    assert (item.last_will.channel, item.last_will.message) == (connection.channel, None)
 
 
 class Foreign(KeepingLayer):
@@ -116,23 +116,23 @@ class Foreign(KeepingLayer):
 def test_where_nobody_could_carry_it_out_nothing_is_left(layer: Any) -> None:
     case = Case(layer)
     case.open().lost(1001)
-    assert [item.will for item in case.items] == [None, None]
+    assert [item.last_will for item in case.items] == [None, None]
 
     async def test() -> None:
-        case.wills.watch()
+        case.last_wills.watch()
 
     in_loop(test)
 
 
-def test_connections_whose_end_was_reported_are_closed_and_the_others_leave_their_wills_again(
+def test_connections_whose_end_was_reported_are_closed_and_the_others_leave_their_last_wills_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     case = Case()
     reported, shaking, kept = case.open(), case.open(accept=False), case.open()
 
     async def test() -> None:
-        case.wills.watch()
-        case.layer._tell_of_wills(case.context.name, {local(reported), local(shaking), "one that ended long ago"})
+        case.last_wills.watch()
+        case.layer._tell_of_last_wills(case.context.name, {local(reported), local(shaking), "one that ended long ago"})
         await become(case.again)
 
     with caplog.at_level(logging.ERROR):
@@ -157,10 +157,10 @@ def test_frames_that_were_not_sent_yet_are_not_sent_for_a_connection_whose_end_w
 
 
 async def learn(case: Case, carried_out: set[str]) -> None:
-    case.wills.learn(carried_out)
+    case.last_wills.learn(carried_out)
 
 
-def test_many_wills_are_left_again_in_portions_and_only_for_those_who_are_still_there(
+def test_many_last_wills_are_left_again_in_portions_and_only_for_those_who_are_still_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
@@ -168,7 +168,7 @@ def test_many_wills_are_left_again_in_portions_and_only_for_those_who_are_still_
     connections = [case.open() for _ in range(10)]
 
     async def test() -> None:
-        case.wills.learn(())
+        case.last_wills.learn(())
         await become(lambda: len(case.again()) == 3)
         connections[9].lost(1006)
         connections[9].deliver({}, {"turn": 2})
@@ -178,14 +178,14 @@ def test_many_wills_are_left_again_in_portions_and_only_for_those_who_are_still_
     assert case.again() == [connection.channel for connection in connections[:9]]
 
 
-def test_a_will_waits_for_the_end_of_the_handshake_and_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_last_will_waits_for_the_end_of_the_handshake_and_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
     case = Case()
     shaking, other = case.open(accept=False), case.open()
 
     async def test() -> None:
         case.context.records.accepts = False
-        case.wills.learn(())
+        case.last_wills.learn(())
         await asyncio.sleep(0.01)
         case.context.records.accepts = True
         await become(case.again)
@@ -202,7 +202,7 @@ def test_one_that_may_not_have_been_left_is_left_again(monkeypatch: pytest.Monke
     connection = case.open()
 
     async def test() -> None:
-        case.wills.learn(())
+        case.last_wills.learn(())
         await become(case.again)
         entry = case.context.records.entries[-1]
         assert entry.patient
@@ -218,10 +218,10 @@ def test_news_after_the_end_of_the_event_loop_harm_nobody() -> None:
     case = Case()
 
     async def test() -> None:
-        case.wills.watch()
+        case.last_wills.watch()
 
     in_loop(test)
-    case.layer._tell_of_wills(case.context.name, {"x"})
+    case.layer._tell_of_last_wills(case.context.name, {"x"})
 
 
 def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
@@ -229,25 +229,25 @@ def test_a_disconnect_of_unknown_fate_is_sent_again_to_come_once() -> None:
     connection = case.open()
     connection.lost(1001)
     item = case.items[-1]
-    case.wills.resolve(item)
+    case.last_wills.resolve(item)
     entry = case.context.records.entries[-1]
     assert entry.item is item
     assert entry.patient
-    assert item.will is not None
-    assert (item.will.channel, item.will.message, item.will.claims) == (connection.channel, None, True)
+    assert item.last_will is not None
+    assert (item.last_will.channel, item.last_will.message, item.last_will.claims) == (connection.channel, None, True)
 
 
 def test_a_connect_of_unknown_fate_is_followed_by_a_disconnect_if_it_was_stored() -> None:
     case = Case()
     connection = case.open(accept=False)
     [item] = case.items
-    case.wills.resolve(item)
+    case.last_wills.resolve(item)
     connection.refused(item, LayerUnavailable("here", "cut"))
     assert case.sockets[0].calls == [("reject", 503)]
     [_, claiming] = case.items
     assert claiming.target == DISCONNECT
-    assert claiming.will is not None
-    assert claiming.will.claims
+    assert claiming.last_will is not None
+    assert claiming.last_will.claims
     assert case.layer.send_batch([claiming]) == []
     assert case.layer.receive_batch([DISCONNECT]) == []
     assert case.layer.send_batch([item, claiming, claiming]) == []
@@ -258,7 +258,7 @@ def test_a_connect_of_unknown_fate_is_followed_by_a_disconnect_if_it_was_stored(
 def test_a_connect_of_unknown_fate_whose_connection_ends_by_itself_is_left_to_it() -> None:
     case = Case()
     case.open()
-    case.wills.resolve(case.items[0])
+    case.last_wills.resolve(case.items[0])
     assert len(case.items) == 1
 
 
@@ -266,7 +266,7 @@ def test_where_there_is_no_room_for_it_the_log_says_so(caplog: pytest.LogCapture
     case = Case()
     case.open().lost(1001)
     case.context.records.accepts = False
-    case.wills.resolve(case.items[-1])
+    case.last_wills.resolve(case.items[-1])
     assert "may be lost" in caplog.text
 
 

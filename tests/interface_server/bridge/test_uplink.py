@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Outgoing, Will
+from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
@@ -249,7 +249,7 @@ def test_after_it_was_out_of_touch_nothing_is_sent_before_the_layer_has_answered
     with_uplink(layer, test)
 
 
-def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored() -> None:
+def test_a_message_with_a_last_will_is_in_doubt_if_nobody_knows_whether_it_was_stored() -> None:
     layer = FlakyLayer()
     layer.away = True
 
@@ -257,7 +257,7 @@ def test_a_message_with_a_will_is_in_doubt_if_nobody_knows_whether_it_was_stored
 
     async def test(uplink: Uplink) -> None:
         plain, willed = layer.prepare("c", {}), layer.prepare("c", {})
-        willed.will = Will("process!x", None)
+        willed.last_will = LastWill("process!x", None)
         for item in (plain, willed):
             uplink.put(item, patient=True)
         await idle(uplink)
@@ -329,7 +329,7 @@ def test_each_message_is_dealt_with_by_what_became_of_it() -> None:
         ears = {name: Ear() for name in ("here", "full", "away", "cut")}
         items = {name: layer.prepare(name, {"n": 1}) for name in ears}
         for name in ("away", "cut"):
-            items[name].will = Will("process!x", None)
+            items[name].last_will = LastWill("process!x", None)
         patient = Ear()
         await asyncio.sleep(0)
         for name, ear in ears.items():

@@ -1,5 +1,5 @@
-"""Statements on wills: what processes leave to be sent in case they disappear. Each runs inside the caller's
-transaction, which makes it certain that a will is carried out once."""
+"""Statements on last wills: what processes leave to be sent in case they disappear. Each runs inside the caller's
+transaction, which makes it certain that a last will is carried out once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Callable
 
 from .. import codec, names
-from ..delivery import Will
+from ..delivery import LastWill
 from .schema import clock
 
 CHUNK = 200
-"""Wills carried out in one transaction, which holds up other writers for so long."""
+"""Last wills carried out in one transaction, which holds up other writers for so long."""
 
 NEWS_SECONDS = 86_400.0
-"""How long it is remembered whose wills were carried out, for a process that comes back."""
+"""How long it is remembered whose last wills were carried out, for a process that comes back."""
 
 _LEAVE = (
     "INSERT INTO wills (reader, channel, target, data, made) VALUES (?, ?, ?, ?, ?)"
@@ -34,35 +34,35 @@ AND NOT EXISTS (SELECT 1 FROM wills WHERE sent IS NULL AND wills.reader = step.r
 """
 
 
-def is_settled(connection: sqlite3.Connection, will: Will) -> bool:
-    """Whether the message that withdraws a will is to be dropped, because it was sent, by others or before."""
-    if will.message is not None:
+def is_settled(connection: sqlite3.Connection, last_will: LastWill) -> bool:
+    """Whether the message that withdraws a last will is to be dropped, because it was sent, by others or before."""
+    if last_will.message is not None:
         return False
-    reader, _ = names.split(will.channel)
-    rows = connection.execute("SELECT sent FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
+    reader, _ = names.split(last_will.channel)
+    rows = connection.execute("SELECT sent FROM wills WHERE reader = ? AND channel = ?", (reader, last_will.channel))
     found = rows.fetchone()
-    return will.claims if found is None else found != (None,)
+    return last_will.claims if found is None else found != (None,)
 
 
-def settle(connection: sqlite3.Connection, will: Will) -> None:
-    """Leave a will, or withdraw it."""
-    reader, _ = names.split(will.channel)
-    message = will.message
+def settle(connection: sqlite3.Connection, last_will: LastWill) -> None:
+    """Leave a last will, or withdraw it."""
+    reader, _ = names.split(last_will.channel)
+    message = last_will.message
     if message is None:
-        connection.execute("DELETE FROM wills WHERE reader = ? AND channel = ?", (reader, will.channel))
+        connection.execute("DELETE FROM wills WHERE reader = ? AND channel = ?", (reader, last_will.channel))
         return
     target, local = names.split(message.target)
     frame = codec.frame(codec.DIRECT, local, message.body, message.headers)
-    connection.execute(_LEAVE, (reader, will.channel, target, frame, clock()))
+    connection.execute(_LEAVE, (reader, last_will.channel, target, frame, clock()))
 
 
 def silent(connection: sqlite3.Connection, presence: float) -> list[str]:
-    """Processes that have left wills and given no sign of life for ``presence`` seconds."""
+    """Processes that have left last wills and given no sign of life for ``presence`` seconds."""
     return [reader for (reader,) in connection.execute(_SILENT, {"silent": clock() - presence}).fetchall()]
 
 
 def carry_out(connection: sqlite3.Connection, reader: str, presence: float, put: Callable[[str, bytes], bool]) -> bool:
-    """Carry out some wills of a process that is `silent`; returns whether there may be more to do right now.
+    """Carry out some last wills of a process that is `silent`; returns whether there may be more to do right now.
 
     ``put`` puts a frame on a channel if there is room, and returns whether there was.
 
@@ -83,7 +83,7 @@ def carry_out(connection: sqlite3.Connection, reader: str, presence: float, put:
 
 
 def carried_out(connection: sqlite3.Connection, reader: str) -> set[str]:
-    """Local parts of a process whose wills were carried out."""
+    """Local parts of a process whose last wills were carried out."""
     rows = connection.execute("SELECT channel FROM wills WHERE reader = ? AND sent IS NOT NULL", (reader,))
     return {names.split(channel)[1] for (channel,) in rows.fetchall()}
 

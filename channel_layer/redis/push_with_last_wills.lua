@@ -1,21 +1,21 @@
--- Push frames onto one queue, each together with what it does to the will for a channel; see wills.py.
+-- Push frames onto one queue, each together with what it does to the last will for a channel; see last_wills.py.
 --
 -- KEYS[1]   hash  statistics of the whole layer: sent, full
 -- KEYS[2]   list  queue of a reader, as in push.lua
 -- KEYS[3]   hash  statistics of that reader: sent, full
--- KEYS[4]   zset  processes that have left wills → when to see whether they are alive
+-- KEYS[4]   zset  processes that have left last wills → when to see whether they are alive
 -- ARGV[1]   milliseconds a message lives
 -- ARGV[2]   milliseconds statistics live without a change
 -- ARGV[3]   capacity of the queue
--- ARGV[4]   prefix of the wills of a process (hash): local part → will
--- ARGV[5]   prefix of the local parts whose wills were carried out (set)
--- ARGV[6]   milliseconds a process that has just left its first will counts as alive
--- ARGV[7]   milliseconds that wills are kept
--- then per item: its frame, empty if there is only a will; the process that the will is for, empty if there is only a
--- frame; the local part; the will, empty to withdraw it, "?" to drop the frame unless there is one to withdraw
+-- ARGV[4]   prefix of the last wills of a process (hash): local part → will
+-- ARGV[5]   prefix of the local parts whose last wills were carried out (set)
+-- ARGV[6]   milliseconds a process that has just left its first last will counts as alive
+-- ARGV[7]   milliseconds that last wills are kept
+-- then per item: its frame, empty if there is only a last will; the process that the last will is for, empty if there is
+-- only a frame; the local part; the last will, empty to withdraw it, "?" to drop the frame unless there is one to withdraw
 --
 -- Returns false if everything was stored, else a list with the number of items refused, which are the last ones.
--- A frame that withdraws a will is dropped if the will was carried out: its like lies on the queue already.
+-- A frame that withdraws a last will is dropped if the last will was carried out: its like lies on the queue already.
 
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + now[2] / 1000

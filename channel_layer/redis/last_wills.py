@@ -1,14 +1,15 @@
 """What processes leave to be sent in case they disappear, and seeing to it that it is sent. No I/O.
 
-A will lies on the server of the channel it is for, so that one script can move it there: it is carried out once or
+A last will lies on the server of the channel it is for, so that one script can move it there: it is carried out once or
 not at all, however many processes try. It is left and withdrawn in the script that stores the message it rides with,
 unless that message goes to another server; then it is left right afterwards.
 
 Whoever receives on a server looks there every few seconds whether the presence of a process has expired that has left
-wills, see ``carry_out_wills.lua``. The look rides with a pop, so that a server which does not answer holds up no other.
-A process says that it is alive where it receives (`Presence`), and on the other servers that have wills of its own.
+last wills, see ``carry_out_last_wills.lua``. The look rides with a pop, so that a server which does not answer holds up
+no other. A process says that it is alive where it receives (`Presence`), and on the other servers that have last wills
+of its own.
 
-A process that was taken for gone, but was only held up, finds the local parts whose wills were carried out in
+A process that was taken for gone, but was only held up, finds the local parts whose last wills were carried out in
 a set, and what it still sends in their name is dropped.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import names
-from ..delivery import Outgoing, Will
+from ..delivery import LastWill, Outgoing
 from ..exceptions import LayerUnavailable
 from . import scripts
 from .scripts import Call, plain
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHUNK = 200
-"""Wills carried out in one call, which Redis spends some hundred microseconds with."""
+"""Last wills carried out in one call, which Redis spends some hundred microseconds with."""
 
 LOOKS = 15
 """How often in the time of ``presence`` a process looks for others that have gone."""
@@ -44,12 +45,12 @@ there: the process may have been taken for gone, and has to hear of that first."
 
 
 class Testament:
-    """Builds the calls that leave, withdraw and carry out wills.
+    """Builds the calls that leave, withdraw and carry out last wills.
 
     Args:
         plan: knows the keys.
         presence: seconds; see `ChannelLayer`.
-        kept: seconds that wills are kept after nobody has looked at them any more.
+        kept: seconds that last wills are kept after nobody has looked at them any more.
     """
 
     def __init__(self, plan: Planner, presence: float, kept: float) -> None:
@@ -62,7 +63,7 @@ class Testament:
         self._marks = f"{plan.prefix}q:"
 
     def push(self, reader: str, pairs: Sequence[tuple[str, Outgoing]]) -> Call:
-        """Push messages to one queue, as (local part, message), with what they do to wills."""
+        """Push messages to one queue, as (local part, message), with what they do to last wills."""
         plan = self._plan
         keys = [plan.all_statistics, plan.queue_prefix + reader, plan.statistics_of(reader), self._processes]
         args: list[Any] = [
@@ -76,33 +77,39 @@ class Testament:
         ]
         for local, item in pairs:
             args.append(plan.frame(reader, local, item) if item.body else b"")
-            will = item.will
-            if will is None or (will.message is not None and self.home(will.message) != plan.ring.host_of(reader)):
+            last_will = item.last_will
+            if last_will is None or (
+                last_will.message is not None and self.home(last_will.message) != plan.ring.host_of(reader)
+            ):
                 args += ("", "", "")
             else:
-                args += (*names.split(will.channel), self._encoded(will))
-        return Call(scripts.PUSH_WITH_WILLS, keys, args)
+                args += (*names.split(last_will.channel), self._encoded(last_will))
+        return Call(scripts.PUSH_WITH_LAST_WILLS, keys, args)
 
     def home(self, message: Outgoing) -> int:
-        """The server where the will to send a message lies."""
+        """The server where the last will to send a message lies."""
         return self._plan.ring.host_of(names.split(message.target)[0])
 
     def homes(self, items: Iterable[Outgoing]) -> set[tuple[str, int]]:
-        """Processes that leave wills with these messages, and the servers where those lie."""
-        wills = [item.will for item in items if item.will is not None]
-        return {(names.split(will.channel)[0], self.home(will.message)) for will in wills if will.message is not None}
+        """Processes that leave last wills with these messages, and the servers where those lie."""
+        last_wills = [item.last_will for item in items if item.last_will is not None]
+        return {
+            (names.split(last_will.channel)[0], self.home(last_will.message))
+            for last_will in last_wills
+            if last_will.message is not None
+        }
 
     def elsewhere(self, item: Outgoing) -> Outgoing | None:
-        """The will of a message as an item of its own, if it does not lie where the message does."""
-        will = item.will
-        if will is None or will.message is None or self.home(will.message) == self.home(item):
+        """The last will of a message as an item of its own, if it does not lie where the message does."""
+        last_will = item.last_will
+        if last_will is None or last_will.message is None or self.home(last_will.message) == self.home(item):
             return None
-        alone = Outgoing(will.message.target, b"")
-        alone.will = will
+        alone = Outgoing(last_will.message.target, b"")
+        alone.last_will = last_will
         return alone
 
     def carry_out(self) -> Call:
-        """Carry out some of the wills of those who have gone."""
+        """Carry out some of the last wills of those who have gone."""
         plan = self._plan
         args = [
             plan.expiry_ms,
@@ -117,32 +124,32 @@ class Testament:
             self._kept_ms,
             CHUNK,
         ]
-        return Call(scripts.CARRY_OUT_WILLS, [self._processes, plan.all_statistics], args)
+        return Call(scripts.CARRY_OUT_LAST_WILLS, [self._processes, plan.all_statistics], args)
 
     def carried_out(self, process: str) -> Call:
-        """Ask for the local parts of a process whose wills were carried out."""
+        """Ask for the local parts of a process whose last wills were carried out."""
         return plain("SMEMBERS", self._carried_out + process)
 
-    def _encoded(self, will: Will) -> bytes:
-        message = will.message
+    def _encoded(self, last_will: LastWill) -> bytes:
+        message = last_will.message
         if message is None:
-            return b"?" if will.claims else b""
+            return b"?" if last_will.claims else b""
         target, local = names.split(message.target)
         frame = self._plan.frame(target, local, message, good_for=self._kept)
         return b"%d:%b:%b" % (self._plan.capacity_of(target), target.encode(), frame)
 
 
-class Wills:
+class LastWills:
     """When to look for processes that have gone, and where else to say that this one has not.
 
     Attributes:
-        unfinished: servers where wills remain to be carried out right now.
+        unfinished: servers where last wills remain to be carried out right now.
 
     Args:
         plan: builds the calls.
         presence: of this process, where it receives.
         seconds: ``presence`` of `ChannelLayer`.
-        tell: called with a process and the local parts whose wills were carried out.
+        tell: called with a process and the local parts whose last wills were carried out.
     """
 
     def __init__(
@@ -165,7 +172,7 @@ class Wills:
         if now < self._next_look[shard]:
             return []
         self._next_look[shard] = now + self._every
-        return [self._plan.wills.carry_out()]
+        return [self._plan.last_wills.carry_out()]
 
     def looked(self, shard: int, there_is_more: bool) -> None:
         """The answer to a look."""
@@ -198,7 +205,7 @@ class Wills:
                 yield from self._show(*key)
 
     def left(self, homes: Iterable[tuple[str, int]], items: Sequence[Outgoing]) -> Steps:
-        """Note where wills are, and leave those that lie on other servers than the messages they rode with."""
+        """Note where last wills are, and leave those that lie on other servers than the messages they rode with."""
         for process, shard in homes:
             if self._plan.ring.host_of(process) != shard:
                 self._next_sign.setdefault((process, shard), 0.0)
@@ -210,7 +217,7 @@ class Wills:
             except LayerUnavailable as error:
                 failure = error
             if failure is not None:
-                logger.warning("wills could not be left and are tried again: %s", failure)
+                logger.warning("last wills could not be left and are tried again: %s", failure)
                 for home in homes:
                     if home[1] == shard:
                         self._missing.add(home)
@@ -219,7 +226,7 @@ class Wills:
     def come_back(self, reader: str, shard: int) -> Steps:
         """Put back what a server has lost of a process, or forgotten because the process was held up.
 
-        The wills are with their owner, who is told which of them have been carried out. What fails is tried again
+        The last wills are with their owner, who is told which of them have been carried out. What fails is tried again
         with a later renewal; nothing is raised, for messages may have been received before.
         """
         try:
@@ -260,8 +267,8 @@ class Wills:
             logger.debug("%s", error)
 
     def _tell_owner(self, reader: str, shard: int, of_none: bool = True) -> Steps:
-        [carried_out] = yield shard, [self._plan.wills.carried_out(reader)]
+        [carried_out] = yield shard, [self._plan.last_wills.carried_out(reader)]
         if isinstance(carried_out, Exception):
-            logger.warning("it is unknown which wills were carried out: %s", carried_out)
+            logger.warning("it is unknown which last wills were carried out: %s", carried_out)
         elif carried_out or of_none:
             self._tell(reader, {local.decode() for local in carried_out})

@@ -1,4 +1,4 @@
-"""Wills over Redis, beside what the conformance suite asks: servers that are away, empty, frozen or several."""
+"""Last wills over Redis, beside what the conformance suite asks: servers that are away, empty, frozen or several."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Outgoing, Will
+from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable
-from channel_layer.redis import RedisChannelLayer, wills
+from channel_layer.redis import RedisChannelLayer, last_wills
 from channel_layer.redis.scripts import plain
 
 from .conftest import MakeRedisLayer, OwnRedis, Several
@@ -26,13 +26,13 @@ SOON = 0.4
 
 def leaving(layer: RedisChannelLayer, name: str, target: str = "connect") -> Outgoing:
     item = layer.prepare(target, {"name": name})
-    item.will = Will(f"process!{name}", layer.prepare("gone", {"name": name}))
+    item.last_will = LastWill(f"process!{name}", layer.prepare("gone", {"name": name}))
     return item
 
 
 def withdrawing(layer: RedisChannelLayer, name: str) -> Outgoing:
     item = layer.prepare("gone", {"name": name, "real": True})
-    item.will = Will(f"process!{name}", None)
+    item.last_will = LastWill(f"process!{name}", None)
     return item
 
 
@@ -70,7 +70,7 @@ class Reading:
         self._thread.join(20)
 
 
-def test_a_will_rides_with_its_message_in_one_call_and_leaves_nothing_behind(
+def test_a_last_will_rides_with_its_message_in_one_call_and_leaves_nothing_behind(
     redis_url: str, make_redis_layer: MakeRedisLayer
 ) -> None:
     layer = make_redis_layer(redis_url)
@@ -83,7 +83,7 @@ def test_a_will_rides_with_its_message_in_one_call_and_leaves_nothing_behind(
     assert call.command()[0] == "EVALSHA"
 
 
-def test_an_idle_process_is_seen_to_once_in_the_time_of_its_presence_and_forgotten_without_wills(
+def test_an_idle_process_is_seen_to_once_in_the_time_of_its_presence_and_forgotten_without_last_wills(
     redis_url: str, make_redis_layer: MakeRedisLayer
 ) -> None:
     layer = make_redis_layer(redis_url, presence=SOON)
@@ -99,7 +99,7 @@ def test_an_idle_process_is_seen_to_once_in_the_time_of_its_presence_and_forgott
     assert due <= int(seconds) * 1000 + int(micros) / 1000
 
 
-def test_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
+def test_last_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
     redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
 ) -> None:
     one = make_redis_layer(redis_url, presence=SOON, channel_capacity={"full": 1})
@@ -107,19 +107,21 @@ def test_wills_of_several_processes_are_carried_out_though_one_channel_is_full(
     for process in ("aaa!x", "bbb!x"):
         item = one.prepare("connect", {})
         target = "full" if process == "aaa!x" else "gone"
-        item.will = Will(process, one.prepare(target, {"name": process}))
+        item.last_will = LastWill(process, one.prepare(target, {"name": process}))
         one.send_batch([item])
-    eventually(lambda: ends(one) == ["bbb!x"], "the will for the other channel")
+    eventually(lambda: ends(one) == ["bbb!x"], "the last will for the other channel")
     assert one.channel_statistics("full")["messages_pending"] == 1
     assert one.receive(["full"]) == ("full", {})
     eventually(lambda: one.receive(["full"]) == ("full", {"name": "aaa!x"}), "the one that found no room")
 
 
-def test_what_is_no_will_is_dropped(redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually) -> None:
+def test_what_is_no_last_will_is_dropped(
+    redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
     layer = make_redis_layer(redis_url, presence=SOON)
     layer.send_batch([leaving(layer, "a")])
     ask(layer, "HSET", layer.prefix + "w:process!", "junk", "\x00\xff", "more", "1:")
-    eventually(lambda: ends(layer) == ["a"], "the will")
+    eventually(lambda: ends(layer) == ["a"], "the last will")
     eventually(lambda: ends(layer) or ask(layer, "EXISTS", layer.prefix + "w:process!") == 0, "the junk to go")
 
 
@@ -141,12 +143,12 @@ def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
         eventually(lambda: ends(survivor) == ["a"], "the message that withdrew it")
 
 
-def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_wills_again(
+def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_last_wills_again(
     own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
 ) -> None:
     process, survivor = make_redis_layer(own_redis.url, presence=SOON), make_redis_layer(own_redis.url, presence=SOON)
     told: list[Collection[str]] = []
-    process.watch_wills("process!", told.append)
+    process.watch_last_wills("process!", told.append)
     with Reading(process):
         process.send_batch([leaving(process, "a"), leaving(process, "b")])
         own_redis.kill()
@@ -154,12 +156,12 @@ def test_a_server_that_comes_back_empty_is_told_to_the_owner_who_leaves_the_will
         eventually(lambda: told, "the owner to be told")
         assert list(told[-1]) == []
         again = Outgoing("gone", b"")
-        again.will = leaving(process, "a").will
+        again.last_will = leaving(process, "a").last_will
         # A disconnect that was not sent before the loss is not taken for one that others have sent.
         eventually(lambda: answers(process), "the server")
         assert process.send_batch([again, withdrawing(process, "b")]) == []
         eventually(lambda: ends(survivor) == ["b"], "the real one")
-    eventually(lambda: ends(survivor) == ["a"], "the will")
+    eventually(lambda: ends(survivor) == ["a"], "the last will")
 
 
 def answers(layer: RedisChannelLayer) -> bool:
@@ -176,12 +178,12 @@ def test_a_process_that_was_held_up_learns_it_although_somebody_added_it_to_a_gr
 ) -> None:
     process, worker = make_redis_layer(redis_url, presence=SOON), make_redis_layer(redis_url, presence=SOON)
     told: list[Collection[str]] = []
-    process.watch_wills("process!", told.append)
+    process.watch_last_wills("process!", told.append)
     process.receive_batch(["process!"])
     time.sleep(SOON / 10)
     process.receive_batch(["process!"])
     process.send_batch([leaving(process, "a")])
-    eventually(lambda: ends(worker) == ["a"], "the will")
+    eventually(lambda: ends(worker) == ["a"], "the last will")
     worker.group_add("room", "process!a")
     assert ask(worker, "EXISTS", worker.prefix + "p:process!") == 1
     process.receive_batch(["process!"])
@@ -191,7 +193,7 @@ def test_a_process_that_was_held_up_learns_it_although_somebody_added_it_to_a_gr
 def test_the_async_side_carries_out_and_is_told_too(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
     process, survivor = make_redis_layer(redis_url, presence=SOON), make_redis_layer(redis_url, presence=SOON)
     told: list[Collection[str]] = []
-    process.watch_wills("process!", told.append)
+    process.watch_last_wills("process!", told.append)
 
     async def test() -> None:
         async with asyncio.timeout(20):
@@ -211,12 +213,12 @@ def test_the_async_side_carries_out_and_is_told_too(redis_url: str, make_redis_l
 def test_more_than_one_chunk_is_carried_out_at_once(
     redis_url: str, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(wills, "CHUNK", 3)
+    monkeypatch.setattr(last_wills, "CHUNK", 3)
     layer = make_redis_layer(redis_url, presence=SOON)
     names = {f"{n}" for n in range(20)}
     layer.send_batch([leaving(layer, name) for name in names])
     found: list[str] = []
-    eventually(lambda: found.extend(ends(layer)) or len(found) == len(names), "the wills")
+    eventually(lambda: found.extend(ends(layer)) or len(found) == len(names), "the last wills")
     assert set(found) == names
 
 
@@ -237,14 +239,14 @@ def spread(redis_url: str) -> Iterator[Callable[[], RedisChannelLayer]]:
 
 
 @pytest.mark.parametrize("homes", [(0, 1, 2), (0, 0, 1), (0, 1, 1), (1, 0, 1)], ids=str)
-def test_with_several_servers_a_will_lies_where_its_channel_is_and_lives_with_its_process(
+def test_with_several_servers_a_last_will_lies_where_its_channel_is_and_lives_with_its_process(
     spread: Callable[[], RedisChannelLayer], homes: tuple[int, int, int], eventually: Eventually
 ) -> None:
     process, survivor = spread(), spread()
     several = Several(process)
     reader, connect, gone = several.name(homes[0], "!"), several.name(homes[1]), several.name(homes[2])
     item = process.prepare(connect, {})
-    item.will = Will(reader + "a", process.prepare(gone, {"name": "a"}))
+    item.last_will = LastWill(reader + "a", process.prepare(gone, {"name": "a"}))
     assert process.send_batch([item]) == []
     assert ask(survivor, "HLEN", f"{survivor.prefix}w:{reader}", shard=homes[2]) == 1
     assert survivor.receive_batch([connect]) != []
@@ -253,20 +255,20 @@ def test_with_several_servers_a_will_lies_where_its_channel_is_and_lives_with_it
     while time.monotonic() < until:
         process.receive_batch([reader], timeout=0.01)
         assert survivor.receive_batch([gone]) == []
-    [delivery] = eventually(lambda: survivor.receive_batch([gone], timeout=0.02), "the will")
+    [delivery] = eventually(lambda: survivor.receive_batch([gone], timeout=0.02), "the last will")
     assert delivery.message == {"name": "a"}
 
 
-def test_with_several_servers_a_will_that_could_not_be_left_is_asked_for_again(
+def test_with_several_servers_a_last_will_that_could_not_be_left_is_asked_for_again(
     own_redis: OwnRedis, redis_url: str, eventually: Eventually
 ) -> None:
     layer = RedisChannelLayer(hosts=[redis_url, own_redis.url], prefix=f"test-{uuid.uuid4().hex}:", presence=SOON)
     several = Several(layer)
     reader, connect, gone = several.name(0, "!"), several.name(0), several.name(1)
     told: list[Collection[str]] = []
-    layer.watch_wills(reader, told.append)
+    layer.watch_last_wills(reader, told.append)
     item = layer.prepare(connect, {})
-    item.will = Will(reader + "a", layer.prepare(gone, {}))
+    item.last_will = LastWill(reader + "a", layer.prepare(gone, {}))
     own_redis.kill()
     assert layer.send_batch([item]) == [], "the message was stored"
     own_redis.start()
@@ -275,21 +277,21 @@ def test_with_several_servers_a_will_that_could_not_be_left_is_asked_for_again(
     layer.close()
 
 
-def test_another_server_that_has_lost_its_wills_is_told_to_the_owner(
+def test_another_server_that_has_lost_its_last_wills_is_told_to_the_owner(
     own_redis: OwnRedis, redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually
 ) -> None:
     layer = make_redis_layer(redis_url, own_redis.url, presence=SOON)
     several = Several(layer)
     reader, connect, gone = several.name(0, "!"), several.name(0), several.name(1)
     told: list[Collection[str]] = []
-    layer.watch_wills(reader, told.append)
+    layer.watch_last_wills(reader, told.append)
 
     def has_shown_itself() -> bool:
         layer.receive_batch([reader], timeout=0.02)
         return bool(own_redis.ask("EXISTS", f"{layer.prefix}p:{reader}"))
 
     item = layer.prepare(connect, {})
-    item.will = Will(reader + "a", layer.prepare(gone, {}))
+    item.last_will = LastWill(reader + "a", layer.prepare(gone, {}))
     assert layer.send_batch([item]) == []
     eventually(has_shown_itself, "the sign of life on the other server")
     assert told == []
@@ -314,10 +316,10 @@ def test_one_of_several_servers_that_was_frozen_lets_those_who_live_show_it_and_
         items = []
         for local in "abc":
             item = layer.prepare(connect, {})
-            item.will = Will(readers[name] + local, layer.prepare(gone, {"name": name + local}))
+            item.last_will = LastWill(readers[name] + local, layer.prepare(gone, {"name": name + local}))
             items.append(item)
         assert layer.send_batch(items) == []
-        layer.receive_batch([readers[name]])  # it shows itself where its wills are
+        layer.receive_batch([readers[name]])  # it shows itself where its last wills are
     stop = threading.Event()
     found: list[str] = []
 
@@ -339,7 +341,7 @@ def test_one_of_several_servers_that_was_frozen_lets_those_who_live_show_it_and_
     time.sleep(2.5)
     three_redis[2].thaw()
     try:
-        eventually(lambda: len(found) >= 3, "the wills of the dead")
+        eventually(lambda: len(found) >= 3, "the last wills of the dead")
         time.sleep(1)
     finally:
         stop.set()
@@ -354,9 +356,9 @@ def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_r
     process.send_batch([leaving(process, "a")])
 
     def look() -> int:
-        """A survivor looks at the process, and this is how many wills remain."""
+        """A survivor looks at the process, and this is how many last wills remain."""
         ask(survivor, "ZADD", survivor.prefix + "w:", 0, "process!")
-        survivor._sync.run(0, [survivor._plan.wills.carry_out()])
+        survivor._sync.run(0, [survivor._plan.last_wills.carry_out()])
         return int(ask(survivor, "HLEN", survivor.prefix + "w:process!"))
 
     def disappear() -> None:

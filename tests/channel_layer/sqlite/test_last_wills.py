@@ -1,4 +1,4 @@
-"""Statements on wills."""
+"""Statements on last wills."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from channel_layer import codec
 from channel_layer.capacity import CapacityRules
-from channel_layer.delivery import Outgoing, Will
-from channel_layer.sqlite import groups, schema, wills
+from channel_layer.delivery import LastWill, Outgoing
+from channel_layer.sqlite import groups, last_wills, schema
 from channel_layer.sqlite.queues import Putting
 from channel_layer.sqlite.sweep import sweep
 
@@ -27,13 +27,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Any:
         nonlocal now
         now += seconds
 
-    for module in (groups, wills):
+    for module in (groups, last_wills):
         monkeypatch.setattr(module, "clock", lambda: now)
     return move
 
 
-def left(channel: str) -> Will:
-    return Will(channel, Outgoing("gone", codec.pack_body({"name": channel}), {"turn": 1}))
+def left(channel: str) -> LastWill:
+    return LastWill(channel, Outgoing("gone", codec.pack_body({"name": channel}), {"turn": 1}))
 
 
 class Target:
@@ -56,28 +56,28 @@ class Target:
 
 def carried_out(store: sqlite3.Connection, reader: str = "process!", target: Target | None = None) -> list[str]:
     target = target or Target()
-    wills.carry_out(store, reader, PRESENCE, target.put)
+    last_wills.carry_out(store, reader, PRESENCE, target.put)
     return target.names
 
 
-def test_a_process_is_silent_when_neither_it_nor_its_wills_are_new(store: sqlite3.Connection, passes: Any) -> None:
+def test_a_process_is_silent_when_neither_it_nor_its_last_wills_are_new(store: sqlite3.Connection, passes: Any) -> None:
     groups.beat(store, "process!")
-    wills.settle(store, left("process!a"))
-    wills.settle(store, left("unread!a"))
-    assert wills.silent(store, PRESENCE) == []
+    last_wills.settle(store, left("process!a"))
+    last_wills.settle(store, left("unread!a"))
+    assert last_wills.silent(store, PRESENCE) == []
     passes(PRESENCE - 1)
-    wills.settle(store, left("unread!b"))
+    last_wills.settle(store, left("unread!b"))
     passes(2)
-    assert wills.silent(store, PRESENCE) == ["process!"]
+    assert last_wills.silent(store, PRESENCE) == ["process!"]
     passes(PRESENCE)
-    assert wills.silent(store, PRESENCE) == ["process!", "unread!"]
+    assert last_wills.silent(store, PRESENCE) == ["process!", "unread!"]
     groups.beat(store, "process!")
-    assert wills.silent(store, PRESENCE) == ["unread!"]
+    assert last_wills.silent(store, PRESENCE) == ["unread!"]
 
 
-def test_a_process_is_doubted_before_its_wills_are_carried_out(store: sqlite3.Connection, passes: Any) -> None:
+def test_a_process_is_doubted_before_its_last_wills_are_carried_out(store: sqlite3.Connection, passes: Any) -> None:
     groups.beat(store, "process!")
-    wills.settle(store, left("process!a"))
+    last_wills.settle(store, left("process!a"))
     passes(PRESENCE + 1)
     assert carried_out(store) == []
     passes(GRACE - 1)
@@ -87,14 +87,14 @@ def test_a_process_is_doubted_before_its_wills_are_carried_out(store: sqlite3.Co
     assert carried_out(store, target=target) == ["process!a"]
     assert target.frames[0] == ("gone", [codec.DIRECT, "", {"name": "process!a"}, {"turn": 1}])
     assert carried_out(store) == []
-    assert wills.silent(store, PRESENCE) == []
+    assert last_wills.silent(store, PRESENCE) == []
 
 
 def test_a_sign_of_life_ends_the_doubt_and_an_old_one_counts_for_nothing(
     store: sqlite3.Connection, passes: Any
 ) -> None:
     groups.beat(store, "process!")
-    wills.settle(store, left("process!a"))
+    last_wills.settle(store, left("process!a"))
     passes(PRESENCE + 1)
     assert carried_out(store) == []
     groups.beat(store, "process!")
@@ -109,58 +109,58 @@ def test_a_sign_of_life_ends_the_doubt_and_an_old_one_counts_for_nothing(
 def test_chunks_and_full_channels_leave_the_rest(
     store: sqlite3.Connection, passes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wills, "CHUNK", 3)
+    monkeypatch.setattr(last_wills, "CHUNK", 3)
     for n in range(7):
-        wills.settle(store, left(f"unread!{n}"))
+        last_wills.settle(store, left(f"unread!{n}"))
     passes(PRESENCE + 1)
     target = Target(room=4)
-    assert wills.carry_out(store, "unread!", PRESENCE, target.put)
-    assert not wills.carry_out(store, "unread!", PRESENCE, target.put)
+    assert last_wills.carry_out(store, "unread!", PRESENCE, target.put)
+    assert not last_wills.carry_out(store, "unread!", PRESENCE, target.put)
     rest = Target()
-    while wills.carry_out(store, "unread!", PRESENCE, rest.put):
+    while last_wills.carry_out(store, "unread!", PRESENCE, rest.put):
         continue
     assert sorted(target.names + rest.names) == [f"unread!{n}" for n in range(7)]
 
 
-def test_who_comes_back_learns_which_of_its_wills_were_carried_out(store: sqlite3.Connection, passes: Any) -> None:
+def test_who_comes_back_learns_which_of_its_last_wills_were_carried_out(store: sqlite3.Connection, passes: Any) -> None:
     assert not groups.beat(store, "process!", PRESENCE)
     assert groups.beat(store, "process!", PRESENCE)
-    wills.settle(store, left("process!a"))
+    last_wills.settle(store, left("process!a"))
     passes(PRESENCE + 1)
     carried_out(store)
     passes(GRACE + 1)
     carried_out(store)
     assert not groups.beat(store, "process!", PRESENCE)
-    assert wills.carried_out(store, "process!") == {"a"}
-    assert wills.is_settled(store, Will("process!a", None))
-    assert not wills.is_settled(store, Will("process!b", None))
-    assert not wills.is_settled(store, left("process!a"))
-    assert wills.is_settled(store, Will("process!b", None, claims=True))
+    assert last_wills.carried_out(store, "process!") == {"a"}
+    assert last_wills.is_settled(store, LastWill("process!a", None))
+    assert not last_wills.is_settled(store, LastWill("process!b", None))
+    assert not last_wills.is_settled(store, left("process!a"))
+    assert last_wills.is_settled(store, LastWill("process!b", None, claims=True))
 
 
-def test_a_process_that_has_left_wills_is_remembered_until_they_were_carried_out(
+def test_a_process_that_has_left_last_wills_is_remembered_until_they_were_carried_out(
     store: sqlite3.Connection, passes: Any
 ) -> None:
     for reader in ("with!", "without!"):
         groups.beat(store, reader)
-    wills.settle(store, left("with!a"))
+    last_wills.settle(store, left("with!a"))
     groups.drop_gone(store, schema.clock() + groups.GONE_SECONDS + 1)
     assert store.execute("SELECT reader FROM readers").fetchall() == [("with!",)]
 
 
 def test_old_news_are_swept_away(store: sqlite3.Connection, passes: Any) -> None:
-    wills.settle(store, left("unread!a"))
+    last_wills.settle(store, left("unread!a"))
     passes(PRESENCE + 1)
     carried_out(store, "unread!")
-    store.execute("UPDATE wills SET sent = sent - ?", (2 * wills.NEWS_SECONDS,))
+    store.execute("UPDATE wills SET sent = sent - ?", (2 * last_wills.NEWS_SECONDS,))
     store.execute("UPDATE facts SET value = 0 WHERE name = 'swept'")
     sweep(store)
     assert store.execute("SELECT count(*) FROM wills").fetchone() == (0,)
 
 
-def test_putting_settles_a_will_only_with_its_message(store: sqlite3.Connection) -> None:
+def test_putting_settles_a_last_will_only_with_its_message(store: sqlite3.Connection) -> None:
     item = Outgoing("connect", codec.pack_body({}))
     refused = Outgoing("connect", codec.pack_body({}))
-    item.will, refused.will = left("process!a"), left("process!b")
+    item.last_will, refused.last_will = left("process!a"), left("process!b")
     assert Putting(store, CapacityRules(1), 60).put([item, refused]) == [refused]
     assert store.execute("SELECT channel FROM wills").fetchall() == [("process!a",)]

@@ -1,18 +1,18 @@
--- Send what a process that has disappeared left to be sent; see wills.py.
+-- Send what a process that has disappeared left to be sent; see last_wills.py.
 --
--- KEYS[1]   zset  processes that have left wills on this server → when to see whether they are alive
+-- KEYS[1]   zset  processes that have left last wills on this server → when to see whether they are alive
 -- KEYS[2]   hash  statistics of the whole layer: sent
 -- ARGV[1]   milliseconds a message lives
 -- ARGV[2]   milliseconds statistics live without a change
 -- ARGV[3]   prefix of a process's presence (string): gone when the process is
--- ARGV[4]   prefix of the wills of a process (hash): local part → capacity ":" channel ":" frame
--- ARGV[5]   prefix of the local parts whose wills were carried out (set)
+-- ARGV[4]   prefix of the last wills of a process (hash): local part → capacity ":" channel ":" frame
+-- ARGV[5]   prefix of the local parts whose last wills were carried out (set)
 -- ARGV[6]   prefix of the mark of a process that seems to be gone (string)
 -- ARGV[7]   prefix of a queue (list), as in push.lua
 -- ARGV[8]   prefix of a queue's statistics (hash)
--- ARGV[9]   milliseconds from the mark until the wills are carried out
--- ARGV[10]  milliseconds that wills are kept
--- ARGV[11]  how many wills to carry out at most
+-- ARGV[9]   milliseconds from the mark until the last wills are carried out
+-- ARGV[10]  milliseconds that last wills are kept
+-- ARGV[11]  how many last wills to carry out at most
 --
 -- Returns whether there is more to do right now, as a list: an answer that is never empty.
 -- Keys are built here: only the zset tells which processes there are.
@@ -40,7 +40,7 @@ local function push(channel, frames)
     redis.call('PEXPIRE', statistics, ARGV[2])
 end
 
--- Carry out some wills; returns how many, and whether a channel was full.
+-- Carry out some last wills; returns how many, and whether a channel was full.
 local function carry_out(process)
     local wills = ARGV[4] .. process
     local picked = redis.call('HRANDFIELD', wills, ARGV[11], 'WITHVALUES')

@@ -1,4 +1,4 @@
-"""Wills: what a process leaves to be sent in case it disappears. For layers with the extension ``wills``."""
+"""Last wills: what a process leaves to be sent in case it disappears. For layers with the extension ``last_wills``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..delivery import Delivery, Outgoing, Will
+from ..delivery import Delivery, LastWill, Outgoing
 from ..layer import ChannelLayer
 from .tools import PATIENCE, MakeLayer, Tools, numbers
 
@@ -18,28 +18,28 @@ SOON = 0.3
 
 
 def leaving(layer: ChannelLayer, n: int, target: str = "connect") -> Outgoing:
-    """A message that leaves the will number ``n`` of ``process!``."""
+    """A message that leaves the last will number ``n`` of ``process!``."""
     item = layer.prepare(target, {"n": n})
-    item.will = Will(f"process!{n}", layer.prepare("gone", {"n": n}, {"turn": n}))
+    item.last_will = LastWill(f"process!{n}", layer.prepare("gone", {"n": n}, {"turn": n}))
     return item
 
 
 def withdrawing(layer: ChannelLayer, n: int) -> Outgoing:
     """A message that withdraws it."""
     item = layer.prepare("gone", {"n": n, "real": True})
-    item.will = Will(f"process!{n}", None)
+    item.last_will = LastWill(f"process!{n}", None)
     return item
 
 
-class WillRules(Tools):
-    """A will is carried out once its process has disappeared, once, and not if it was withdrawn."""
+class LastWillRules(Tools):
+    """A last will is carried out once its process has disappeared, once, and not if it was withdrawn."""
 
     @staticmethod
     def processes(make_layer: MakeLayer, count: int, **options: Any) -> list[ChannelLayer]:
         """Layers that stand for so many processes; a layer without the extension skips the test."""
         made = [make_layer(**options) for _ in range(count)]
-        if "wills" not in made[0].extensions:
-            pytest.skip("this layer keeps no wills")
+        if "last_wills" not in made[0].extensions:
+            pytest.skip("this layer keeps no last wills")
         return made
 
     def carried_out(self, survivors: Collection[ChannelLayer], count: int) -> list[Delivery]:
@@ -47,18 +47,18 @@ class WillRules(Tools):
         found: list[Delivery] = []
         deadline = time.monotonic() + PATIENCE
         while len(found) < count:
-            assert time.monotonic() < deadline, f"{count} wills were to be carried out, these were: {found}"
+            assert time.monotonic() < deadline, f"{count} last wills were to be carried out, these were: {found}"
             for survivor in survivors:
                 found += survivor.receive_batch(["gone"], limit=100, timeout=0.02)
         return found
 
     def nothing_more(self, survivor: ChannelLayer, seconds: float = 3 * SOON) -> bool:
-        """Whether nothing comes on ``gone`` in the time in which wills would be carried out."""
+        """Whether nothing comes on ``gone`` in the time in which last wills would be carried out."""
         self.wait(0 if survivor.local_only else seconds)
         assert survivor.receive_batch(["gone"], limit=100, timeout=0) == []
         return self.nothing(survivor, "gone")
 
-    def test_the_wills_of_a_process_that_disappeared_are_carried_out_once(self, make_layer: MakeLayer) -> None:
+    def test_the_last_wills_of_a_process_that_disappeared_are_carried_out_once(self, make_layer: MakeLayer) -> None:
         process, one, another = self.processes(make_layer, 3, presence=SOON)
         process.receive_batch(["process!"])
         assert process.send_batch([leaving(process, n) for n in range(450)]) == []
@@ -71,7 +71,7 @@ class WillRules(Tools):
         assert all(delivery.headers == {"turn": delivery.message["n"]} for delivery in found)
         assert self.nothing_more(another)
 
-    def test_a_will_that_was_withdrawn_is_not_carried_out(self, make_layer: MakeLayer) -> None:
+    def test_a_last_will_that_was_withdrawn_is_not_carried_out(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
         process.receive_batch(["process!"])
         process.send_batch([leaving(process, 1), leaving(process, 2)])
@@ -108,18 +108,18 @@ class WillRules(Tools):
         process.send_batch([withdrawing(process, 1)])
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
 
-    def test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent(self, make_layer: MakeLayer) -> None:
+    def test_a_message_that_claims_a_last_will_comes_once_however_often_it_is_sent(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
         process.receive_batch(["process!"])
         process.send_batch([leaving(process, 1)])
         for _ in range(2):
             item = withdrawing(process, 1)
-            item.will = Will("process!1", None, claims=True)
+            item.last_will = LastWill("process!1", None, claims=True)
             assert process.send_batch([item, item]) == []
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
         assert self.nothing_more(survivor)
 
-    def test_wills_that_find_no_room_are_carried_out_later(self, make_layer: MakeLayer) -> None:
+    def test_last_wills_that_find_no_room_are_carried_out_later(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON, channel_capacity={"gone": 2})
         process.receive_batch(["process!"])
         process.send_batch([leaving(process, n) for n in range(5)])
@@ -127,18 +127,20 @@ class WillRules(Tools):
             assert sorted(numbers(self.carried_out([survivor], 5))) == list(range(5))
         assert self.nothing_more(survivor)
 
-    def test_a_will_expires_no_earlier_than_a_message_sent_when_it_is_carried_out(self, make_layer: MakeLayer) -> None:
+    def test_a_last_will_expires_no_earlier_than_a_message_sent_when_it_is_carried_out(
+        self, make_layer: MakeLayer
+    ) -> None:
         process, survivor = self.processes(make_layer, 2, presence=1.5, expiry=1)
         process.receive_batch(["process!"])
         process.send_batch([leaving(process, 1)])
         if not process.local_only:
             assert numbers(self.carried_out([survivor], 1)) == [1]
 
-    def test_a_will_can_be_left_without_a_message(self, make_layer: MakeLayer) -> None:
+    def test_a_last_will_can_be_left_without_a_message(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=SOON)
         process.receive_batch(["process!"])
         alone = Outgoing("gone", b"")
-        alone.will = leaving(process, 1).will
+        alone.last_will = leaving(process, 1).last_will
         assert process.send_batch([alone, alone]) == []
         assert self.nothing(survivor, "gone")
         if not process.local_only:
@@ -150,14 +152,14 @@ class WillRules(Tools):
         if process.local_only:
             return
         told: list[Collection[str]] = []
-        process.watch_wills("process!", told.append)
+        process.watch_last_wills("process!", told.append)
         process.receive_batch(["process!"])
         process.send_batch([leaving(process, 1)])
         assert numbers(self.carried_out([survivor], 1)) == [1]
         assert process.send_batch([withdrawing(process, 1)]) == []
         deadline = time.monotonic() + PATIENCE
         while {"1"} not in [set(names) for names in told]:
-            assert time.monotonic() < deadline, f"the process was to be told of its will: {told}"
+            assert time.monotonic() < deadline, f"the process was to be told of its last will: {told}"
             process.receive_batch(["process!"], timeout=0.02)
         assert self.nothing_more(survivor, 0)
         process.send_batch([leaving(process, 2), withdrawing(process, 2)])
