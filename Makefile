@@ -7,21 +7,30 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants bench docs lint types format clean
+.PHONY: help demo test test-all coverage mutants bench docs lint types format clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.13 chooses an interpreter, PORT=9000 the demo's port, ARGS=\"-k chat\" is handed to pytest (-n 0: one process)."
 
 demo: $(VENV)/.demo ## Run the demos on http://localhost:8000/ (Ctrl-C stops it)
 	@$(BIN)/python scripts/run_demo.py $(PORT)
 
-test: $(VENV)/.dev ## Run every test, after installing what they need
+test: $(VENV)/.dev ## Run the tests, without those that take minutes; asks before it installs what they need
 	@scripts/test-needs $(BIN)/python
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev ## Run every test
+	@scripts/test-needs $(BIN)/python
+	$(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.dev ## Run every test and write into build/coverage which lines no test reaches
+	@scripts/test-needs $(BIN)/python
+	$(PYTEST) --cov --cov-report=html --cov-report=term:skip-covered $(ARGS)
 
 mutants: $(VENV)/.dev ## Put small faults into the code and see which no test notices; ARGS="--count 20 workers"
 	@$(BIN)/python scripts/mutants.py $(ARGS)

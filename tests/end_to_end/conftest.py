@@ -17,10 +17,22 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 WAIT_MILLISECONDS = 20_000
 
+SECOND_BROKER = "sqlite"
+
 redis_databases = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=["redis", "sqlite"])
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what repeats on the second broker to ``make test-all``, all but a few that show that it works at all."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        on_second = parameters is not None and parameters.params.get("broker") == SECOND_BROKER
+        if on_second and item.get_closest_marker("both_brokers") is None:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["redis", SECOND_BROKER])
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment that gives a project its channel layer: one with a Redis server, one without."""
     if request.param == "redis":

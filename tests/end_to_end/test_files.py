@@ -58,6 +58,7 @@ def expect_described(response: http.client.HTTPResponse, content: bytes) -> None
     assert json.loads(response.read()) == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
+@pytest.mark.both_brokers
 @pytest.mark.usefixtures("flat_memory")
 def test_a_file_of_20_mb_uploaded_with_a_form_arrives_whole(
     connection: http.client.HTTPConnection, content: bytes

@@ -21,8 +21,6 @@ from channel_layer.sqlite import SqliteChannelLayer
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 
-pytestmark = [pytest.mark.slow]
-
 GUIDE = ROOT / "docs" / "long-polling.md"
 POLL_SECONDS = 3
 

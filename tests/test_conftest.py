@@ -1,0 +1,31 @@
+"""What the fixtures and hooks of the whole suite promise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = """
+import os
+from pathlib import Path
+import pytest
+
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("number", range(8))
+def test_grouped(number):
+    Path(f"{number}.worker").write_text(os.environ["PYTEST_XDIST_WORKER"])
+"""
+
+
+def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
+    """Otherwise each process starts servers and browsers of its own, and the suite takes three times as long."""
+    (tmp_path / "test_groups.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", "."]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stdout + run.stderr
+    workers = [path.read_text() for path in tmp_path.glob("*.worker")]
+    assert len(workers) == 8
+    assert len(set(workers)) == 1, "pytest and pytest-xdist do not go together: see setup.cfg"
