@@ -41,7 +41,7 @@ nitpick_ignore = [
     # Named for those who read the code.
     ("py:obj", "channel_layer.cipher"),
     ("py:obj", "channel_layer.codec.pack_body"),
-    ("py:obj", "channel_layer.redis.plan"),
+    ("py:obj", "channel_layer.redis.keys"),
     ("py:obj", "channels.encoding.encode"),
 ]
 suppress_warnings = ["ref.python"]  # a name that two rooms have leads to the upper one

@@ -18,23 +18,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
-from .. import names
-from ..delivery import LastWill, Outgoing
+from ..delivery import Outgoing
 from ..exceptions import LayerUnavailable
-from . import scripts
-from .scripts import Call, plain
+from .last_will_calls import LastWillCalls
+from .plan import Planner
+from .presence import Presence
+from .scripts import Call
 from .steps import Steps
 
-if TYPE_CHECKING:
-    from .plan import Planner
-    from .presence import Presence
-
 logger = logging.getLogger(__name__)
-
-CHUNK = 200
-"""Last wills carried out in one call, which Redis spends some hundred microseconds with."""
 
 LOOKS = 15
 """How often in the time of ``presence`` a process looks for others that have gone."""
@@ -44,101 +37,6 @@ HELD_UP = 0.8
 there: the process may have been taken for gone, and has to hear of that first."""
 
 
-class Testament:
-    """Builds the calls that leave, withdraw and carry out last wills.
-
-    Args:
-        plan: knows the keys.
-        presence: seconds; see `ChannelLayer`.
-        kept: seconds that last wills are kept after nobody has looked at them any more.
-    """
-
-    def __init__(self, plan: Planner, presence: float, kept: float) -> None:
-        self._plan = plan
-        self._presence_ms = int(presence * 1000)
-        self._kept_ms = int(kept * 1000)
-        self._kept = kept
-        self._processes = f"{plan.prefix}w:"
-        self._carried_out = f"{plan.prefix}x:"
-        self._marks = f"{plan.prefix}q:"
-
-    def push(self, reader: str, pairs: Sequence[tuple[str, Outgoing]]) -> Call:
-        """Push messages to one queue, as (local part, message), with what they do to last wills."""
-        plan = self._plan
-        keys = [plan.all_statistics, plan.queue_prefix + reader, plan.statistics_of(reader), self._processes]
-        args: list[Any] = [
-            plan.expiry_ms,
-            plan.statistics_ms,
-            plan.capacity_of(reader),
-            self._processes,
-            self._carried_out,
-            self._presence_ms,
-            self._kept_ms,
-        ]
-        for local, item in pairs:
-            args.append(plan.frame(reader, local, item) if item.body else b"")
-            last_will = item.last_will
-            if last_will is None or (
-                last_will.message is not None and self.home(last_will.message) != plan.ring.host_of(reader)
-            ):
-                args += ("", "", "")
-            else:
-                args += (*names.split(last_will.channel), self._encoded(last_will))
-        return Call(scripts.PUSH_WITH_LAST_WILLS, keys, args)
-
-    def home(self, message: Outgoing) -> int:
-        """The server where the last will to send a message lies."""
-        return self._plan.ring.host_of(names.split(message.target)[0])
-
-    def homes(self, items: Iterable[Outgoing]) -> set[tuple[str, int]]:
-        """Processes that leave last wills with these messages, and the servers where those lie."""
-        last_wills = [item.last_will for item in items if item.last_will is not None]
-        return {
-            (names.split(last_will.channel)[0], self.home(last_will.message))
-            for last_will in last_wills
-            if last_will.message is not None
-        }
-
-    def elsewhere(self, item: Outgoing) -> Outgoing | None:
-        """The last will of a message as an item of its own, if it does not lie where the message does."""
-        last_will = item.last_will
-        if last_will is None or last_will.message is None or self.home(last_will.message) == self.home(item):
-            return None
-        alone = Outgoing(last_will.message.target, b"")
-        alone.last_will = last_will
-        return alone
-
-    def carry_out(self) -> Call:
-        """Carry out some of the last wills of those who have gone."""
-        plan = self._plan
-        args = [
-            plan.expiry_ms,
-            plan.statistics_ms,
-            plan.presence_prefix,
-            self._processes,
-            self._carried_out,
-            self._marks,
-            plan.queue_prefix,
-            plan.all_statistics,
-            self._presence_ms // 3,
-            self._kept_ms,
-            CHUNK,
-        ]
-        return Call(scripts.CARRY_OUT_LAST_WILLS, [self._processes, plan.all_statistics], args)
-
-    def carried_out(self, process: str) -> Call:
-        """Ask for the local parts of a process whose last wills were carried out."""
-        return plain("SMEMBERS", self._carried_out + process)
-
-    def _encoded(self, last_will: LastWill) -> bytes:
-        message = last_will.message
-        if message is None:
-            return b"?" if last_will.claims else b""
-        target, local = names.split(message.target)
-        frame = self._plan.frame(target, local, message, good_for=self._kept)
-        return b"%d:%b:%b" % (self._plan.capacity_of(target), target.encode(), frame)
-
-
 class LastWills:
     """When to look for processes that have gone, and where else to say that this one has not.
 
@@ -146,21 +44,28 @@ class LastWills:
         unfinished: servers where last wills remain to be carried out right now.
 
     Args:
-        plan: builds the calls.
+        plan: builds the calls that send, and those that say that a process is alive.
+        calls: builds the others.
         presence: of this process, where it receives.
         seconds: ``presence`` of `ChannelLayer`.
         tell: called with a process and the local parts whose last wills were carried out.
     """
 
     def __init__(
-        self, plan: Planner, presence: Presence, seconds: float, tell: Callable[[str, Collection[str]], None]
+        self,
+        plan: Planner,
+        calls: LastWillCalls,
+        presence: Presence,
+        seconds: float,
+        tell: Callable[[str, Collection[str]], None],
     ) -> None:
         self._plan = plan
+        self._calls = calls
         self._presence = presence
         self._every = seconds / LOOKS
         self._tell = tell
         self._held_up = seconds * HELD_UP
-        self._next_look = [0.0] * len(plan.shards)
+        self._next_look = [0.0] * len(plan.storage.shards)
         self._next_sign: dict[tuple[str, int], float] = {}
         self._shown: dict[tuple[str, int], float] = {}
         self._missing: set[tuple[str, int]] = set()
@@ -172,7 +77,7 @@ class LastWills:
         if now < self._next_look[shard]:
             return []
         self._next_look[shard] = now + self._every
-        return [self._plan.last_wills.carry_out()]
+        return [self._calls.carry_out()]
 
     def looked(self, shard: int, there_is_more: bool) -> None:
         """The answer to a look."""
@@ -207,7 +112,7 @@ class LastWills:
     def left(self, homes: Iterable[tuple[str, int]], items: Sequence[Outgoing]) -> Steps:
         """Note where last wills are, and leave those that lie on other servers than the messages they rode with."""
         for process, shard in homes:
-            if self._plan.ring.host_of(process) != shard:
+            if self._plan.storage.host_of(process) != shard:
                 self._next_sign.setdefault((process, shard), 0.0)
         for shard, calls in self._plan.send(items).calls.items():
             failure: object = None
@@ -267,7 +172,7 @@ class LastWills:
             logger.debug("%s", error)
 
     def _tell_owner(self, reader: str, shard: int, of_none: bool = True) -> Steps:
-        [carried_out] = yield shard, [self._plan.last_wills.carried_out(reader)]
+        [carried_out] = yield shard, [self._calls.carried_out(reader)]
         if isinstance(carried_out, Exception):
             logger.warning("it is unknown which last wills were carried out: %s", carried_out)
         elif carried_out or of_none:

@@ -19,6 +19,7 @@ from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
 from .hosts import OPERATION_SECONDS, parse_hosts
+from .last_will_calls import LastWillCalls
 from .last_wills import LastWills
 from .plan import Planner
 from .poller import Poller, Pollers
@@ -29,6 +30,7 @@ from .send_plan import SendPlan
 from .sending import Sending
 from .signs import Signs
 from .steps import awalk, together, walk
+from .storage import Storage
 from .sync_driver import SyncDriver
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ BATCH = 500
 
 
 class RedisChannelLayer(ChannelLayer):
-    """Channels as Redis lists; see `channel_layer.redis.plan` for the keys.
+    """Channels as Redis lists; see `channel_layer.redis.keys`.
 
     Args:
         hosts: servers, each a URL, a ``(host, port)`` pair or a dict of redis-py arguments. Channels
@@ -72,11 +74,13 @@ class RedisChannelLayer(ChannelLayer):
         # Only what says so means "no encryption": an empty text is a secret that got lost on its way.
         self._sealer = None if secrets in (None, [], ()) else Sealer(secrets, prefix, self.max_frame_size)
         identities = [host.name for host in self._hosts]
-        self._plan = Planner(
+        self._storage = storage = Storage(
             identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer, self.presence
         )
+        calls = LastWillCalls(storage)
+        self._plan = Planner(storage, calls)
         self._presence = Presence(self._plan, self.index, self.presence)
-        self._last_wills = LastWills(self._plan, self._presence, self.presence, self._tell_of_last_wills)
+        self._last_wills = LastWills(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
         self._pollers = Pollers(self._sync)
@@ -140,7 +144,7 @@ class RedisChannelLayer(ChannelLayer):
     async def aoldest_age(self, channel: str) -> float | None:
         """See `ChannelLayer.aoldest_age`."""
         reader = names.split(channel)[0]
-        oldest, now = await self._arun_all(self._plan.ring.host_of(reader), self._plan.oldest(reader))
+        oldest, now = await self._arun_all(self._storage.host_of(reader), self._plan.oldest(reader))
         return self._plan.age(oldest, now)
 
     # -- receiving -------------------------------------------------------------------------------
@@ -313,7 +317,7 @@ class RedisChannelLayer(ChannelLayer):
     def group_channels(self, group: str) -> list[str]:
         """See `ChannelLayer.group_channels`."""
         calls = [self._plan.group_channels(names.check_group(group))]
-        return [name.decode() for shard in self._plan.shards for name in self._run_all(shard, calls)[0]]
+        return [name.decode() for shard in self._storage.shards for name in self._run_all(shard, calls)[0]]
 
     async def aforget(self, channels: Iterable[str]) -> None:
         """See `ChannelLayer.aforget`."""
@@ -322,13 +326,13 @@ class RedisChannelLayer(ChannelLayer):
             reader, local = names.split(channel)
             for group in self.index.forget(reader, local):
                 call = self._plan.leave(group, reader, local, tell=False)
-                calls.setdefault(self._plan.ring.host_of(reader), []).append(call)
+                calls.setdefault(self._storage.host_of(reader), []).append(call)
         await together(self._arun_all(shard, batch) for shard, batch in calls.items())
 
     def _member(self, group: str, channel: str) -> tuple[int, str, str]:
         names.check_group(group)
         reader, local = names.split(names.check_channel(channel))
-        return self._plan.ring.host_of(reader), reader, local
+        return self._storage.host_of(reader), reader, local
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -338,12 +342,12 @@ class RedisChannelLayer(ChannelLayer):
         Processes that are alive are told to forget the members they know of: to them the loss would
         look like one to make good.
         """
-        for shard in self._plan.shards:
+        for shard in self._storage.shards:
             farewell: list[Call] = []
             cursor = b"0"
             while True:
                 ((cursor, keys),) = self._run_all(shard, [self._plan.scan(cursor)])
-                for group, reader in self._plan.memberships(keys):
+                for group, reader in self._storage.keys.memberships(keys):
                     (members,) = self._run_all(shard, [self._plan.members(group, reader)])
                     farewell += [self._plan.leave(group, reader, member.decode()) for member in members]
                 if keys:
@@ -356,14 +360,14 @@ class RedisChannelLayer(ChannelLayer):
 
     def global_statistics(self) -> dict[str, Any]:
         """See `ChannelLayer.global_statistics`."""
-        parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._plan.shards]
+        parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._storage.shards]
         counts = [self._plan.counts(*part) for part in parts]
         return {key: sum(count[key] for count in counts) for key in counts[0]}
 
     def channel_statistics(self, channel: str) -> dict[str, Any]:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(channel)[0]
-        counts, now, pending, oldest = self._run_all(self._plan.ring.host_of(reader), self._plan.statistics(reader))
+        counts, now, pending, oldest = self._run_all(self._storage.host_of(reader), self._plan.statistics(reader))
         waiting = {"messages_pending": pending, "messages_max_age": self._plan.age(oldest, now)}
         return self._plan.counts(counts, now) | waiting
 

@@ -1,21 +1,4 @@
-"""What to ask Redis for, and what its answers mean. No I/O.
-
-Key schema, behind the layer's prefix::
-
-    c:<reader>           list    queue; a reader is a channel, or a name up to and including "!"
-    g:<group>            zset    readers with members in the group → time they expire
-    m:<group>:<reader>   zset    local parts in the group → time they expire
-    p:<reader>           string  presence: capacity of the reader; expires when its process is gone
-    s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
-    t:<group>:<reader>   string  with encryption: the ticket of an ordinary channel in the group
-    w:<reader>           hash    last wills: local part → capacity ":" channel ":" frame
-    w:                   zset    processes that have left last wills → when to see whether they are alive
-    x:<reader>           set     local parts whose last wills were carried out
-    q:<reader>           string  mark of a process that seems to be gone
-
-With several servers everything about a reader lies on the reader's server, its memberships too; a
-group is on every server that has readers in it. Last wills are on the server of the channel they are for.
-"""
+"""What to ask Redis for, and what its answers mean. No I/O."""
 
 from __future__ import annotations
 
@@ -24,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import codec, names
-from ..capacity import CapacityRules
-from ..cipher import Sealer
 from ..delivery import Outgoing
 from . import scripts
 from .clock import ServerClock
-from .last_wills import Testament
-from .ring import HashRing
+from .last_will_calls import LastWillCalls
 from .scripts import Call, plain
 from .send_plan import SendPlan
-
-STATISTICS_MS = 86_400_000
+from .storage import STATISTICS_MS, Storage
 
 LARGE_BYTES = 16_384
 """From this size on a message is pushed by Redis' own command instead of by a script, see ``push_large.lua``."""
@@ -47,44 +26,18 @@ class Planner:
     """Builds calls for one layer.
 
     Args:
-        hosts: identities of the servers.
-        prefix: put in front of every key.
-        expiry, group_expiry: seconds.
-        capacity: how much each channel holds.
-        sealer: encrypts the frames; without it they are as they are.
-        presence: seconds for which a process counts as alive after it last received.
+        storage: of the layer.
+        last_wills: builds the calls that leave and withdraw last wills.
 
     Attributes:
-        last wills: builds the calls that concern last wills.
         clocks: of the servers, going by what was received last.
     """
 
-    statistics_ms = STATISTICS_MS
-
-    def __init__(
-        self,
-        hosts: list[str],
-        prefix: str,
-        expiry: float,
-        group_expiry: float,
-        capacity: CapacityRules,
-        sealer: Sealer | None = None,
-        presence: float = 30,
-    ) -> None:
-        self.ring = HashRing(hosts)
-        self.clocks = [ServerClock() for _ in hosts]
-        self.shards = range(len(hosts))
-        self.prefix = prefix
-        self.queue_prefix = f"{prefix}c:"
-        self.presence_prefix = f"{prefix}p:"
-        self.all_statistics = f"{prefix}s:"
-        self.expiry_ms = int(expiry * 1000)
-        self._presence_ms = int(presence * 1000)
-        self._group_expiry_ms = int(group_expiry * 1000)
-        self._capacity = capacity
-        self._expiry = expiry
-        self._sealer = sealer
-        self.last_wills = Testament(self, presence, group_expiry)
+    def __init__(self, storage: Storage, last_wills: LastWillCalls) -> None:
+        self.storage = storage
+        self.clocks = [ServerClock() for _ in storage.shards]
+        self._keys = storage.keys
+        self._last_wills = last_wills
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -117,72 +70,72 @@ class Planner:
             self._push_with_last_wills(plan, reader, run.pop(reader))
         for reader in large & run.keys():
             self._push_large(plan, reader, run.pop(reader))
+        storage, key_of = self.storage, self._keys
         by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
         for reader, pairs in run.items():
-            shard = self.ring.host_of(reader)
             keys, args, queues = by_shard.setdefault(
-                shard, ([self.all_statistics], [self.expiry_ms, STATISTICS_MS], [])
+                storage.host_of(reader), ([key_of.all_statistics], [storage.expiry_ms, STATISTICS_MS], [])
             )
-            keys += (self.queue_prefix + reader, self.statistics_of(reader))
-            args += (self.capacity_of(reader), len(pairs))
-            args += [self.frame(reader, local, item) for local, item in pairs]
+            keys += (key_of.queues + reader, key_of.statistics(reader))
+            args += (storage.capacity_of(reader), len(pairs))
+            args += [storage.frame(reader, local, item) for local, item in pairs]
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)
 
     def _push_large(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
-        shard = self.ring.host_of(reader)
-        queue = self.queue_prefix + reader
+        shard = self.storage.host_of(reader)
+        queue = self._keys.queues + reader
         now = self.clocks[shard].ms()
-        stamp = _stamp(now + self.expiry_ms)
-        push = plain("RPUSH", queue, *(stamp + self.frame(reader, local, item) for local, item in pairs))
-        keys = [self.all_statistics, queue, self.statistics_of(reader)]
-        args = [self.expiry_ms, STATISTICS_MS, self.capacity_of(reader), len(pairs), repr(now)]
+        stamp = _stamp(now + self.storage.expiry_ms)
+        push = plain("RPUSH", queue, *(stamp + self.storage.frame(reader, local, item) for local, item in pairs))
+        keys = [self._keys.all_statistics, queue, self._keys.statistics(reader)]
+        args = [self.storage.expiry_ms, STATISTICS_MS, self.storage.capacity_of(reader), len(pairs), repr(now)]
         # In full: a digest that the server does not know would be found out too late.
         settle = plain(*Call(scripts.PUSH_LARGE, keys, args).command_with_text())
         plan.add_transaction(shard, [push, settle], [item for _, item in pairs])
 
     def _push_with_last_wills(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
         items = [item for _, item in pairs]
-        plan.add_push(self.ring.host_of(reader), self.last_wills.push(reader, pairs), [items])
-        if len(self.shards) > 1:
-            plan.last_will_homes |= self.last_wills.homes(items)
-            elsewhere = [(item, self.last_wills.elsewhere(item)) for item in items]
+        plan.add_push(self.storage.host_of(reader), self._last_wills.push(reader, pairs), [items])
+        if len(self.storage.shards) > 1:
+            plan.last_will_homes |= self._last_wills.homes(items)
+            elsewhere = [(item, self._last_wills.elsewhere(item)) for item in items]
             plan.last_wills_elsewhere += [(item, last_will) for item, last_will in elsewhere if last_will is not None]
 
     def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
         for_processes = codec.frame(codec.GROUP, item.target, item.body, item.headers)
         for_channels = codec.frame(codec.DIRECT, "", item.body, item.headers)
         tickets = ""
-        if self._sealer is not None:
-            for_processes = self._sealer.for_processes(for_processes, self._expiry)
-            for_channels = self._sealer.for_members(item.target, for_channels, self._expiry)
-            tickets = self._ticket(item.target, "")
-        members = self._members(item.target, "")
+        if self.storage.sealer is not None:
+            for_processes = self.storage.sealer.for_processes(for_processes, self.storage.expiry)
+            for_channels = self.storage.sealer.for_members(item.target, for_channels, self.storage.expiry)
+            tickets = self._keys.ticket(item.target, "")
+        members = self._keys.members(item.target, "")
         args = [
-            self.expiry_ms,
-            self.queue_prefix,
-            self.presence_prefix,
+            self.storage.expiry_ms,
+            self._keys.queues,
+            self._keys.presences,
             members,
             for_processes,
             for_channels,
             tickets,
         ]
-        call = Call(scripts.GROUP_SEND, [self._group(item.target), self.all_statistics], args)
-        for shard in self.shards:
+        call = Call(scripts.GROUP_SEND, [self._keys.group(item.target), self._keys.all_statistics], args)
+        for shard in self.storage.shards:
             plan.add_group(shard, call, item)
 
     def put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> tuple[int, Call]:
         """Plan to put messages back to the front of a channel, each with the time it expires if that is known."""
         reader, local = names.split(channel)
-        args: list[Any] = [self.expiry_ms]
+        args: list[Any] = [self.storage.expiry_ms]
         for item, until in zip(reversed(items), reversed(expires), strict=True):
-            args += (b"" if until is None else _stamp(until), self.frame(reader, local, item))
-        return self.ring.host_of(reader), Call(scripts.PUSH_FRONT, [self.queue_prefix + reader], args)
+            args += (b"" if until is None else _stamp(until), self.storage.frame(reader, local, item))
+        return self.storage.host_of(reader), Call(scripts.PUSH_FRONT, [self._keys.queues + reader], args)
 
     def oldest(self, reader: str) -> list[Call]:
         """Ask for what lies at the front of a queue, and the time; see `age`."""
-        return [plain("LINDEX", self.queue_prefix + reader, 0), plain("TIME")]
+        return [plain("LINDEX", self._keys.queues + reader, 0), plain("TIME")]
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -190,12 +143,12 @@ class Planner:
         """Channels by the server they live on."""
         shards: dict[int, list[str]] = {}
         for name in channels:
-            shards.setdefault(self.ring.host_of(name), []).append(name)
+            shards.setdefault(self.storage.host_of(name), []).append(name)
         return shards
 
     def pop(self, channels: Sequence[str], limit: int, block: float) -> list[Call]:
         """Take up to ``limit`` frames from the first of the channels that has any, and the time."""
-        keys = [self.queue_prefix + name for name in channels]
+        keys = [self._keys.queues + name for name in channels]
         head: tuple[Any, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
@@ -212,7 +165,7 @@ class Planner:
             self.clocks[shard].learn(ms)
         if not reply:
             return "", [], 0
-        reader = reply[0].decode()[len(self.queue_prefix) :]
+        reader = self._keys.reader_of(reply[0])
         frames = [(data[8:], expires) for data in reply[1] if len(data) > 8 and (expires := _expiry_of(data)[0]) > ms]
         return reader, frames, len(reply[1]) - len(frames)
 
@@ -221,68 +174,74 @@ class Planner:
 
         A server without memory allows this, and no ``SET``.
         """
-        return plain("PEXPIRE", self.presence_prefix + reader, self._presence_ms)
+        return plain("PEXPIRE", self._keys.presences + reader, self.storage.presence_ms)
 
     def set_presence(self, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""
-        return plain("SET", self.presence_prefix + reader, self.capacity_of(reader), "PX", self._presence_ms)
+        return plain(
+            "SET", self._keys.presences + reader, self.storage.capacity_of(reader), "PX", self.storage.presence_ms
+        )
 
     # -- groups ----------------------------------------------------------------------------------
 
     def join(self, group: str, reader: str, local: str, seconds: float | None = None, tell: bool = True) -> Call:
         """Add a member; ``tell`` its process unless it is the process that says so."""
-        ms = self._group_expiry_ms if seconds is None else int(seconds * 1000)
+        ms = self.storage.group_expiry_ms if seconds is None else int(seconds * 1000)
         keys = [
-            self._group(group),
-            self._members(group, reader),
-            self.presence_prefix + reader,
-            self.queue_prefix + reader,
+            self._keys.group(group),
+            self._keys.members(group, reader),
+            self._keys.presences + reader,
+            self._keys.queues + reader,
         ]
         frame = b""
         if local and tell:
             frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000))
-            if self._sealer is not None:
-                frame = self._sealer.for_channel(reader, frame, ms / 1000)
+            if self.storage.sealer is not None:
+                frame = self.storage.sealer.for_channel(reader, frame, ms / 1000)
         args = [
             reader,
             local,
             ms,
-            self.capacity_of(reader),
-            self._presence_ms if local else ms,
-            self.expiry_ms,
+            self.storage.capacity_of(reader),
+            self.storage.presence_ms if local else ms,
+            self.storage.expiry_ms,
             frame,
         ]
-        if self._sealer is not None and not local:
-            keys.append(self._ticket(group, reader))
-            args.append(self._sealer.ticket(group, reader, ms / 1000))
+        if self.storage.sealer is not None and not local:
+            keys.append(self._keys.ticket(group, reader))
+            args.append(self.storage.sealer.ticket(group, reader, ms / 1000))
         return Call(scripts.GROUP_JOIN, keys, args)
 
     def leave(self, group: str, reader: str, local: str, tell: bool = True) -> Call:
         """Remove a member; ``tell`` as in `join`."""
-        keys = [self._group(group), self._members(group, reader), self.queue_prefix + reader]
+        keys = [self._keys.group(group), self._keys.members(group, reader), self._keys.queues + reader]
         frame = b""
         # A process that lives reads it within the time of presence, however short messages live.
-        ms = max(self.expiry_ms, self._presence_ms)
+        ms = max(self.storage.expiry_ms, self.storage.presence_ms)
         if local and tell:
             frame = codec.membership_frame(codec.LEAVE, group, local, None)
-            if self._sealer is not None:
-                frame = self._sealer.for_channel(reader, frame, ms / 1000)
-        if self._sealer is not None and not local:
-            keys.append(self._ticket(group, reader))
+            if self.storage.sealer is not None:
+                frame = self.storage.sealer.for_channel(reader, frame, ms / 1000)
+        if self.storage.sealer is not None and not local:
+            keys.append(self._keys.ticket(group, reader))
         return Call(scripts.GROUP_LEAVE, keys, [reader, local, ms, frame])
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""
-        return Call(scripts.GROUP_CHANNELS, [self._group(group)], [self.presence_prefix, self._members(group, "")])
+        return Call(
+            scripts.GROUP_CHANNELS, [self._keys.group(group)], [self._keys.presences, self._keys.members(group, "")]
+        )
 
     # -- statistics ------------------------------------------------------------------------------
 
     def statistics(self, reader: str | None) -> list[Call]:
         """Ask for the statistics of one reader, or of the layer's part on a server."""
-        counts = plain("HMGET", self.statistics_of(reader) if reader else self.all_statistics, "sent", "full", "since")
+        counts = plain(
+            "HMGET", self._keys.statistics(reader) if reader else self._keys.all_statistics, "sent", "full", "since"
+        )
         if not reader:
             return [counts, plain("TIME")]
-        queue = self.queue_prefix + reader
+        queue = self._keys.queues + reader
         return [counts, plain("TIME"), plain("LLEN", queue), plain("LINDEX", queue, 0)]
 
     def counts(self, counts: Sequence[bytes | None], now: Any) -> dict[str, Any]:
@@ -297,18 +256,11 @@ class Planner:
 
     def scan(self, cursor: bytes) -> Call:
         """Ask for some of the layer's keys."""
-        pattern = "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + "*"
-        return plain("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-
-    def memberships(self, keys: Iterable[bytes]) -> list[tuple[str, str]]:
-        """Group and reader of those of the keys that hold the members of a group in one process."""
-        head = f"{self.prefix}m:"
-        found = [key.decode()[len(head) :].split(":", 1) for key in keys if key.startswith(head.encode())]
-        return [(group, reader) for group, reader in found]
+        return plain("SCAN", cursor, "MATCH", self._keys.pattern(), "COUNT", 1000)
 
     def members(self, group: str, reader: str) -> Call:
         """Ask for the local parts in a group."""
-        return plain("ZRANGE", self._members(group, reader), 0, -1)
+        return plain("ZRANGE", self._keys.members(group, reader), 0, -1)
 
     def age(self, oldest: bytes | None, now: Any) -> float:
         """Seconds the oldest element of a queue has been waiting."""
@@ -316,28 +268,4 @@ class Planner:
             return 0.0
         ms = int(now[0]) * 1000 + int(now[1]) / 1000
         expires: float = _expiry_of(oldest)[0]
-        return max(0.0, (ms + self.expiry_ms - expires) / 1000)
-
-    def _group(self, group: str) -> str:
-        return f"{self.prefix}g:{group}"
-
-    def _members(self, group: str, reader: str) -> str:
-        return f"{self.prefix}m:{group}:{reader}"
-
-    def _ticket(self, group: str, reader: str) -> str:
-        return f"{self.prefix}t:{group}:{reader}"
-
-    def frame(self, reader: str, local: str, item: Outgoing, good_for: float = 0) -> bytes:
-        """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""
-        frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
-        return frame if self._sealer is None else self._sealer.for_channel(reader, frame, self._expiry + good_for)
-
-    def capacity_of(self, reader: str) -> int:
-        """How many messages a reader's queue holds."""
-        return self._capacity.of_reader(reader)
-
-    def statistics_of(self, reader: str) -> str:
-        """Key of a reader's statistics."""
-        # Names with a random part would leave one hash each behind, so their mark stands for all of them.
-        head, mark, _ = reader.partition("?")
-        return f"{self.prefix}s:{head}{mark}"
+        return max(0.0, (ms + self.storage.expiry_ms - expires) / 1000)

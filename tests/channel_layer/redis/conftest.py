@@ -127,7 +127,7 @@ class Several:
         self._layer = layer
 
     def name(self, shard: int, ending: str = "") -> str:
-        host_of = self._layer._plan.ring.host_of
+        host_of = self._layer._storage.host_of
         return next(name for n in range(1000) if host_of(name := f"n{n}{ending}") == shard)
 
 

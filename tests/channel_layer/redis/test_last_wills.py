@@ -15,7 +15,7 @@ import pytest
 
 from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable
-from channel_layer.redis import RedisChannelLayer, last_wills
+from channel_layer.redis import RedisChannelLayer, last_will_calls
 from channel_layer.redis.scripts import plain
 
 from .conftest import MakeRedisLayer, OwnRedis, Several
@@ -213,7 +213,7 @@ def test_the_async_side_carries_out_and_is_told_too(redis_url: str, make_redis_l
 def test_more_than_one_chunk_is_carried_out_at_once(
     redis_url: str, make_redis_layer: MakeRedisLayer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(last_wills, "CHUNK", 3)
+    monkeypatch.setattr(last_will_calls, "CHUNK", 3)
     layer = make_redis_layer(redis_url, presence=SOON)
     names = {f"{n}" for n in range(20)}
     layer.send_batch([leaving(layer, name) for name in names])
@@ -358,7 +358,7 @@ def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_r
     def look() -> int:
         """A survivor looks at the process, and this is how many last wills remain."""
         ask(survivor, "ZADD", survivor.prefix + "w:", 0, "process!")
-        survivor._sync.run(0, [survivor._plan.last_wills.carry_out()])
+        survivor._sync.run(0, [survivor._last_wills._calls.carry_out()])
         return int(ask(survivor, "HLEN", survivor.prefix + "w:process!"))
 
     def disappear() -> None:

@@ -10,11 +10,18 @@ from channel_layer.capacity import CapacityRules
 from channel_layer.cipher import CLOCK_TOLERANCE, Sealer
 from channel_layer.delivery import Outgoing
 from channel_layer.redis import scripts
+from channel_layer.redis.last_will_calls import LastWillCalls
 from channel_layer.redis.plan import Planner
+from channel_layer.redis.storage import Storage
+
+
+def planner_of(storage: Storage) -> Planner:
+    return Planner(storage, LastWillCalls(storage))
 
 
 def planner(hosts: int = 1) -> Planner:
-    return Planner([f"redis://{n}" for n in range(hosts)], "p:", 60, 86_400, CapacityRules(7, {"small": 2}))
+    identities = [f"redis://{n}" for n in range(hosts)]
+    return planner_of(Storage(identities, "p:", 60, 86_400, CapacityRules(7, {"small": 2})))
 
 
 def item(target: str, group: bool = False) -> Outgoing:
@@ -55,16 +62,6 @@ def test_expired_elements_are_left_out_by_the_servers_clock() -> None:
     assert planner().popped(0, None, [b"1000", b"200"]) == ("", [], 0)
 
 
-def test_single_reader_channels_share_one_record_of_statistics() -> None:
-    [call] = planner().send([item("http.request.body?abc")]).calls[0]
-    assert call.keys[2] == "p:s:http.request.body?"
-
-
-def test_a_prefix_with_glob_characters_is_taken_literally() -> None:
-    plan = Planner(["redis://x"], "a*[b]?", 60, 60, CapacityRules(7))
-    assert plan.scan(b"0").args[3] == "a\\*\\[b\\]\\?*"
-
-
 def test_the_age_of_the_oldest_element_is_counted_from_when_it_was_sent() -> None:
     expires = struct.Struct(">d").pack(1_060_000.0)
     assert planner().age(expires, [b"1005", b"0"]) == 5.0
@@ -75,7 +72,7 @@ def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
     def at(seconds: float) -> Sealer:
         return Sealer(["secret"], "p:", 1000, lambda: 1_800_000_000.0 + seconds)
 
-    plan = Planner(["redis://x"], "p:", 60, 86_400, CapacityRules(7), at(0))
+    plan = planner_of(Storage(["redis://x"], "p:", 60, 86_400, CapacityRules(7), at(0)))
     [push, to_group] = plan.send([item("d!1"), item("everyone", group=True)]).calls[0]
     join, member = plan.join("everyone", "d!", "1"), plan.join("everyone", "room", "")
     again = plan.join("everyone", "d!", "1", seconds=500)

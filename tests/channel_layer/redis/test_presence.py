@@ -5,8 +5,10 @@ import pytest
 from channel_layer.capacity import CapacityRules
 from channel_layer.members import MembershipIndex
 from channel_layer.redis import presence as module
-from channel_layer.redis.plan import Planner
 from channel_layer.redis.presence import Presence
+from channel_layer.redis.storage import Storage
+
+from .test_plan import planner_of
 
 
 class Time:
@@ -31,7 +33,7 @@ def index() -> MembershipIndex:
 
 @pytest.fixture
 def presence(index: MembershipIndex, time: Time) -> Presence:
-    return Presence(Planner(["redis://x"], "p:", 60, 60, CapacityRules(7)), index)
+    return Presence(planner_of(Storage(["redis://x"], "p:", 60, 60, CapacityRules(7))), index)
 
 
 def test_presence_is_set_at_first_and_then_renewed_every_two_seconds(presence: Presence, time: Time) -> None:

@@ -11,8 +11,10 @@ from channel_layer.layer import Counters
 from channel_layer.outcome import Fate, fates
 from channel_layer.redis import outage
 from channel_layer.redis.hosts import parse_hosts
-from channel_layer.redis.plan import Planner
 from channel_layer.redis.sending import Sending
+from channel_layer.redis.storage import Storage
+
+from .test_plan import planner_of
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def counters() -> Counters:
 @pytest.fixture
 def sending(items: list[Outgoing], counters: Counters) -> Sending:
     hosts = parse_hosts(["redis://a", "redis://b"], None)
-    plan = Planner([host.name for host in hosts], "p:", 60, 60, CapacityRules(7)).send(items)
+    plan = planner_of(Storage([host.name for host in hosts], "p:", 60, 60, CapacityRules(7))).send(items)
     assert sorted(plan.calls) == [0, 1]
     return Sending(plan, counters, hosts)
 
@@ -134,7 +136,9 @@ def test_only_what_was_surely_stored_has_followers(sending: Sending, items: list
 
 def test_who_knows_nothing_of_outcomes_never_sends_again_what_was_stored(items: list[Outgoing]) -> None:
     hosts = parse_hosts(["redis://a", "redis://b"], None)
-    sending = Sending(Planner(["a", "b"], "p:", 60, 60, CapacityRules(7)).send(items[:-1]), Counters(), hosts)
+    sending = Sending(
+        planner_of(Storage(["a", "b"], "p:", 60, 60, CapacityRules(7))).send(items[:-1]), Counters(), hosts
+    )
     sending.answered(0, [None])
     sending.failed(1, LayerUnavailable("redis://b", "refused", uncertain=False))
     error, found = outcome(sending, items[:-1])
@@ -147,7 +151,7 @@ def test_a_layer_is_reachable_while_one_of_its_servers_is_up(down: tuple[int, ..
     hosts = parse_hosts(["redis://a", "redis://b"], None)
     for shard in down:
         hosts[shard].outage.is_down = True
-    plan = Planner(["a", "b"], "p:", 60, 60, CapacityRules(7)).send(items[:1])
+    plan = planner_of(Storage(["a", "b"], "p:", 60, 60, CapacityRules(7))).send(items[:1])
     sending = Sending(plan, Counters(), hosts)
     sending.failed(*plan.calls, LayerUnavailable("here", "refused", uncertain=False))
     error, _ = outcome(sending, items[:1])

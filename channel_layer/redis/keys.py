@@ -1,0 +1,75 @@
+"""The keys in Redis. No I/O.
+
+Behind the layer's prefix::
+
+    c:<reader>           list    queue; a reader is a channel, or a name up to and including "!"
+    g:<group>            zset    readers with members in the group → time they expire
+    m:<group>:<reader>   zset    local parts in the group → time they expire
+    p:<reader>           string  presence: capacity of the reader; expires when its process is gone
+    s:<reader>           hash    statistics: sent, full, since; "s:" is the whole layer
+    t:<group>:<reader>   string  with encryption: the ticket of an ordinary channel in the group
+    w:<reader>           hash    last wills: local part → capacity ":" channel ":" frame
+    w:                   zset    processes that have left last wills → when to see whether they are alive
+    x:<reader>           set     local parts whose last wills were carried out
+    q:<reader>           string  mark of a process that seems to be gone
+
+With several servers everything about a reader lies on the reader's server, its memberships too; a
+group is on every server that has readers in it. Last wills are on the server of the channel they are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Keys:
+    """The keys of one layer.
+
+    Attributes:
+        queues, presences, last_wills, carried_out, marks: what the keys of that kind begin with; the reader follows.
+        all_statistics: key of the statistics of the whole layer.
+        processes: key of the processes that have left last wills.
+    """
+
+    __slots__ = ("all_statistics", "carried_out", "last_wills", "marks", "prefix", "presences", "processes", "queues")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.queues = f"{prefix}c:"
+        self.presences = f"{prefix}p:"
+        self.all_statistics = f"{prefix}s:"
+        self.last_wills = self.processes = f"{prefix}w:"
+        self.carried_out = f"{prefix}x:"
+        self.marks = f"{prefix}q:"
+
+    def reader_of(self, queue: bytes) -> str:
+        """The reader whose queue has this key."""
+        return queue.decode()[len(self.queues) :]
+
+    def statistics(self, reader: str) -> str:
+        """Key of a reader's statistics."""
+        # Names with a random part would leave one hash each behind, so their mark stands for all of them.
+        head, mark, _ = reader.partition("?")
+        return f"{self.prefix}s:{head}{mark}"
+
+    def group(self, group: str) -> str:
+        """Key of the readers of a group."""
+        return f"{self.prefix}g:{group}"
+
+    def members(self, group: str, reader: str) -> str:
+        """Key of the members of a group in one process; without a reader what all of them begin with."""
+        return f"{self.prefix}m:{group}:{reader}"
+
+    def ticket(self, group: str, reader: str) -> str:
+        """Key of an ordinary channel's ticket in a group; without a reader what all of them begin with."""
+        return f"{self.prefix}t:{group}:{reader}"
+
+    def pattern(self) -> str:
+        """The glob that matches all keys of the layer and no others."""
+        return "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + "*"
+
+    def memberships(self, keys: Iterable[bytes]) -> list[tuple[str, str]]:
+        """Group and reader of those of the keys that hold the members of a group in one process."""
+        head = f"{self.prefix}m:"
+        found = [key.decode()[len(head) :].split(":", 1) for key in keys if key.startswith(head.encode())]
+        return [(group, reader) for group, reader in found]

@@ -1,0 +1,57 @@
+"""Where messages lie and in which form: server, key, frame, and how many there may be for how long. No I/O."""
+
+from __future__ import annotations
+
+from .. import codec
+from ..capacity import CapacityRules
+from ..cipher import Sealer
+from ..delivery import Outgoing
+from .keys import Keys
+from .ring import HashRing
+
+STATISTICS_MS = 86_400_000
+"""How long statistics live without a change."""
+
+
+class Storage:
+    """What all that builds calls for one layer goes by.
+
+    Args:
+        hosts: identities of the servers.
+        prefix: put in front of every key.
+        expiry, group_expiry: seconds.
+        capacity: how much each channel holds.
+        sealer: encrypts the frames; without it they are as they are.
+        presence: seconds for which a process counts as alive after it last received.
+
+    Attributes:
+        host_of: the server on which everything about a reader lies.
+        capacity_of: how many messages a reader's queue holds.
+        expiry_ms, group_expiry_ms, presence_ms: the same in milliseconds.
+    """
+
+    def __init__(
+        self,
+        hosts: list[str],
+        prefix: str,
+        expiry: float,
+        group_expiry: float,
+        capacity: CapacityRules,
+        sealer: Sealer | None = None,
+        presence: float = 30,
+    ) -> None:
+        self.keys = Keys(prefix)
+        self.shards = range(len(hosts))
+        self.host_of = HashRing(hosts).host_of
+        self.capacity_of = capacity.of_reader
+        self.sealer = sealer
+        self.expiry = expiry
+        self.group_expiry = group_expiry
+        self.expiry_ms = int(expiry * 1000)
+        self.group_expiry_ms = int(group_expiry * 1000)
+        self.presence_ms = int(presence * 1000)
+
+    def frame(self, reader: str, local: str, item: Outgoing, good_for: float = 0) -> bytes:
+        """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""
+        frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
+        return frame if self.sealer is None else self.sealer.for_channel(reader, frame, self.expiry + good_for)
