@@ -16,6 +16,7 @@ from ..exceptions import LayerUnavailable
 from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host, check_server
+from .redis_py import transport_of
 from .scripts import Call
 from .wire import Answers, pack
 
@@ -57,7 +58,7 @@ class AsyncConnection(asyncio.Protocol):
     async def _open(self, deadline: float | None) -> None:
         async with asyncio.timeout_at(deadline):
             await self._opened.connect()
-        self._transport = transport = self._opened._writer.transport
+        self._transport = transport = transport_of(self._opened)
         transport.set_protocol(self)
         commands: list[tuple[Any, ...]] = [("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]

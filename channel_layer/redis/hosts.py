@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from ..exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from ..redaction import redact
+from . import redis_py
 from .address import Address
 from .errors import DRIVER_ERRORS, IN_CLUSTER, translate, translate_opening
 from .outage import Outage
@@ -74,8 +75,8 @@ class Host:
             options["socket_timeout"] = None
             async_retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
             async_pool = redis.asyncio.ConnectionPool.from_url(address.url, retry=async_retry, **options)
-            self._make_sync = _maker(sync_pool)
-            self._make_async = _maker(async_pool)
+            self._make_sync: Callable[[], redis_py.Connection] = _maker(sync_pool)
+            self._make_async: Callable[[], redis_py.AsyncConnection] = _maker(async_pool)
             self._make_sync()
         except (ValueError, TypeError, redis.RedisError) as error:
             reason = redact(error, [address.url, address.options])
@@ -87,11 +88,11 @@ class Host:
         self.has_password = bool(known.get("password") or known.get("credential_provider"))
         self.outage = Outage(self.name, self._probe, matters=is_one_of_several)
 
-    def connect_sync(self) -> Any:
+    def connect_sync(self) -> redis_py.Connection:
         """A redis-py connection, not connected yet."""
         return self._make_sync()
 
-    def connect_async(self) -> Any:
+    def connect_async(self) -> redis_py.AsyncConnection:
         """A redis-py asyncio connection, not connected yet."""
         return self._make_async()
 
@@ -107,7 +108,7 @@ class Host:
         """
         listener = None
         try:
-            listener = self._make_sync()._connect()
+            listener = redis_py.opened_socket(self._make_sync())
             listener.settimeout(LISTEN_SECONDS)
             listener.recv(1)
         except DRIVER_ERRORS as error:

@@ -19,6 +19,7 @@ from ..forks import forget_in_children
 from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
+from .redis_py import socket_of
 from .scripts import Call, plain
 from .wire import Answers, pack
 
@@ -80,7 +81,7 @@ class SyncConnection:
     def _open(self) -> None:
         """Connect, check that the server will do, and give it the scripts."""
         self._connection.connect()
-        self._socket = self._connection._sock
+        self._socket = socket_of(self._connection)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._answers = Answers()

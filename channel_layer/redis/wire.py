@@ -2,7 +2,7 @@
 
 redis-py opens the connections (addresses, TLS, users, credential providers) and then the drivers use
 their sockets through hiredis without it: its own path from a command to the reply costs more than
-everything else a send does, see docs/performance.md.
+everything else a send does, see docs/performance.md. `channel_layer.redis.redis_py` hands the sockets out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import hiredis
 import redis
-from redis._parsers import BaseParser
+
+from .redis_py import error_of
 
 _NOT_YET = object()
 
@@ -28,9 +29,7 @@ class Answers:
     __slots__ = ("_missing", "_more_follow", "_reader", "_replies")
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(
-            protocolError=redis.InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOT_YET
-        )
+        self._reader = hiredis.Reader(protocolError=redis.InvalidResponse, replyError=error_of, notEnoughData=_NOT_YET)
         self._missing = 0
         self._more_follow = False
         self._replies: list[Any] = []

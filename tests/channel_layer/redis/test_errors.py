@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from redis._parsers import BaseParser
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.redis.errors import is_refusal, is_unblocked, raise_replies, translate, translate_opening
+from channel_layer.redis.redis_py import error_of
 
 from .confidential import SECRET
 
@@ -113,7 +113,7 @@ def test_an_unblocked_pop_is_told_from_other_errors() -> None:
     ],
 )  # fmt: skip
 def test_what_only_another_configuration_helps_against(reply: str, said: str) -> None:
-    error = BaseParser.parse_error(reply)
+    error = error_of(reply)
     for translated in (translate(error, "redis://x", uncertain=False), translate_opening(error, "redis://x", None)):
         assert type(translated) is LayerUnusable
         assert not translated.uncertain
@@ -136,7 +136,7 @@ def test_what_only_another_configuration_helps_against(reply: str, said: str) ->
     ],
 )
 def test_what_passes_by_itself_is_an_absence_in_which_nothing_was_done(reply: str) -> None:
-    error = BaseParser.parse_error(reply)
+    error = error_of(reply)
     assert is_refusal(error)
     for replies in ([error], [b"OK", error], [error, error]):
         with pytest.raises(LayerUnavailable) as caught:
@@ -148,7 +148,7 @@ def test_what_passes_by_itself_is_an_absence_in_which_nothing_was_done(reply: st
 
 def test_a_script_that_was_stopped_in_its_middle_may_have_done_something() -> None:
     reply = "ERR The user executing the script can't run this command or subcommand script: 1, on @1."
-    error = BaseParser.parse_error(reply)
+    error = error_of(reply)
     assert not is_refusal(error)
     with pytest.raises(LayerUnusable, match="with the layer's 'prefix'") as caught:
         raise_replies([error], "redis://x")
