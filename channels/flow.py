@@ -7,11 +7,11 @@ bytes it has taken over, and that its client is gone. See docs/reference/message
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from typing import Any
 
+from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
 from workers.streams import current_streams
@@ -114,7 +114,7 @@ class _Patience:
     def __init__(self, complaint: str) -> None:
         self._complaint = complaint
         self._deadline = time.monotonic() + STALL_SECONDS
-        self._pause = FIRST_PAUSE
+        self._pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
     def check(self) -> None:
         if time.monotonic() > self._deadline:
@@ -125,8 +125,7 @@ class _Patience:
 
     def next_pause(self) -> float:
         self.check()
-        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
-        return pause * random.uniform(0.5, 1.0)
+        return self._pauses.next()
 
 
 _TAKES_NOTHING = "its connection has taken nothing"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import redis
 
+from ..backoff import Backoff
 from ..exceptions import LayerUnavailable
 from .errors import DRIVER_ERRORS, is_setup_error
 
@@ -108,10 +109,9 @@ class Outage:
         self.is_down = False
 
     def _await_end(self) -> None:
-        pause = FIRST_PROBE
+        pauses = Backoff(FIRST_PROBE, LAST_PROBE)
         while self.is_down and time.monotonic() - self._asked < UNASKED_SECONDS:
-            time.sleep(pause)
-            pause = min(LAST_PROBE, pause * 2)
+            time.sleep(pauses.next())
             try:
                 self._probe()
             except (LayerUnavailable, *DRIVER_ERRORS) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..backoff import Backoff
 from .errors import is_busy
 
 LOCK_SECONDS = 0.7
@@ -48,10 +48,9 @@ class Patience:
         if now - self._last > LOCK_SECONDS:
             self._since, self._seen = now, version()
         give_up = max(self._since + LOCK_SECONDS, now + NEXT_SECONDS)
-        pause = 0.000_05
+        pauses = Backoff(0.000_05, 0.005, factor=1.5)
         while True:
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 1.5, 0.005)
+            time.sleep(pauses.next())
             try:
                 result = work()
             except sqlite3.OperationalError as error:

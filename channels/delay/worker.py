@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import time
 from collections import deque
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from django.db import close_old_connections
 from django.utils import timezone
 
+from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable
 from channel_layer.outcome import Fate, fates
@@ -65,7 +65,7 @@ class Worker:
         self._stopper: Stopper | None = None
         self._unsaved: deque[DelayedMessage] = deque()
         self._full: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
+        self._away: dict[str, Backoff] = {}
         self._check_at = 0.0
 
     def run(self) -> None:
@@ -205,19 +205,18 @@ class Worker:
     # -- while something is away -----------------------------------------------------------------
 
     def _back_off(self, what: str, error: Exception) -> None:
-        failures = self._failures.get(what, 0)
-        if not failures:
+        if what not in self._away:
+            self._away[what] = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
             level = logging.ERROR if isinstance(error, LayerConfigurationError) else logging.WARNING
             logger.log(level, "%s is away (%s); trying again until it is back", what, error)
-        self._failures[what] = failures + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
+        pause = self._away[what].next()
         if self._stopper is not None:
             self._stopper.stopping.wait(pause)
 
     def _report_back(self) -> None:
-        for what in self._failures:
+        for what in self._away:
             logger.warning("%s is back", what)
-        self._failures.clear()
+        self._away.clear()
 
     def _stopper_is_set(self) -> bool:
         return self._stopper is not None and self._stopper.stopping.is_set()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import Any
 
+from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
@@ -45,7 +45,7 @@ class Downlink:
 
     async def run(self) -> None:
         """Receive until cancelled; outlives every outage of the layer."""
-        retry = FIRST_RETRY
+        retries = Backoff(FIRST_RETRY, LAST_RETRY)
         wait = WAIT_SECONDS
         limit = LEAST_BATCH
         loop = asyncio.get_running_loop()
@@ -67,11 +67,10 @@ class Downlink:
                 if doubt is not None:
                     doubt.cancel()
                 self._uplink.mark_down(error)
-                await asyncio.sleep(retry * random.uniform(0.75, 1.25))
-                retry = min(LAST_RETRY, retry * 2)
+                await asyncio.sleep(retries.next())
                 wait = 0  # the next call only finds out whether the layer is back
                 continue
-            retry = FIRST_RETRY
+            retries.reset()
             if doubt is not None:
                 doubt.cancel()
                 doubt = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.outcome import Fate, fates
@@ -95,7 +95,7 @@ class Uplink:
         self._confirmed = float("inf")
         self._longest_silence = max(LEAST_SILENCE, getattr(layer, "presence", 0))
         self._retry: asyncio.TimerHandle | None = None
-        self._retry_delay = FIRST_RETRY
+        self._retries = Backoff(FIRST_RETRY, LAST_RETRY)
         self.down: LayerUnavailable | None = None
 
     def put(
@@ -196,7 +196,7 @@ class Uplink:
             self._settle(batch, fates([entry.item for entry in batch], refused, None), None)
             return
         if not self._held:
-            self._retry_delay = FIRST_RETRY
+            self._retries.reset()
         now = loop.time()
         for entry in batch:
             self._stored(entry, now)
@@ -266,8 +266,7 @@ class Uplink:
         self._held.update(entry.item.target for entry in entries)
         if self._full and self._retry is None:
             loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(self._retry_delay * random.uniform(0.75, 1.25), self._try_again)
-            self._retry_delay = min(LAST_RETRY, self._retry_delay * 2)
+            self._retry = loop.call_later(self._retries.next(), self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

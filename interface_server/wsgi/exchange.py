@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
 
+from channel_layer.backoff import Backoff
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, LayerUnavailable, MessageTooLarge
 from channel_layer.names import split
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("interface_server.wsgi")
 SILENCE_SECONDS = 0.5
 """A reader of a body that reports nothing gets more of it after so long."""
 
-LONGEST_PAUSE = 0.2
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 """Seconds between attempts to send a chunk to a full channel, growing up to this."""
 
 
@@ -295,7 +295,7 @@ class Exchange:
 
     def _send_patiently(self, channel: str, message: dict[str, Any]) -> None:
         deadline = time.monotonic() + self._options.http_timeout
-        pause = 0.005
+        pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
                 self._layer.send(channel, message)
@@ -306,8 +306,7 @@ class Exchange:
             except LayerUnavailable as error:
                 logger.warning("%s was broken off: %s", self.describe(), error)
                 raise Failed(503) from None
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            time.sleep(pauses.next())
 
     def _tell(self, channel: str, message: dict[str, Any]) -> None:
         try:

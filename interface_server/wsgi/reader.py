@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import secrets
 import threading
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 
@@ -244,20 +244,19 @@ class Reader:
         self.file.close()
 
     def _run(self) -> None:
-        pause = 0.0
+        retries = Backoff(FIRST_PAUSE, LAST_PAUSE)
         with asyncio.Runner() as runner:
             while not self._closed:
                 try:
                     self._dispatch(self._layer.receive_batch([self.name], BATCH, WAIT_SECONDS))
                     self._forget_gone(runner)
                 except Exception as error:
-                    self._report(error, first=not pause)
-                    pause = min(LAST_PAUSE, pause * 2 or FIRST_PAUSE)
-                    time.sleep(pause * random.uniform(0.5, 1.0))
+                    self._report(error, first=retries.fresh)
+                    time.sleep(retries.next())
                     continue
-                if pause:
+                if not retries.fresh:
                     logger.warning("the channel layer answers again")
-                    pause = 0.0
+                    retries.reset()
             runner.run(self._layer.aclose())
 
     def _dispatch(self, deliveries: Iterable[Delivery]) -> None:
