@@ -69,8 +69,11 @@ class Gateway:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await context.departures.sweep()
                 await context.layer.aclose()
-        await asyncio.to_thread(context.spools.close)
-        await asyncio.to_thread(context.access_log.close)
+        for blocking in (context.spools.close, context.access_log.close):
+            try:
+                await asyncio.to_thread(blocking)
+            except RuntimeError:  # the interpreter ends and starts no thread: nobody else is there to be held up
+                blocking()
 
     async def _clock(self) -> None:
         context = self.context

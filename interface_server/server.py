@@ -10,9 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Generator, Sequence
-
-import uvicorn
+from collections.abc import Callable, Iterator, Sequence
 
 from .application import Application
 from .endpoints import BACKLOG, Endpoint, address_of
@@ -21,34 +19,52 @@ from .options import Options
 from .sockets.connections import Connections
 from .sockets.descriptors import shares
 
+_new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+with contextlib.suppress(ImportError):  # there is none for every platform
+    from uvloop import new_event_loop as _new_event_loop
+
 logger = logging.getLogger("interface_server.server")
 
 
-class Server(uvicorn.Server):
-    """A uvicorn server whose connections go to the application's gateway.
+class Server:
+    """Accepts connections for an application, until it is told to stop. Runs once.
 
-    uvicorn brings the event loop, the signals and `run`; ``should_exit = True`` stops it from any
-    thread. It may run in a thread that is not the main one; then it installs no signal handlers.
+    It may run in any thread; in the main one SIGTERM and SIGINT stop it.
+
+    Args:
+        application: what to serve.
+        endpoints: where to listen.
+
+    Attributes:
+        started: whether it listens.
+        addresses: where, as URLs.
     """
 
     def __init__(self, application: Application, endpoints: Sequence[Endpoint]) -> None:
-        config = uvicorn.Config(
-            application,
-            interface="asgi3",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
-        super().__init__(config)
+        self.started = False
         self.addresses: list[str] = []
-        self.servers: list[asyncio.Server] = []
         self._application = application
         self._endpoints = endpoints
         self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._should_exit = False
+        self._is_hurried = False
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it ends; set it, from any thread, to have it end."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        loop = self._loop
+        if value and loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(self._end.set)
 
     def bind(self) -> list[socket.socket]:
         """Open the listening sockets; raises `EndpointError`."""
@@ -60,12 +76,26 @@ class Server(uvicorn.Server):
         Raises:
             EndpointError: an endpoint cannot be used.
         """
-        super().run(self.bind() if sockets is None else sockets)
+        listening = self.bind() if sockets is None else sockets
+        runner = asyncio.Runner(loop_factory=_new_event_loop)
+        try:
+            runner.run(self._serve(listening))
+        finally:
+            with contextlib.suppress(RuntimeError):  # an interpreter that ends starts no thread to wait for others
+                runner.close()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        self._loop = asyncio.get_running_loop()
+        with self._signals():
+            await self._start_up(sockets)
+            if not self._should_exit:
+                await self._end.wait()
+            await self._shut_down()
+
+    async def _start_up(self, sockets: list[socket.socket]) -> None:
         """Start the application, then listen."""
         contexts = [endpoint.context() for endpoint in self._endpoints]
-        contexts += [None] * (len(sockets or ()) - len(contexts))
+        contexts += [None] * (len(sockets) - len(contexts))
         await self._application.startup()
         loop = asyncio.get_running_loop()
         self._open = Connections(
@@ -73,7 +103,7 @@ class Server(uvicorn.Server):
             pause=lambda: loop.call_soon(self._pause),
             resume=lambda: loop.call_soon(self._resume),
         )
-        for listener, context in zip(sockets or (), contexts, strict=False):
+        for listener, context in zip(sockets, contexts, strict=False):
             listener.setblocking(False)
             self._listeners.append((listener, context))
             self.addresses.append(address_of(listener, tls=context is not None))
@@ -81,7 +111,7 @@ class Server(uvicorn.Server):
         self.started = True
         logger.info("Listening on %s", ", ".join(self.addresses))
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def _shut_down(self) -> None:
         """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
         logger.info("Stopping: accepting no more connections")
         listeners, self._listeners = self._listeners, []
@@ -90,21 +120,31 @@ class Server(uvicorn.Server):
             listener.close()
         self._remove_paths()
         logger.info("Stopping: closing %d connections", len(self._open))
-        await self._application.shutdown(sockets=self._open, hurried=lambda: self.force_exit)
+        await self._application.shutdown(sockets=self._open, hurried=lambda: self._is_hurried)
         logger.info("Stopped")
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """SIGTERM and SIGINT stop the server; the process then ends with status 0."""
+    def _signals(self) -> Iterator[None]:
+        """Have SIGTERM and SIGINT stop the server, in the main thread, and restore what they did before."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handlers = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             yield
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                if handler is not None:  # it was set from Python
+                    signal.signal(number, handler)
+
+    def _on_signal(self, number: int) -> None:
+        """Stop; a second Ctrl-C waits for nothing any more."""
+        self._is_hurried |= self._should_exit and number == signal.SIGINT
+        self.should_exit = True
 
     async def _listen(self) -> None:
         """Accept connections, from where clients have waited since `_pause`, if they have."""
@@ -118,13 +158,13 @@ class Server(uvicorn.Server):
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
             )
-            self.servers.append(server)
+            self._servers.append(server)
         if self._open.paused or not self._listeners:  # meanwhile
             self._pause()
 
     def _pause(self) -> None:
         """Accept nothing more. Clients wait with the system, since what is closed here is a duplicate."""
-        servers, self.servers = self.servers, []
+        servers, self._servers = self._servers, []
         for server in servers:
             server.close()
 
@@ -153,8 +193,8 @@ def build_server(
         endpoints: where to listen.
 
     Returns:
-        A `uvicorn.Server`: ``run(sockets=None)`` serves, in any thread; ``should_exit = True`` stops it;
-        ``started`` and ``addresses`` tell when and where it listens.
+        A `Server`: ``run(sockets=None)`` serves, in any thread; ``should_exit = True`` stops it; ``started`` and
+        ``addresses`` tell when and where it listens.
     """
     if options is not None:
         application.options = options

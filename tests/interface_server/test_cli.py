@@ -57,7 +57,10 @@ async def asgi(scope, receive, send):
 def answer():
     while True:
         for item in layer.receive_batch(["http.request"], limit=10, timeout=1):
-            layer.send(item.message["reply_channel"], {"status": 200, "content": item.message["path"].encode()})
+            answer = {"status": 200, "content": item.message["path"].encode()}
+            if item.message["path"] == "/endless":
+                answer["more_content"] = True
+            layer.send(item.message["reply_channel"], answer)
 
 threading.Thread(target=answer, daemon=True).start()
 """
@@ -117,6 +120,23 @@ def test_it_serves_writes_an_access_log_and_ends_with_0(project: Path, number: s
         assert process.returncode == 0
         assert re.search(r'^127\.0\.0\.1:\d+ - - \[.+\] "GET /hello\?a=%0Ab HTTP/1\.1" 200 6', output)
         assert "Traceback" not in errors
+
+
+def test_a_second_interrupt_waits_for_nothing(project: Path) -> None:
+    with (
+        daphne(project, "project:layer", "--graceful-timeout", "600") as (process, port),
+        socket.create_connection(("127.0.0.1", port), 20) as connection,
+    ):
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Stopping: waiting" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+        assert process.returncode == 0
 
 
 def test_a_control_character_cannot_break_a_log_line(project: Path) -> None:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect, unix_connect
 
@@ -22,10 +21,6 @@ from interface_server.options import Options
 from interface_server.server import build_server
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Workers, body_of, read_all, running, silent, status_of
-
-
-def test_it_is_a_uvicorn_server() -> None:
-    assert isinstance(build_server(Application(MemoryChannelLayer())), uvicorn.Server)
 
 
 def test_a_port_in_use_is_one_sentence() -> None:
