@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -59,7 +60,10 @@ def test_nobody_waits_for_what_no_worker_takes(request_: bytes, channel: str, st
 
 
 def test_what_waits_behind_others_is_waited_for_while_workers_take_them() -> None:
+    all_here = threading.Event()
+
     def slowly(workers: Workers, delivery: Delivery) -> None:
+        assert all_here.wait(20)
         time.sleep(0.1)
         workers.reply(delivery, {"status": 200, "content": b"done"})
 
@@ -67,8 +71,9 @@ def test_what_waits_behind_others_is_waited_for_while_workers_take_them() -> Non
         clients = [stack.enter_context(server.connect()) for _ in range(20)]
         for number, client in enumerate(clients):
             client.sendall(REQUEST % number)
-        server.workers.wait_for("http.request")
+        wait_until(lambda: len(server.context.connections) == 20, "all requests")
         with stopped(server):
+            all_here.set()
             assert [body_of(read_all(client)) for client in clients] == [b"done"] * 20
 
 
