@@ -1,19 +1,5 @@
 -- Send what a process that has disappeared left to be sent; see last_wills.py.
 --
--- KEYS[1]   zset  processes that have left last wills on this server → when to see whether they are alive
--- KEYS[2]   hash  statistics of the whole layer: sent
--- ARGV[1]   milliseconds a message lives
--- ARGV[2]   milliseconds statistics live without a change
--- ARGV[3]   prefix of a process's presence (string): gone when the process is
--- ARGV[4]   prefix of the last wills of a process (hash): local part → capacity ":" channel ":" frame
--- ARGV[5]   prefix of the local parts whose last wills were carried out (set)
--- ARGV[6]   prefix of the mark of a process that seems to be gone (string)
--- ARGV[7]   prefix of a queue (list), as in push.lua
--- ARGV[8]   prefix of a queue's statistics (hash)
--- ARGV[9]   milliseconds from the mark until the last wills are carried out
--- ARGV[10]  milliseconds that last wills are kept
--- ARGV[11]  how many last wills to carry out at most
---
 -- Returns whether there is more to do right now, as a list: an answer that is never empty.
 -- Keys are built here: only the zset tells which processes there are.
 --
@@ -21,34 +7,44 @@
 -- just as well, and let the presence of everybody expire. So the process is marked first, and has the time until the
 -- mark comes up to show that it is there; the mark itself expires too.
 
+local processes = KEYS[1]       -- zset, those that have left last wills here → when to see whether they are alive
+local all_statistics = KEYS[2]  -- hash, of the whole layer
+local lifetime = ARGV[1]        -- milliseconds a message lives
+local statistics_ms = ARGV[2]   -- lifetime of a reader's statistics, see account
+local presences = ARGV[3]       -- prefix of a process's presence (string): gone when the process is
+local last_wills = ARGV[4]      -- prefix of its last wills (hash): local part → capacity ":" channel ":" frame
+local carried_out = ARGV[5]     -- prefix of the local parts whose last wills were carried out (set)
+local marks = ARGV[6]           -- prefix of the mark of a process that seems to be gone (string)
+local queues = ARGV[7]          -- prefix of a queue (list), as in push.lua
+local statistics = ARGV[8]      -- prefix of a queue's statistics (hash)
+local grace_ms = ARGV[9]        -- from the mark until the last wills are carried out
+local kept_ms = ARGV[10]        -- for so long last wills are kept
+local most = ARGV[11]           -- how many to carry out at a time
+
 local MOST_PROCESSES = 20
 
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + now[2] / 1000
-local stamp = struct.pack('>d', ms + ARGV[1])
+local stamp = stamp_of(lifetime)
 
-local function room_in(queue, capacity, most)
-    return most - make_room(queue, redis.call('LLEN', queue) + most - capacity, ms)
+local function room_in(queue, capacity, wanted)
+    return wanted - make_room(queue, redis.call('LLEN', queue) + wanted - capacity)
 end
 
 local function push(channel, frames)
-    local queue, statistics = ARGV[7] .. channel, ARGV[8] .. channel
+    local queue = queues .. channel
     local length = redis.call('RPUSH', queue, unpack(frames))
-    keep(queue, length == #frames, ARGV[1] + 10000)
-    account(KEYS[2], #frames, 0, now)
-    account(statistics, #frames, 0, now)
-    redis.call('PEXPIRE', statistics, ARGV[2])
+    keep(queue, length == #frames, lifetime)
+    account(all_statistics, #frames, 0)
+    account(statistics .. channel, #frames, 0, statistics_ms)
 end
 
 -- Carry out some last wills; returns how many, and whether a channel was full.
 local function carry_out(process)
-    local wills = ARGV[4] .. process
-    local picked = redis.call('HRANDFIELD', wills, ARGV[11], 'WITHVALUES')
+    local picked = redis.call('HRANDFIELD', last_wills .. process, most, 'WITHVALUES')
     local rooms, frames, done, full = {}, {}, {}, false
     for i = 1, #picked, 2 do
         local capacity, channel, frame = string.match(picked[i + 1], '^(%d+):([^:]*):(.*)$')
         if frame then
-            rooms[channel] = rooms[channel] or room_in(ARGV[7] .. channel, tonumber(capacity), #picked / 2)
+            rooms[channel] = rooms[channel] or room_in(queues .. channel, tonumber(capacity), #picked / 2)
             frames[channel] = frames[channel] or {}
             if #frames[channel] < rooms[channel] then
                 table.insert(frames[channel], stamp .. frame)
@@ -58,7 +54,7 @@ local function carry_out(process)
             end
         else
             -- None of ours: nobody could read it.
-            redis.call('HDEL', wills, picked[i])
+            redis.call('HDEL', last_wills .. process, picked[i])
         end
     end
     for channel, waiting in pairs(frames) do
@@ -67,30 +63,30 @@ local function carry_out(process)
         end
     end
     if #done > 0 then
-        redis.call('HDEL', wills, unpack(done))
-        redis.call('SADD', ARGV[5] .. process, unpack(done))
-        redis.call('PEXPIRE', ARGV[5] .. process, ARGV[10])
+        redis.call('HDEL', last_wills .. process, unpack(done))
+        redis.call('SADD', carried_out .. process, unpack(done))
+        redis.call('PEXPIRE', carried_out .. process, kept_ms)
     end
     return #done, full
 end
 
-local due = redis.call('ZRANGE', KEYS[1], '-inf', ms, 'BYSCORE', 'LIMIT', 0, MOST_PROCESSES)
+local due = redis.call('ZRANGE', processes, '-inf', ms, 'BYSCORE', 'LIMIT', 0, MOST_PROCESSES)
 for _, process in ipairs(due) do
-    local wills, mark = ARGV[4] .. process, ARGV[6] .. process
-    local alive = redis.call('PTTL', ARGV[3] .. process)
-    if redis.call('EXISTS', wills) == 0 then
-        redis.call('ZREM', KEYS[1], process)
+    local mark = marks .. process
+    local alive = redis.call('PTTL', presences .. process)
+    if redis.call('EXISTS', last_wills .. process) == 0 then
+        redis.call('ZREM', processes, process)
     elseif alive ~= -2 then
         redis.call('DEL', mark)
-        redis.call('PEXPIRE', wills, ARGV[10])
-        redis.call('ZADD', KEYS[1], ms + math.max(1, alive), process)
-    elseif redis.call('SET', mark, '', 'NX', 'PX', 2 * ARGV[9]) then
-        redis.call('ZADD', KEYS[1], ms + ARGV[9], process)
+        redis.call('PEXPIRE', last_wills .. process, kept_ms)
+        redis.call('ZADD', processes, ms + math.max(1, alive), process)
+    elseif redis.call('SET', mark, '', 'NX', 'PX', 2 * grace_ms) then
+        redis.call('ZADD', processes, ms + grace_ms, process)
     else
-        redis.call('PEXPIRE', mark, 2 * ARGV[9])
+        redis.call('PEXPIRE', mark, 2 * grace_ms)
         local done, full = carry_out(process)
         if full then
-            redis.call('ZADD', KEYS[1], ms + ARGV[9] / 2, process)
+            redis.call('ZADD', processes, ms + grace_ms / 2, process)
         end
         if done > 0 then
             return { 1 }

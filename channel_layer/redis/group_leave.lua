@@ -1,25 +1,23 @@
 -- Remove a channel from a group and tell its process.
---
--- KEYS[1]   zset    readers of the group on this server
--- KEYS[2]   zset    members of the group in this process
--- KEYS[3]   list    queue of the reader
--- KEYS[4]   string  ticket of an ordinary channel, with encryption only
--- ARGV[1]   the reader
--- ARGV[2]   local part, empty for an ordinary channel
--- ARGV[3]   milliseconds the frame lives
--- ARGV[4]   frame that tells the process, or empty
 
-if ARGV[2] ~= '' then
-    redis.call('ZREM', KEYS[2], ARGV[2])
+local readers = KEYS[1]   -- zset, of the group on this server
+local members = KEYS[2]   -- zset, of the group in this process
+local queue = KEYS[3]     -- list, of the reader
+local ticket = KEYS[4]    -- string, of an ordinary channel, with encryption only
+local reader = ARGV[1]
+local member = ARGV[2]    -- local part, empty for an ordinary channel
+local lifetime = ARGV[3]  -- milliseconds the frame lives
+local frame = ARGV[4]     -- tells the process; may be empty
+
+if member ~= '' then
+    redis.call('ZREM', members, member)
 end
-if redis.call('ZCARD', KEYS[2]) == 0 then
-    redis.call('ZREM', KEYS[1], ARGV[1])
+if redis.call('ZCARD', members) == 0 then
+    redis.call('ZREM', readers, reader)
 end
-if ARGV[4] ~= '' then
-    local now = redis.call('TIME')
-    local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[3])
-    keep(KEYS[3], redis.call('RPUSH', KEYS[3], stamp .. ARGV[4]) == 1, ARGV[3] + 10000)
+if frame ~= '' then
+    keep(queue, redis.call('RPUSH', queue, stamp_of(lifetime) .. frame) == 1, lifetime)
 end
-if KEYS[4] then
-    redis.call('DEL', KEYS[4])
+if ticket then
+    redis.call('DEL', ticket)
 end

@@ -10,7 +10,7 @@ from ..exceptions import LayerUnavailable, LayerUnusable
 from . import scripts
 from .scripts import Call, Script, plain
 
-_SCRIPT = Script("permissions")
+_SCRIPT = Script("permissions", prelude=False)  # which asks for the time, and that may be denied as well
 
 IN_SCRIPTS = sorted(
     {name.decode() for script in scripts.ALL for name in re.findall(rb"redis\.call\('(\w+)'", script.text)}

@@ -1,15 +1,16 @@
 -- Put frames back to the front of a queue, whatever its capacity.
 --
--- KEYS[1]   list  queue of a reader
--- ARGV[1]   milliseconds a message lives
--- then, the last of them first: when a frame expires, as it stands in the queue, or empty; the frame
+-- ARGV, from the second on, the last frame first: when it expires, as it stands in the queue, or empty; the frame.
 --
 -- Also while the server has no memory left: they have just been taken off it. Hence the flag in front, see scripts.py.
 
-local now = redis.call('TIME')
-local stamp = struct.pack('>d', now[1] * 1000 + now[2] / 1000 + ARGV[1])
+local queue = KEYS[1]     -- list, of a reader
+local lifetime = ARGV[1]  -- milliseconds a message lives, where it is not said when it expires
+
+local stamp = stamp_of(lifetime)
 local length
-for i = 2, #ARGV, 2 do
-    length = redis.call('LPUSH', KEYS[1], (ARGV[i] == '' and stamp or ARGV[i]) .. ARGV[i + 1])
+for at = 2, #ARGV, 2 do
+    local expires, frame = ARGV[at], ARGV[at + 1]
+    length = redis.call('LPUSH', queue, (expires == '' and stamp or expires) .. frame)
 end
-keep(KEYS[1], length == (#ARGV - 1) / 2, ARGV[1] + 10000)
+keep(queue, length == (#ARGV - 1) / 2, lifetime)

@@ -1,69 +1,68 @@
 -- Push frames onto one queue, each together with what it does to the last will for a channel; see last_wills.py.
 --
--- KEYS[1]   hash  statistics of the whole layer: sent, full
--- KEYS[2]   list  queue of a reader, as in push.lua
--- KEYS[3]   hash  statistics of that reader: sent, full
--- KEYS[4]   zset  processes that have left last wills → when to see whether they are alive
--- ARGV[1]   milliseconds a message lives
--- ARGV[2]   milliseconds statistics live without a change
--- ARGV[3]   capacity of the queue
--- ARGV[4]   prefix of the last wills of a process (hash): local part → will
--- ARGV[5]   prefix of the local parts whose last wills were carried out (set)
--- ARGV[6]   milliseconds a process that has just left its first last will counts as alive
--- ARGV[7]   milliseconds that last wills are kept
--- then per item: its frame, empty if there is only a last will; the process that the last will is for, empty if there is
--- only a frame; the local part; the last will, empty to withdraw it, "?" to drop the frame unless there is one to withdraw
+-- ARGV, from the eighth on, per item: its frame, empty if there is only a last will; the process that the last will is
+-- for, empty if there is only a frame; the local part; the last will, empty to withdraw it, "?" to drop the frame
+-- unless there is one to withdraw.
 --
 -- Returns false if everything was stored, else a list with the number of items refused, which are the last ones.
--- A frame that withdraws a last will is dropped if the last will was carried out: its like lies on the queue already.
+-- A frame that withdraws a last will is dropped if that was carried out: its like lies on the queue already.
 
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + now[2] / 1000
-local stamp = struct.pack('>d', ms + ARGV[1])
+local all_statistics = KEYS[1]  -- hash, of the whole layer
+local queue = KEYS[2]           -- list, of a reader, as in push.lua
+local statistics = KEYS[3]      -- hash, of that reader
+local processes = KEYS[4]       -- zset, those that have left last wills → when to see whether they are alive
+local lifetime = ARGV[1]        -- milliseconds a message lives
+local statistics_ms = ARGV[2]   -- lifetime of a reader's statistics, see account
+local capacity = ARGV[3]        -- of the queue
+local last_wills = ARGV[4]      -- prefix of a process's last wills (hash): local part → last will
+local carried_out = ARGV[5]     -- prefix of the local parts whose last wills were carried out (set)
+local presence_ms = ARGV[6]     -- for so long a process counts as alive that leaves its first last will
+local kept_ms = ARGV[7]         -- for so long last wills are kept
+local FIRST_ITEM, VALUES_PER_ITEM = 8, 4
 
-local most = (#ARGV - 7) / 4
-local room = most - math.min(most, make_room(KEYS[2], redis.call('LLEN', KEYS[2]) + most - ARGV[3], ms))
+local stamp = stamp_of(lifetime)
+local most = (#ARGV - FIRST_ITEM + 1) / VALUES_PER_ITEM
+local room = most - math.min(most, make_room(queue, redis.call('LLEN', queue) + most - capacity))
 local frames, leaving, refused = {}, {}, 0
-for at = 8, #ARGV, 4 do
-    local frame, process, member, will = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+for at = FIRST_ITEM, #ARGV, VALUES_PER_ITEM do
+    local frame, process, member, last_will = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     if frame ~= '' and #frames == room then
-        refused = (#ARGV - at + 1) / 4
+        refused = (#ARGV - at + 1) / VALUES_PER_ITEM
         break
     end
     if process == '' then
         frames[#frames + 1] = stamp .. frame
-    elseif will == '?' then
-        if redis.call('HDEL', ARGV[4] .. process, member) == 1 then
+    elseif last_will == '?' then
+        if redis.call('HDEL', last_wills .. process, member) == 1 then
             frames[#frames + 1] = stamp .. frame
         end
-    elseif will ~= '' then
+    elseif last_will ~= '' then
         leaving[process] = true
-        redis.call('HSET', ARGV[4] .. process, member, will)
+        redis.call('HSET', last_wills .. process, member, last_will)
         if frame ~= '' then
             frames[#frames + 1] = stamp .. frame
         end
-    elseif redis.call('HDEL', ARGV[4] .. process, member) == 1
+    elseif redis.call('HDEL', last_wills .. process, member) == 1
         -- It may be missing because the data was lost; then nobody has carried it out.
-        or redis.call('SISMEMBER', ARGV[5] .. process, member) == 0 then
+        or redis.call('SISMEMBER', carried_out .. process, member) == 0 then
         if frame ~= '' then
             frames[#frames + 1] = stamp .. frame
         end
     end
 end
 for process in pairs(leaving) do
-    redis.call('PEXPIRE', ARGV[4] .. process, ARGV[7])
-    redis.call('ZADD', KEYS[4], 'NX', ms + ARGV[6], process)
+    redis.call('PEXPIRE', last_wills .. process, kept_ms)
+    redis.call('ZADD', processes, 'NX', ms + presence_ms, process)
 end
 
 local sent = #frames
 if sent > 0 then
     local length
     for first = 1, sent, 1000 do
-        length = redis.call('RPUSH', KEYS[2], unpack(frames, first, math.min(sent, first + 999)))
+        length = redis.call('RPUSH', queue, unpack(frames, first, math.min(sent, first + 999)))
     end
-    keep(KEYS[2], length == sent, ARGV[1] + 10000)
+    keep(queue, length == sent, lifetime)
 end
-account(KEYS[1], sent, refused, now)
-account(KEYS[3], sent, refused, now)
-redis.call('PEXPIRE', KEYS[3], ARGV[2])
+account(all_statistics, sent, refused)
+account(statistics, sent, refused, statistics_ms)
 return refused > 0 and { refused }

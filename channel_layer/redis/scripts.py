@@ -13,35 +13,35 @@ class Script:
     Args:
         name: of its file.
         shortest: see below.
-        fills_queues: whether it uses what is in ``queue.lua``, which then stands in front of it.
+        prelude: put ``prelude.lua`` in front of it.
         without_memory: whether it may run while the server has reached ``maxmemory``. Any other script that stores
             something is refused then, before it has done anything.
 
     Attributes:
+        name: of its file, without the ending.
         shortest: bytes of its shortest answer, which says that nothing is the matter; any other is longer.
     """
 
-    __slots__ = ("digest", "shortest", "text")
+    __slots__ = ("digest", "name", "shortest", "text")
 
-    def __init__(
-        self, name: str, shortest: bytes = b"", *, fills_queues: bool = False, without_memory: bool = False
-    ) -> None:
+    def __init__(self, name: str, shortest: bytes = b"", *, prelude: bool = True, without_memory: bool = False) -> None:
+        self.name = name
         self.shortest = len(shortest)
-        parts = ["queue", name] if fills_queues else [name]
+        parts = ["prelude", name] if prelude else [name]
         text = b"".join(files(__package__).joinpath(f"{part}.lua").read_bytes() for part in parts)
         self.text = b"#!lua flags=allow-oom\n" + text if without_memory else text
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
-PUSH: Final = Script("push", shortest=b"$-1\r\n", fills_queues=True)
-PUSH_LARGE: Final = Script("push_large", fills_queues=True)
-PUSH_WITH_LAST_WILLS: Final = Script("push_with_last_wills", shortest=b"$-1\r\n", fills_queues=True)
-PUSH_FRONT: Final = Script("push_front", fills_queues=True, without_memory=True)
-GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n", fills_queues=True)
-GROUP_JOIN: Final = Script("group_join", fills_queues=True)
-GROUP_LEAVE: Final = Script("group_leave", fills_queues=True)
+PUSH: Final = Script("push", shortest=b"$-1\r\n")
+PUSH_LARGE: Final = Script("push_large")
+PUSH_WITH_LAST_WILLS: Final = Script("push_with_last_wills", shortest=b"$-1\r\n")
+PUSH_FRONT: Final = Script("push_front", without_memory=True)
+GROUP_SEND: Final = Script("group_send", shortest=b":0\r\n")
+GROUP_JOIN: Final = Script("group_join")
+GROUP_LEAVE: Final = Script("group_leave")
 GROUP_CHANNELS: Final = Script("group_channels")
-CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills", fills_queues=True)
+CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills")
 
 ALL: Final = (
     PUSH,

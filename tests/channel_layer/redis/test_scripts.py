@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
 
@@ -22,8 +24,13 @@ def test_a_plain_command_is_just_that() -> None:
     assert plain("PING", 1).command() == ("PING", 1)
 
 
-def test_every_script_says_which_keys_it_touches() -> None:
-    assert all(b"-- KEYS[1]" in script.text for script in scripts.ALL)
+@pytest.mark.parametrize("script", scripts.ALL, ids=lambda script: script.name)
+def test_every_script_names_its_keys_and_arguments_once_at_the_top(script: scripts.Script) -> None:
+    text = files("channel_layer.redis").joinpath(f"{script.name}.lua").read_text()
+    named = re.findall(r"^local \w+ = (?:tonumber\()?((?:KEYS|ARGV)\[\d+\])\)?(?: +-- .+)?$", text, re.MULTILINE)
+    assert named
+    assert "KEYS[1]" in named
+    assert named == re.findall(r"(?:KEYS|ARGV)\[\d+\]", text)
 
 
 def push(driver: SyncDriver, capacity: int, frames: list[bytes], expiry_ms: int = 60_000) -> object:
