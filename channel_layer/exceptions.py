@@ -11,6 +11,7 @@
     ├── LayerUnavailable           the broker cannot be reached, or did not answer in time
     │   └── LayerUnusable          the broker answers, and refuses us or lacks what the layer needs
     └── LayerConfigurationError    the configuration cannot work; the text says what to change
+        ├── UnknownLayer (KeyError)    no layer has this alias
         └── LayerUnusable          the same, of a broker
 
 At the start of a process a `LayerConfigurationError` ends it, and a `LayerUnavailable` is waited for. While it
@@ -136,6 +137,10 @@ class LayerConfigurationError(ChannelLayerError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class UnknownLayer(LayerConfigurationError, KeyError):
+    """No layer of this alias is configured."""
 
 
 class LayerUnusable(LayerUnavailable, LayerConfigurationError):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .exceptions import LayerConfigurationError
+from .exceptions import UnknownLayer
 
 DEFAULT_CHANNEL_LAYER = "default"
 
@@ -30,7 +30,7 @@ class LayerRegistry:
         with self._lock:
             if alias not in self._layers:
                 if self.factory is None:
-                    raise LayerConfigurationError(
+                    raise UnknownLayer(
                         f"no channel layer {alias!r}: nothing is configured. Configure CHANNEL_LAYERS in Django, "
                         "or set one with channel_layer.registry.channel_layers.set(alias, layer)."
                     )

@@ -27,6 +27,8 @@ SILENT_SECONDS = 10.0
 
 _PAUSE = 0.02
 
+_CLOSED = "the connection has closed"
+
 _silent: dict[str, float] = {}
 """Process → until when it counts as silent."""
 
@@ -44,12 +46,22 @@ class HeldState:
 
 
 held: WeakValueDictionary[str, HeldState] = WeakValueDictionary()
-"""Reply channel → its state."""
+"""Reply channel → its state, for as long as somebody else refers to that."""
+
+_ever_held: set[str] = set()
+"""Reply channels of connections that live in this process, or did."""
+
+
+def hold(reply_channel: str, limit: int) -> HeldState:
+    """Make the state of a connection that lives in this process, and goes when the state is let go of."""
+    state = held[reply_channel] = HeldState(limit)
+    _ever_held.add(reply_channel)
+    return state
 
 
 def can_be_asked(reply_channel: str) -> bool:
-    """Whether the connection behind a reply channel keeps state."""
-    return keeps_state(reply_channel) or reply_channel in held
+    """Whether the connection behind a reply channel keeps state, or kept it while it was there."""
+    return keeps_state(reply_channel) or reply_channel in _ever_held
 
 
 class AskedState:
@@ -98,8 +110,10 @@ class AskedState:
             raise ChannelFull(self._name)
 
     def _read(self) -> State:
-        holder = held.get(self._name)
-        if holder is not None:
+        if self._name in _ever_held:
+            holder = held.get(self._name)
+            if holder is None:
+                raise SessionUnavailable(self._name, _CLOSED)
             return holder.values
         process = split(self._name)[0]
         deadline = time.monotonic() + ANSWER_SECONDS
@@ -114,7 +128,7 @@ class AskedState:
                 state = (answer.headers or {}).get("state")
                 if isinstance(state, dict):
                     return state
-                raise SessionUnavailable(self._name, "the connection has closed")
+                raise SessionUnavailable(self._name, _CLOSED)
         _silent[process] = time.monotonic() + SILENT_SECONDS
         raise SessionUnavailable(self._name, f"its web server has not answered for {ANSWER_SECONDS:g} seconds")
 

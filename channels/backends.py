@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from channel_layer.draft import adapted
-from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.exceptions import LayerConfigurationError, UnknownLayer
 from channel_layer.layer import ChannelLayer
 from channel_layer.redaction import redact
 
@@ -79,7 +79,7 @@ class InvalidChannelLayerError(LayerConfigurationError, ValueError):
         return type(self), (self.alias, self.reason)
 
 
-class UnknownChannelLayerError(InvalidChannelLayerError, KeyError):
+class UnknownChannelLayerError(InvalidChannelLayerError, UnknownLayer):
     """There is no entry of CHANNEL_LAYERS with this alias."""
 
 

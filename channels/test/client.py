@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 
 from channel_layer.delivery import Delivery
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.asked_state import HeldState, held
+from channels.asked_state import hold
 from channels.layers import channel_layers
 from channels.message import Message
 from interface_server.options import Options
@@ -38,8 +38,8 @@ class Client:
     def __init__(self, alias: str = DEFAULT_CHANNEL_LAYER) -> None:
         self.alias = alias
         self.reply_channel = alias + "".join(secrets.choice(string.ascii_letters) for _ in range(_NAME_LENGTH))
-        # Held by this client: what a connection keeps for its consumers.
-        self._state = held[self.reply_channel] = HeldState(Options.state_max)
+        # What a connection keeps for its consumers: it is gone with this client.
+        self._state = hold(self.reply_channel, Options.state_max)
 
     @property
     def channel_layer(self) -> Any:

@@ -12,8 +12,14 @@ from .interleaving import Intruder
 
 
 def test_without_configuration_the_error_says_what_to_do() -> None:
-    with pytest.raises(LayerConfigurationError, match=r"no channel layer 'default'.*CHANNEL_LAYERS"):
+    with pytest.raises(LayerConfigurationError, match=r"^no channel layer 'default'.*CHANNEL_LAYERS"):
         LayerRegistry()["default"]
+
+
+def test_an_alias_that_nobody_knows_is_a_key_error() -> None:
+    with pytest.raises(KeyError) as caught:
+        LayerRegistry()["nosuch"]
+    assert str(caught.value).startswith("no channel layer 'nosuch': nothing is configured.")
 
 
 def test_a_layer_is_made_on_first_use_and_once() -> None:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import connections
 from django.test import Client as Browser
 from django.test import override_settings
 from websockets.sync.client import connect as open_socket
 
 from channel_layer.channel import Channel, Message
+from channel_layer.draft import DraftChannelLayer
 from channel_layer.exceptions import ChannelFull
 from channel_layer.memory import MemoryChannelLayer
-from channels import asked_state, route
-from channels.asked_state import AskedState, HeldState, can_be_asked, held
+from channels import asked_state, route, route_class
+from channels.asked_state import AskedState, can_be_asked, hold
 from channels.auth import channel_session_user, channel_session_user_from_http
+from channels.delay.worker import Worker as DelayWorker
 from channels.exceptions import ConsumeLater, SessionUnavailable
+from channels.generic.multiplexing import WebsocketDemultiplexer
+from channels.layers import channel_layers
 from channels.session_stores import session_for_reply_channel
 from channels.test import WSClient
 from channels.test.layers import IsolatedLayer, placed
-from channels.test.live_parts import ServerPart, WorkerPart
+from channels.test.live_parts import ServerPart, WorkerPart, start
 from channels.test.live_threads import Threaded
 from tests.conftest import wait_until
+from tests.fixtures.draft_layer import FileChannelLayer
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -53,10 +61,15 @@ def receive(message: Any) -> None:
     session = message.channel_session
     if "set" in command:
         session.update(command["set"])
-    if "to" in command:
-        Channel(command["to"]).send({"reply_channel": message.content["reply_channel"], **command})
-    else:
+    if "to" not in command:
         answer(message)
+        return
+    passed_on = {"reply_channel": message.content["reply_channel"], **command}
+    if "delay" in command:
+        later = {"channel": command["to"], "delay": command["delay"], "content": passed_on}
+        Channel("asgi.delay").send(later)
+    else:
+        Channel(command["to"]).send(passed_on)
 
 
 @channel_session_user
@@ -91,7 +104,11 @@ def again(message: Any) -> None:
 
 def look(message: Any) -> None:
     """Read and change the session of another connection."""
-    session = session_for_reply_channel(message["whose"])
+    try:
+        session = session_for_reply_channel(message["whose"])
+    except SessionUnavailable as error:
+        message.reply_channel.send({"text": json.dumps({"error": str(error)})})
+        return
     message.reply_channel.send({"text": json.dumps({"found": {key: session[key] for key in sorted(session.keys())}})})
     session["visited"] = True
     session.save()
@@ -103,7 +120,22 @@ def answer(message: Any) -> None:
     message.reply_channel.send({"text": json.dumps(reply)})
 
 
+def stream(message: Any, **kwargs: Any) -> None:
+    """A stream of a demultiplexer, which does with its part of a frame what `receive` does with a whole one."""
+    if message.channel.name == "websocket.connect":
+        channel_session_user_from_http(lambda message: None)(message)
+        message.channel_session["room"] = "kitchen"
+    elif message.channel.name == "websocket.receive":
+        receive(message)
+
+
+class Streams(WebsocketDemultiplexer):
+    channel_session = True
+    consumers = {"commands": stream}
+
+
 ROUTES = [
+    route_class(Streams, path=r"^/streams/"),
     route("websocket.connect", enter),
     route("websocket.receive", receive),
     *[route(f"chat.{consumer.__name__}", consumer) for consumer in (hop, async_hop, leave, again, look)],
@@ -113,15 +145,18 @@ ROUTES = [
 class ClientSocket:
     """A socket of a test's client; what is on channels is consumed after each frame."""
 
-    def __init__(self, user: User | None) -> None:
+    def __init__(self, user: User | None, path: str = "/chat/") -> None:
         self.client = WSClient()
+        self.path = path
         if user is not None:
             self.client.force_login(user)
-        self.client.send_and_consume("websocket.connect")
+        self.client.send_and_consume("websocket.connect", path=path)
 
     def send(self, **command: Any) -> None:
-        self.client.send_and_consume("websocket.receive", text=command)
+        self.client.send_and_consume("websocket.receive", text=framed(command, self.path), path=self.path)
         name = command.get("to")
+        if "delay" in command:
+            wait_until(lambda: channel_layers["default"].channel_statistics(name)["messages_pending"], "the delay")
         while name is not None:
             try:
                 self.client.consume(name, fail_on_none=False)
@@ -131,6 +166,13 @@ class ClientSocket:
 
     def receive(self) -> Any:
         return self.client.receive()
+
+    @staticmethod
+    def gone() -> str:
+        """Name of a connection that is no more."""
+        name = WSClient().reply_channel
+        gc.collect()
+        return name
 
     def send_while_at_work(self, first: dict[str, Any], then: dict[str, Any]) -> list[Any]:
         """Send a frame, and another while a hop of the first is at work; both answers."""
@@ -145,21 +187,27 @@ class ClientSocket:
 class LiveSocket:
     """A socket to a live server, with workers of several threads behind it."""
 
-    def __init__(self, stack: ExitStack, port: int, user: User | None) -> None:
+    def __init__(self, stack: ExitStack, port: int, user: User | None, path: str = "/chat/") -> None:
+        self.path = path
         headers = {}
         if user is not None:
             browser = Browser()
             browser.force_login(user)
             name = settings.SESSION_COOKIE_NAME
             headers["Cookie"] = f"{name}={browser.cookies[name].value}"
-        url = f"ws://localhost:{port}/chat/"
+        url = f"ws://localhost:{port}{path}"
         self.socket = stack.enter_context(open_socket(url, additional_headers=headers))
 
     def send(self, **command: Any) -> None:
-        self.socket.send(json.dumps(command))
+        self.socket.send(json.dumps(framed(command, self.path)))
 
     def receive(self) -> Any:
         return json.loads(self.socket.recv(20))
+
+    def gone(self) -> str:
+        """See `ClientSocket`: one of the same server."""
+        self.send(set={})
+        return str(self.receive()["name"]) + "x"
 
     def send_while_at_work(self, first: dict[str, Any], then: dict[str, Any]) -> list[Any]:
         """See `ClientSocket`."""
@@ -184,10 +232,14 @@ class LiveSocket:
 Opener = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def live() -> Iterator[tuple[Any, int]]:
-    """A server and a worker of three threads; their layer, and the port."""
-    layer = IsolatedLayer(MemoryChannelLayer(), "default", ROUTES)
+def framed(command: dict[str, Any], path: str) -> dict[str, Any]:
+    return {"stream": "commands", "payload": command} if path == "/streams/" else command
+
+
+@contextmanager
+def serving(channel_layer: Any) -> Iterator[tuple[Any, int]]:
+    """Run a server and a worker of three threads; their layer, and the port."""
+    layer = IsolatedLayer(channel_layer, "default", ROUTES)
     with placed("default", layer):
         server, worker = Threaded(ServerPart(layer, "localhost")), Threaded(WorkerPart([layer], 3, False))
         yield layer, server.wait_until_ready()
@@ -195,16 +247,48 @@ def live() -> Iterator[tuple[Any, int]]:
         worker.stop()
 
 
-@pytest.fixture(params=["client", "live"])
+@pytest.fixture(scope="module")
+def live() -> Iterator[tuple[Any, int]]:
+    with serving(MemoryChannelLayer()) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def live_draft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, int]]:
+    """The same over a layer that somebody else wrote for Channels 1."""
+    layer = DraftChannelLayer(FileChannelLayer(str(tmp_path_factory.mktemp("layer") / "file")), {})
+    with serving(layer) as served:
+        yield served
+    layer.close()
+
+
+@pytest.fixture(params=["client", "live", "live_draft"])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """``opened(user)``: a socket of either kind."""
     if request.param == "client":
         with placed("default", IsolatedLayer(MemoryChannelLayer(), "default", ROUTES)):
             yield ClientSocket
         return
-    layer, port = request.getfixturevalue("live")
+    layer, port = request.getfixturevalue(request.param)
     with placed("default", layer), ExitStack() as stack:
-        yield lambda user: LiveSocket(stack, port, user)
+        yield lambda user, *path: LiveSocket(stack, port, user, *path)
+
+
+@contextmanager
+def delaying() -> Iterator[None]:
+    """Have delayed messages sent when they are due."""
+
+    def work() -> None:
+        worker.run()
+        connections.close_all()
+
+    worker = DelayWorker(channel_layers["default"], signal_handlers=False)
+    thread = start(work)
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(20)
 
 
 @pytest.fixture
@@ -229,6 +313,22 @@ def test_what_a_hop_changed_is_there_for_the_next_frame_and_the_other_way_round(
     for number in range(20):  # the hop of each sees what its frame has changed, however soon it begins
         socket.send(to="chat.hop", set={"number": number})
         assert socket.receive()["session"]["number"] == number
+
+
+def test_they_are_there_after_a_delay(opened: Opener, ada: User) -> None:
+    socket = opened(ada)
+    with delaying():
+        socket.send(to="chat.hop", delay=1, set={"topic": "tea"})
+        found = socket.receive()
+    assert (found["user"], found["session"]) == ("ada", {"room": "kitchen", "topic": "tea", "count": 1})
+
+
+def test_they_are_there_behind_a_demultiplexer(opened: Opener, ada: User) -> None:
+    socket = opened(ada, "/streams/")
+    for count, channel in enumerate(["chat.hop", "chat.async_hop"], 1):
+        socket.send(to=channel, set={"topic": "tea"})
+        found = socket.receive()
+        assert (found["user"], found["session"]) == ("ada", {"room": "kitchen", "topic": "tea", "count": count})
 
 
 def test_two_at_once_lose_nothing_of_each_other(opened: Opener, ada: User) -> None:
@@ -278,6 +378,20 @@ def test_a_store_in_the_database_serves_hops_too(opened: Opener, ada: User) -> N
 
 
 class TestAConnectionThatIsGone:
+    def test_asking_for_its_session_is_an_error_that_names_the_setting(self, opened: Opener, ada: User) -> None:
+        socket = opened(ada)
+        gone = socket.gone()
+        expected = (
+            f"there is no channel session of {gone}: the connection has closed, and its session is kept there. Set "
+            "CHANNEL_SESSION_STORE = 'database' for sessions that outlive their connections."
+        )
+        socket.send(to="chat.look", whose=gone)
+        assert socket.receive() == {"error": expected}
+        began = time.monotonic()
+        with pytest.raises(SessionUnavailable, match=f"^{re.escape(expected)}$"):
+            session_for_reply_channel(gone)
+        assert time.monotonic() - began < asked_state.ANSWER_SECONDS
+
     def test_its_session_stays_for_messages_that_are_still_on_their_way(self, live: Any, ada: User) -> None:
         layer, port = live
         with placed("default", layer), ExitStack() as stack:
@@ -287,19 +401,6 @@ class TestAConnectionThatIsGone:
             socket.socket.close()
             session = session_for_reply_channel(name)
             assert (session["room"], session["topic"]) == ("kitchen", "tea")
-
-    def test_one_that_never_was_is_an_error_at_once(self, live: Any, ada: User) -> None:
-        layer, port = live
-        with placed("default", layer):
-            with ExitStack() as stack:
-                socket = LiveSocket(stack, port, ada)
-                socket.send()
-                unknown = socket.receive()["name"] + "x"
-            began = time.monotonic()
-            with pytest.raises(SessionUnavailable, match="CHANNEL_SESSION_STORE = 'database'") as caught:
-                session_for_reply_channel(unknown)
-            assert "the connection has closed" in str(caught.value)
-            assert time.monotonic() - began < asked_state.ANSWER_SECONDS
 
     def test_a_process_that_does_not_answer_is_waited_for_once(
         self, layer: Any, monkeypatch: pytest.MonkeyPatch
@@ -341,7 +442,7 @@ class TestAConnectionThatIsGone:
 class TestAskedState:
     def test_only_what_changed_is_sent(self, layer: Any) -> None:
         name = "defaultAbCdE"
-        holder = held[name] = HeldState(100)
+        holder = hold(name, 100)
         holder.values = {"a": b"1", "b": b"2"}
         asked = AskedState(layer, name)
         assert asked.state == {"a": b"1", "b": b"2"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,6 +14,10 @@ from channel_layer.exceptions import ChannelFull
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outbox import collecting
 from channels.message import Message, PendingMessageStore, pending_message_store
+from routing import Router, route
+from tests.conftest import wait_until
+
+from ..workers.tools import working
 
 
 def test_it_is_the_message_that_consumers_get() -> None:
@@ -25,6 +31,42 @@ def test_it_is_made_as_applications_made_it_for_their_tests(layer: Any) -> None:
     message.reply_channel.send({"text": "y"})
     assert layer.receive(["a!"]) == ("a!b", {"text": "y"})
     assert Message({}, "x", layer).reply_channel is None
+
+
+class TestAnAttributeThatADecoratorGives:
+    @pytest.mark.parametrize(
+        ("name", "decorators"),
+        [
+            ("user", ["channel_session_user", "http_session_user"]),
+            ("channel_session", ["channel_session"]),
+            ("http_session", ["http_session"]),
+        ],
+    )
+    def test_without_it_the_error_names_the_decorators_where_they_are(
+        self, layer: Any, name: str, decorators: list[str]
+    ) -> None:
+        with pytest.raises(AttributeError) as caught:
+            getattr(Message({}, "x", layer), name)
+        text = str(caught.value)
+        assert text.startswith(f"the message has no attribute {name!r}: decorate the consumer with @")
+        module = import_module(text.rpartition("of ")[2])
+        assert re.findall(r"@(\w+)", text) == decorators
+        assert all(callable(getattr(module, decorator)) for decorator in decorators)
+
+    def test_the_log_of_a_worker_says_it_once(self, layer: Any, caplog: pytest.LogCaptureFixture) -> None:
+        def consumer(message: Any) -> None:
+            message.reply_channel.send({"text": message.user.username})
+
+        with working(layer, Router([route("x", consumer)]), threads=1):
+            layer.send("x", {"reply_channel": "answers"})
+            wait_until(lambda: caplog.records, "the error in the log")
+        [record] = caplog.records
+        assert record.exc_info is not None
+        assert caplog.text.count("decorate the consumer with @channel_session_user or @http_session_user") == 1
+
+    def test_another_attribute_is_an_ordinary_error(self, layer: Any) -> None:
+        with pytest.raises(AttributeError, match=r"^the message has no attribute 'nosuch'$"):
+            _ = Message({}, "x", layer).nosuch  # type: ignore[attr-defined]
 
 
 class TestPendingMessageStore:
