@@ -68,7 +68,12 @@ class Group:
         self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
 
     def add(self, channel: Channel | str) -> None:
-        """Add a channel at once, or renew its membership."""
+        """Add a channel at once, or renew its membership.
+
+        Raises:
+            InvalidName: of the group or the channel.
+            LayerUnavailable: the broker cannot be reached; it may have happened nevertheless if ``uncertain``.
+        """
         _warn_on_event_loop(self.channel_layer, "Group.add", "aadd")
         self.channel_layer.group_add(self.name, channel.name if isinstance(channel, Channel) else channel)
 
@@ -77,7 +82,12 @@ class Group:
         await self.channel_layer.agroup_add(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     def discard(self, channel: Channel | str) -> None:
-        """Remove a channel at once; no error if it was no member."""
+        """Remove a channel at once; no error if it was no member.
+
+        Raises:
+            InvalidName: of the group or the channel.
+            LayerUnavailable: the broker cannot be reached; it may have happened nevertheless if ``uncertain``.
+        """
         _warn_on_event_loop(self.channel_layer, "Group.discard", "adiscard")
         self.channel_layer.group_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
 
@@ -89,6 +99,10 @@ class Group:
         """Send a message to every member; held back inside a consumer as `Channel.send` does.
 
         Members whose channel is full miss the message.
+
+        Raises:
+            MessageTooLarge, InvalidName, InvalidMessage: nothing was sent.
+            LayerUnavailable: where it is not held back, as of `ChannelLayer.send_group`.
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
 
@@ -179,7 +193,7 @@ class Message:
 
     @property
     def carries_state(self) -> bool:
-        """Whether the sender waits for the end of this turn and then takes `state` back."""
+        """The sender waits for the end of this turn and then takes `state` back."""
         return "turn" in self.headers
 
     def __getitem__(self, key: str) -> Any:

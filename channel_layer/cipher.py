@@ -125,7 +125,7 @@ class Sealer:
         return self._seal(MEMBER, (), b"%c%b%b" % (len(name), name, frame), seconds)
 
     def ticket(self, group: str, reader: str, seconds: float) -> bytes:
-        """What proves that an ordinary channel is in a group; `OVERHEAD` bytes."""
+        """Make the proof that an ordinary channel is in a group; `OVERHEAD` bytes."""
         return self._seal(TICKET, (group, reader), b"", seconds)
 
     def _seal(self, kind: int, place: Sequence[str], content: bytes, seconds: float) -> bytes:
@@ -204,7 +204,7 @@ class Sealer:
     # -- keys ------------------------------------------------------------------------------------
 
     def _bind(self, kind: int, place: Sequence[str]) -> bytes:
-        """What is authenticated beside the content; msgpack, because it cannot be read in two ways."""
+        """Encode the data that is authenticated beside the content; msgpack, because it cannot be read in two ways."""
         return msgpack.packb((self._domain, kind, *place))  # type: ignore[no-any-return]
 
     def _next_key(self) -> tuple[bytes, AESGCM]:

@@ -1,4 +1,4 @@
-"""What goes into a layer and what comes out of it, in the batch forms of the contract."""
+"""Messages on their way into a layer and out of it, in the batch forms of the contract."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Headers(TypedDict, total=False):
 
 
 class LastWill:
-    """What is to be sent for a process-specific channel if its process disappears without a word.
+    """Message to send for a process-specific channel if its process disappears without a word.
 
-    It rides with a message, as `Outgoing.will`, and takes effect when that message is stored and not before.
+    It rides with a message, as `Outgoing.last_will`, and takes effect when that message is stored and not before.
 
     Attributes:
         channel: the full name of the channel, one of this process's own.

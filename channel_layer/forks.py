@@ -1,4 +1,4 @@
-"""What a process must not share with the one it was forked from."""
+"""Resources that a process must not share with the one it was forked from."""
 
 from __future__ import annotations
 

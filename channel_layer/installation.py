@@ -1,4 +1,4 @@
-"""Whether the rooms of this distribution are the ones that get imported."""
+"""Check that the packages of this distribution are the ones that get imported."""
 
 from __future__ import annotations
 

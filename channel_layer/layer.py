@@ -45,7 +45,7 @@ BLOCK_SECONDS = 5.0
 
 @dataclass
 class Counters:
-    """What this layer object lost or dropped, since it was made. Plain numbers, read them any time."""
+    """Counts of messages that this layer object lost or dropped since it was made. May be read at any time."""
 
     expired: int = 0
     bad_frames: int = 0
@@ -76,7 +76,7 @@ class ChannelLayer(ABC):
     extensions: list[str] = ["groups", "flush", "statistics", "async"]
 
     local_only: bool = False
-    """Whether the layer reaches no further than this process."""
+    """True if the layer reaches no further than this process."""
 
     def __init__(
         self,
@@ -133,7 +133,12 @@ class ChannelLayer(ABC):
             raise ChannelFull(channel)
 
     def send_group(self, group: str, message: dict[str, Any]) -> None:
-        """Send to every member of a group; members whose channel is full miss it (counted)."""
+        """Send to every member of a group; members whose channel is full miss it (counted).
+
+        Raises:
+            MessageTooLarge, InvalidName, InvalidMessage: nothing was sent.
+            LayerUnavailable: it was sent to nobody, or, if ``uncertain``, perhaps to some.
+        """
         self.send_batch([self.prepare(group, message, group=True)])
 
     async def asend_group(self, group: str, message: dict[str, Any]) -> None:
@@ -149,6 +154,10 @@ class ChannelLayer(ABC):
         Returns:
             (full channel name, message), or (None, None) if there is none. With ``block`` it waits
             up to `BLOCK_SECONDS` first.
+
+        Raises:
+            InvalidName: of a channel, or ``channels`` is no list.
+            LayerUnavailable: the broker cannot be reached; a message may be lost if ``uncertain``.
         """
         names.check_receivers(channels)
         ready = self._copies.take(channels)
@@ -174,7 +183,11 @@ class ChannelLayer(ABC):
         return ready if ready is not None else (None, None)
 
     def new_channel(self, pattern: str) -> str:
-        """A new, unguessable channel name for a pattern that ends with ``!`` or ``?``."""
+        """Make a new, unguessable channel name for a pattern that ends with ``!`` or ``?``.
+
+        Raises:
+            InvalidName: the pattern does not end so, or has other characters than names.
+        """
         return names.new_name(pattern)
 
     def prepare(
@@ -187,7 +200,9 @@ class ChannelLayer(ABC):
         """Check and encode a message for the batch forms. Does no I/O.
 
         Raises:
-            InvalidName, InvalidMessage, MessageTooLarge
+            InvalidName: of the target.
+            InvalidMessage: it is no dict, or holds a value that cannot be carried.
+            MessageTooLarge: encoded it has more than ``max_message_size`` bytes, or too many elements.
         """
         (names.check_group if group else names.check_channel)(target)
         body = codec.pack_body(message, target)
@@ -232,7 +247,8 @@ class ChannelLayer(ABC):
             was taken had expired.
 
         Raises:
-            LayerUnavailable
+            InvalidName: of a channel, or ``channels`` is no list.
+            LayerUnavailable: the broker cannot be reached; messages may be lost if ``uncertain``.
         """
 
     @abstractmethod
@@ -250,6 +266,9 @@ class ChannelLayer(ABC):
         Args:
             items: as for `send_batch`, at least one.
             channels, limit, timeout: as for `receive_batch`.
+
+        Raises:
+            InvalidName: of a channel, or ``channels`` is no list; nothing was sent.
         """
         names.check_receivers(channels)
         return Exchange(self, items, channels, limit, timeout)
@@ -265,6 +284,10 @@ class ChannelLayer(ABC):
 
         For a receiver that took several at once and cannot get to them. They keep their order, their
         headers and the time at which they expire. Capacity does not apply: they had their place.
+
+        Raises:
+            InvalidName: of the channel.
+            LayerUnavailable: they are not there, or, if ``uncertain``, may be.
         """
         outgoing = [self.prepare(channel, item.message, item.headers) for item in items]
         self._put_front(channel, outgoing, [item.expires for item in items])
@@ -287,7 +310,7 @@ class ChannelLayer(ABC):
             ``None`` if the layer cannot tell.
 
         Raises:
-            LayerUnavailable
+            LayerUnavailable: the broker cannot be reached.
         """
         return None
 
@@ -295,7 +318,12 @@ class ChannelLayer(ABC):
 
     @abstractmethod
     def group_add(self, group: str, channel: str) -> None:
-        """Add a channel to a group, or renew its membership for ``group_expiry`` seconds."""
+        """Add a channel to a group, or renew its membership for ``group_expiry`` seconds.
+
+        Raises:
+            InvalidName: of the group or the channel.
+            LayerUnavailable: the broker cannot be reached; it may have happened nevertheless if ``uncertain``.
+        """
 
     @abstractmethod
     async def agroup_add(self, group: str, channel: str) -> None:
@@ -303,7 +331,12 @@ class ChannelLayer(ABC):
 
     @abstractmethod
     def group_discard(self, group: str, channel: str) -> None:
-        """Remove a channel from a group; no error if it was not in it."""
+        """Remove a channel from a group; no error if it was not in it.
+
+        Raises:
+            InvalidName: of the group or the channel.
+            LayerUnavailable: the broker cannot be reached; it may have happened nevertheless if ``uncertain``.
+        """
 
     @abstractmethod
     async def agroup_discard(self, group: str, channel: str) -> None:
@@ -311,7 +344,12 @@ class ChannelLayer(ABC):
 
     @abstractmethod
     def group_channels(self, group: str) -> list[str]:
-        """Full names of all members, in no order."""
+        """Full names of all members, in no order.
+
+        Raises:
+            InvalidName: of the group.
+            LayerUnavailable: the broker cannot be reached.
+        """
 
     @abstractmethod
     async def aforget(self, channels: Iterable[str]) -> None:
@@ -319,6 +357,10 @@ class ChannelLayer(ABC):
 
         For the process that reads them, when connections close. Local at once, in the shared record
         when the call returns.
+
+        Raises:
+            InvalidName: of a channel.
+            LayerUnavailable: the broker cannot be reached; some memberships may remain until they expire.
         """
 
     # -- last wills ------------------------------------------------------------------------------
@@ -341,15 +383,28 @@ class ChannelLayer(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Remove all messages, groups and statistics of this layer (of its prefix, not more)."""
+        """Remove all messages, groups and statistics of this layer (of its prefix, not more).
+
+        Raises:
+            LayerUnavailable: the broker cannot be reached; a part may be removed.
+        """
 
     @abstractmethod
     def global_statistics(self) -> dict[str, Any]:
-        """``messages_count``, ``messages_count_per_second``, ``channel_full_count`` of all channels."""
+        """``messages_count``, ``messages_count_per_second``, ``channel_full_count`` of all channels.
+
+        Raises:
+            LayerUnavailable: the broker cannot be reached.
+        """
 
     @abstractmethod
     def channel_statistics(self, channel: str) -> dict[str, Any]:
-        """The same for one channel, and ``messages_pending``, ``messages_max_age`` (seconds)."""
+        """The same for one channel, and ``messages_pending``, ``messages_max_age`` (seconds).
+
+        Raises:
+            InvalidName: of the channel.
+            LayerUnavailable: the broker cannot be reached.
+        """
 
     def check(self) -> None:  # noqa: B027 - a backend need not have it
         """Reach for the broker once. Blocks for at most the connect timeout.

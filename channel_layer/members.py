@@ -1,4 +1,4 @@
-"""Which of a process's own channels are in which groups.
+"""Index of the groups that a process's own channels are in.
 
 A message to a group crosses the broker once per process; the process finds its members here. `JOIN`
 and `LEAVE` frames arrive on the same queue as the messages, so a member gets exactly the messages

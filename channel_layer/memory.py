@@ -22,7 +22,7 @@ from .members import MembershipIndex
 
 
 class _Queue:
-    """What lies on one channel: messages, and between them frames that tell of memberships.
+    """Queue of one channel: messages, and between them frames that tell of memberships.
 
     Those frames count as no messages: they take no capacity and show in no statistics.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Fate(Enum):
-    """What became of one message."""
+    """Fate of one message."""
 
     STORED = "stored"
     FULL = "refused, because its channel is full"

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 MARK = "s."
-"""What the local part of a reply channel begins with if its connection keeps state and can be asked for it."""
+"""Prefix of the local part of a reply channel whose connection keeps state and can be asked for it."""
 
 
 def keeps_state(channel: str) -> bool:
-    """Whether the connection behind a reply channel keeps state, as its name says."""
+    """Tell from a reply channel's name if the connection behind it keeps state."""
     return channel.partition("!")[2].startswith(MARK)
 
 
@@ -64,5 +64,5 @@ def merged(kept: Mapping[str, bytes] | None, changed: Any, limit: int) -> dict[s
 
 
 def size_of(state: Mapping[str, bytes]) -> int:
-    """What counts of a state: its keys and its values."""
+    """Size of a state: its keys and its values."""
     return sum(map(len, state)) + sum(map(len, state.values()))

@@ -32,7 +32,7 @@ def items(layer: ChannelLayer, channel: str, *values: int) -> Sequence[Outgoing]
 
 
 class ExchangeRules(Tools):
-    """What `begin_exchange` owes to both sides."""
+    """Rules of `begin_exchange`, for sending and for receiving."""
 
     def test_an_exchange_sends_and_receives(self, layer: ChannelLayer) -> None:
         layer.send("in", {"n": 1})

@@ -43,7 +43,7 @@ class LastWillRules(Tools):
         return made
 
     def carried_out(self, survivors: Collection[ChannelLayer], count: int) -> list[Delivery]:
-        """What the survivors find on ``gone``, once ``count`` have come."""
+        """Receive on ``gone`` by the survivors until ``count`` messages have come."""
         found: list[Delivery] = []
         deadline = time.monotonic() + PATIENCE
         while len(found) < count:
@@ -53,7 +53,7 @@ class LastWillRules(Tools):
         return found
 
     def nothing_more(self, survivor: ChannelLayer, seconds: float = 3 * SOON) -> bool:
-        """Whether nothing comes on ``gone`` in the time in which last wills would be carried out."""
+        """Make sure that nothing comes on ``gone`` in the time in which last wills would be carried out."""
         self.wait(0 if survivor.local_only else seconds)
         assert survivor.receive_batch(["gone"], limit=100, timeout=0) == []
         return self.nothing(survivor, "gone")

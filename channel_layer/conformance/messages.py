@@ -1,4 +1,4 @@
-"""What a message may hold, how large it may be, and that it arrives as it was sent."""
+"""Messages: the types they may hold, their size, and their unchanged arrival."""
 
 from __future__ import annotations
 

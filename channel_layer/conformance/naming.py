@@ -1,4 +1,4 @@
-"""Which names a layer takes, on every call, and what it says to the others."""
+"""Names: those that a layer takes, on every call, and its answer to the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the suite share."""
+"""Helpers that the tests of the suite share."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Tools:
 
     @staticmethod
     def nothing(layer: ChannelLayer, *channels: str) -> bool:
-        """Whether no message waits. Asks several times, as one answer may have been taken by
+        """Make sure that no message waits. Asks several times, as one answer may have been taken by
         what a layer tells itself in-band."""
         found = [layer.receive(channels) for _ in range(5)]
         assert found == [(None, None)] * 5, f"nothing expected on {channels}"

@@ -37,7 +37,7 @@ class AsyncConnection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used: connected, and not given up by either side."""
+        """True while it can be used: connected, and not given up by either side."""
         return not (self._transport is None or self._transport.is_closing())
 
     async def open(self, deadline: float | None) -> None:
@@ -139,7 +139,7 @@ class _Idle:
         self._guard: AsyncGenerator[None] | None = None
         self._ended = False
         self.is_guarded = False
-        """Whether connections may be added to `by_shard` without `give_back`, which is a coroutine less."""
+        """True if connections may be added to `by_shard` without `give_back`, which is a coroutine less."""
 
     async def take(self, shard: int) -> AsyncConnection | None:
         """One that the server has not closed in the meantime."""

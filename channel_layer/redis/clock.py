@@ -1,4 +1,4 @@
-"""What time it is at a server, for those who may be wrong by a little."""
+"""Estimate of a server's time, for callers that may be wrong by a little."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from redis import exceptions
 from ..exceptions import LayerUnavailable, LayerUnusable
 
 DRIVER_ERRORS = (redis.RedisError, OSError, EOFError, UnicodeError)
-"""What talking to Redis can raise; the last comes of host names that are none."""
+"""Exceptions that talking to Redis can raise; the last comes from host names that are invalid."""
 
 HARMLESS: Final = (b"OK", b"QUEUED")
 """Replies by which no message was stored or taken."""
@@ -44,7 +44,7 @@ _CURES: Final = (
     ),
     (r"^WRONGTYPE", "has other data under a key of this layer ({text}). Give the layer a 'prefix' of its own."),
 )
-"""What is the matter, by what Redis says, for errors that redis-py has no class for."""
+"""Causes by the text of the reply, for errors that redis-py has no class for."""
 
 _REFUSALS: Final = (
     exceptions.OutOfMemoryError,
@@ -85,19 +85,19 @@ def translate_opening(error: BaseException, where: str, handled: BaseException |
 
 
 def is_cut_off(error: BaseException) -> bool:
-    """Whether the server ended a connection by TLS. It may have said why, and its end has overtaken that."""
+    """Detect that the server ended a connection by TLS. It may have said why, and its end has overtaken that."""
     return any(
         isinstance(link, (ConnectionResetError, BrokenPipeError, *_LOST_CONTACT)) for link in _causes(error, None)
     )
 
 
 def is_setup_error(error: BaseException) -> bool:
-    """Whether only a change of the configuration helps."""
+    """Detect an error that only a change of the configuration mends."""
     return isinstance(error, LayerUnusable) or _refusal(error) is not None
 
 
 def is_refusal(error: object) -> bool:
-    """Whether a server answered that it stores nothing: no memory left, no disk, read only, not for us.
+    """Detect the answer of a server that stores nothing: no memory left, no disk, read only, not for us.
 
     Redis says so before the first write of a command, a script or a transaction, so nothing of it has happened.
     """
@@ -114,24 +114,24 @@ def raise_replies(replies: list[Any], where: str) -> None:
 
 
 def is_unblocked(reply: Any) -> bool:
-    """Whether a blocking command ended because somebody sent ``CLIENT UNBLOCK``."""
+    """Detect the end of a blocking command by ``CLIENT UNBLOCK``."""
     return isinstance(reply, redis.ResponseError) and str(reply).startswith("UNBLOCKED")
 
 
 def has_stepped_down(reply: Exception) -> bool:
-    """Whether the server is no primary any more. Its name may lead to another one by now: connect anew."""
+    """Detect a server that is no primary any more. Its name may lead to another one by now: connect anew."""
     return isinstance(reply, _STEPPED_DOWN)
 
 
 def _had_effect(reply: Any) -> bool:
-    """Whether a command may have done something to messages, going by its reply; a script may fail in its middle."""
+    """Tell from its reply if a command may have done something to messages; a script may fail in its middle."""
     if isinstance(reply, Exception):
         return " script: " in str(reply) and not is_refusal(reply)
     return reply not in HARMLESS
 
 
 def _refusal(error: BaseException) -> str | None:
-    """What Redis refuses and what to do about it, if it is a matter of configuration."""
+    """Say what Redis refuses and what to do about it, if it is a matter of configuration."""
     text = _first_line(error)
     if isinstance(error, _REFUSED):
         what = "user and password" if isinstance(error, redis.AuthenticationError) else "the rights of the user"

@@ -98,11 +98,11 @@ class Host:
 
     @property
     def uses_tls(self) -> bool:
-        """Whether connections are encrypted."""
+        """True if connections are encrypted."""
         return self.name.startswith("rediss:")
 
     def listen_for_refusal(self) -> LayerUnavailable | None:
-        """Whatever a server says on a new connection by TLS before it is asked: what it has against our certificate.
+        """Read what a server says unasked on a new TLS connection: its objection to our certificate.
 
         For after a connection was cut off: where we have written first, a reset may discard what was said. Blocks.
         """
@@ -142,7 +142,10 @@ def parse_hosts(hosts: Any, connection_kwargs: Mapping[str, Any] | None) -> list
 
 
 def _maker(pool: Any) -> Callable[[], Any]:
-    """What makes connections as a pool would. No partial: its repr, which error reports show, has the password."""
+    """Return a factory that makes connections as a pool would.
+
+    No partial: its repr, which error reports show, has the password.
+    """
     return lambda: pool.connection_class(**pool.connection_kwargs)
 
 

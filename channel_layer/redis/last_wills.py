@@ -1,4 +1,4 @@
-"""What processes leave to be sent in case they disappear, and seeing to it that it is sent. No I/O.
+"""Schedule of last wills: messages that processes leave to be sent in case they disappear. No I/O.
 
 A last will lies on the server of the channel it is for, so that one script can move it there: it is carried out once or
 not at all, however many processes try. It is left and withdrawn in the script that stores the message it rides with,
@@ -88,7 +88,7 @@ class LastWills:
             self.unfinished.discard(shard)
 
     def has_signs_due(self, readers: Sequence[str]) -> bool:
-        """Whether `give_signs` has something to do."""
+        """True if `give_signs` has something to do."""
         signs = self._next_sign
         if not signs:
             return False
@@ -96,7 +96,7 @@ class LastWills:
         return any(now >= due and key[0] in readers for key, due in signs.items())
 
     def was_held_up(self) -> bool:
-        """Whether `give_signs` comes before everything else; see `HELD_UP`."""
+        """True if `give_signs` comes before everything else; see `HELD_UP`."""
         return bool(self._shown) and time.monotonic() - min(self._shown.values()) > self._held_up
 
     def give_signs(self, readers: Sequence[str]) -> Steps:

@@ -27,7 +27,7 @@ SURE_SECONDS = 3.0
 
 
 class Outage:
-    """Whether one server is down, or takes nothing.
+    """State of one server: up, down, or refusing to store.
 
     The call that finds a server down waits in vain, for as long as the timeouts say. All calls after it fail at once,
     until a probe in a thread of its own succeeds: so neither a receive nor a send to another server waits for it.

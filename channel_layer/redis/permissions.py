@@ -1,4 +1,4 @@
-"""Whether the user that a server knows us as may do what the layer does."""
+"""Check that our user on a server may run the commands of the layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to ask Redis for, and what its answers mean. No I/O."""
+"""Calls to Redis, and the meaning of the answers. No I/O."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class More(IntEnum):
-    """What to do when a pop brought nothing to deliver."""
+    """Next step after a pop that brought nothing to deliver."""
 
     LATER = 0
     """There was nothing: wait for the rest of the time."""
@@ -81,7 +81,7 @@ class Pops:
         return before + self._plan.pop(shuffled, limit, block)
 
     def read(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More, list[str]]:
-        """What the replies say: deliveries, what to do next, and readers of which the server has lost something.
+        """Read the replies: deliveries, the next step, and readers of which the server has lost something.
 
         An error in what rides with a pop does not concern what was popped.
 

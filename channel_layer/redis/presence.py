@@ -1,4 +1,4 @@
-"""That a process is alive, and what to tell Redis again after it lost its data. No I/O."""
+"""Heartbeat of a process, and the data to put back after Redis lost it. No I/O."""
 
 from __future__ import annotations
 

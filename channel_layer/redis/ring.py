@@ -1,4 +1,4 @@
-"""Which of several Redis servers a channel lives on."""
+"""Hash ring: assigns each channel to one of several Redis servers."""
 
 from __future__ import annotations
 

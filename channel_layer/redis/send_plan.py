@@ -15,7 +15,7 @@ class _Transaction(list[list[Outgoing]]):
 
 
 class Answers:
-    """What the replies of one server say.
+    """Outcome of a batch on one server, read from its replies.
 
     Attributes:
         refused: not stored, because their channel is full.
@@ -69,11 +69,11 @@ class SendPlan:
         self._pushed.setdefault(shard, []).append(item)
 
     def messages(self, shard: int) -> list[Outgoing]:
-        """What goes to a server."""
+        """Messages that go to a server."""
         return [item for pushed in self._pushed[shard] for item in _items_of(pushed)]
 
     def read(self, shard: int, replies: Sequence[Any]) -> Answers:
-        """What a server's replies say."""
+        """Read a server's replies."""
         answers = Answers()
         for reply, pushed in zip(replies, self._pushed[shard], strict=True):
             if type(pushed) is _Transaction and type(reply) is list:

@@ -1,4 +1,4 @@
-"""Where messages lie and in which form: server, key, frame, and how many there may be for how long. No I/O."""
+"""Storage rules: on which server, under which key, in which frame, how many messages, for how long. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATISTICS_MS = 86_400_000
 
 
 class Storage:
-    """What all that builds calls for one layer goes by.
+    """Settings and rules that everything shares which builds calls for one layer.
 
     Args:
         hosts: identities of the servers.

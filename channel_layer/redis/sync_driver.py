@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 READ_BYTES = 65_536
 
 CAN_SLEEP_LONGER = sys.platform == "linux"
-"""Whether waiting on a socket heeds ``SO_RCVLOWAT``."""
+"""True where waiting on a socket heeds ``SO_RCVLOWAT``."""
 
 ANSWER_SECONDS = BLOCK_SECONDS + OPERATION_SECONDS
 
@@ -94,7 +94,7 @@ class SyncConnection:
         self.client_id = client_id if isinstance(client_id, int) else 0
 
     def _is_spoilt(self) -> bool:
-        """Whether the server has closed an idle connection, or has said on it what nobody asked for."""
+        """Detect an idle connection that the server has closed, or on which it has said what nobody asked for."""
         self._wake_at(1)
         return self.has_answer()
 
@@ -140,7 +140,7 @@ class SyncConnection:
         return int(self._socket.fileno())
 
     def has_answer(self) -> bool:
-        """Whether `finish` would return or raise at once."""
+        """True if `finish` would return or raise at once."""
         if self.client_id is None or self._readable.poll(0):
             return True
         # What TLS has deciphered already.
@@ -148,7 +148,7 @@ class SyncConnection:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the answers should have come by now."""
+        """True if the answers should have come by now."""
         return time.monotonic() > self.deadline
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """What was to be done at once means waiting; see `Database.at_once`."""
+    """Raised where work that was to be done at once would have to wait; see `Database.at_once`."""
 
 
 class Database:
@@ -120,12 +120,12 @@ class Database:
 
     @property
     def is_hurried(self) -> bool:
-        """Whether the calling thread is inside `at_once`."""
+        """True if the calling thread is inside `at_once`."""
         return self._hurried == threading.get_ident()
 
     @property
     def is_replaced(self) -> bool:
-        """Whether the file that is open is no longer at its path."""
+        """True if the file that is open is no longer at its path."""
         return self._connection is not None and self._inode != _inode_of(self.path)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a layer holds in one process: two connections, the watching thread and one for async calls."""
+"""Resources of a layer in one process: two connections, the watching thread and one for async calls."""
 
 from __future__ import annotations
 

@@ -13,17 +13,17 @@ _LASTING = _DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether others hold a lock that was needed. Nothing was done."""
+    """Detect a lock that others hold. Nothing was done."""
     return _primary(error) in _BUSY
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether there was no space for the file, its log, or the index of that in shared memory."""
+    """Detect that there was no space for the file, its log, or the index of that in shared memory."""
     return _primary(error) == sqlite3.SQLITE_FULL or _code(error) == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def is_lasting(error: sqlite3.Error) -> bool:
-    """Whether a connection that has met it may meet it for ever, though the file has been mended or replaced."""
+    """Detect an error that a connection may meet for ever, though the file has been mended or replaced."""
     return _primary(error) in _LASTING
 
 

@@ -44,7 +44,7 @@ Frames = list[tuple[str, bytes]]
 
 
 def readers(connection: sqlite3.Connection, group: str, now: float, silent: float = SILENT_SECONDS) -> list[str]:
-    """Who reads for the members of a group: process-specific names up to ``!``, others as they are."""
+    """Return the readers of a group: process-specific names up to ``!``, others as they are."""
     rows = connection.execute(_READERS, {"team": group, "now": now, "silent": now - silent})
     return [reader for (reader,) in rows.fetchall()]
 

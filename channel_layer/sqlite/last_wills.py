@@ -35,7 +35,7 @@ AND NOT EXISTS (SELECT 1 FROM wills WHERE sent IS NULL AND wills.reader = step.r
 
 
 def is_settled(connection: sqlite3.Connection, last_will: LastWill) -> bool:
-    """Whether the message that withdraws a last will is to be dropped, because it was sent, by others or before."""
+    """Tell if the message that withdraws a last will is to be dropped, because it was sent, by others or before."""
     if last_will.message is not None:
         return False
     reader, _ = names.split(last_will.channel)

@@ -262,7 +262,7 @@ class SqliteChannelLayer(ChannelLayer):
         return Engine(self._location, self._do_chores_if_due)
 
     def _take(self, channels: Sequence[str], limit: int, abandoned: Callable[[], bool] = bool) -> list[Delivery]:
-        """What lies on the first of the channels that has something, without waiting."""
+        """Take messages from the first of the channels that has any, without waiting."""
         self._note_readers(channels)
         self._do_chores_if_due()
         database = self._engine.database
@@ -369,7 +369,7 @@ class SqliteChannelLayer(ChannelLayer):
 
 
 class _Abandoned(Exception):
-    """Whoever asked for messages has gone; they stay where they were."""
+    """Raised when the caller that asked for messages has gone; they stay where they were."""
 
 
 def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

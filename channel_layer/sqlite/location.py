@@ -16,7 +16,7 @@ from ..exceptions import LayerConfigurationError
 SHARED_MEMORY = Path("/dev/shm")
 
 SIBLINGS = ("-journal", "-wal", "-shm")
-"""What SQLite puts beside its file. It follows links there, too, and believes what it finds."""
+"""Endings of the files that SQLite puts beside its own. It follows links there, too, and believes what it finds."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z").match
 

@@ -71,7 +71,7 @@ class Putting:
 
     @property
     def readers(self) -> AbstractSet[str]:
-        """Who something was put for, or tried to be."""
+        """Readers for which something was put, or tried to be."""
         return self._room.keys()
 
     def put_frame(self, reader: str, frame: bytes) -> bool:

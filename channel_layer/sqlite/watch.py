@@ -130,7 +130,7 @@ class Watch:
                 self._pause = min(self._pause * 1.2, longest)
 
     def _go_on(self) -> bool:
-        """Whether somebody waits, or comes to wait soon; if not, the thread has ended."""
+        """True while somebody waits, or comes to wait soon; if not, the thread has ended."""
         if not self._waiters:
             self._nudged.clear()
             if not self._waiters:
