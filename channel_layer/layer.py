@@ -359,7 +359,6 @@ class ChannelLayer(ABC):
         when the call returns.
 
         Raises:
-            InvalidName: of a channel.
             LayerUnavailable: the broker cannot be reached; some memberships may remain until they expire.
         """
 

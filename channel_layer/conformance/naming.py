@@ -41,6 +41,7 @@ class NameRules(Tools):
             lambda: asyncio.run(layer.agroup_add("group", name)),
             lambda: layer.group_discard("group", name),
             lambda: asyncio.run(layer.agroup_discard("group", name)),
+            lambda: layer.channel_statistics(name),
         ):
             self._refused(call, name)
 

@@ -366,7 +366,7 @@ class RedisChannelLayer(ChannelLayer):
 
     def channel_statistics(self, channel: str) -> dict[str, Any]:
         """See `ChannelLayer.channel_statistics`."""
-        reader = names.split(channel)[0]
+        reader = names.split(names.check_channel(channel))[0]
         counts, now, pending, oldest = self._run_all(self._storage.host_of(reader), self._plan.statistics(reader))
         waiting = {"messages_pending": pending, "messages_max_age": self._plan.age(oldest, now)}
         return self._plan.counts(counts, now) | waiting
