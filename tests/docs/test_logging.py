@@ -31,7 +31,7 @@ def loggers(module: Path) -> set[str]:
 
 
 IN_CODE = set().union(*(loggers(module) for room in ROOMS for module in (ROOT / room).rglob("*.py")))
-ON_PAGE = set(re.findall(r"^\| `([\w.]+)` \| (?:DEBUG|INFO|WARNING|ERROR)", PAGE, re.MULTILINE))
+ON_PAGE = set(re.findall(r"^\| `([\w.]+)` (?:DEBUG|INFO|WARNING|ERROR)", PAGE, re.MULTILINE))
 
 
 def test_every_logger_is_on_the_page_and_no_other() -> None:

@@ -1,0 +1,54 @@
+"""The documents are in present-day technical English, with the terms of the glossary."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .pages import DOCS, EVERYTHING, ROOT, prose
+
+ARCHAIC = [
+    "albeit", "amongst", "anew", "by and by", "ere", "for ever", "hence", "herein", "hither", "lest", "must needs",
+    "shall", "therein", "thereof", "thither", "unto", "upon", "whence", "whereby", "wherein", "whichever", "whilst",
+    "whoever", "whomever", "as ever", "of late", "aught", "naught", "dealt with",
+]  # fmt: skip
+
+OTHER_TERMS = {
+    "sign of life": "heartbeat",
+    "signs of life": "heartbeats",
+    "backoff": "back-off",
+    "nameless": "unnamed",
+}
+"""Words for a concept that the glossary calls otherwise, and what it is called."""
+
+FOREIGN = re.compile("|".join(rf"\b{re.escape(turn)}\b" for turn in [*ARCHAIC, *OTHER_TERMS]), re.IGNORECASE)
+
+
+def turns(text: str) -> list[str]:
+    """Archaic turns and foreign terms in a text."""
+    return sorted({found.lower() for found in FOREIGN.findall(" ".join(text.split()))})
+
+
+@pytest.mark.parametrize("page", EVERYTHING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_in_plain_words(page: Path) -> None:
+    assert turns(prose(page)) == []
+
+
+def test_an_archaic_turn_would_be_found() -> None:
+    assert turns("It is opened\nanew, for\never, by whoever waits: where nobody waits, thereby nothing.") == [
+        "anew",
+        "for ever",
+        "whoever",
+    ]
+
+
+def test_the_glossary_has_a_term_once() -> None:
+    terms = [
+        term
+        for row in re.findall(r"^\| ([a-z][^|]*) \| [^|]+ \|$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+        for term in row.split(", ")
+    ]
+    assert {"turn", "last will", "heartbeat"} <= set(terms)
+    assert [term for term in sorted(set(terms) - {"term"}) if terms.count(term) > 1] == []
