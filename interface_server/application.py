@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.layer import ChannelLayer
 
 from .asgi.http import serve_http
 from .asgi.outbox import Receive, Send
@@ -35,7 +36,7 @@ class Application:
         options: limits and times; the defaults if left out.
     """
 
-    def __init__(self, channel_layer: Any, options: Options | None = None) -> None:
+    def __init__(self, channel_layer: ChannelLayer, options: Options | None = None) -> None:
         self.channel_layer = channel_layer
         self.options = options if options is not None else Options()
         self._gateway: Gateway | None = None

@@ -15,6 +15,7 @@ import click
 from channel_layer.draft import adapted, missing
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.installation import check_installation
+from channel_layer.layer import ChannelLayer
 
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
@@ -187,7 +188,7 @@ def check_spool(options: Options) -> None:
     file.close()
 
 
-def load_layer(path: str) -> Any:
+def load_layer(path: str) -> ChannelLayer:
     """Import ``module:attribute`` and make sure that it is a channel layer.
 
     Raises:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any
+
+from channel_layer.layer import ChannelLayer
 
 from .bridge.context import Context
 from .bridge.downlink import Downlink
@@ -31,7 +32,7 @@ class Gateway:
         context: for the connections.
     """
 
-    def __init__(self, layer: Any, options: Options) -> None:
+    def __init__(self, layer: ChannelLayer, options: Options) -> None:
         file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.context = Context(layer, options, SpoolThreads(file, self._post))
         self._downlink = Downlink(self.context)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
+from channel_layer.layer import ChannelLayer
 
 logger = logging.getLogger("interface_server")
 
 
-def reach(layer: Any) -> None:
+def reach(layer: ChannelLayer) -> None:
     """Reach for the layer's broker once. Blocks. One that is away is waited for later on.
 
     Raises:
@@ -26,7 +26,7 @@ def reach(layer: Any) -> None:
         logger.warning("%s; starting all the same, it is tried again until it answers", clause(error))
 
 
-async def areach(layer: Any) -> None:
+async def areach(layer: ChannelLayer) -> None:
     """Do the same beside the event loop, in a thread that ends, and with it what it has opened."""
     executor = ThreadPoolExecutor(1, "interface-server-reach")
     try:

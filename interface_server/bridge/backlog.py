@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from channel_layer.exceptions import LayerUnavailable
+from channel_layer.layer import ChannelLayer
 
 logger = logging.getLogger("interface_server.backlog")
 
@@ -55,7 +56,7 @@ class Backlog:
         layer: any channel layer.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: ChannelLayer) -> None:
         self._layer = layer
         self._wanted: set[str] = set()
         self._fronts: dict[str, Front] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from channel_layer.delivery import Outgoing
+from channel_layer.layer import ChannelLayer
 
 from ..logs.access_log import AccessLog
 from ..options import Options
@@ -56,7 +57,7 @@ class Context:
         stopping: whether the process is about to end.
     """
 
-    def __init__(self, layer: Any, options: Options, spools: SpoolThreads) -> None:
+    def __init__(self, layer: ChannelLayer, options: Options, spools: SpoolThreads) -> None:
         self.layer = layer
         self.options = options
         self.spools = spools

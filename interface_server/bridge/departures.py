@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable
+from channel_layer.layer import ChannelLayer
 
 from .uplink import Uplink
 
@@ -23,7 +23,7 @@ class Departures:
         uplink: knows whether the layer answers.
     """
 
-    def __init__(self, layer: Any, uplink: Uplink) -> None:
+    def __init__(self, layer: ChannelLayer, uplink: Uplink) -> None:
         self._layer = layer
         self._uplink = uplink
         self._gone: set[str] = set()

@@ -15,10 +15,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
 
 from ..wire.websocket_frames import ABNORMAL
 from .connection import Connection, LastWillOwner
@@ -44,7 +44,7 @@ class LastWills:
     """
 
     def __init__(
-        self, layer: Any, name: str, connections: Mapping[str, Connection], uplink: Uplink, ordered: bool
+        self, layer: ChannelLayer, name: str, connections: Mapping[str, Connection], uplink: Uplink, ordered: bool
     ) -> None:
         self._layer = layer
         self._name = name

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
 from channel_layer.state import merged, size_of
 
 from .uplink import Uplink
@@ -35,7 +36,7 @@ class States:
         limit: bytes that a state may have.
     """
 
-    def __init__(self, layer: Any, uplink: Uplink, limit: int) -> None:
+    def __init__(self, layer: ChannelLayer, uplink: Uplink, limit: int) -> None:
         self._layer = layer
         self._uplink = uplink
         self._limit = limit

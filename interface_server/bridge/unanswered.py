@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
 
 from .backlog import SLACK_SECONDS
 
@@ -25,7 +25,7 @@ class Unanswered:
         layer: any channel layer.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: ChannelLayer) -> None:
         self._layer = layer
         self._reports: dict[str, list[tuple[str, float]]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -55,7 +55,7 @@ class Unanswered:
                 logger.warning("%s: %s", text, reason(channel, age, waited, self._layer))
 
 
-def reason(channel: str, age: float | None, waited: float, layer: Any) -> str:
+def reason(channel: str, age: float | None, waited: float, layer: ChannelLayer) -> str:
     """What to look at when a message got no answer.
 
     Args:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
+from channel_layer.layer import ChannelLayer
 from channel_layer.outcome import Fate, fates
 
 from ..options import Options
@@ -80,7 +81,9 @@ class Uplink:
         down: why the layer is away; ``None`` while it is there.
     """
 
-    def __init__(self, layer: Any, options: Options, on_doubt: Callable[[Outgoing], None] = lambda item: None) -> None:
+    def __init__(
+        self, layer: ChannelLayer, options: Options, on_doubt: Callable[[Outgoing], None] = lambda item: None
+    ) -> None:
         self._layer = layer
         self._options = options
         self._max_bytes = options.uplink_bytes

@@ -414,9 +414,10 @@ class HttpExchange:
         if self._context.now != self._opened:
             # Only who waits is put into groups, and forgetting is work for every request.
             self._context.departures.add([self.channel])
-        if self._upload is not None and self._upload.close() and dispatched and not complete:
+        body_channel = self._upload.close() if self._upload is not None else None
+        if body_channel is not None and dispatched and not complete:
             closed = {"content": b"", "closed": True, "more_content": False}
-            self._context.uplink.put(self._context.layer.prepare(self._upload.channel, closed), patient=True)
+            self._context.uplink.put(self._context.layer.prepare(body_channel, closed), patient=True)
         if self._download is not None:
             self._written = self._download.given
             self._download.close()

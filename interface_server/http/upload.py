@@ -116,15 +116,15 @@ class Upload:
             self._allowed = max(self._allowed, self._sent + WINDOW)
         self.push()
 
-    def close(self) -> bool:
-        """Drop what is left; returns whether somebody may wait for the rest."""
+    def close(self) -> str | None:
+        """Drop what is left; returns the body channel if somebody may wait there for the rest."""
         whole = self._last_made and self._next is None
         if self._under_way is not None:
             self._under_way.cancelled = True
             whole = False
         self._spool.close()
         self._attend()
-        return self.channel is not None and not whole
+        return None if whole else self.channel
 
     def _make_next(self) -> Outgoing | None:
         size = self._context.options.body_chunk
@@ -138,8 +138,8 @@ class Upload:
         message = {"content": content, "closed": False, "more_content": not self._last_made}
         if self._last_made:
             message["length"] = self.received  # chunks before it may have expired
-        item: Outgoing = self._context.layer.prepare(self.channel, message)
-        return item
+        assert self.channel is not None, "the beginning went out, and named it"
+        return self._context.layer.prepare(self.channel, message)
 
     def _take(self, size: int) -> bytes | None:
         """The next so many bytes, less only at the end; ``None`` while they are fetched."""

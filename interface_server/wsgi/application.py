@@ -22,6 +22,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from channel_layer.layer import ChannelLayer
+
 from ..bridge.messages import MessageFactory
 from ..options import Options
 from ..wire.responses import Head
@@ -56,7 +58,7 @@ class WsgiInterface:
             ``retry_after``, ``root_path``, ``proxy_headers`` and ``trusted_proxies``.
     """
 
-    def __init__(self, channel_layer: Any, options: Options | None = None) -> None:
+    def __init__(self, channel_layer: ChannelLayer, options: Options | None = None) -> None:
         self.channel_layer = channel_layer
         self.options = options or Options()
         self._factory = MessageFactory(self.options)

@@ -9,6 +9,7 @@ from typing import Any
 
 from channel_layer.backoff import Backoff
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, LayerUnavailable, MessageTooLarge
+from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
 
 from ..bridge.messages import BODY_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope, with_length
@@ -152,7 +153,7 @@ class Exchange:
 
     def __init__(
         self,
-        layer: Any,
+        layer: ChannelLayer,
         options: Options,
         factory: MessageFactory,
         scope: Scope,

@@ -16,6 +16,7 @@ from typing import Any
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
+from channel_layer.layer import ChannelLayer
 
 from ..bridge.messages import FLOW_PATTERN
 from ..http.download import Download
@@ -202,7 +203,7 @@ class Reader:
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
     """
 
-    def __init__(self, layer: Any, options: Options) -> None:
+    def __init__(self, layer: ChannelLayer, options: Options) -> None:
         self.tells_of_ends = False
         self.file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.name = f"wsgi.{secrets.token_urlsafe(12)}!"
