@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
+
+LAST_ORDER: Final = 2**31 - 1
+"""``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
 
 
 class Headers(TypedDict, total=False):

@@ -12,8 +12,8 @@ from routing import Router, RoutingError
 
 from .backends import ALIASES, REDIS, InvalidChannelLayerError
 from .layers import channel_layers
+from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
-from .silent_routes import silent_routes
 
 TAG = "channels"
 

@@ -15,12 +15,12 @@ from django.urls import set_script_prefix
 from channel_layer.exceptions import ChannelLayerError
 from workers import Stream
 
-from . import encoding, request_signals
-from .body import LazyBody
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
-from .flow import BrokenOff, ClientGone, PacedSender
-from .request import AsgiRequest
-from .streaming import FAILED, ResponseStream, described, file_behind, has_known_end
+from .http import encoding, request_signals
+from .http.body import LazyBody
+from .http.flow import BrokenOff, ClientGone, PacedSender
+from .http.request import AsgiRequest
+from .http.streaming import FAILED, ResponseStream, described, file_behind, has_known_end
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
@@ -77,7 +77,7 @@ class AsgiHandler(BaseHandler):
 
     @classmethod
     def encode_response(cls, response: Any, with_content: bool = True) -> Iterator[dict[str, Any]]:
-        """Yield the messages of a response; see `channels.encoding.encode`."""
+        """Yield the messages of a response; see `channels.http.encoding.encode`."""
         return encoding.encode(response, cls.chunk_size, with_content)
 
     @classmethod

@@ -62,7 +62,7 @@ class ChannelLayerWrapper:
     def _build_router(self, http_consumer: Any | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
-        from .unrouted import RefuseUnrouted
+        from .runtime.unrouted import RefuseUnrouted
 
         router = Router(self.routing)
         router.check_default(

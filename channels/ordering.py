@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from channel_layer.channel import Channel
-from interface_server.bridge.messages import LAST_ORDER
+from channel_layer.delivery import LAST_ORDER
 from routing import passes_arguments
 
 from .decorating import Consumer, message_of

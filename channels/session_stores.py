@@ -17,11 +17,11 @@ from django.http import parse_cookie
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .asked_state import AskedState, can_be_asked
-from .cached_settings import cached_until_set
 from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
+from .http.request import header_pairs
 from .layers import channel_layers
-from .request import header_pairs
+from .runtime.cached_settings import cached_until_set
 
 logger = logging.getLogger("channels.sessions")
 

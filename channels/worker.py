@@ -10,8 +10,8 @@ from typing import Any
 import workers
 from workers.selection import select_channels
 
-from .hooks import DjangoHook
-from .sync_threads import SyncThreads
+from .runtime.hooks import DjangoHook
+from .runtime.sync_threads import SyncThreads
 
 __all__ = ["Worker", "WorkerGroup"]
 

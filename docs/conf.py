@@ -42,7 +42,7 @@ nitpick_ignore = [
     ("py:obj", "channel_layer.cipher"),
     ("py:obj", "channel_layer.codec.pack_body"),
     ("py:obj", "channel_layer.redis.keys"),
-    ("py:obj", "channels.encoding.encode"),
+    ("py:obj", "channels.http.encoding.encode"),
 ]
 suppress_warnings = ["ref.python"]  # a name that two rooms have leads to the upper one
 

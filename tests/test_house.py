@@ -39,6 +39,7 @@ def test_nothing_imports_upwards() -> None:
         ("interface_server/wire", "import django"),
         ("interface_server/bridge", "from interface_server.http import exchange"),
         ("workers", "from channels import version"),
+        ("channels/runtime", "from channels.http import body"),
     ],
 )
 def test_an_import_upwards_would_be_found(tmp_path: Path, room: str, statement: str) -> None:

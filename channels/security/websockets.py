@@ -18,8 +18,8 @@ from django.http.request import validate_host
 
 from channels.decorating import Consumer, message_of
 from channels.exceptions import DenyConnection
+from channels.http.request import header_pairs
 from channels.log import printable
-from channels.request import header_pairs
 from routing import passes_arguments
 
 __all__ = ["AllowedHostsOnlyOriginValidator", "BaseOriginValidator", "allowed_hosts_only"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db import connections
 
-from channels.hooks import DjangoHook
 from channels.management.working import websocket_protocols
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
-from channels.sync_threads import SyncThreads
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options

@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from channel_layer.delivery import LastWill, Outgoing
+from channel_layer.delivery import LAST_ORDER, LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 
 from ..wire.websocket_frames import ABNORMAL
 from .connection import Connection, LastWillOwner
-from .messages import DISCONNECT, LAST_ORDER
+from .messages import DISCONNECT
 from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.last_wills")

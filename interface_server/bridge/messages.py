@@ -18,9 +18,6 @@ CONNECT: Final = "websocket.connect"
 RECEIVE: Final = "websocket.receive"
 DISCONNECT: Final = "websocket.disconnect"
 
-LAST_ORDER: Final = 2**31 - 1
-"""``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
-
 Scope = dict[str, Any]
 
 

@@ -23,7 +23,7 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 
 from channel_layer.memory import MemoryChannelLayer
 from channels.layers import ChannelLayerWrapper, channel_layers
-from channels.sync_threads import SyncThreads
+from channels.runtime.sync_threads import SyncThreads
 from workers.event_loop import EventLoop
 from workers.streams import Streams, current_streams
 

@@ -12,7 +12,7 @@ import pytest
 
 from channel_layer.delivery import Delivery
 from channel_layer.state import merged
-from channels.hooks import DjangoHook
+from channels.runtime.hooks import DjangoHook
 from routing import Router
 from workers import Worker
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from channels.hooks import DjangoHook
-from channels.sync_threads import SyncThreads
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from routing import Router
 from workers import Worker
 

@@ -16,8 +16,8 @@ from django.test import override_settings
 
 from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import collecting
-from channels import flow
 from channels.handler import AsgiHandler, AsgiRequest, ViewConsumer
+from channels.http import flow
 from tests.conftest import wait_until
 from workers.streams import Streams
 

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from channel_layer.delivery import LAST_ORDER
 from channel_layer.exceptions import ChannelFull
 from channels.sessions import channel_session, enforce_ordering
-from interface_server.bridge.messages import LAST_ORDER
 
 from .messages import REPLY, websocket
 

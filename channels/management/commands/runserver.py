@@ -21,11 +21,11 @@ from django.utils import autoreload
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels import log
-from channels.hooks import DjangoHook
 from channels.layers import channel_layers
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
-from channels.sync_threads import SyncThreads
 from interface_server.application import Application
 from interface_server.endpoints import Endpoint, EndpointError
 from interface_server.options import Options, OptionsError

@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from channels import log
-from channels.hooks import DjangoHook
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
-from channels.sync_threads import SyncThreads
 from workers import Supervisor, Worker
 from workers.streams import STREAMS
 from workers.supervisor import exit_with_parent

@@ -1,4 +1,4 @@
-"""`channels.encoding`: from Django's responses to messages."""
+"""`channels.http.encoding`: from Django's responses to messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 
-from channels.encoding import encode, encode_headers, split
 from channels.handler import AsgiHandler
+from channels.http.encoding import encode, encode_headers, split
 
 
 def encoded(response: Any, size: int = 4, **options: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`channels.unrouted`: sockets without a route while DEBUG."""
+"""`channels.runtime.unrouted`: sockets without a route while DEBUG."""
 
 from __future__ import annotations
 

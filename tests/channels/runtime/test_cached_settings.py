@@ -1,4 +1,4 @@
-"""`channels.cached_settings`: found out once, and again when the setting is another."""
+"""`channels.runtime.cached_settings`: found out once, and again when the setting is another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from channels.cached_settings import cached_until_set
+from channels.runtime.cached_settings import cached_until_set
 
 
 def test_it_is_found_out_once_and_again_when_a_named_setting_changes() -> None:

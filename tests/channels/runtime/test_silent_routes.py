@@ -1,4 +1,4 @@
-"""`channels.silent_routes`: routes that can never be taken."""
+"""`channels.runtime.silent_routes`: routes that can never be taken."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from channels.routing import include, route
-from channels.silent_routes import silent_routes
+from channels.runtime.silent_routes import silent_routes
 from routing import Router
 
 

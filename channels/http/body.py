@@ -12,7 +12,7 @@ from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from workers.notices import EMPTY
 
-from .exceptions import RequestAborted, RequestTimeout
+from ..exceptions import RequestAborted, RequestTimeout
 
 CHUNKS_PER_RECEIVE = 16
 WAIT_SECONDS = 5.0

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, QueryDict, parse_cookie
 from django.utils.functional import cached_property
 
-from . import exceptions
+from .. import exceptions
 from .body import LazyBody
 
 _SPECIAL = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}

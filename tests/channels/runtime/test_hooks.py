@@ -1,4 +1,4 @@
-"""`channels.hooks`: what happens around workers and consumers, with a real worker."""
+"""`channels.runtime.hooks`: what happens around workers and consumers, with a real worker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.db import connection
 from channel_layer.channel import Message
 from channels import db, signals
 from channels.exceptions import DenyConnection
-from channels.hooks import DjangoHook
+from channels.runtime.hooks import DjangoHook
 from routing import Router, route
 from workers import Worker
 
-from .messages import REPLY
+from ..messages import REPLY
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`channels.request_signals`: what happens around a request, whether or not somebody else listens."""
+"""`channels.http.request_signals`: what happens around a request, whether or not somebody else listens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_urlconf, set_urlconf
 
-from channels import request_signals
 from channels.handler import AsgiHandler
+from channels.http import request_signals
 
 Seen = list[tuple[str, Any, Any]]
 

@@ -23,11 +23,11 @@ from django.db import connections
 
 from workers.sync_side import SyncSide
 
-from .db import close_old_connections, keeping_old_connections
+from ..db import close_old_connections, keeping_old_connections
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("channels.sync_threads")
 
 _Job = Callable[[], None]
 

@@ -1,4 +1,4 @@
-"""`channels.streaming`: responses that need no thread while they wait, from a real worker."""
+"""`channels.http.streaming`: responses that need no thread while they wait, from a real worker."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from django.test import override_settings
 from django.urls import get_urlconf, path
 
 from channel_layer.delivery import Delivery
-from channels.flow import BROKEN_OFF, MAX_IN_FLIGHT
 from channels.handler import ViewConsumer
-from channels.hooks import DjangoHook
-from channels.streaming import file_behind
-from channels.sync_threads import SyncThreads
+from channels.http.flow import BROKEN_OFF, MAX_IN_FLIGHT
+from channels.http.streaming import file_behind
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.test import Client
 from routing import Router, route
 from tests.conftest import wait_until
 from workers import Worker
 
-from .messages import request as make_request
+from ..messages import request as make_request
 
 events: list[str] = []
 gates: dict[str, threading.Event] = {}
@@ -298,7 +298,7 @@ def test_the_generator_is_not_advanced_while_a_window_is_under_way(layer: Any) -
 
 
 def test_one_that_says_nothing_is_accepted_all_the_same(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.streaming.ANNOUNCE_SECONDS", 0.05)
+    monkeypatch.setattr("channels.http.streaming.ANNOUNCE_SECONDS", 0.05)
     with working(layer):
         [first] = Connection(layer, "/silent/").wait_for(1)
     assert (first.message["status"], first.message["content"], first.message["more_content"]) == (200, b"", True)

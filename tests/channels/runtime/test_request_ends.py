@@ -1,4 +1,4 @@
-"""`channels.request_ends`: ``http.disconnect`` after every request, over the interface servers that exist."""
+"""`channels.runtime.request_ends`: ``http.disconnect`` after every request, over the interface servers that exist."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from channel_layer.channel import Message
 from channel_layer.memory import MemoryChannelLayer
-from channels.request_ends import RequestEnds
+from channels.runtime.request_ends import RequestEnds
 from interface_server.options import Options
 from interface_server.wsgi import WsgiInterface
 from routing import route
 from tests.interface_server.helpers import running, status_of
 
-from .driving import working
-from .messages import REPLY
+from ..driving import working
+from ..messages import REPLY
 
 
 def answer(message: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import FileResponse
 
-from .sync_threads import SyncThreads
+from ..runtime.sync_threads import SyncThreads
 
 Reply = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""`channels.flow`: a long response no faster than its connection takes it over."""
+"""`channels.http.flow`: a long response no faster than its connection takes it over."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
-from channels import flow
-from channels.flow import BROKEN_OFF, MAX_IN_FLIGHT, AsyncPacedSender, BrokenOff, ClientGone, PacedSender
+from channels.http import flow
+from channels.http.flow import BROKEN_OFF, MAX_IN_FLIGHT, AsyncPacedSender, BrokenOff, ClientGone, PacedSender
 from tests.conftest import wait_until
 from workers.streams import Streams, current_streams
 
-from .messages import deliveries, replies, request
+from ..messages import deliveries, replies, request
 
 PART = {"content": b"x" * 262_144, "more_content": True}
 WINDOW = MAX_IN_FLIGHT // 262_144

@@ -8,8 +8,8 @@ from typing import Any
 from routing import Router
 from routing.router import accept
 
-from .exceptions import DenyConnection
-from .log import printable
+from ..exceptions import DenyConnection
+from ..log import printable
 
 logger = logging.getLogger("channels.routing")
 

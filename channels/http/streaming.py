@@ -21,10 +21,10 @@ from django.http import FileResponse
 
 from workers import Stream
 
+from ..log import printable
+from ..runtime.sync_threads import keeping_shared_connections, renew_connections
 from . import encoding, request_signals
 from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone
-from .log import printable
-from .sync_threads import keeping_shared_connections, renew_connections
 
 logger = logging.getLogger("channels.handler")
 

@@ -1,4 +1,4 @@
-"""`channels.request`: an ``http.request`` message as Django's request. What views make of it is in `test_handler`."""
+"""`channels.http.request`: an ``http.request`` message as Django's request. For views see `test_handler`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.test import override_settings
 
 from channels import exceptions
-from channels.request import AsgiRequest
+from channels.http.request import AsgiRequest
 
-from .messages import REPLY, request
+from ..messages import REPLY, request
 
 BODY = "http.request.body?x"
 

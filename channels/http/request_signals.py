@@ -17,7 +17,7 @@ from django.core.handlers import base
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from . import db
+from .. import db
 
 
 def send_started(handler: type, message: Any) -> None:

@@ -1,4 +1,4 @@
-"""`channels.sync_threads`: what ``async def`` consumers call in threads, with a real worker and a real database."""
+"""`channels.runtime.sync_threads`: threads for ``async def`` consumers, with a real worker and a real database."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from django.db import connection
 from channel_layer.channel import Channel
 from channels.auth import channel_session_user
 from channels.generic.websockets import WebsocketConsumer
-from channels.hooks import DjangoHook
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.sessions import channel_session, enforce_ordering
 from channels.signals import consumer_finished
-from channels.sync_threads import SyncThreads
 from routing import Router, route, route_class
 from workers import Worker
 
@@ -212,7 +212,7 @@ def test_old_connections_that_cannot_be_closed_do_not_stop_the_thread(
     def broken() -> None:
         raise OSError("broken")
 
-    monkeypatch.setattr("channels.sync_threads.close_old_connections", broken)
+    monkeypatch.setattr("channels.runtime.sync_threads.close_old_connections", broken)
 
     async def consumer(message: Any) -> None:
         message.reply_channel.send({"n": await sync_to_async(lambda: 5)()})

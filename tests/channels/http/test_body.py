@@ -1,4 +1,4 @@
-"""`channels.body`: the body of a request, fetched when it is read."""
+"""`channels.http.body`: the body of a request, fetched when it is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from channel_layer.exceptions import LayerUnavailable
-from channels.body import LazyBody
 from channels.exceptions import RequestAborted, RequestTimeout
+from channels.http.body import LazyBody
 from tests.conftest import wait_until
 
-from .messages import REPLY, deliveries
+from ..messages import REPLY, deliveries
 
 BODY = "http.request.body?x"
 
@@ -137,7 +137,7 @@ def test_a_report_that_cannot_be_sent_ends_nothing(
         return list(items)
 
     tried: list[Any] = []
-    monkeypatch.setattr("channels.body.CHUNKS_PER_RECEIVE", 2)
+    monkeypatch.setattr("channels.http.body.CHUNKS_PER_RECEIVE", 2)
     send(layer, b"a", b"b", b"c")
     monkeypatch.setitem(layer.__dict__, "send_batch", send_batch)
     assert body(reports=REPLY).read() == b"abc"

@@ -6,8 +6,8 @@ from typing import Any
 
 from workers.hooks import Hook
 
-from . import signals
-from .db import close_old_connections, suspect_connections
+from .. import signals
+from ..db import close_old_connections, suspect_connections
 from .request_ends import RequestEnds
 from .surroundings import prefix_urls
 

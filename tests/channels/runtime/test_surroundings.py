@@ -1,4 +1,4 @@
-"""`channels.surroundings`: what code sets for itself ends with its message, in workers and in tests."""
+"""`channels.runtime.surroundings`: what code sets for itself ends with its message, in workers and in tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_u
 from django.utils import timezone, translation
 
 from channels import route
-from channels.hooks import DjangoHook
+from channels.runtime.hooks import DjangoHook
+from channels.runtime.sync_threads import SyncThreads
 from channels.signals import consumer_finished
-from channels.sync_threads import SyncThreads
 from channels.test import Client, apply_routes
 from routing import Router
 from tests.conftest import wait_until
 
-from ..workers.tools import working
+from ...workers.tools import working
 
 DEFAULTS = ["en-us", settings.TIME_ZONE, None, "/", 28]
 Ask = Callable[..., list[Any]]

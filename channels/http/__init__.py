@@ -1,0 +1,1 @@
+"""Requests and responses of Django as messages: the inside of `channels.handler`."""
