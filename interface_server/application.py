@@ -55,7 +55,7 @@ class Application:
 
     @property
     def gateway(self) -> Gateway:
-        """What the connections of the running event loop share; begins to work when first asked for."""
+        """The gateway of the running event loop. It starts when it is first asked for."""
         if self._gateway is None:
             self._gateway = Gateway(self.channel_layer, self.options)
         if not self._gateway.started:

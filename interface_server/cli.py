@@ -103,7 +103,7 @@ class _Daphne(SectionedCommand):
 @click.option("--force-sync", is_flag=True, hidden=True, help="No effect.")
 @_limit("http_timeout", "Seconds a request waits for its answer (504).", "-t", "--http-timeout")
 @_limit("ping_interval", "Seconds between WebSocket pings; 0 sends none.")
-@_limit("ping_timeout", "Seconds a pong may take; 0 waits for ever.")
+@_limit("ping_timeout", "Seconds a pong may take; 0 waits without limit.")
 @_limit("websocket_life", "Longest life of a WebSocket in seconds; 0 is no limit.",
         "--websocket_timeout", "--websocket-timeout")  # fmt: skip
 @_limit("accept_timeout", "Seconds a handshake waits for a consumer (503).",
@@ -145,7 +145,7 @@ def main(channel_layer: str, **values: Any) -> None:
 
 
 class LayerPathError(Exception):
-    """What the command was given is no path of a channel layer; the text is one sentence."""
+    """The command's argument is no path of a channel layer; the text is one sentence."""
 
 
 def serve(path: str, values: dict[str, Any]) -> None:
@@ -220,7 +220,7 @@ def load_layer(path: str) -> ChannelLayer:
 
 
 def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
-    """Where the command line says to listen; the default only if it says nothing."""
+    """Endpoints that the command line names; the default one if it names none."""
     tls = {"key_file": values["ssl_keyfile"], "cert_file": values["ssl_certfile"]}
     endpoints = [Endpoint.parse(text) for text in values["endpoint"]]
     mode = values["unix_socket_mode"]
@@ -270,7 +270,7 @@ def _configure_logging(verbosity: int, log_format: str) -> None:
 
 
 def _allow_descriptors(connections: int) -> None:
-    """Raise the limit of open files as far as the connections need it, and say if that is not far enough."""
+    """Raise the limit of open files to what the connections need; log a warning if the system allows less."""
     wanted = descriptors.needed(connections)
     descriptors.raise_limit(wanted)
     served = descriptors.shares(connections).served

@@ -1,4 +1,4 @@
-"""Where a server listens: host and port, Unix socket, file descriptor, or a Twisted endpoint string."""
+"""Places where a server listens: host and port, Unix socket, file descriptor, or a Twisted endpoint string."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def parse_mode(text: str) -> int:
 
 
 def address_of(listener: socket.socket, tls: bool) -> str:
-    """What a person types to get there."""
+    """The URL under which a person reaches it."""
     name = listener.getsockname()
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if ":" in name[0] else name[0]

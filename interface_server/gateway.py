@@ -1,4 +1,4 @@
-"""Life of the parts that carry messages between the sockets of a process and a channel layer."""
+"""Lifecycle of the parts that carry messages between the sockets of a process and a channel layer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Gateway:
 
     @property
     def started(self) -> bool:
-        """Whether `start` was called."""
+        """True once `start` was called."""
         return bool(self._tasks)
 
     def start(self) -> None:
@@ -73,7 +73,7 @@ class Gateway:
         for blocking in (context.spools.close, context.access_log.close):
             try:
                 await asyncio.to_thread(blocking)
-            except RuntimeError:  # the interpreter ends and starts no thread: nobody else is there to be held up
+            except RuntimeError:  # an interpreter that ends starts no thread, and nothing else waits for this one
                 blocking()
 
     async def _clock(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 ANY_PEER = "*"
-"""As a trusted proxy: whoever connects is one (a platform's router with no fixed address)."""
+"""As a trusted proxy: every peer is one (a platform's router has no fixed address)."""
 
 _MAY_BE_ZERO = frozenset({"ping_interval", "ping_timeout", "verbosity", "keep_alive", "websocket_life"})
 
@@ -47,7 +47,7 @@ class Options:
             open files allows, if these are fewer.
         retry_after: what a 503 says in its ``Retry-After`` header.
         ping_interval: pause between pings on a WebSocket; 0 sends none.
-        ping_timeout: how long a pong may take, else the socket is closed; 0 waits for ever.
+        ping_timeout: how long a pong may take, else the socket is closed; 0 waits without limit.
         outbox_bytes: what waits for one WebSocket client at most, else close 1013.
         outbox_timeout: how long a WebSocket client may take nothing of what waits, else close 1013.
         close_timeout: how long a client may take to answer a close frame.
@@ -73,7 +73,7 @@ class Options:
         subprotocols: WebSocket subprotocols spoken, in order of preference.
         root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
-        trusted_proxies: addresses or networks of those proxies; ``*`` trusts whoever connects.
+        trusted_proxies: addresses or networks of those proxies; ``*`` trusts every peer.
         access_log: path of a file, ``-`` for standard output, empty for none.
         verbosity: 0 errors and warnings, 1 what happens to the server, 2 each message.
 

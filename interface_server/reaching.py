@@ -23,7 +23,7 @@ def reach(layer: ChannelLayer) -> None:
     except LayerConfigurationError:
         raise
     except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", clause(error))
+        logger.warning("%s; starting anyway and trying again until it answers", clause(error))
 
 
 async def areach(layer: ChannelLayer) -> None:

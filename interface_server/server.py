@@ -55,7 +55,7 @@ class Server:
 
     @property
     def should_exit(self) -> bool:
-        """Whether it ends; set it, from any thread, to have it end."""
+        """True once it is to end. Set it, from any thread, to end the server."""
         return self._should_exit
 
     @should_exit.setter

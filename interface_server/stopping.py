@@ -16,14 +16,14 @@ STREAMS_SHARE: Final = 1 / 4
 """Of the time to stop, what responses of unknown length may use: an endless one would use any."""
 
 TURNS_SHARE: Final = 1 / 2
-"""What consumers at work for a WebSocket may use; the messages behind theirs are sent then all the same."""
+"""The share that consumers at work for a WebSocket may use. The messages behind theirs are sent after it."""
 
 ANSWERS_SHARE: Final = 5 / 6
-"""What all responses may use; the rest is for what is still to be sent to the channel layer."""
+"""The share that all responses may use. The rest is for messages that still go to the channel layer."""
 
 DESERTED_SHARE: Final = 1 / 10
 DESERTED_SECONDS = 3.0
-"""How long no worker may have taken anything off a channel until what lies on it is not waited for: the shorter one."""
+"""If no worker takes a message off a channel for the shorter of these times, its messages are not waited for."""
 
 CHECK_SECONDS = 0.02
 LOOK_SECONDS = 0.25
@@ -35,7 +35,7 @@ class Stopping:
     Args:
         context: whose connections end.
         seconds: the limit.
-        sockets: connections of a server that has the context to itself; they are closed, at last cut.
+        sockets: connections of a server that has the context to itself; they are closed, and cut at the end.
         hurried: tells whether to wait for nothing any more.
     """
 

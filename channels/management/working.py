@@ -68,7 +68,7 @@ def reach(layer: Any) -> None:
     except LayerConfigurationError as error:
         raise CommandError(f"channel layer {layer.alias!r}: {error}") from error
     except LayerUnavailable as error:
-        logger.warning("%s; starting all the same, it is tried again until it answers", clause(error))
+        logger.warning("%s; starting anyway and trying again until it answers", clause(error))
 
 
 def log_message(message: Any, seconds: float, outcome: Any) -> None:

@@ -58,7 +58,7 @@ class Outbox:
 
 
 class Gate:
-    """Whether a reader may go on."""
+    """A reader's permission to go on."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Which messages of this process may still wait on their channels.
+"""Messages of this process that may still wait on their channels.
 
 A channel is read in order. So what was stored before the oldest message that waits on it has been taken by a worker,
 or has expired. The layer is asked for that message's age only while a connection has been waiting for seconds
@@ -17,10 +17,10 @@ from channel_layer.layer import ChannelLayer
 logger = logging.getLogger("interface_server.backlog")
 
 SLACK_SECONDS = 2.0
-"""How wrong the age of a message may be: senders may stamp large ones a second too early or too late."""
+"""Tolerance for the age of a message: senders may stamp large ones a second too early or too late."""
 
 PRECISION_SECONDS = 0.002
-"""How far two clocks may part between two questions."""
+"""Drift of two clocks between two questions."""
 
 
 class Front(NamedTuple):
@@ -40,11 +40,11 @@ class Front(NamedTuple):
     since: float
 
     def may_wait(self, stored_at: float) -> bool:
-        """Whether a message stored at that time may have been behind this one when the layer was asked."""
+        """True if a message stored at that time may have been behind this one when the layer was asked."""
         return stored_at >= self.stored - (SLACK_SECONDS if self.stored < self.asked else 0.0)
 
     def is_same(self, other: Front) -> bool:
-        """Whether both may be the same message."""
+        """True if both may be the same message."""
         first, second = sorted((self, other), key=lambda front: front.stored)
         return second.stored <= first.stored_by + PRECISION_SECONDS
 
@@ -63,13 +63,13 @@ class Backlog:
         self._inquiry: asyncio.Task[None] | None = None
 
     def front(self, channel: str, since: float) -> Front | None:
-        """What the layer said last, if it was asked after ``since``; in any case `ask` asks it again."""
+        """The layer's last answer, if it was asked after ``since``. In any case `ask` asks again."""
         self._wanted.add(channel)
         found = self._fronts.get(channel)
         return found if found is not None and found.asked > since else None
 
     def is_deserted(self, channel: str, stored_at: float, seconds: float) -> bool:
-        """Whether a message may still wait on a channel off which no worker has taken anything for so long."""
+        """True if a message may still wait on a channel off which no worker has taken a message for so many seconds."""
         front = self.front(channel, stored_at)
         return front is not None and front.may_wait(stored_at) and front.asked - front.since >= seconds
 

@@ -28,7 +28,7 @@ class LastWillOwner(Protocol):
 
     @property
     def is_handshake(self) -> bool:
-        """Whether no consumer has answered its handshake yet."""
+        """True until a consumer has answered its handshake."""
 
     def disown(self) -> None:
         """Close it without a message: another process has sent its ``websocket.disconnect``."""
@@ -63,7 +63,7 @@ class Connection(Protocol):
         """Cut a response of unknown length that is still produced; returns whether there was one."""
 
     def is_deserted(self, seconds: float) -> bool:
-        """Whether it waits for a worker, and none has taken a message off its channel for so long."""
+        """True if it waits for a worker and no worker has taken a message off its channel for so many seconds."""
 
     def release(self) -> None:
         """Stop waiting for consumers."""

@@ -137,7 +137,7 @@ class Downlink:
 
 
 def next_limit(limit: int, deliveries: list[Delivery]) -> int:
-    """How many messages to receive next, from how many there were and how large.
+    """Number of messages to receive next, from the number and size of the last ones.
 
     A batch is in memory three times while it is taken apart, and large messages may have gathered.
     """

@@ -5,7 +5,7 @@ withdrawn with the real one. If the process is killed, others send it; see `chan
 Nothing of it is kept here: it is made again when the layer has lost it.
 
 A process that was taken for gone although it was only held up closes the WebSockets whose disconnects others have
-sent, with 1012: consumers have tidied up behind them, so their clients have to connect anew. The others go on.
+sent, with 1012: consumers have tidied up behind them, so their clients have to connect again. The others go on.
 """
 
 from __future__ import annotations

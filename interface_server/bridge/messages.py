@@ -33,7 +33,7 @@ class MessageFactory:
         self._proxies = TrustedProxies(options.trusted_proxies) if options.proxy_headers else None
 
     def seen(self, scope: Scope) -> Scope:
-        """A scope whose client and scheme are what the trusted proxies say, as far as they are asked."""
+        """A scope whose client and scheme come from the trusted proxies, if there are any."""
         if self._proxies is None:
             return scope
         headers = scope["headers"]

@@ -1,4 +1,4 @@
-"""Who the client is when proxies stand in between."""
+"""The client's address behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SCHEMES = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 
 
 class TrustedProxies:
-    """Reads ``X-Forwarded-For``, ``-Port`` and ``-Proto`` as far as they can be believed.
+    """Reads ``X-Forwarded-For``, ``-Port`` and ``-Proto``, as long as trusted proxies wrote them.
 
     Each proxy appends the peer it saw, so the list is walked from the right and the first address
     that is no trusted proxy is the client: whatever stands left of it, the client may have invented.
 
     Args:
-        networks: addresses or networks of the proxies; ``*`` believes whoever connects, for one hop.
+        networks: addresses or networks of the proxies; ``*`` trusts every peer, for one hop.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
@@ -30,7 +30,7 @@ class TrustedProxies:
         self._is_proxy = lru_cache(maxsize=1024)(self._look_up)
 
     def trusts_peer(self, peer: Address | None) -> bool:
-        """Whether what connected is a proxy of ours. A peer without address came over a Unix socket."""
+        """True if the peer is a trusted proxy. A peer without address came over a Unix socket."""
         return peer is None or self._any_peer or self._is_proxy(peer[0])
 
     def client(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]]) -> Address | None:
@@ -51,7 +51,7 @@ class TrustedProxies:
         return peer
 
     def is_secure(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]]) -> bool | None:
-        """Whether the client came over TLS, ``None`` if no trusted proxy says so."""
+        """True if the client came over TLS; ``None`` if no trusted proxy says so."""
         if not self.trusts_peer(peer):
             return None
         return _SCHEMES.get(_nearest(headers, b"x-forwarded-proto").lower())
@@ -67,7 +67,7 @@ class TrustedProxies:
 
 
 def _nearest(headers: Sequence[tuple[bytes, bytes]], field: bytes) -> bytes:
-    """What the nearest proxy has written into a header: the last part of its list, which may be empty."""
+    """The nearest proxy's part of a header: the last item of its list, which may be empty."""
     values = [value for name, value in headers if name == field]
     return values[-1].rsplit(b",", 1)[-1].strip() if values else b""
 

@@ -1,4 +1,4 @@
-"""What a consumer may answer on a WebSocket's reply channel (ASGI 1 draft, "WebSocket: Send/Close/Accept")."""
+"""Answers of a consumer on a WebSocket's reply channel (ASGI 1 draft, "WebSocket: Send/Close/Accept")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_REASON_BYTES = 123
 """Of a close frame's 125 bytes two are its code (RFC 6455, section 5.5.1)."""
 
 KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol")
-"""What a reply to a WebSocket may hold."""
+"""Keys of a reply to a WebSocket."""
 
 _HTTP_KEYS = ("status", "headers", "content", "more_content")
 
@@ -76,12 +76,12 @@ class Reply:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """True if there is nothing to do."""
         return self.accept is None and self.payload is None and self.close is None
 
 
 def refuses(message: Mapping[str, Any]) -> bool:
-    """Whether a reply ends a handshake: it says so, or closes with whichever code and has nothing to send first."""
+    """True if a reply refuses a handshake: it says so, or it closes and has nothing to send first."""
     if message.get("accept") is False:
         return True
     return bool(message.get("close")) and not any(message.get(key) for key in ("accept", "text", "bytes"))

@@ -22,7 +22,7 @@ logger = logging.getLogger("interface_server.websocket")
 State = Mapping[str, bytes]
 
 MOST_BYTES = 16_777_216
-"""What is kept of closed connections; past it the oldest are forgotten."""
+"""Limit for the states of closed connections; beyond it the oldest are dropped."""
 
 _OVERHEAD = 256
 

@@ -1,4 +1,4 @@
-"""Why a message got no answer in time, as far as its channel tells."""
+"""Reasons why a message got no answer in time, from the state of its channel."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Unanswered:
 
 
 def reason(channel: str, age: float | None, waited: float, layer: ChannelLayer) -> str:
-    """What to look at when a message got no answer.
+    """Advice for a message that got no answer.
 
     Args:
         channel: where it was sent.

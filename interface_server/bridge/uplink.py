@@ -25,13 +25,13 @@ LAST_RETRY = 0.75
 LEAST_SILENCE = 6.0
 """Seconds for which a process may be out of touch with its layer, at least: one receive may take two of them."""
 DOUBT_SECONDS = 0.25
-"""How long a layer that has just failed may take to answer after all, before it is away: a connection that was closed
-says nothing about the next one."""
+"""Time for a layer that has just failed to answer before it counts as away: a connection that was closed says nothing
+about the next one."""
 _OVERHEAD = 512
 
 
 class Sender(Protocol):
-    """Who queued a message and wants to hear what became of it. Calls must not block or raise."""
+    """The sender of a queued message, told what became of it. Calls must not block or raise."""
 
     def sent(self, item: Outgoing) -> None:
         """The message was stored; only told to those who asked with ``report``."""
@@ -45,7 +45,7 @@ class Entry:
 
     Attributes:
         stored_at: when the layer had surely stored it, by the event loop's time; 0 before that.
-        full_since: since when its channel has been full, as far as that is why it waits; else 0.
+        full_since: since when its channel has been full, if that is why it waits; else 0.
         cancelled: set it to withdraw a message that was not sent yet.
     """
 
@@ -129,7 +129,7 @@ class Uplink:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is being written."""
+        """True if nothing waits and nothing is being written."""
         return not (self._queue or self._full or self._writing)
 
     def why_late(self, entry: Entry, since: float, now: float) -> ChannelLayerError | None:
@@ -220,7 +220,7 @@ class Uplink:
             self.mark_down(error)
 
     def _was_cut(self, error: LayerUnavailable, seconds: float) -> bool:
-        """Whether nothing but a connection may have ended. The next write tells."""
+        """True if perhaps only a connection ended. The next write tells."""
         doubted, self._doubted = self._doubted, True
         return error.uncertain and seconds < DOUBT_SECONDS and not doubted
 

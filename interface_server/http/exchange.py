@@ -41,7 +41,7 @@ _REASONS = {
 
 
 class Phase(enum.Enum):
-    """How far an exchange is."""
+    """Progress of an exchange."""
 
     GATHERING = "gathering"  # the body
     WAITING = "waiting"  # for the beginning of the response
@@ -97,7 +97,7 @@ class HttpExchange:
         """The exchange has its turn on the connection; what was fed before is taken up.
 
         Args:
-            expected: the body's length as far as the request says it.
+            expected: the body's length, if the request gives it.
         """
         self._begun = True
         context = self._context
@@ -252,7 +252,7 @@ class HttpExchange:
         """The server is about to end; what is under way may finish."""
 
     def is_deserted(self, seconds: float) -> bool:
-        """Whether the request waits for a worker, and for so long none has taken one off the channel."""
+        """True if it waits for a worker and no worker has taken a message off the channel for so many seconds."""
         waits = self.phase is Phase.WAITING
         return waits and self._context.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
 
@@ -412,7 +412,7 @@ class HttpExchange:
         self.phase = Phase.DONE
         self._context.connections.pop(self._local, None)
         if self._context.now != self._opened:
-            # Only who waits is put into groups, and forgetting is work for every request.
+            # Only a request that waits can be in a group, and removing costs work for each request.
             self._context.departures.add([self.channel])
         body_channel = self._upload.close() if self._upload is not None else None
         if body_channel is not None and dispatched and not complete:
@@ -440,7 +440,7 @@ class HttpExchange:
 
     @property
     def _named_flow(self) -> bool:
-        """Whether the producer has named a place for reports; such ones ask for signs of life, and so give some."""
+        """True if the producer named a channel for reports. Such a producer gives signs of life."""
         return not self._flow.startswith(FLOW_PATTERN)
 
     def _describe(self) -> str:

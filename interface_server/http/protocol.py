@@ -143,7 +143,7 @@ class HttpProtocol(asyncio.Protocol):
             if cause is not None and not isinstance(cause, Refusal):
                 logger.error("a request could not be handled", exc_info=cause)
             if cause is None and not self._headers and (self._raw or (between and self._begun == begun + 1)):
-                self._read_anew(self._raw + data, str(error))
+                self._read_again(self._raw + data, str(error))
             else:
                 self._turn_down(cause if isinstance(cause, Refusal) else Refusal(400, str(error)))
         except Refusal as refusal:
@@ -313,9 +313,9 @@ class HttpProtocol(asyncio.Protocol):
         if version == "1.0":
             raise Refusal(400, "HTTP/1.0 has no transfer codings")
 
-    # -- what the parser cannot read by itself ---------------------------------------------------
+    # -- requests that the parser cannot read ----------------------------------------------------
 
-    def _read_anew(self, data: bytes, refusal: str) -> None:
+    def _read_again(self, data: bytes, refusal: str) -> None:
         """Look at a request line that the parser refused: its method or version may be one that it does not know."""
         self._line, self._refusal = data.lstrip(b"\r\n"), refusal
         try:
@@ -490,7 +490,7 @@ class HttpProtocol(asyncio.Protocol):
 
 
 class _BehindHead:
-    """What a parser tells of a connection, without its first head."""
+    """The parser's events for a connection, without those of its first head."""
 
     def __init__(self, protocol: HttpProtocol) -> None:
         self._protocol = protocol

@@ -53,7 +53,7 @@ class AccessLog:
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody may read what is written."""
+        """True if lines are written at all."""
         return self._writer is not None and not self._writer.ended
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class AccessLog:
         self._write(scope, f"{event} {_target(scope)}", "-" if code is None else str(code), "-")
 
     def needed(self, scope: dict[str, Any]) -> dict[str, Any]:
-        """What has to be kept of a scope for later lines of its WebSocket; nothing, if nothing is logged."""
+        """The part of a scope that later lines of its WebSocket need; empty if nothing is logged."""
         return {key: scope.get(key) for key in ("client", "path", "query_string")} if self.enabled else {}
 
     def _write(self, scope: dict[str, Any], what: str, status: str, size: str, more: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Log lines for a file or a pipe that may be full, slow, or read by nobody."""
+"""Log lines for a file or a pipe that may be full or slow, or that has no reader."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 1_048_576
 """Characters that wait at most; lines beyond them are dropped and counted."""
 
 FLUSH_SECONDS = 1.0
-"""How long an end waits for lines that nobody takes."""
+"""Time that the end of the process waits for lines to be written."""
 
 _AT_ONCE = 2_000
 _LOOK_SECONDS = 1.0
@@ -28,7 +28,7 @@ _GONE = (errno.EPIPE, errno.EBADF)
 
 
 class Sink(Protocol):
-    """Where the lines go."""
+    """The target of the lines."""
 
     def write(self, data: bytes) -> None:
         """Write all of it, however long that takes; raises `OSError`."""
@@ -53,7 +53,7 @@ class Descriptor:
         while left:
             try:
                 written = os.write(self.descriptor, left)
-            except BlockingIOError:  # whoever gave it to us does not want to wait for its reader
+            except BlockingIOError:  # non-blocking, since another process shares it
                 waiting = select.poll()
                 waiting.register(self.descriptor, select.POLLOUT)
                 waiting.poll()
@@ -66,7 +66,7 @@ class Descriptor:
 
 
 class File(Descriptor):
-    """A file that is appended to, and opened anew when somebody has moved it away.
+    """A file that lines are appended to. It is opened again after it was moved away (by logrotate, for example).
 
     Raises:
         OSError: it cannot be opened.
@@ -118,7 +118,7 @@ class Stream:
 
 
 def sink_of(stream: TextIO) -> Sink:
-    """Where a stream leads."""
+    """The sink for a stream."""
     try:
         return Descriptor(stream.fileno())
     except (OSError, ValueError, AttributeError):
@@ -126,7 +126,7 @@ def sink_of(stream: TextIO) -> Sink:
 
 
 class LineWriter:
-    """Hands lines to a thread that writes them, so that nobody waits for who reads them.
+    """Hands lines to a thread that writes them, so that no caller waits for a slow reader.
 
     Args:
         sink: where to.
@@ -143,7 +143,7 @@ class LineWriter:
         self._dropped = 0
         self._failing = False
         self._lock = threading.Lock()
-        self._begin_anew()
+        self._start_again()
         _writers.add(self)
 
     def write(self, line: str) -> None:
@@ -157,7 +157,7 @@ class LineWriter:
             self._start()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Wait until all lines so far are written, but not for ever."""
+        """Wait until all lines so far are written, for a limited time."""
         if self._thread is not None:
             done = threading.Event()
             self._queue.put(done)
@@ -172,7 +172,7 @@ class LineWriter:
         else:
             self._queue.put(None)
 
-    def _begin_anew(self) -> None:
+    def _start_again(self) -> None:
         """Begin without the thread, which a forked process has not inherited."""
         self._queue: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -227,9 +227,9 @@ class LineWriter:
 _writers: weakref.WeakSet[LineWriter] = weakref.WeakSet()
 
 
-def _begin_anew() -> None:
+def _start_again() -> None:
     for writer in _writers:
-        writer._begin_anew()
+        writer._start_again()
 
 
 def _flush() -> None:
@@ -237,5 +237,5 @@ def _flush() -> None:
         writer.flush()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_start_again)
 atexit.register(_flush)

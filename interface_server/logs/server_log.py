@@ -1,4 +1,4 @@
-"""The log of the server and of workers: one record a line, whoever caused it, and nobody waits for who reads it."""
+"""The log of the server and of workers: one record a line, and no caller waits for a slow reader."""
 
 from __future__ import annotations
 

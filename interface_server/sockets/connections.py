@@ -52,7 +52,7 @@ class Connections(set[Any]):
 
     @property
     def is_crowded(self) -> bool:
-        """Whether connections that are not served are to be told so at once, without hearing them."""
+        """True if connections that are not served are refused at once, before a request is read."""
         return len(self) > self._patient
 
     def discard(self, connection: Any) -> None:

@@ -8,8 +8,8 @@ import resource
 from dataclasses import dataclass
 
 OWN = 64
-"""What nobody else gets, beyond what is open at the start: the broker's connections, logs, the file that holds bodies,
-what a project opens."""
+"""Descriptors reserved beyond those that are open at the start: for the broker's connections, logs, the file that holds
+bodies, and a project's own files."""
 
 MOST_SURPLUS = 1_000
 """Connections beyond those that are served, held while they read why they are not."""
@@ -22,7 +22,7 @@ _DIRECTORY = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
 @dataclass(frozen=True)
 class Shares:
-    """How the descriptors of a process are divided.
+    """Division of the descriptors of a process.
 
     Attributes:
         served: connections that are served.

@@ -1,4 +1,4 @@
-"""Threads that write and read spooled bodies, so that a slow disk holds up nobody else."""
+"""Threads that write and read spooled bodies, so that a slow disk delays only its own connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .spool import Spool, Work
 THREADS = 4
 
 TRIM_SECONDS = 1.0
-"""How often freed memory goes back to the system while something is spooled."""
+"""Interval in which freed memory goes back to the system while something is spooled."""
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 

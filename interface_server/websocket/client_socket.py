@@ -1,4 +1,4 @@
-"""What a WebSocket connection asks of the server that holds its client's socket."""
+"""The calls that a WebSocket connection makes on the server that holds its client's socket."""
 
 from __future__ import annotations
 

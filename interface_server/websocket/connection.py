@@ -37,7 +37,7 @@ HELD_REPLIES = 64
 
 
 class Phase(enum.Enum):
-    """What a connection is in."""
+    """State of a connection."""
 
     HANDSHAKE = "handshake"
     OPEN = "open"
@@ -100,7 +100,7 @@ class WebSocketConnection:
 
     @property
     def is_handshake(self) -> bool:
-        """Whether no consumer has answered the handshake yet."""
+        """True until a consumer has answered the handshake."""
         return self.phase is Phase.HANDSHAKE
 
     # -- from the client -------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class WebSocketConnection:
         return False
 
     def is_deserted(self, seconds: float) -> bool:
-        """Whether its turn waits for a worker, and for so long none has taken anything off the channel."""
+        """True if its turn waits for a worker and no worker has taken a message off the channel for so many seconds."""
         stored = self._entry is None or self._entry.stored_at > 0
         return self._turn_open and stored and self._as_slow(self._context.now).is_deserted(seconds)
 

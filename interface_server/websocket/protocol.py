@@ -250,7 +250,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return pong is not None
 
     def _library(self) -> ServerProtocol:
-        """What reads and writes all other frames; made when it is needed, for it is larger than all the rest here."""
+        """The library's parser for all other frames, made on demand, since it is larger than the rest."""
         if self._frames is None:
             limit = self._options.websocket_max_message
             # It holds the compressed frames to the limit as well, which may be larger than what is in them.

@@ -17,16 +17,16 @@ LOOK_SECONDS = 2.0
 """From when on a turn counts as slow. Workers have told of their part before."""
 
 LOST_TURN_SECONDS = 5.0
-"""How long the turn of a message lasts that may have been lost on its way to the channel."""
+"""Duration of the turn of a message that may have been lost on its way to the channel."""
 
 SIGN_SECONDS = 2.5
 """Within which a worker that took a message, and is alive, has given a sign of it."""
 
 LATER_SECONDS = 5.0
-"""How long a message may take back to its channel that a consumer asked for later: a pause, or a full channel."""
+"""Time that a postponed message may take back to its channel: a pause, or a full channel."""
 
 NEWS_SECONDS = 3.0
-"""How old an answer of the layer may be to end a turn."""
+"""Age of the layer's answer up to which it may end a turn."""
 
 NOT_FINISHED: Final = "its consumer did not finish in time"
 DIED: Final = "its consumer did not finish in time, and the worker that took its message gave no sign of it"
@@ -67,7 +67,7 @@ class SlowTurn:
         self._lost = True
 
     def over(self, now: float) -> str | None:
-        """Why to go on without the end of the turn, or ``None``: wait."""
+        """The reason to go on without the end of the turn; ``None`` to wait."""
         turn_timeout = self._context.options.turn_timeout
         if self._begun_at is not None:
             return NOT_FINISHED if now - self._begun_at >= turn_timeout else None
@@ -90,7 +90,7 @@ class SlowTurn:
         return LOST if self._lost else DIED
 
     def is_deserted(self, seconds: float) -> bool:
-        """Whether it seems that nobody works on the message.
+        """True if apparently no worker has the message.
 
         It may still wait on its channel, off which no worker has taken anything for so long; or it was taken, and no
         worker has given a sign of it.

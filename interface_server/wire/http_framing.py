@@ -1,4 +1,4 @@
-"""How an HTTP/1.1 response is laid out on the wire (RFC 9112, section 6)."""
+"""Layout of an HTTP/1.1 response on the wire (RFC 9112, section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request lines that the HTTP parser cannot read by itself: methods are an open set, its list of them is not."""
+"""Request lines with methods that the HTTP parser does not know. RFC 9110 leaves the set of methods open."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Head:
     Attributes:
         status: a final status code.
         headers: fields to send, without content length and without those in `OURS`.
-        length: the body's length as far as the consumer said it.
+        length: the body's length, if the consumer gave it.
         close: whether the consumer asked to close the connection.
         has_date: whether there is a Date field.
     """
@@ -46,7 +46,7 @@ class Head:
             self._add(*_pair(item))
 
     def bodiless(self, method: str) -> bool:
-        """Whether no content follows this head (RFC 9110, section 6.4.1)."""
+        """True if no content follows this head (RFC 9110, section 6.4.1)."""
         return method == "HEAD" or self.status in (204, 304)
 
     def _add(self, name: bytes, value: bytes) -> None:
@@ -63,7 +63,7 @@ class Head:
 
 
 def is_push(message: Mapping[str, Any]) -> bool:
-    """Whether a message asks for a server push (ASGI 1 draft, "Server Push"), which no client takes any more."""
+    """True if a message asks for a server push (ASGI 1 draft, "Server Push"), which no client takes any more."""
     return "request" in message and "status" not in message
 
 

@@ -36,7 +36,7 @@ _head_64 = struct.Struct("!BBQ").pack
 
 
 def whole_message(data: bytes, max_size: int | None) -> tuple[bool, bytes] | None:
-    """Whether ``data`` is text, and the payload, if it is exactly one unfragmented data frame from a client.
+    """A flag for text and the payload, if ``data`` is exactly one unfragmented data frame from a client.
 
     Anything else is ``None``: several frames, a part of one, control frames, fragments, reserved bits,
     no mask, 64 KiB and more, a payload of more than ``max_size`` bytes (RFC 6455, section 5.2). Only

@@ -108,7 +108,7 @@ class SpooledBody:
 
     @property
     def ended(self) -> bool:
-        """Whether all of it was read."""
+        """True once all of it was read."""
         return not self._spool.size
 
     def read(self, size: int) -> bytes:

@@ -36,11 +36,11 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 Tell = Callable[[str, dict[str, Any]], None]
 
 BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
-"""What stands in a mailbox for the news that the consumer has failed."""
+"""Marks in a mailbox that the consumer has failed."""
 
 
 class Mailbox:
-    """What has come for one request. One thread takes, the reader puts.
+    """The messages that came for one request. One thread takes, the reader puts.
 
     It is the `BodyWriter` of its response: what the taking thread is about to get is here, the rest in
     a `Download`.
@@ -54,7 +54,7 @@ class Mailbox:
 
     Attributes:
         flow: where the producer of the response hears how much was taken over.
-        read: bytes of the request's body that its reader has read, as far as it said so.
+        read: bytes of the request's body that its reader has reported as read.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Mailbox:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the response has begun."""
+        """True once the response has begun."""
         return self._first is not None
 
     def put(self, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
@@ -220,7 +220,7 @@ class Reader:
 
     @property
     def belongs_here(self) -> bool:
-        """Whether this process made it; a thread does not survive a fork."""
+        """True if this process made it; a thread does not survive a fork."""
         return self._pid == os.getpid()
 
     def open(self) -> Mailbox:

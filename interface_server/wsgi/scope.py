@@ -1,4 +1,4 @@
-"""What a WSGI server says about a request, as the scope that messages are made from (PEP 3333)."""
+"""The ASGI scope of a WSGI request, from which messages are made (PEP 3333)."""
 
 from __future__ import annotations
 

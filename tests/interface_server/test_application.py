@@ -89,7 +89,7 @@ def test_a_layer_that_cannot_be_used_fails_the_lifespan_with_a_sentence(kind: An
 def test_a_layer_that_is_away_is_a_warning_at_the_start_of_the_lifespan(caplog: pytest.LogCaptureFixture) -> None:
     sent = lifespan_of(Application(Checked(LayerUnavailable("here", "connection refused"))))
     assert [event["type"] for event in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert "connection refused; starting all the same" in caplog.text
+    assert "connection refused; starting anyway" in caplog.text
 
 
 def test_a_connection_of_another_type_is_one_sentence() -> None:

@@ -36,6 +36,5 @@ def test_a_layer_that_is_away_is_told_of_in_one_sentence(caplog: pytest.LogCaptu
 
     asyncio.run(areach(Away()))
     assert caplog.messages == [
-        "channel layer at redis://here is unavailable: it says wait; starting all the same, "
-        "it is tried again until it answers"
+        "channel layer at redis://here is unavailable: it says wait; starting anyway and trying again until it answers"
     ]

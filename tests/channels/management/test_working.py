@@ -65,7 +65,7 @@ def test_a_route_that_cannot_work_is_named_with_its_layer() -> None:
 def test_a_broker_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     reach(wrapped(error=LayerUnavailable("redis.example:6379", "no route")))
-    assert "starting all the same, it is tried again until it answers" in caplog.text
+    assert "starting anyway and trying again until it answers" in caplog.text
 
 
 def test_a_broker_that_is_unfit_is_one_sentence() -> None:
