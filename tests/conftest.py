@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import shutil
@@ -60,10 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             values = [
                 f"{name}={parameters.indices[name]}" for name in shared if parameters and name in parameters.indices
             ]
-            group = "-".join([item.nodeid.partition("::")[0], *values])
+            module = item.nodeid.partition("::")[0]
+            group = "-".join([module, *values])
             if "browser" in shared:
-                # A browser takes a processor or more for itself.
-                group = browsers.setdefault(group, f"browsers-{len(browsers) % BROWSERS}")
+                # A browser takes a processor or more for itself. By module: a run may leave out a parameter everywhere.
+                group = browsers.setdefault(module, f"browsers-{len(browsers) % BROWSERS}")
             item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -105,6 +107,21 @@ def wait_until(condition: Callable[[], T], what: str = "", within: float = 20.0)
 def eventually() -> Callable[..., object]:
     """The helper `wait_until`: ``eventually(lambda: layer.receive(["x"])[0], "a message on x")``."""
     return wait_until
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """Give loggers their levels back, which commands set for the process that they expect to have for themselves."""
+    before = {logger: logger.level for logger in loggers()}
+    yield
+    for logger in loggers():
+        logger.setLevel(before.get(logger, logging.NOTSET))
+
+
+def loggers() -> list[logging.Logger]:
+    """All there are."""
+    named = [one for one in list(logging.root.manager.loggerDict.values()) if isinstance(one, logging.Logger)]
+    return [logging.root, *named]
 
 
 class SmallDisk:

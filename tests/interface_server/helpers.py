@@ -103,6 +103,28 @@ def respond(content: bytes = b"ok", status: int = 200, headers: Any = (), **more
     return consumer
 
 
+PARTS = [bytes([number]) * 500_000 for number in range(20)]
+"""What `in_parts` answers with."""
+
+
+def in_parts(produced: threading.Event, headers: Any = ()) -> Consumer:
+    """A consumer that answers with `PARTS` and is at most three of them ahead of what has been written."""
+
+    def consumer(workers: Workers, delivery: Delivery) -> None:
+        sent = written = 0
+        workers.send(delivery, {"status": 200, "headers": list(headers), "more_content": True}, flow="worker.a!1")
+        for part in PARTS:
+            while sent - written > 3 * len(part):
+                for report in workers.layer.receive_batch(["worker.a!"], 16, 20):
+                    written = report.message["written"]
+            workers.send(delivery, {"content": part, "more_content": True})
+            sent += len(part)
+        workers.send(delivery, {"content": b"", "more_content": False})
+        produced.set()
+
+    return consumer
+
+
 class Running:
     """A server in a thread.
 

@@ -92,19 +92,25 @@ def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
     assert said in str(caught.value)
 
 
+def complaint(info: object) -> str:
+    """What is said about a server that answers so to ``INFO``."""
+    try:
+        check_server(info, [], "redis://x")
+    except LayerConfigurationError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("version", [b"7.0.0", b"7.0.15", b"7.2.4", b"8.0.1", b"10.1.0"])
 def test_new_enough_servers_are_welcome(version: bytes) -> None:
-    check_server(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n", [], "redis://x")
+    assert complaint(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n") == ""
 
 
 def test_an_old_server_is_told_from_the_version_it_needs() -> None:
-    with pytest.raises(LayerConfigurationError) as caught:
-        check_server(b"# Server\r\nredis_version:6.2.14\r\n", [], "redis://x")
-    assert str(caught.value) == (
+    assert complaint(b"# Server\r\nredis_version:6.2.14\r\n") == (
         "Redis at redis://x is version 6.2.14; Redis 7.0 or later is needed, or Valkey. Upgrade the server."
     )
 
 
 def test_a_server_that_keeps_its_version_to_itself_is_taken_as_it_is() -> None:
-    check_server(PermissionError("NOPERM"), [], "redis://x")
-    check_server(b"", [], "redis://x")
+    assert [complaint(info) for info in (PermissionError("NOPERM"), b"")] == ["", ""]

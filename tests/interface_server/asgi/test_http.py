@@ -10,7 +10,7 @@ import pytest
 
 from channel_layer.delivery import Delivery
 from tests.conftest import wait_until
-from tests.interface_server.helpers import Workers, silent
+from tests.interface_server.helpers import PARTS, Workers, in_parts, silent
 from tests.interface_server.hosted import hosted
 
 
@@ -48,18 +48,7 @@ def test_a_streamed_response_passes() -> None:
 def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing() -> None:
     done = threading.Event()
 
-    def produce(workers: Workers, delivery: Delivery) -> None:
-        written = 0
-        workers.send(delivery, {"status": 200, "more_content": True}, flow="worker.a!1")
-        for number in range(20):
-            while 500_000 * number - written > 1_500_000:
-                for report in workers.layer.receive_batch(["worker.a!"], 16, 20):
-                    written = report.message["written"]
-            workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
-        workers.send(delivery, {"content": b"", "more_content": False})
-        done.set()
-
-    with hosted({"http.request": produce}) as host, socket.socket() as connection:
+    with hosted({"http.request": in_parts(done)}) as host, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", host.port))
@@ -68,7 +57,7 @@ def test_a_client_that_does_not_read_holds_no_worker_and_loses_nothing() -> None
         wait_until(lambda: host.application.gateway.context.spools.file.used, "the response on the disk")
         response = http.client.HTTPResponse(connection)
         response.begin()
-        assert response.read() == b"".join(bytes([number]) * 500_000 for number in range(20))
+        assert response.read() == b"".join(PARTS)
 
 
 def test_a_body_in_chunks_has_its_length() -> None:

@@ -163,6 +163,7 @@ def test_many_last_wills_are_left_again_in_portions_and_only_for_those_who_are_s
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 3600)
     case = Case()
     connections = [case.open() for _ in range(10)]
 
@@ -171,6 +172,8 @@ def test_many_last_wills_are_left_again_in_portions_and_only_for_those_who_are_s
         await become(lambda: len(case.again()) == 3)
         connections[9].lost(1006)
         connections[9].deliver({}, {"turn": 2})
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
+        case.last_wills._leave_some()
         await become(lambda: len(case.again()) == 9)
 
     in_loop(test)

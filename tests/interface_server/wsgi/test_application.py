@@ -26,7 +26,7 @@ from channel_layer.sqlite import SqliteChannelLayer
 from interface_server.options import Options
 from interface_server.wsgi import ResponseCut, WsgiInterface, WsgiToAsgiAdapter
 from tests.conftest import free_port, wait_until
-from tests.interface_server.helpers import Consumer, Workers, respond
+from tests.interface_server.helpers import PARTS, Consumer, Workers, in_parts, respond
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAIN = [[b"Content-Type", b"text/plain"]]
@@ -172,23 +172,12 @@ def test_a_client_that_goes_away_during_its_request_is_nobodys_business() -> Non
 def test_a_slow_client_holds_no_worker() -> None:
     produced = threading.Event()
 
-    def consumer(workers: Workers, delivery: Delivery) -> None:
-        written = 0
-        workers.send(delivery, {"status": 200, "headers": PLAIN, "more_content": True}, flow="worker.a!1")
-        for number in range(20):
-            while 500_000 * number - written > 1_500_000:
-                for report in workers.layer.receive_batch(["worker.a!"], 16, 20):
-                    written = report.message["written"]
-            workers.send(delivery, {"content": bytes([number]) * 500_000, "more_content": True})
-        workers.send(delivery, {"content": b"", "more_content": False})
-        produced.set()
-
-    with served(consumer) as (application, workers):
+    with served(in_parts(produced, PLAIN)) as (application, workers):
         environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
         setup_testing_defaults(environ)
         response = application(environ, lambda *args: None)
         assert produced.wait(20), "the worker waits for the client"
-        assert b"".join(response) == b"".join(bytes([number]) * 500_000 for number in range(20))
+        assert b"".join(response) == b"".join(PARTS)
         response.close()
         assert workers.on("http.disconnect") == []
 
