@@ -273,6 +273,26 @@ def test_what_another_thread_put_behind_a_channel_that_takes_nothing_is_dropped_
     assert "2 messages to full dropped" in caplog.text
 
 
+def test_what_another_thread_sends_while_the_last_flush_begins_arrives_too() -> None:
+    def scene() -> Scene:
+        sender = Sender(lambda: True)
+        layer, other = MemoryChannelLayer(), MemoryChannelLayer()
+        sender.add([outgoing(layer, "a", 0)])
+        sender.flush()
+        sender.add([outgoing(layer, "a", 1)])
+
+        def send() -> None:
+            sender.add([outgoing(other, "a", 2)])
+            sender.flush()
+
+        def check() -> None:
+            assert (numbers(layer, "a"), numbers(other, "a")) == ([0, 1], [2])
+
+        return sender.drain, send, check
+
+    interleave(scene, module)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
 def test_a_channel_that_takes_little_by_little_does_not_hold_up_the_end_for_ever(
     seconds: float, clock: Clock, caplog: pytest.LogCaptureFixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from channel_layer.sqlite.database import Database
 from channel_layer.sqlite.location import Location
 from channel_layer.sqlite.watch import Watch
 from tests.channel_layer.interleaving import Intruder
+from tests.workers.interleaving import Scene, interleave
 
 Eventually = Callable[..., Any]
 
@@ -86,6 +88,31 @@ def test_two_who_begin_to_wait_at_once_have_one_thread(watch: Watch, monkeypatch
         assert entered.wait(20)
     intruder.finish()
     assert len(made) == 1
+
+
+def test_somebody_who_begins_to_wait_while_the_thread_ends_has_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(watch_module, "LINGER", 0.0)
+
+    def scene() -> Scene:
+        watch = Watch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
+        watch._thread = threading.current_thread()  # stands for the one that looks around below
+        goes_on: list[bool] = []
+        waiting = ExitStack()
+
+        def check() -> None:
+            with waiting:
+                assert goes_on == [True] or watch._thread is not None
+            eventually(lambda: goes_on == [True] or watch._thread is None, "the end of the watching thread")
+
+        return (
+            lambda: goes_on.append(watch._go_on()),
+            lambda: waiting.enter_context(watch.waiting(["room"], lambda: None)),
+            check,
+        )
+
+    interleave(scene, watch_module)
 
 
 def test_waking_all_wakes_all(watch: Watch) -> None:
