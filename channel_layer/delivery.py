@@ -30,7 +30,7 @@ class Headers(TypedDict, total=False):
     """
 
     turn: int
-    state: Mapping[str, Any]
+    state: Mapping[str, Any] | None
     ask: str
     failed: bool
     begun: int
@@ -110,7 +110,7 @@ class Delivery:
         self,
         channel: str,
         message: dict[str, Any],
-        headers: dict[str, Any] | None = None,
+        headers: Headers | None = None,
         members: Collection[str] | None = None,
         expires: float | None = None,
     ) -> None:

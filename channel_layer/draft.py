@@ -24,11 +24,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from . import codec, names
 from .backoff import Backoff
-from .delivery import Delivery, Outgoing
+from .delivery import Delivery, Headers, Outgoing
 from .exceptions import ChannelFull, InvalidMessage, LayerConfigurationError, LayerUnavailable, MessageTooLarge
 from .forks import forget_in_children
 from .layer import ChannelLayer
@@ -378,7 +378,7 @@ class DraftChannelLayer(ChannelLayer):
             return Delivery(channel, message)
         match envelope:
             case {"headers": dict() as headers}:
-                return Delivery(channel, message, headers)
+                return Delivery(channel, message, cast("Headers", headers))
             case {"join": str() as group, "seconds": int() | float() as seconds}:
                 reader, local = names.split(channel)
                 self.index.join(reader, group, local, seconds)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import workers
-from workers.selection import select_channels
+from workers.channel_filter import filter_channels
 
 from .runtime.hooks import DjangoHook
 from .runtime.sync_threads import SyncThreads
@@ -78,7 +78,7 @@ class Worker:
 
     def apply_channel_filters(self, channels: Iterable[str]) -> list[str]:
         """Those of the channels that this worker listens on, as they come; raises `ValueError` if that is none."""
-        return select_channels(channels, self.only_channels or (), self.exclude_channels or ())
+        return filter_channels(channels, self.only_channels or (), self.exclude_channels or ())
 
     def ready(self) -> None:
         """Send the signal `worker_ready`. `run` does it otherwise; it is sent once."""

@@ -36,6 +36,9 @@ nitpick_ignore = [
     # In signatures, of no interest outside their modules.
     ("py:class", "channels.db.R"),
     ("py:class", "interface_server.gateway.Gateway"),
+    ("py:class", "routing.routes.Matching"),
+    ("py:class", "routing.routes.MessageRouter"),
+    ("py:class", "routing.routes.RoutedMessage"),
     ("py:class", "routing.signature.Wrapper"),
     ("py:class", "workers.sync_side.SyncSide"),
     # Named for those who read the code.

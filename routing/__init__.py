@@ -1,4 +1,4 @@
-"""Which consumer gets which message. No I/O, no framework."""
+"""The choice of a consumer for each message. No I/O, no framework."""
 
 from .exceptions import RoutingError
 from .router import Router

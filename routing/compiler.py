@@ -1,14 +1,14 @@
-"""From routes as written to the tree that is matched: resolve, check, sort by channel."""
+"""The way from routes as written to the tree that is matched: resolve, check, sort by channel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .exceptions import RoutingError
 from .filters import Filter, compile_filters
 from .resolve import resolve
-from .routes import Include, Matching, Route, RouteClass
+from .routes import Consumer, Include, Match, Matching, Route, RouteClass, RoutedMessage
 from .signature import complaint, describe
 
 
@@ -16,20 +16,30 @@ class Leaf(NamedTuple):
     """A consumer behind its filters."""
 
     filters: tuple[Filter, ...]
-    consumer: Any
+    consumer: Consumer
 
 
 class Branch(NamedTuple):
     """Included routes of one channel behind the filters that cut."""
 
     filters: tuple[Filter, ...]
-    children: tuple[Any, ...]
+    children: tuple[Node, ...]
+
+
+class OwnEntry(Protocol):
+    """An entry of a routing with methods of its own."""
+
+    def match(self, message: RoutedMessage) -> Match | None:
+        """See `Matching.match`."""
+
+    def channel_names(self) -> Iterable[str]:
+        """See `Matching.channel_names`."""
 
 
 class Own(NamedTuple):
     """A routing object that matches messages itself."""
 
-    entry: Any
+    entry: OwnEntry
 
 
 Node = Leaf | Branch | Own
@@ -37,7 +47,7 @@ Tree = dict[str, list[Node]]
 
 
 class Trail(NamedTuple):
-    """How a routing was reached: for errors, for circles, and for the groups collected on the way."""
+    """The way on which a routing was reached: for errors, for circles, and for the groups collected on it."""
 
     where: str
     paths: tuple[str, ...] = ()
@@ -45,7 +55,11 @@ class Trail(NamedTuple):
 
 
 def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
-    """The entries of a routing given as list, dict or dotted path."""
+    """The entries of a routing given as list, dict or dotted path.
+
+    Raises:
+        RoutingError: it is none of these, its path names nothing, or it includes itself.
+    """
     if isinstance(routing, str):
         if routing in trail.paths:
             raise RoutingError(trail.where, f"the routing {routing!r} includes itself")
@@ -63,14 +77,18 @@ def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
 
 
 def compile_entry(entry: Any, trail: Trail) -> Tree:
-    """Compile one entry of a routing; an object with `match` and `channel_names` of its own is to be asked."""
+    """Compile one entry of a routing; an object with `match` and `channel_names` of its own is to be asked.
+
+    Raises:
+        RoutingError: the entry cannot work.
+    """
     if matches_itself(entry):
         return {channel: [Own(entry)] for channel in _channels_of(entry, f"{entry!r} in {trail.where}")}
     return compile_written(entry, trail)
 
 
-def matches_itself(entry: Any) -> bool:
-    """Whether an entry has a `match` or `channel_names` that is not that of `route`, `route_class` and `include`."""
+def matches_itself(entry: object) -> bool:
+    """True if an entry has a `match` or `channel_names` that is not that of `route`, `route_class` and `include`."""
     if isinstance(entry, type):
         return False
     if isinstance(entry, Matching):
@@ -79,8 +97,12 @@ def matches_itself(entry: Any) -> bool:
     return callable(getattr(entry, "match", None)) and callable(getattr(entry, "channel_names", None))
 
 
-def compile_written(entry: Any, trail: Trail) -> Tree:
-    """Compile a `route`, `route_class` or `include` as it was written, whatever its class has overridden."""
+def compile_written(entry: object, trail: Trail) -> Tree:
+    """Compile a `route`, `route_class` or `include` as it was written, whatever its class has overridden.
+
+    Raises:
+        RoutingError: the entry cannot work.
+    """
     where = f"{entry!r} in {trail.where}"
     if isinstance(entry, Include):
         return _compile_include(entry, trail, where)
@@ -103,7 +125,7 @@ def compile_written(entry: Any, trail: Trail) -> Tree:
     return {channel: [Leaf(filters, consumer)] for channel in channels}
 
 
-def describe_value(value: Any) -> str:
+def describe_value(value: object) -> str:
     """A value and its type, short."""
     text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
@@ -122,9 +144,9 @@ def _compile_include(entry: Include, trail: Trail, where: str) -> Tree:
     return {channel: [Branch(filters, tuple(nodes))] for channel, nodes in tree.items()}
 
 
-def _names(given: Any, where: str) -> list[str]:
+def _names(given: object, where: str) -> list[str]:
     listed = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]
-    names = [name.decode("ascii") if isinstance(name, bytes) and name.isascii() else name for name in listed]
+    names: list[Any] = [name.decode("ascii") if isinstance(name, bytes) and name.isascii() else name for name in listed]
     if not names:
         raise RoutingError(where, "the list of channels is empty")
     for name in names:
@@ -133,14 +155,14 @@ def _names(given: Any, where: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _consumer(given: Any, where: str) -> Any:
+def _consumer(given: Consumer | str, where: str) -> Consumer:
     consumer = resolve(given, where) if isinstance(given, str) else given
     if not callable(consumer):
         raise RoutingError(where, f"the consumer must be callable, {describe_value(consumer)} is not")
     return consumer
 
 
-def _channels_of(consumer: Any, where: str) -> list[str]:
+def _channels_of(consumer: object, where: str) -> list[str]:
     names = getattr(consumer, "channel_names", None)
     if not callable(names):
         raise RoutingError(where, f"{describe(consumer)} has no method channel_names(); use route() for functions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .exceptions import RoutingError
 
@@ -18,8 +18,12 @@ class Filter(NamedTuple):
     pattern: str
 
 
-def compile_filters(filters: Mapping[str, Any], where: str) -> tuple[Filter, ...]:
-    """Compile a route's filters; raises `RoutingError` for one that is no regular expression."""
+def compile_filters(filters: Mapping[str, object], where: str) -> tuple[Filter, ...]:
+    """Compile a route's filters.
+
+    Raises:
+        RoutingError: one is no regular expression.
+    """
     compiled = []
     for key, given in filters.items():
         pattern = given.pattern if isinstance(given, re.Pattern) else given
@@ -36,8 +40,8 @@ def compile_filters(filters: Mapping[str, Any], where: str) -> tuple[Filter, ...
     return tuple(compiled)
 
 
-def as_text(value: Any) -> str | None:
-    """The text a filter looks at; ``None`` if there is none to look at.
+def as_text(value: object) -> str | None:
+    """The text that a filter is matched against; ``None`` if there is none.
 
     Bytes are read as UTF-8; what is not becomes U+FFFD, so that hostile bytes match no more than text.
     """

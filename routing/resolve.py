@@ -1,8 +1,9 @@
-"""From a dotted path to the object it names."""
+"""The object that a dotted path names."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from .exceptions import RoutingError
@@ -13,7 +14,7 @@ def resolve(path: str, where: str) -> Any:
 
     Args:
         path: for example ``"project.routing.channel_routing"``.
-        where: what mentions the path, for the error.
+        where: the place that mentions the path, for the error.
 
     Raises:
         RoutingError: the path names nothing. Whatever else importing the module raises passes through.
@@ -32,7 +33,8 @@ def resolve(path: str, where: str) -> Any:
     return found
 
 
-def _longest_module(parts: list[str], path: str, where: str) -> tuple[Any, int]:
+def _longest_module(parts: list[str], path: str, where: str) -> tuple[ModuleType, int]:
+    """Import the longest part of a path that is a module; also the number of names in it."""
     for used in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:used])
         try:

@@ -1,4 +1,4 @@
-"""`Router`: finds the consumer for a message."""
+"""`Router`: the search for the consumer of a message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .compiler import Branch, Leaf, Node, Own, Trail, Tree, compile_entry, compile_written, entries
 from .filters import Filter, as_text
-from .routes import Route
+from .routes import Consumer, Match, Matching, Route, RoutedMessage
 
 
 class Router:
@@ -25,20 +25,28 @@ class Router:
 
     def __init__(self, routing: Any = ()) -> None:
         self._tree: Tree = {}
-        self._connect_default: Any = accept
+        self._connect_default: Consumer = accept
         given, trail = entries(routing, Trail("the routing"))
         for entry in given:
             self._add(entry, trail)
 
     @classmethod
-    def of(cls, entry: Any) -> Router:
-        """The router of one `route`, `route_class` or `include` as it was written; raises `RoutingError`."""
+    def of(cls, entry: Matching) -> Router:
+        """The router of one `route`, `route_class` or `include` as it was written.
+
+        Raises:
+            RoutingError: it cannot work.
+        """
         router = cls()
         router._tree = compile_written(entry, Trail("the routing"))
         return router
 
     def add_route(self, entry: Any) -> None:
-        """Add a route, class route or include behind those already there; raises `RoutingError`."""
+        """Add a route, class route or include behind those already there.
+
+        Raises:
+            RoutingError: it cannot work.
+        """
         self._add(entry, Trail("add_route()"))
 
     @property
@@ -47,17 +55,14 @@ class Router:
         return set(self._tree)
 
     def is_chosen(self, channel: str) -> bool:
-        """Whether a route of the project's own, besides those of `check_default`, listens on a channel."""
+        """True if a route of the project's own, besides those of `check_default`, listens on a channel."""
         return any(
             type(node) is not Leaf or node.consumer not in (self._connect_default, ignore)
             for node in self._tree.get(channel, ())
         )
 
-    def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
+    def match(self, message: RoutedMessage) -> Match | None:
         """Find the first route that takes a message.
-
-        Args:
-            message: anything with ``channel.name`` and ``get(key, default)``.
 
         Returns:
             The consumer and its keyword arguments, or ``None``.
@@ -66,21 +71,24 @@ class Router:
         return None if nodes is None else _first(nodes, message, {}, {})
 
     def may_match(self, channel: str, key: str, value: Any) -> bool:
-        """Whether some route of a channel can take a message with this value of a key, whatever else it holds."""
+        """True if some route of a channel can take a message with this value of a key, whatever else it holds."""
         return _may_pass(self._tree.get(channel, ()), key, as_text(value))
 
     def patterns(self, channel: str, key: str) -> list[tuple[str, ...]]:
         """For each route of a channel its filters of a key as they were written, those of includes first."""
         return list(_patterns(self._tree.get(channel, ()), key, ()))
 
-    def check_default(self, http_consumer: Any = None, connect_consumer: Any = None) -> None:
-        """Add what happens to HTTP and WebSocket messages that no other route takes.
+    def check_default(self, http_consumer: Consumer | None = None, connect_consumer: Consumer | None = None) -> None:
+        """Add routes for the HTTP and WebSocket messages that no other route takes.
+
+        ``websocket.receive``, ``websocket.disconnect`` and ``http.disconnect`` are taken off the layer and ignored.
 
         Args:
             http_consumer: gets ``http.request``; without it such requests stay unrouted.
             connect_consumer: gets ``websocket.connect``; without it such sockets are accepted.
 
-        ``websocket.receive``, ``websocket.disconnect`` and ``http.disconnect`` are taken off the layer and ignored.
+        Raises:
+            RoutingError: a consumer cannot work.
         """
         if http_consumer is not None:
             self.add_route(Route("http.request", http_consumer))
@@ -105,8 +113,14 @@ def ignore(*args: Any, **kwargs: Any) -> None:
 
 
 def _first(
-    nodes: Iterable[Node], message: Any, cut: Mapping[str, str], outer: dict[str, Any]
-) -> tuple[Any, dict[str, Any]] | None:
+    nodes: Iterable[Node], message: RoutedMessage, cut: Mapping[str, str], outer: dict[str, Any]
+) -> Match | None:
+    """The first node that takes a message.
+
+    Args:
+        cut: key → its value without what the filters of includes have matched.
+        outer: the named groups of those filters.
+    """
     for node in nodes:
         if type(node) is Leaf:
             found = _pass(node.filters, message, cut, outer, None)
@@ -126,8 +140,8 @@ def _first(
     return None
 
 
-def _without(message: Any, cut: Mapping[str, str]) -> Any:
-    """A copy of a message without what the filters of includes have cut off."""
+def _without(message: RoutedMessage, cut: Mapping[str, str]) -> RoutedMessage:
+    """A copy of a message without the parts that the filters of includes have cut off."""
     twin = message.copy()
     for key, rest in cut.items():
         twin[key] = rest
@@ -136,12 +150,12 @@ def _without(message: Any, cut: Mapping[str, str]) -> Any:
 
 def _pass(
     filters: tuple[Filter, ...],
-    message: Any,
+    message: RoutedMessage,
     cut: Mapping[str, str],
     outer: dict[str, Any],
     rest: dict[str, str] | None,
 ) -> dict[str, Any] | None:
-    """Collect the named groups, ``None`` if a filter does not match; into ``rest`` goes what is left."""
+    """Collect the named groups, ``None`` if a filter does not match; ``rest`` gets the values without what matched."""
     groups = outer.copy()
     for key, match, names, _ in filters:
         text = cut.get(key) if key in cut else as_text(message.get(key))
@@ -156,9 +170,10 @@ def _pass(
 
 
 def _may_pass(nodes: Iterable[Node], key: str, text: str | None) -> bool:
+    """True if one of the nodes can take a message with this text under a key."""
     for node in nodes:
         if isinstance(node, Own):
-            return True  # nobody knows what it asks for
+            return True  # an object of somebody else's: its condition is unknown
         rest = text
         for name, match, _, _ in node.filters:
             found = None if name != key or rest is None else match(rest)
@@ -173,6 +188,7 @@ def _may_pass(nodes: Iterable[Node], key: str, text: str | None) -> bool:
 
 
 def _patterns(nodes: Iterable[Node], key: str, outer: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """The patterns of a key for each route below the nodes, behind those of the includes above."""
     for node in nodes:
         filters = () if isinstance(node, Own) else node.filters
         all_of_key = (*outer, *(part.pattern for part in filters if part.key == key))

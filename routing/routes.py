@@ -1,4 +1,4 @@
-"""What a project writes in its routing: `route`, `route_class`, `include`.
+"""The entries of a routing: `route`, `route_class`, `include`.
 
 These objects only record. Paths are resolved, patterns compiled and consumers checked when a `Router`
 is built from them, which is at start-up.
@@ -6,35 +6,95 @@ is built from them, which is at start-up.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .signature import describe
 
+if TYPE_CHECKING:
+    from .router import Router
+
+Consumer = Callable[..., Any]
+"""Called with a message and the named groups of its route."""
+
+Names = str | bytes | Collection[str | bytes]
+"""A channel's name, or several."""
+
+Pattern = str | bytes | re.Pattern[str] | re.Pattern[bytes]
+"""A regular expression, compiled or not."""
+
+Match = tuple[Consumer, dict[str, Any]]
+"""The consumer of a message and its keyword arguments."""
+
+
+class Named(Protocol):
+    """Anything with a name, such as a channel."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+class RoutedMessage(Protocol):
+    """The part of a message that is looked at to find its consumer."""
+
+    @property
+    def channel(self) -> Named:
+        """The channel it came from."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or the default."""
+
+    def copy(self) -> RoutedMessage:
+        """A copy, to be changed for included routes."""
+
+    def __setitem__(self, key: str, value: Any) -> None: ...
+
+
+class Matcher(Protocol):
+    """Anything that finds the consumer of a message."""
+
+    def match(self, message: Any) -> Match | None:
+        """The consumer of a message and its keyword arguments; ``None`` if there is none."""
+
+
+class MessageRouter(Matcher, Protocol):
+    """The part of a `Router` that a worker uses: it also names the channels to listen on."""
+
+    @property
+    def channels(self) -> Collection[str]:
+        """Names of the channels."""
+
 
 class Matching:
-    """What every entry of a routing answers on its own.
+    """The methods that every entry of a routing has.
 
     A `Router` asks the entries of this package nothing, it compiles them. A subclass that overrides one of these
     methods is asked, as is any other object that has both.
     """
 
-    _router: Any = None
+    _router: Router | None = None
 
-    def match(self, message: Any) -> tuple[Any, dict[str, Any]] | None:
+    def match(self, message: RoutedMessage) -> Match | None:
         """The consumer for a message and its keyword arguments; ``None`` if this entry does not take it.
 
         Raises:
             RoutingError: the entry cannot work.
         """
-        found: tuple[Any, dict[str, Any]] | None = self._alone.match(message)
-        return found
+        return self._alone.match(message)
 
     def channel_names(self) -> set[str]:
-        """Names of the channels that the entry listens on; raises `RoutingError`."""
-        return set(self._alone.channels)
+        """Names of the channels that the entry listens on.
+
+        Raises:
+            RoutingError: the entry cannot work.
+        """
+        return self._alone.channels
 
     @property
-    def _alone(self) -> Any:
+    def _alone(self) -> Router:
+        """A router of this entry and no other."""
         if self._router is None:
             from .router import Router  # which is made of these classes
 
@@ -52,7 +112,7 @@ class Route(Matching):
             groups become keyword arguments of the consumer. A message without the key does not match.
     """
 
-    def __init__(self, channels: Any, consumer: Any, **filters: Any) -> None:
+    def __init__(self, channels: Names, consumer: Consumer | str, **filters: Pattern) -> None:
         self.channels = channels
         self.consumer = consumer
         self.filters = filters
@@ -70,7 +130,7 @@ class RouteClass(Matching):
         filters: as those of `Route`.
     """
 
-    def __init__(self, consumer: Any, **filters: Any) -> None:
+    def __init__(self, consumer: Consumer | str, **filters: Pattern) -> None:
         self.consumer = consumer
         self.filters = filters
 
@@ -89,7 +149,7 @@ class Include(Matching):
         filters: as those of `Route`.
     """
 
-    def __init__(self, routing: Any, **filters: Any) -> None:
+    def __init__(self, routing: Any, **filters: Pattern) -> None:
         self.routing = routing
         self.filters = filters
 
@@ -98,11 +158,12 @@ class Include(Matching):
         return f"include({_call(what, self.filters)})"
 
 
-def _shown(consumer: Any) -> str:
+def _shown(consumer: Consumer | str) -> str:
+    """A consumer as it is written in a routing."""
     return repr(consumer) if isinstance(consumer, str) else describe(consumer)
 
 
-def _call(what: str, filters: dict[str, Any]) -> str:
+def _call(what: str, filters: dict[str, Pattern]) -> str:
     return ", ".join([what, *(f"{key}={value!r}" for key, value in filters.items())])
 
 

@@ -1,4 +1,4 @@
-"""Whether a consumer can be called with what its route will give it."""
+"""The check that a consumer can be called with the arguments that its route will give it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def passes_arguments(wrapper: Wrapper) -> Wrapper:
 def complaint(consumer: Callable[..., Any], names: Iterable[str]) -> str | None:
     """Say why ``consumer(message, **{name: text})`` cannot work, or return ``None`` if it can."""
     arguments = dict.fromkeys(names, "")
-    layer: Any = consumer
+    layer: Callable[..., Any] | None = consumer
     while layer is not None:
         try:
             signature = inspect.signature(layer, follow_wrapped=False)
@@ -40,12 +40,13 @@ def complaint(consumer: Callable[..., Any], names: Iterable[str]) -> str | None:
     return None
 
 
-def describe(consumer: Any) -> str:
+def describe(consumer: object) -> str:
     """A consumer's dotted path, as far as it has one."""
     module, name = getattr(consumer, "__module__", None), getattr(consumer, "__qualname__", None)
     return f"{module}.{name}" if module and name else repr(consumer)
 
 
 def _bare(signature: inspect.Signature) -> inspect.Signature:
+    """A signature without annotations, which would make it long."""
     parameters = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
     return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)

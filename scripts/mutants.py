@@ -33,7 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels")
 
 JOINTS = {
-    "workers": ["tests/workers/test_worker.py", "tests/workers/test_tasks.py", "tests/workers/test_processes.py"],
+    "workers": [
+        "tests/workers/test_worker.py",
+        "tests/workers/test_async_runner.py",
+        "tests/workers/test_processes.py",
+    ],
     "channel_layer": ["tests/channel_layer/test_conformance.py"],
     "channels": ["tests/channels/test_handler.py", "tests/channels/test_sync_threads.py"],
     "interface_server": [

@@ -1,4 +1,4 @@
-"""Receive, match, run, flush: the processes that run consumers."""
+"""The processes that run consumers: receive, match, run, flush."""
 
 from .hooks import Hook
 from .streams import Stream

@@ -11,23 +11,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 HELD_UP_SECONDS = 1.0
-"""For how long a coroutine may keep the event loop from all others before that is reported."""
+"""The time that a coroutine may keep the event loop from all others before that is reported."""
 
 CANCEL_SECONDS = 2.0
-"""How long coroutines that are cancelled may take to end."""
+"""The time that cancelled coroutines may take to end."""
 
 _tracked: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("workers_tracked_tasks", default=None)
 
 
 class EventLoop:
-    """Starts, watches and ends the loop. Thread-safe.
+    """Start, watch and end the loop. Thread-safe.
 
     Args:
         at_end: awaited on the loop when it is closed.
@@ -47,7 +49,7 @@ class EventLoop:
         return self._loop
 
     def get(self) -> asyncio.AbstractEventLoop:
-        """The loop; starts it when it is asked for the first time."""
+        """The loop; the first call starts it."""
         if self._loop is None:
             with self._lock:
                 if self._loop is None:
@@ -59,7 +61,7 @@ class EventLoop:
         return self._loop
 
     def watch(self, busy: bool) -> None:
-        """Ask a busy loop for a sign of life, and report it if the last one has not come."""
+        """Ask a busy loop for a sign of life, and report the loop if the last one has not come."""
         asked_at = self._asked_at
         if asked_at is None:
             if busy and self._loop is not None:
@@ -77,9 +79,9 @@ class EventLoop:
             )  # fmt: skip
 
     def close(self) -> None:
-        """End the loop and its thread; what still runs is cancelled. Blocks for `CANCEL_SECONDS` / 2 at most.
+        """End the loop and its thread; coroutines that still run are cancelled.
 
-        May be called again.
+        Blocks for `CANCEL_SECONDS` / 2 at most. May be called again.
         """
         with self._lock:
             loop, thread, self._thread = self._loop, self._thread, None
@@ -118,7 +120,7 @@ class EventLoop:
 
 
 def track_tasks() -> set[asyncio.Task[Any]]:
-    """Note the tasks that are made in the current context from now on: the set holds those that still run."""
+    """Track the tasks that are made in the current context from now on: the set holds those that still run."""
     tasks: set[asyncio.Task[Any]] = set()
     _tracked.set(tasks)
     return tasks
@@ -132,9 +134,11 @@ async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """Make a task and note it for whoever tracks the tasks of its context."""
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+def _make_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T], **options: Any
+) -> asyncio.Task[T]:
+    """Make a task, and add it to the tracked tasks of its context."""
+    task: asyncio.Task[T] = asyncio.Task(coroutine, loop=loop, **options)
     context = options.get("context")
     tracked = _tracked.get() if context is None else context.get(_tracked)
     if tracked is not None:

@@ -1,22 +1,24 @@
-"""What a consumer raises to tell the worker something.
+"""The exceptions by which a consumer tells the worker something.
 
 ::
 
     ConsumerSignal
-    ├── ConsumeLater              put the message at the back of its queue and try again
+    ├── ConsumeLater              put the message at the back of its channel and try again
     └── ChannelSocketException    do something instead of failing: ``run(message)``
 
 An application framework derives its own from these. Anything else that a consumer raises is an error:
-it is logged, what the consumer had queued to send is dropped, and the worker goes on.
+it is logged, the messages that the consumer had queued are dropped, and the worker goes on.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from channel_layer.channel import Message
 
 
 class ConsumerSignal(Exception):
-    """Base class of everything a consumer may raise on purpose."""
+    """Base class of the exceptions that a consumer raises on purpose."""
 
 
 class ConsumeLater(ConsumerSignal):
@@ -24,11 +26,15 @@ class ConsumeLater(ConsumerSignal):
 
 
 class ChannelSocketException(ConsumerSignal):
-    """The worker calls `run` in place of the rest of the consumer; what `run` sends is sent."""
+    """Call `run` in place of the rest of the consumer. The messages that `run` sends are sent."""
 
     keeps_sends: ClassVar[bool] = True
-    """Whether what the consumer had queued before it raised is sent too, ahead of what `run` sends."""
+    """True if the messages that the consumer had queued before it raised are sent too, ahead of those of `run`."""
 
-    def run(self, message: Any) -> None:
-        """Deal with the message; a subclass says how."""
+    def run(self, message: Message) -> None:
+        """Deal with the message; to be overridden.
+
+        Raises:
+            NotImplementedError: it has not been overridden.
+        """
         raise NotImplementedError

@@ -1,39 +1,46 @@
-"""What an application framework may do around the life of a worker and around each consumer."""
+"""Calls of an application framework around the life of a worker and around each consumer."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ParamSpec
+
+from channel_layer.channel import Message
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
 
 
 class Hook:
-    """Base class of hooks; override what you need.
+    """Base class of hooks; override the methods that are needed.
 
     `before` and `after` run in the thread that runs the consumer, the others in the thread that
     starts the worker. Around an ``async def`` consumer, which runs on an event loop, they run in threads
-    all the same, see `after_blocks`. What a hook sends through channels is collected with what the
-    consumer sends. A hook that raises is logged and otherwise ignored.
+    all the same, see `after_blocks`. Messages that a hook sends through channels are collected with those of the
+    consumer. A hook that raises is logged and otherwise ignored.
     """
 
-    def worker_process_ready(self, worker: Any) -> None:
-        """The process is about to start its threads."""
+    def worker_process_ready(self, worker: Worker) -> None:
+        """Called before the process starts its threads."""
 
-    def worker_ready(self, worker: Any) -> None:
-        """The worker takes messages from now on."""
+    def worker_ready(self, worker: Worker) -> None:
+        """Called when the worker begins to take messages."""
 
-    def before(self, message: Any) -> None:
-        """A consumer is about to run."""
+    def before(self, message: Message) -> None:
+        """Called before a consumer."""
 
-    def after(self, message: Any, error: BaseException | None) -> None:
-        """A consumer has returned, or raised ``error``."""
+    def after(self, message: Message, error: BaseException | None) -> None:
+        """Called when a consumer has returned, or raised ``error``."""
 
     def after_blocks(self) -> bool:
-        """Whether `after` may wait for something. If not, it is called on the event loop of ``async def`` consumers.
+        """True if `after` may block. If not, it is called on the event loop of ``async def`` consumers.
 
-        Asked whenever such a consumer has returned.
+        Called whenever such a consumer has returned.
         """
         return type(self).after is not Hook.after
 
@@ -45,34 +52,34 @@ class Hooks:
         self._hooks = tuple(hooks)
         self._reversed = self._hooks[::-1]
 
-    def worker_process_ready(self, worker: Any) -> None:
+    def worker_process_ready(self, worker: Worker) -> None:
         """See `Hook.worker_process_ready`."""
         for hook in self._hooks:
-            _call(hook.worker_process_ready, worker)
+            _call(Exception, hook.worker_process_ready, worker)
 
-    def worker_ready(self, worker: Any) -> None:
+    def worker_ready(self, worker: Worker) -> None:
         """See `Hook.worker_ready`."""
         for hook in self._hooks:
-            _call(hook.worker_ready, worker)
+            _call(Exception, hook.worker_ready, worker)
 
-    def before(self, message: Any) -> None:
+    def before(self, message: Message) -> None:
         """See `Hook.before`."""
         for hook in self._hooks:
-            _call(hook.before, message, catch=BaseException)
+            _call(BaseException, hook.before, message)
 
-    def after(self, message: Any, error: BaseException | None) -> None:
+    def after(self, message: Message, error: BaseException | None) -> None:
         """See `Hook.after`."""
         for hook in self._reversed:
-            _call(hook.after, message, error, catch=BaseException)
+            _call(BaseException, hook.after, message, error)
 
     def after_blocks(self) -> bool:
-        """Whether `after` of any hook blocks."""
+        """True if `after` of any hook may block."""
         return any(hook.after_blocks() for hook in self._hooks)
 
 
-def _call(method: Any, *args: Any, catch: type[BaseException] = Exception) -> None:
+def _call(catch: type[BaseException], method: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     """Call a hook. In a thread of consumers nothing it raises may pass, not even SystemExit."""
     try:
-        method(*args)
+        method(*args, **kwargs)
     except catch:
         logger.exception("hook %s failed; going on without it", getattr(method, "__qualname__", method))

@@ -1,4 +1,4 @@
-"""The channel on which a worker process is spoken to: one reader, whoever in the process it is for."""
+"""The channel of a worker process: one reader for all in the process that expect answers or reports."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import contextvars
 import itertools
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.backoff import Backoff
+from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import LayerUnavailable, clause
+from channel_layer.layer import ChannelLayer
 
 from .event_loop import EventLoop
 from .notices import EMPTY
@@ -26,23 +27,23 @@ WAIT_SECONDS = 2.0
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 
 ASK_SECONDS = 30.0
-"""After how much silence a peer is asked for a sign of life, which is also one of this worker's."""
+"""The silence after which a peer is asked for a sign of life, which is also one of this worker's."""
 
 LOST_SECONDS = 100.0
-"""After how much silence a peer is gone."""
+"""The silence after which a peer is gone."""
 
-Deliver = Callable[[dict[str, Any], dict[str, Any] | None], None]
-"""Takes a message's content and headers. Called on the event loop; must be quick."""
+Deliver = Callable[[dict[str, Any], Headers | None], None]
+"""Called with a message's content and headers, on the event loop; must be quick."""
 
 
 class Address:
-    """A channel of this process, as long as somebody listens to it.
+    """A channel of this process, until it is closed.
 
     Attributes:
         channel: its full name, to be given to others.
-        peer: name of the channel of the one who has it, if that one may disappear.
-        deliver: gets what comes.
-        heard: when the peer was last heard, by `time.monotonic`.
+        peer: name of the channel of the peer that knows this address, if that may disappear.
+        deliver: called with each message.
+        heard: the time of the peer's last message, by `time.monotonic`.
     """
 
     __slots__ = ("_inbox", "_local", "channel", "deliver", "heard", "peer")
@@ -61,11 +62,11 @@ class Address:
 
 
 class Inbox:
-    """Receives for one process-specific channel, and hands each message to those who have its address.
+    """Receive for one process-specific channel, and pass each message on to its `Address`.
 
-    Nothing is received before the first address is given out; then one task on the event loop receives for all of
-    them, through every outage of the layer, until the loop ends. What is for nobody is dropped. A peer that is
-    silent is asked for a sign of life. One that gives none is gone: ``closed`` is delivered, as if it had said so.
+    Nothing is received before the first address is opened; then one task on the event loop receives for all of
+    them, through every outage of the layer, until the loop ends. A message to a closed address is dropped. A peer that
+    is silent is asked for a sign of life. One that gives none is gone: ``closed`` is delivered, as if it had sent that.
     Thread-safe.
 
     Args:
@@ -73,7 +74,7 @@ class Inbox:
         loop: the worker's event loop.
     """
 
-    def __init__(self, layer: Any, loop: EventLoop) -> None:
+    def __init__(self, layer: ChannelLayer, loop: EventLoop) -> None:
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
@@ -83,7 +84,7 @@ class Inbox:
         self._task: asyncio.Task[None] | None = None
 
     def open(self, deliver: Deliver, peer: str | None = None) -> Address:
-        """A new address; see `Address`."""
+        """Make a new address; see `Address`."""
         reader = self._reader or self._start()
         local = str(next(self._numbers))
         address = self._addresses[local] = Address(self, reader, local, deliver, peer)
@@ -92,7 +93,7 @@ class Inbox:
     def _start(self) -> str:
         with self._lock:
             if self._reader is None:
-                # What lies in front of the "!" is what nobody must guess.
+                # The part in front of the "!" is the secret one.
                 _, _, secret = self._layer.new_channel(PATTERN).partition("!")
                 self._reader = f"{PATTERN[:-1]}{secret}!"
                 self._loop.get().call_soon_threadsafe(self._begin, self._reader)
@@ -103,21 +104,20 @@ class Inbox:
         self._task = asyncio.get_running_loop().create_task(self._read(reader), context=contextvars.Context())
 
     async def _read(self, reader: str) -> None:
-        retry = FIRST_RETRY
+        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
         look_at = time.monotonic()
         while True:
             try:
                 deliveries = await self._layer.areceive_batch([reader], limit=BATCH, timeout=WAIT_SECONDS)
             except Exception as error:
-                if retry == FIRST_RETRY:
+                if backoff.fresh:
                     unexpected = None if isinstance(error, LayerUnavailable) else error
                     logger.warning("nothing reaches %s: %s; trying again", reader, clause(error), exc_info=unexpected)
-                await asyncio.sleep(retry * random.uniform(0.75, 1.25))
-                retry = min(LAST_RETRY, retry * 2)
+                await asyncio.sleep(backoff.next())
                 continue
-            if retry != FIRST_RETRY:
+            if not backoff.fresh:
                 logger.warning("%s can be reached again", reader)
-                retry = FIRST_RETRY
+                backoff.reset()
                 for address in list(self._addresses.values()):
                     address.heard = time.monotonic()  # until now nobody could say anything
             for delivery in deliveries:
@@ -152,7 +152,7 @@ class Inbox:
                 address.heard = time.monotonic()
                 self._give(address, delivery.message, delivery.headers)
 
-    def _give(self, address: Address, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+    def _give(self, address: Address, message: dict[str, Any], headers: Headers | None) -> None:
         try:
             address.deliver(message, headers)
         except Exception:

@@ -1,4 +1,4 @@
-"""Telling those who wait for the end of a turn that a slow consumer is at work on it."""
+"""Notices to the senders of messages that a slow consumer is at work on them."""
 
 from __future__ import annotations
 
@@ -10,45 +10,48 @@ from typing import Any
 from channel_layer.codec import pack_body
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
 
 logger = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 1.0
-"""How long a consumer may run before the sender of its message is told that somebody is at work on it."""
+"""The time a consumer may run before the sender of its message is told that somebody is at work on it."""
 
 EMPTY = pack_body({})
 """The body of a message that consists of headers."""
 
-Run = tuple[float, Delivery, Any]
-"""When a consumer began (`time.perf_counter`), its message, and the reply channel's name as it was then."""
+Running = tuple[float, Delivery, Any]
+"""A consumer that runs: its start (`time.perf_counter`), its message, and the reply channel that this named then."""
 
 
 class Notices:
-    """Sends one notice for each consumer of a message with a turn that runs for `NOTICE_SECONDS`.
+    """Send one notice for each consumer of a message with a turn that runs for `NOTICE_SECONDS`.
 
-    An interface server cannot know otherwise whether a message still waits, or its worker was killed with it. Whoever
-    is quick costs nothing. Used by one thread.
+    An interface server cannot know otherwise whether a message still waits, or its worker was killed with it. Quick
+    consumers cost nothing. Used by one thread.
 
     Args:
         layer: the layer that the messages come from.
         send: takes over a message to a layer without waiting for anything.
     """
 
-    def __init__(self, layer: Any, send: Callable[[Any, Outgoing], None]) -> None:
+    def __init__(self, layer: ChannelLayer, send: Callable[[ChannelLayer, Outgoing], None]) -> None:
         self._layer = layer
         self._send = send
         self._told: set[Delivery] = set()
 
-    def look(self, runs: Iterable[Run]) -> None:
-        """Send what is due, given all consumers that are running."""
+    def look(self, running: Iterable[Running]) -> None:
+        """Send the notices that are due, given all consumers that are running."""
         now = time.perf_counter()
-        slow = {delivery: (now - started, reply) for started, delivery, reply in runs if now - started > NOTICE_SECONDS}
+        slow = {
+            delivery: (now - started, reply) for started, delivery, reply in running if now - started > NOTICE_SECONDS
+        }
         for delivery in slow.keys() - self._told:
             self._tell(delivery, *slow[delivery])
         self._told = set(slow)
 
-    def _tell(self, delivery: Delivery, seconds: float, reply: Any) -> None:
+    def _tell(self, delivery: Delivery, seconds: float, reply: object) -> None:
         turn = (delivery.headers or {}).get("turn")
         if turn is None or reply is None:
             return

@@ -1,4 +1,4 @@
-"""Running the consumer of one message."""
+"""The run of the consumer of one message."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from channel_layer.channel import Message
-from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.channel import Channel, Message
+from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
 from channel_layer.outbox import Outbox, collecting
 from channel_layer.state import changes
+from routing.routes import Consumer, Matcher
 
 from .exceptions import ChannelSocketException, ConsumeLater
 from .hooks import Hooks
@@ -24,31 +26,33 @@ from .streams import Stream
 
 logger = logging.getLogger(__name__)
 
-FAILURES = frozenset({"failed", "dropped"})
+Outcome = Literal["ok", "ignored", "failed", "later", "dropped"]
+"""The end of a message, in a word for the log."""
+
+FAILURES: frozenset[Outcome] = frozenset({"failed", "dropped"})
 """Outcomes after which the sender of a message will get no more answer."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds before a message is put back the second time it is consumed later, doubling up to the most.
 
-The first time it goes back at once. What it waits for is most often something another worker is about
+The first time it goes back at once. It waits, most often, for something that another worker is about
 to do, and ten tries without a pause would be over in a few milliseconds.
 """
 
-Finished = tuple[Outbox, str, Message]
-"""What to send, with the end of the message's turn in it; a word for the log: ``ok``, ``ignored``,
-``failed``, ``later`` or ``dropped``; and the message."""
+Finished = tuple[Outbox, Outcome, Message]
+"""The messages to send, with the end of the message's turn in them; the outcome; and the message."""
 
-SendLater = Callable[[float, Any, Outgoing], None]
+SendLater = Callable[[float, ChannelLayer, Outgoing], None]
 """Sends a message to a layer after so many seconds; see `Sender.add_later`."""
 
 
 def run_stream_here(stream: Stream) -> None:
-    """Run what a consumer returned in the calling thread, on an event loop made for it."""
+    """Run a stream in the calling thread, on an event loop made for it."""
     asyncio.run(stream.run())
 
 
 class Runner:
-    """Matches a message, runs its consumer and collects what is to be sent.
+    """Match a message, run its consumer and collect the messages to be sent.
 
     Thread-safe; nothing a consumer raises leaves `run` or `begin`.
 
@@ -57,14 +61,14 @@ class Runner:
         router: gives the consumer of a message.
         hooks: run around each consumer.
         retries: how often a message may be consumed later.
-        send_later: how a message goes back to its channel after a pause.
-        begin_stream: what is done with a stream that a consumer returns.
+        send_later: puts a message back to its channel after a pause.
+        begin_stream: takes over a stream that a consumer returns.
     """
 
     def __init__(
         self,
-        layer: Any,
-        router: Any,
+        layer: ChannelLayer,
+        router: Matcher,
         hooks: Hooks,
         retries: int,
         send_later: SendLater,
@@ -84,33 +88,33 @@ class Runner:
         Raises:
             ValueError: the message's ``reply_channel`` is no text.
         """
-        begun = self.begin(delivery)
-        return begun.run_here() if isinstance(begun, Begun) else begun
+        result = self.begin(delivery)
+        return result.run_here() if isinstance(result, PendingCoroutine) else result
 
-    def begin(self, delivery: Delivery) -> Finished | Begun:
+    def begin(self, delivery: Delivery) -> Finished | PendingCoroutine:
         """Run the consumer of a message, unless it is a coroutine: then that is returned, to be run elsewhere.
 
         Raises:
             ValueError: the message's ``reply_channel`` is no text.
         """
-        # What the message says is read again when the consumer has ended, so it must not be changed.
-        headers = MappingProxyType(delivery.headers or {})
+        # Read again when the consumer has ended, so it must not be changed.
+        headers: Mapping[str, Any] = MappingProxyType(delivery.headers or {})
         message = Message(delivery.message, delivery.channel, self._layer, headers)
         reply_channel = message.reply_channel
         outbox: Outbox = []
         with collecting(outbox):
             outcome = self._consume(message, delivery, outbox)
             if isinstance(outcome, tuple):
-                return Begun(self, delivery, message, reply_channel, outbox, *outcome)
+                return PendingCoroutine(self, delivery, message, reply_channel, outbox, *outcome)
         return self._finished(outbox, outcome, message, reply_channel, headers)
 
     def _consume(
         self, message: Message, delivery: Delivery, outbox: Outbox
-    ) -> str | tuple[Any, Coroutine[Any, Any, Any]]:
-        """Call the consumer and what belongs around it; how it ended, or the consumer and its coroutine."""
+    ) -> Outcome | tuple[Consumer, Coroutine[Any, Any, Any]]:
+        """Call the consumer and the hooks around it; returns the outcome, or the consumer and its coroutine."""
         error: BaseException | None = None
         coroutine: Coroutine[Any, Any, Any] | None = None
-        consumer = None
+        consumer: Consumer | None = None
         self._hooks.before(message)
         try:
             match = self._router.match(message)
@@ -136,8 +140,8 @@ class Runner:
                 self._hooks.after(message, error)
             error = None  # its traceback holds this frame, and so everything in it, until it is let go
 
-    def _tell_of_result(self, consumer: Any, result: Any) -> None:
-        """Say, once for each consumer, that what it returned goes nowhere."""
+    def _tell_of_result(self, consumer: Consumer, result: object) -> None:
+        """Warn, once for each consumer, that a dict it returned goes nowhere."""
         name = _name(consumer)
         if isinstance(result, Mapping) and name not in self._told:
             self._told.add(name)
@@ -147,8 +151,14 @@ class Runner:
             )  # fmt: skip
 
     def _finished(
-        self, outbox: Outbox, outcome: str, message: Message, reply_channel: Any, headers: Mapping[str, Any]
+        self,
+        outbox: Outbox,
+        outcome: Outcome,
+        message: Message,
+        reply_channel: Channel | None,
+        headers: Mapping[str, Any],
     ) -> Finished:
+        """Add the end of the message's turn to what is to be sent."""
         if reply_channel is not None:
             if "turn" in headers:
                 self._tell_of_turn(reply_channel.name, message, headers, outcome, outbox)
@@ -157,9 +167,9 @@ class Runner:
         return outbox, outcome, message
 
     def _deal_with(
-        self, error: BaseException, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox
-    ) -> str:
-        """Do what a consumer asked for by raising, or report that it failed."""
+        self, error: BaseException, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox
+    ) -> Outcome:
+        """Carry out the wish of a consumer that raised a signal, or report that it failed."""
         try:
             if isinstance(error, ChannelSocketException):
                 if not error.keeps_sends:
@@ -175,7 +185,7 @@ class Runner:
             logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
         return "failed"
 
-    def _requeue(self, message: Message, delivery: Delivery, consumer: Any, outbox: Outbox) -> str:
+    def _requeue(self, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox) -> Outcome:
         """Put a message at the back of its channel, as the consumer left it and with its headers."""
         headers = delivery.headers or {}
         if message.state is not message.headers.get("state"):
@@ -196,40 +206,36 @@ class Runner:
             self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 2)), self._layer, item)
         return "later"
 
-    def _tell_of_turn(self, name: str, message: Message, before: Any, outcome: str, outbox: Outbox) -> None:
-        """Tell the sender that it may send the next message, unless this one is tried again, and what state to keep."""
-        is_over = outcome != "later"
-        headers: dict[str, Any] = {"turn" if is_over else "later": before["turn"]}
+    def _tell_of_turn(
+        self, name: str, message: Message, before: Mapping[str, Any], outcome: Outcome, outbox: Outbox
+    ) -> None:
+        """Tell the sender that it may send the next message, unless this one is tried again, and the state to keep."""
+        headers: Headers = {"later": before["turn"]} if outcome == "later" else {"turn": before["turn"]}
         if outcome in FAILURES:
             headers["failed"] = True
-        changed = None if message.state is before.get("state") else self._changed_state(message, before)
-        goes_ahead = changed and any(item.target != name and not item.group for _, item in outbox)
-        if changed and not goes_ahead:
-            headers["state"] = changed
-        self._tell_with_last(name, headers, outbox, is_over)
-        if goes_ahead:
-            # Ahead of messages whose consumers may ask for the state.
-            ahead: Outbox = []
-            self._tell(name, {"state": changed}, ahead)
+        ahead: Outbox = []
+        if message.state is not before.get("state"):
+            changed: dict[str, bytes | None] = {}
+            try:
+                changed = changes(before.get("state"), message.state)
+            except TypeError as error:
+                logger.error("the state of a message on %s was not kept: %s", message.channel, error)
+            if changed and any(item.target != name and not item.group for _, item in outbox):
+                # Ahead of messages whose consumers may ask for the state.
+                self._tell(name, {"state": changed}, ahead)
+            elif changed:
+                headers["state"] = changed
+        # The last reply can carry the end of the turn, which saves a message.
+        for layer, item in reversed(outbox) if outcome != "later" else ():
+            if item.target == name and not item.group and layer is self._layer:
+                item.headers = headers
+                break
+        else:
+            self._tell(name, headers, outbox)
+        if ahead:
             outbox[:0] = ahead
 
-    def _changed_state(self, message: Message, before: Any) -> dict[str, bytes | None] | None:
-        try:
-            return changes(before.get("state"), message.state)
-        except TypeError as error:
-            logger.error("the state of a message on %s was not kept: %s", message.channel, error)
-            return None
-
-    def _tell_with_last(self, name: str, headers: dict[str, Any], outbox: Outbox, may_join: bool) -> None:
-        """Send headers with the last reply, if there is one and they may, or else alone."""
-        if may_join:
-            for layer, item in reversed(outbox):
-                if item.target == name and not item.group and layer is self._layer:
-                    item.headers = headers
-                    return
-        self._tell(name, headers, outbox)
-
-    def _tell(self, name: str, headers: dict[str, Any], outbox: Outbox) -> None:
+    def _tell(self, name: str, headers: Headers, outbox: Outbox) -> None:
         """Send headers alone to a reply channel."""
         try:
             outbox.append((self._layer, Outgoing(check_channel(name), EMPTY, headers)))
@@ -237,11 +243,11 @@ class Runner:
             logger.error("a sender cannot be told how its message ended: %s", error)
 
 
-class Begun:
+class PendingCoroutine:
     """An ``async def`` consumer whose coroutine is still to be run.
 
     Attributes:
-        coroutine: what to await.
+        coroutine: to be awaited.
         context: to await it in; it holds the outbox and whatever was set while the coroutine was made.
         delivery: the message as it was received.
     """
@@ -251,9 +257,9 @@ class Begun:
         runner: Runner,
         delivery: Delivery,
         message: Message,
-        reply_channel: Any,
+        reply_channel: Channel | None,
         outbox: Outbox,
-        consumer: Any,
+        consumer: Consumer,
         coroutine: Coroutine[Any, Any, Any],
     ) -> None:
         self.coroutine = coroutine
@@ -274,15 +280,15 @@ class Begun:
     @property
     def reply_channel(self) -> str | None:
         """Name of the message's reply channel, as it was received."""
-        return None if self._reply_channel is None else str(self._reply_channel.name)
+        return None if self._reply_channel is None else self._reply_channel.name
 
     def blocks(self, error: BaseException | None) -> bool:
-        """Whether `finish` is to be called in a thread."""
+        """True if `finish` may block and is to be called in a thread."""
         return error is not None or self._runner._hooks.after_blocks()
 
-    def finish(self, error: BaseException | None, result: Any = None) -> Finished:
-        """Do what is left to do when the coroutine has ended: sync code, called in the coroutine's context."""
-        outcome = "ok"
+    def finish(self, error: BaseException | None, result: object = None) -> Finished:
+        """Run the hooks after a coroutine that has ended, and end its turn; called in the coroutine's context."""
+        outcome: Outcome = "ok"
         if result is not None:
             self._runner._tell_of_result(self._consumer, result)
         if error is not None:
@@ -291,7 +297,7 @@ class Begun:
         return self._runner._finished(self._outbox, outcome, self._message, self._reply_channel, self._headers)
 
     def abandon(self) -> None:
-        """Give up a coroutine that nobody has run yet, for its message goes elsewhere."""
+        """Discard a coroutine that nobody has run yet, for its message goes elsewhere."""
         self.coroutine.close()
         self.context.run(self._runner._hooks.after, self._message, None)
 
@@ -310,7 +316,8 @@ class Begun:
             error = None  # as in Runner._consume
 
 
-def _name(consumer: Any) -> str:
+def _name(consumer: object) -> str:
+    """The dotted path of a consumer, for the log."""
     if consumer is None:
         return "the routing"
     return f"{getattr(consumer, '__module__', '?')}.{getattr(consumer, '__qualname__', type(consumer).__qualname__)}"

@@ -1,8 +1,8 @@
-"""Sending what consumers collected, many consumers' worth in one write.
+"""The sends of finished consumers, many consumers' worth in one write.
 
-Nobody waits here for a full channel: what it refused is kept and tried again, and what is sent to it
-later queues behind, so that one reader that does not keep up holds up no worker. Only when very much
-is kept do the threads that produce it wait.
+No thread waits here for a full channel: the messages it refused are kept and tried again, and later ones queue
+behind them, so that one reader that does not keep up holds up no worker. Only when very many
+are kept do the threads that produce them wait.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import LayerUnavailable
+from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import Outbox
 from channel_layer.outcome import Fate, fates
 
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 24
 MOST_BYTES = 262_144
-"""What is sent at once, without waiting for the end of a batch of messages: then its receiver can begin. With 12 the
+"""So much is sent at once, without waiting for the end of a batch of messages: its receiver can begin. With 12 the
 round trips cost more than that gains, with 64 worker and interface server wait for each other (docs/performance.md).
 """
 
 FULL_SECONDS = 5.0
-"""How long messages wait for a channel that takes none, before they are dropped."""
+"""The time that messages wait for a channel that takes none, before they are dropped."""
 
 AWAY_SECONDS = 30.0
-"""How long messages wait for a layer that cannot be reached, before they are dropped."""
+"""The time that messages wait for a layer that cannot be reached, before they are dropped."""
 
 LAST_SECONDS = 1.0
-"""How long both get once the worker has stopped and only waits for them."""
+"""The time that both get once the worker has stopped and only waits for them."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 
@@ -42,9 +42,9 @@ MOST_KEPT = 2_000
 
 
 class _Line:
-    """What is to be sent to one layer, in order. Used by one thread at a time."""
+    """The messages to one layer, in order. Used by one thread at a time."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: ChannelLayer) -> None:
         self.layer = layer
         self.kept: list[Outgoing] = []
         self._since: dict[str, float] = {}
@@ -68,7 +68,7 @@ class _Line:
             self.settle(items, refused, None, patience)
 
     def begin_anew(self) -> None:
-        """Have the patience with what takes no messages begin now, and with a try."""
+        """Let the patience with full channels and an absent layer begin now, and with a try."""
         now = self._retry_at = time.monotonic()
         self._pause = FIRST_PAUSE
         self._since = dict.fromkeys(self._since, now)
@@ -76,7 +76,7 @@ class _Line:
             self._away_since = now
 
     def take(self, fresh: list[Outgoing]) -> list[Outgoing]:
-        """What is to be sent now: new messages, and those kept if it is time to."""
+        """The messages to be sent now: new ones, and those kept if it is time to."""
         if self.kept and time.monotonic() < self._retry_at:
             # Behind what waits already; to a layer that is away, everything waits.
             away = self._away_since is not None
@@ -92,7 +92,7 @@ class _Line:
         error: LayerUnavailable | None,
         patience: float | None,
     ) -> None:
-        """Keep what was not sent, unless it has waited long enough."""
+        """Keep the messages that were not sent, unless they have waited long enough."""
         now = time.monotonic()
         found = fates(items, refused, error)
         unknown = found.count(Fate.UNKNOWN)
@@ -124,7 +124,7 @@ class _Line:
         patience: float | None,
         error: LayerUnavailable | None,
     ) -> None:
-        """Keep what a full channel refused, and what is for a part of the layer that is away; the rest goes on."""
+        """Keep messages to full channels and to a part of the layer that is away; the rest goes on."""
         if not self._since and all(fate is Fate.STORED for fate in found):
             self._pause = FIRST_PAUSE
             return
@@ -145,7 +145,11 @@ class _Line:
             waiting = kept.get(name)
             if waiting is None:
                 self._unreached.pop(name, None)
-            elif now - self._since.setdefault(name, now) > self._patience_with(name, patience):
+                continue
+            longest = patience
+            if longest is None:
+                longest = AWAY_SECONDS if name in self._unreached else FULL_SECONDS
+            if now - self._since.setdefault(name, now) > longest:
                 self._drop(name, waiting)
             else:
                 again += waiting
@@ -154,11 +158,6 @@ class _Line:
             self._wait_longer(now)
         else:
             self._pause = FIRST_PAUSE
-
-    def _patience_with(self, name: str, patience: float | None) -> float:
-        if patience is not None:
-            return patience
-        return AWAY_SECONDS if name in self._unreached else FULL_SECONDS
 
     def _drop(self, name: str, waiting: list[Outgoing]) -> None:
         """Give up on a channel that took nothing for too long."""
@@ -174,13 +173,13 @@ class _Line:
 
 
 class Sender:
-    """Collects the sends of finished consumers and flushes them.
+    """Collect the sends of finished consumers and flush them.
 
     Thread-safe. Messages that one thread adds to one channel leave in the order in which they were added,
     also when the channel is full for a while; one flush at a time sees to that.
 
     Args:
-        stopping: tells whether the worker stops: then nobody waits for a time, or for room, to go on.
+        stopping: returns true once the worker stops: then no time, and no room, is waited for.
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -189,20 +188,20 @@ class Sender:
         self._flushing = threading.Lock()
         self._pending: Outbox = []
         self._bytes = 0
-        self._later: list[tuple[float, Any, Outgoing]] = []
+        self._later: list[tuple[float, ChannelLayer, Outgoing]] = []
         self._lines: dict[int, _Line] = {}
         self._kept = 0
         self._patience: float | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits here to be sent."""
+        """True if nothing waits here to be sent."""
         return not (self._pending or self._kept or self._later)
 
     def add(self, outbox: Outbox) -> None:
-        """Take over what a consumer sent; flushes when much has gathered.
+        """Take over the messages of a consumer; flushes when many have gathered.
 
-        Blocks while very much waits for channels that are full: that is how a consumer which sends
+        Blocks while more than `MOST_KEPT` wait for channels that are full: that is how a consumer which sends
         more than others receive is slowed down.
         """
         if not outbox:
@@ -218,7 +217,7 @@ class Sender:
                 time.sleep(FIRST_PAUSE)
                 self.flush()
 
-    def add_later(self, seconds: float, layer: Any, item: Outgoing) -> None:
+    def add_later(self, seconds: float, layer: ChannelLayer, item: Outgoing) -> None:
         """Send a message after a pause, or when the worker stops, whichever is sooner."""
         with self._lock:
             self._later.append((time.monotonic() + seconds, layer, item))
@@ -233,11 +232,11 @@ class Sender:
             except Exception:
                 logger.exception("sending failed; going on")
 
-    def receive(self, layer: Any, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
+    def receive(self, layer: ChannelLayer, channels: Sequence[str], limit: int, timeout: float) -> list[Delivery]:
         """Send everything that can be sent now, and receive from one of the layers; in one round trip if it can.
 
         Raises:
-            LayerUnavailable: receiving failed. Whatever sending comes to is dealt with here.
+            LayerUnavailable: receiving failed. Errors of the sending are dealt with here.
         """
         exchange = None
         if not self.is_empty:
@@ -251,16 +250,14 @@ class Sender:
                         logger.exception("%d messages dropped", len(items))
                         raise
         if exchange is None:
-            received: list[Delivery] = layer.receive_batch(channels, limit=limit, timeout=timeout)
-            return received
+            return layer.receive_batch(channels, limit=limit, timeout=timeout)
 
         def sent(refused: list[Outgoing], error: LayerUnavailable | None) -> None:
             with self._flushing:
                 self._lines[id(layer)].settle(items, refused, error, self._patience)
                 self._count_kept()
 
-        answer: list[Delivery] = exchange.finish(sent)
-        return answer
+        return exchange.finish(sent)
 
     def drain(self, seconds: float = 0.0) -> None:
         """Send everything, for the last time.
@@ -268,7 +265,7 @@ class Sender:
         Full channels and an absent layer get `LAST_SECONDS` each, which begin anew whenever they take something.
 
         Args:
-            seconds: how long all of it may take, if that is more than twice `LAST_SECONDS`.
+            seconds: the time that all of it may take, if that is more than twice `LAST_SECONDS`.
         """
         deadline = time.monotonic() + max(seconds, 2 * LAST_SECONDS)
         with self._flushing:
@@ -284,8 +281,8 @@ class Sender:
                 "%d messages dropped: there is no more time for channels that are slow to take them", self._kept
             )
 
-    def _flush(self, besides: Any = None) -> list[Outgoing]:
-        """Send to every layer but one; what is to be sent there is the caller's to send."""
+    def _flush(self, besides: ChannelLayer | None = None) -> list[Outgoing]:
+        """Send to every layer but one; returns the messages to that one, for the caller to send."""
         stopping = self._stopping()
         with self._lock:
             pending, self._pending, self._bytes = self._pending, [], 0

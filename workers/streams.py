@@ -1,4 +1,4 @@
-"""Streams: work that goes on for long when its consumer has ended, on the event loop and without a thread.
+"""Streams: long work on the event loop that goes on when its consumer has ended, without a thread.
 
 A consumer returns a `Stream` to have it run. Streams hold no place among the ``async def`` consumers, so
 hundreds of quiet ones keep nobody's messages waiting; they have a limit of their own.
@@ -13,34 +13,34 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
 
+from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import stop_collecting
 
 from . import event_loop
+from .async_sender import AsyncSender
 from .event_loop import EventLoop
 from .inbox import Inbox
-from .outlet import Outlet
 from .sync_side import SyncSide
 
 logger = logging.getLogger(__name__)
 
 STREAMS = 10_000
-"""How many streams a worker runs unless somebody says otherwise."""
+"""Streams that a worker runs at a time by default."""
 
 SHARE_AT_STOP = 0.5
 """The part of the grace period that streams without a known end get when the worker stops."""
 
-TURNED_AWAY_SECONDS = 10.0
-"""How often the log says that streams are turned away."""
+REFUSAL_LOG_SECONDS = 10.0
+"""The shortest time between two lines of the log about streams that are refused."""
 
 
 class Stream(ABC):
-    """What a consumer returns to have it run after its end.
+    """Work that a consumer returns to have it run after its end.
 
     Attributes:
         name: for the log.
-        is_finite: whether it has a known end, and so may use the whole grace period when the worker stops.
+        is_finite: true if it has a known end, and so may use the whole grace period when the worker stops.
     """
 
     name: str
@@ -48,31 +48,31 @@ class Stream(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Do the work. Cancelled when the worker stops; what is sent meanwhile is not held back."""
+        """Do the work. Cancelled when the worker stops; messages sent meanwhile are not held back."""
 
     @abstractmethod
     def refuse(self) -> None:
-        """There is no room for it. Called in place of `run`, as if still inside the consumer."""
+        """Called in place of `run`, as if still inside the consumer, if there is no room for the stream."""
 
 
 class Streams:
-    """Runs the streams of a worker.
+    """Run the streams of a worker.
 
     Args:
         most: at a time.
         layer: the worker's layer.
         loop: the worker's event loop.
-        sync_side: where sync code around a stream runs.
+        sync_side: runs the sync code around a stream.
 
     Attributes:
-        inbox: where streams, and consumers in threads, are told how their clients get on.
-        outlet: what streams send through.
-        is_winding_up: whether the worker stops and the time for streams without a known end is over.
+        inbox: receives reports about the clients of streams, and of consumers in threads.
+        sender: sends for the streams.
+        is_winding_up: true once the worker stops and the time for streams without a known end is over.
     """
 
-    def __init__(self, most: int, layer: Any, loop: EventLoop, sync_side: SyncSide) -> None:
+    def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, sync_side: SyncSide) -> None:
         self.inbox = Inbox(layer, loop)
-        self.outlet = Outlet(layer)
+        self.sender = AsyncSender(layer)
         self.is_winding_up = False
         self._most = most
         self._loop = loop
@@ -80,17 +80,22 @@ class Streams:
         self._running: dict[Stream, asyncio.Task[None] | None] = {}
         self._in_threads: dict[Callable[[], None], None] = {}
         self._cancelled: set[Stream] = set()
-        self._told_at = -TURNED_AWAY_SECONDS
+        self._logged_at = -REFUSAL_LOG_SECONDS
 
     @property
     def is_idle(self) -> bool:
-        """Whether there are none."""
+        """True if there are none."""
         return not self._running
 
     def begin(self, stream: Stream) -> None:
         """Run a stream in a copy of the calling context, or have it refuse; returns at once."""
         if len(self._running) >= self._most:
-            self._say_full()
+            now = time.monotonic()
+            if now - self._logged_at >= REFUSAL_LOG_SECONDS:
+                self._logged_at = now
+                logger.warning(
+                    "streams are turned away: there are %d, as many as this worker runs (--streams)", self._most
+                )
             stream.refuse()
             return
         loop = self._loop.get()
@@ -98,13 +103,13 @@ class Streams:
         loop.call_soon_threadsafe(self._start, stream, contextvars.copy_context())
 
     def in_thread(self, break_off: Callable[[], None]) -> Callable[[], None]:
-        """Note something like a stream that a consumer does in its thread.
+        """Register a stream that a consumer produces in its own thread.
 
         Args:
             break_off: tells its client that nothing more comes. Called if the worker ends before it has.
 
         Returns:
-            What to call at its end.
+            A function to call at its end.
         """
         self._in_threads[break_off] = None
         return lambda: self._in_threads.pop(break_off, None)
@@ -118,7 +123,7 @@ class Streams:
         """End all streams. Blocks for `CANCEL_SECONDS` at most.
 
         Returns:
-            Whether all have ended.
+            True if all have ended.
         """
         self.is_winding_up = True
         self._cancel(list(self._running))
@@ -146,12 +151,6 @@ class Streams:
         if task is not None:
             # A moment later, because a task that is cancelled before its first step does not even begin.
             asyncio.get_running_loop().call_soon(task.cancel)
-
-    def _say_full(self) -> None:
-        now = time.monotonic()
-        if now - self._told_at >= TURNED_AWAY_SECONDS:
-            self._told_at = now
-            logger.warning("streams are turned away: there are %d, as many as this worker runs (--streams)", self._most)
 
     # -- in the loop's thread --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Several worker processes under one that looks after them."""
+"""Several worker processes under one that keeps them running."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STABLE_SECONDS = 30.0
-"""A process that lived so long had a good start: the pause before the next one is short again."""
+"""The life of a process after which the pause before the next start is short again."""
 
 POLL_SECONDS = 0.1
 
 
-class _Slot:
-    """One of the processes, its current incarnation, and when to start the next."""
+class _Child:
+    """One of the processes, as it runs now or is to be started again."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -33,20 +33,23 @@ class _Slot:
 
 
 class Supervisor:
-    """Keeps a number of processes running.
+    """Keep a number of processes running.
 
     A process that ends by itself is started anew after a pause that doubles each time, up to
     `LONGEST_PAUSE`, until one lives for `STABLE_SECONDS`. SIGTERM and SIGINT stop them all: each gets
     SIGTERM, and SIGKILL if it has not ended ``grace`` and five seconds later. Another SIGINT while they
     stop is passed on, which ends their waiting for consumers.
 
-    A supervisor that is killed cannot stop its processes. The program they run therefore calls
-    `exit_with_parent` when it has something to stop.
+    A supervisor that is killed cannot stop its processes. The program that they run therefore calls
+    `exit_with_parent`.
 
     Args:
         command: program and arguments of one process.
-        processes: how many of them.
-        grace: seconds they need at most to finish what they do.
+        processes: the number of them.
+        grace: seconds that they need at most to finish.
+
+    Raises:
+        ValueError: there is to be less than one.
     """
 
     def __init__(self, command: list[str], processes: int, grace: float = 30.0) -> None:
@@ -54,14 +57,14 @@ class Supervisor:
             raise ValueError(f"at least one process is needed, not {processes}")
         self.command = command
         self.grace = grace
-        self._slots = [_Slot(number) for number in range(1, processes + 1)]
+        self._children = [_Child(number) for number in range(1, processes + 1)]
         self._stopping = False
         self._impatient = False
 
     @property
     def pids(self) -> list[int]:
         """Process ids of those that run now."""
-        return [slot.process.pid for slot in self._slots if slot.process and slot.process.poll() is None]
+        return [child.process.pid for child in self._children if child.process and child.process.poll() is None]
 
     def run(self) -> int:
         """Run until `stop` or a signal; blocks.
@@ -75,8 +78,8 @@ class Supervisor:
         try:
             try:
                 while not self._stopping:
-                    for slot in self._slots:
-                        self._look_after(slot)
+                    for child in self._children:
+                        self._look_after(child)
                     time.sleep(POLL_SECONDS)
             finally:
                 code = self._shut_down()
@@ -90,35 +93,36 @@ class Supervisor:
         # A plain attribute: a signal handler that takes a lock may find it held by the very thread it interrupts.
         self._stopping = True
 
-    def _look_after(self, slot: _Slot) -> None:
+    def _look_after(self, child: _Child) -> None:
+        """Start a process if it is time to, and notice the end of one that runs."""
         now = time.monotonic()
-        if slot.process is None:
-            if now >= slot.start_at:
-                self._start(slot, now)
+        if child.process is None:
+            if now >= child.start_at:
+                try:
+                    # A session of its own: Ctrl-C in a terminal reaches this process alone, which passes it on once.
+                    child.process = subprocess.Popen(
+                        self.command, start_new_session=True, env={**os.environ, PARENT_VARIABLE: str(os.getpid())}
+                    )
+                    child.started = now
+                except OSError as error:
+                    self._postpone(child, now, f"cannot be started ({error})")
             return
-        code = slot.process.poll()
+        code = child.process.poll()
         if code is None:
             return
-        if now - slot.started >= STABLE_SECONDS:
-            slot.pause = FIRST_PAUSE
-        slot.process = None
-        self._postpone(slot, now, f"ended with {_describe(code)}")
+        if now - child.started >= STABLE_SECONDS:
+            child.pause = FIRST_PAUSE
+        child.process = None
+        self._postpone(child, now, f"ended with {_describe(code)}")
 
-    def _start(self, slot: _Slot, now: float) -> None:
-        try:
-            # A session of its own: Ctrl-C in a terminal reaches this process alone, which passes it on once.
-            slot.process = subprocess.Popen(self.command, start_new_session=True, env=self._environment())
-            slot.started = now
-        except OSError as error:
-            self._postpone(slot, now, f"cannot be started ({error})")
-
-    def _postpone(self, slot: _Slot, now: float, what: str) -> None:
-        logger.warning("worker process %d %s; next start in %g s", slot.number, what, slot.pause)
-        slot.start_at = now + slot.pause
-        slot.pause = min(slot.pause * 2, LONGEST_PAUSE)
+    def _postpone(self, child: _Child, now: float, what: str) -> None:
+        logger.warning("worker process %d %s; next start in %g s", child.number, what, child.pause)
+        child.start_at = now + child.pause
+        child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
     def _shut_down(self) -> int:
-        running = [(slot.number, slot.process) for slot in self._slots if slot.process is not None]
+        """Stop the processes, with SIGKILL in the end; returns the exit code."""
+        running = [(child.number, child.process) for child in self._children if child.process is not None]
         for _, process in running:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + self.grace + 5
@@ -134,27 +138,24 @@ class Supervisor:
                 logger.error("worker process %d did not end in time and is killed", number)
                 process.kill()
                 process.wait()
-        # One that SIGTERM ended had not begun to work yet: it had no handler for it.
+        # A process that SIGTERM ended had not begun to work yet: it had no handler for it.
         return int(any(process.returncode not in (0, -signal.SIGTERM) for _, process in running))
 
-    def _environment(self) -> dict[str, str]:
-        return {**os.environ, PARENT_VARIABLE: str(os.getpid())}
-
-    def _on_signal(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stopping and number == signal.SIGINT:
             self._impatient = True
         self.stop()
 
 
 PARENT_VARIABLE = "MILLRACE_SUPERVISOR"
-"""Environment variable by which a process knows the supervisor to watch; see `exit_with_parent`."""
+"""Environment variable that names the supervisor's process id; see `exit_with_parent`."""
 
 
 def exit_with_parent(stop: Callable[[], None]) -> None:
-    """Call ``stop`` when the supervisor that started this process is gone, however it went.
+    """Call ``stop`` when the supervisor that started this process has ended, whatever ended it.
 
-    To be called once, by the program that a `Supervisor` starts. Does nothing in a process that no
-    supervisor started. Polls once a second in a daemon thread.
+    To be called once, by the program that a `Supervisor` starts. Does nothing in a process without a
+    supervisor. Polls once a second in a daemon thread.
     """
     # Taken out, so that programs started by consumers do not take the supervisor for their own.
     text = os.environ.pop(PARENT_VARIABLE, "")

@@ -1,4 +1,4 @@
-"""Where the sync code around a coroutine runs: hooks, and what an exception asks for."""
+"""The threads in which the sync code around a coroutine runs: hooks, and the wishes of signals."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ T = TypeVar("T")
 
 
 class SyncSide:
-    """Runs sync code that belongs to ``async def`` consumers in threads, so that it holds up no event loop.
+    """Run the sync code around ``async def`` consumers in threads, so that it holds up no event loop.
 
-    An application framework derives its own if it has rules about which thread that is.
+    An application framework derives its own if it has rules about the choice of the thread.
     """
 
     def enter(self) -> None:
-        """A consumer is about to begin; called on the event loop, in the consumer's own context. Must be quick."""
+        """Called before a consumer, on the event loop and in the consumer's own context. Must be quick."""
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in a thread, in a copy of the consumer's context, and return what it returns."""
+        """Run a function in a thread, in a copy of the consumer's context, and return its result."""
         return await asyncio.to_thread(function)
 
     def leave(self) -> None:
-        """A consumer has ended, and all that was run for it; called as `enter` is. Must be quick."""
+        """Called as `enter` is when a consumer, and all that was run for it, has ended. Must be quick."""
 
     def close(self) -> None:
-        """The worker ends; release what is held. Called in the thread that runs the worker."""
+        """Release everything at the end of the worker. Called in the thread that runs it."""

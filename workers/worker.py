@@ -1,4 +1,4 @@
-"""A worker: threads that take messages off a layer and run their consumers, and an event loop for coroutines."""
+"""`Worker`: threads that take messages off a layer and run their consumers, and an event loop for coroutines."""
 
 from __future__ import annotations
 
@@ -10,74 +10,78 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from types import FrameType
 
+from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
+from channel_layer.layer import ChannelLayer
 from channel_layer.registry import channel_layers
+from routing.routes import MessageRouter
 
+from .async_limit import Admission, AsyncLimit
+from .async_runner import AsyncRunner
+from .channel_filter import filter_channels
 from .event_loop import EventLoop
+from .fetcher import Fetcher
 from .hooks import Hook, Hooks
-from .intake import Intake
-from .notices import Notices, Run
-from .runner import Begun, Finished, Runner
-from .selection import select_channels
+from .notices import Notices, Running
+from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
-from .slots import Slots
 from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
-from .tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 MONITOR_SECONDS = 0.05
-"""How often the main thread looks after the others."""
+"""The time between two looks of the main thread at the others."""
 
 IDLE_MONITOR_SECONDS = 0.2
 """The same while there is nothing to look after: it is most of what an idle worker does."""
 
 ASYNC_TASKS = 100
-"""How many ``async def`` consumers run at the same time unless somebody says otherwise."""
+"""``async def`` consumers that run at the same time by default."""
 
 UNBEGUN_SECONDS = 0.25
-"""How long a coroutine may wait for room on the event loop before its message goes back to its channel."""
+"""The time a coroutine may wait for room on the event loop before its message goes back to its channel."""
 
-OnMessage = Callable[[Any, float, str], None]
-"""Called after each consumer with the message, the seconds it took, and how it ended."""
+OnMessage = Callable[[Message, float, str], None]
+"""Called after each consumer with the message, the seconds it took, and its `workers.runner.Outcome`."""
 
 
 class Worker:
-    """Receives messages from a layer and runs consumers in threads, ``async def`` consumers on an event loop.
+    """Receive messages from a layer and run consumers in threads, ``async def`` consumers on an event loop.
 
-    The loop has a thread of its own, started with the first coroutine; see `Tasks`. Consumers may leave a
+    The loop has a thread of its own, started with the first coroutine. Consumers may leave a
     `Stream` that goes on there.
 
     Args:
         channel_layer: the layer; if ``router`` is not given it has one as ``channel_layer.router``.
-        router: gives consumers for messages, and the names of the channels to listen on.
+        router: finds the consumers of messages, and names the channels to listen on.
         threads: consumers that run at the same time.
         async_tasks: ``async def`` consumers that run at the same time, beside those in threads. While they
             are so many, messages on the channels where such consumers have turned up stay there.
         streams: streams that run at the same time; see `Stream`.
         only_channels, exclude_channels: globs that narrow down the channels.
         hooks: see `Hook`.
-        message_retries: how often a message may be consumed later.
+        message_retries: the number of times that a message may be consumed later.
         grace: seconds that running consumers get when the worker stops. Streams without a known end get the part
             `SHARE_AT_STOP` of it.
-        hung_seconds: after how long in one consumer a thread is reported in the log, with its stack.
+        hung_seconds: the time in one consumer after which a thread is reported in the log, with its stack.
         signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread. A SIGINT
             while the worker stops ends the waiting for consumers; a second SIGTERM does not, because
             process managers send it to every process and supervisors pass it on.
         on_message: see `OnMessage`.
-        sync_side: where sync code around ``async def`` consumers runs.
+        sync_side: runs the sync code around ``async def`` consumers.
 
     Raises:
         ValueError: the globs leave no channel, or a number is less than 1.
+        TypeError: there is no router.
     """
 
     def __init__(
         self,
-        channel_layer: Any,
-        router: Any = None,
+        channel_layer: ChannelLayer,
+        router: MessageRouter | None = None,
         *,
         threads: int = 4,
         async_tasks: int = ASYNC_TASKS,
@@ -98,10 +102,12 @@ class Worker:
             raise ValueError(f"a worker needs room for at least one async def consumer, not {async_tasks}")
         if streams < 1:
             raise ValueError(f"a worker needs room for at least one stream, not {streams}")
-        router = router if router is not None else channel_layer.router
+        router = router if router is not None else getattr(channel_layer, "router", None)
+        if router is None:
+            raise TypeError(f"a worker needs a router: give it one, for {channel_layer.describe()} has none")
         self.channel_layer = channel_layer
         self.router = router
-        self.channels = select_channels(router.channels, only_channels or (), exclude_channels or ())
+        self.channels = filter_channels(router.channels, only_channels or (), exclude_channels or ())
         self.threads = threads
         self.grace = grace
         self.hung_seconds = hung_seconds
@@ -111,27 +117,29 @@ class Worker:
         self._on_message = on_message
         self._hooks = Hooks(hooks)
         self._sender = Sender(lambda: self.termed)
-        self._slots = Slots(async_tasks)
-        self._intake = Intake(channel_layer, self.channels, self._sender, self._slots)
+        self._async_limit = AsyncLimit(async_tasks)
+        self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._loop = EventLoop(self._close_async_side)
         self._streams = Streams(streams, channel_layer, self._loop, self._sync_side)
         self._runner = Runner(
             channel_layer, router, self._hooks, message_retries, self._sender.add_later, self._streams.begin
         )
-        self._tasks = Tasks(self._loop, self._slots, self._sync_side, self._take_over, self._sender.flush)
+        self._async_runner = AsyncRunner(
+            self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
+        )
         self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
-        self._busy: dict[threading.Thread, Run] = {}
+        self._busy: dict[threading.Thread, Running] = {}
         self._reported: dict[threading.Thread, float] = {}
 
     def run(self) -> bool:
         """Work until `stop` is called or a signal arrives; blocks. For one call only.
 
-        Then no more messages are taken, those taken are finished and what they send is sent. Messages
-        that nobody has begun after the grace period go back to their channels.
+        Then no more messages are taken, the consumers of those taken are finished and their messages sent. Messages
+        that no thread has begun after the grace period go back to their channels.
 
         Returns:
-            Whether everything was finished within the grace period.
+            True if everything was finished within the grace period.
         """
         restore = self._install_signal_handlers()
         team: list[threading.Thread] = []
@@ -164,21 +172,20 @@ class Worker:
         return thread
 
     def _work(self) -> None:
-        """What each thread does: nothing that happens to one message ends it."""
+        """Take and run messages, in a thread of its own. Nothing that happens to one message ends it."""
         current_streams.set(self._streams)
         fresh = contextvars.copy_context()
-        while True:
-            delivery = self._intake.next()
-            if delivery is None:
-                break
+        while (taken := self._fetcher.next()) is not None:
+            delivery, admission = taken
             try:
-                # What code sets for itself, like a language or a time zone, ends with its message.
-                fresh.copy().run(self._run, delivery)
+                # A language or a time zone that code sets ends with its message.
+                fresh.copy().run(self._run, delivery, admission)
             except BaseException:
                 logger.exception("a message on %s could not be dealt with", delivery.channel)
         self._sender.flush()
 
-    def _run(self, delivery: Delivery) -> None:
+    def _run(self, delivery: Delivery, admission: Admission) -> None:
+        """Run a message in a thread, or have its coroutine run on the event loop."""
         thread = threading.current_thread()
         started = time.perf_counter()
         # The reply channel as it is now: the consumer may change the message.
@@ -186,75 +193,65 @@ class Worker:
         try:
             result = self._runner.begin(delivery)
         except BaseException:
-            self._slots.give_up()
+            self._async_limit.give_up(admission)
             raise
         finally:
             del self._busy[thread]
             seconds = time.perf_counter() - started
-            # What a coroutine waits for keeps no thread, so it does not count here.
-            self._intake.pace.record(seconds)
-        if isinstance(result, Begun):
-            self._hand_over(result)
+            # The time that a coroutine waits keeps no thread, so it does not count here.
+            self._fetcher.pace.record(seconds)
+        if isinstance(result, PendingCoroutine):
+            self._async_limit.keep(delivery.channel, admission)
+            try:
+                self._async_runner.begin(result)
+            except BaseException:
+                self._async_limit.release()
+                raise
         else:
-            self._slots.give_up()
+            self._async_limit.give_up(admission)
             self._take_over(result, seconds)
 
-    def _hand_over(self, begun: Begun) -> None:
-        """Have a coroutine run on the event loop."""
-        self._slots.keep(begun.delivery.channel)
-        try:
-            self._tasks.begin(begun)
-        except BaseException:
-            self._slots.release()
-            raise
-
     def _take_over(self, finished: Finished, seconds: float) -> None:
-        """Have sent what a consumer sent, and tell of it."""
+        """Pass on the messages of a consumer, and report it to ``on_message``."""
         outbox, outcome, message = finished
         self._sender.add(outbox)
         if self._on_message is not None:
             self._on_message(message, seconds, outcome)
 
     def _supervise(self, team: list[threading.Thread]) -> None:
-        """Until the stop: give back what nobody gets to, send what lies, watch over the threads."""
-        before = (0, 0)
+        """Put stuck messages back, send what is due, and watch over the threads, until the stop."""
         while not self.termed:
             self._pause()
-            waiting = self._intake.waiting()
-            if waiting[0] and waiting == before:
-                self._guarded(self._intake.put_back_stuck)
-            before = waiting
+            self._guarded(self._fetcher.put_back_stuck)
             self._guarded(self._tell_senders)
-            # For when all threads are in consumers, or what a full channel refused is due again.
+            # All threads may be in consumers, and messages that a full channel refused may be due again.
             self._sender.flush()
             self._report_hung()
-            self._give_back_unbegun(UNBEGUN_SECONDS)
-            self._guarded(lambda: self._tasks.report_hung(self.hung_seconds))
-            self._guarded(lambda: self._loop.watch(busy=not (self._tasks.is_idle and self._streams.is_idle)))
-            self._replace_dead(team)
+            self._put_back_unbegun(UNBEGUN_SECONDS)
+            self._guarded(lambda: self._async_runner.report_hung(self.hung_seconds))
+            self._guarded(lambda: self._loop.watch(busy=not (self._async_runner.is_idle and self._streams.is_idle)))
+            for index, thread in enumerate(team):
+                # A thread never ends by itself, but may do so all the same, short of memory for example.
+                if not thread.is_alive() and not self.termed:
+                    logger.error("%s has ended unexpectedly; another takes its place", thread.name)
+                    self._busy.pop(thread, None)
+                    team[index] = self._start_thread(index + 1)
 
     def _pause(self) -> None:
-        """Wait a moment, and meanwhile have messages fetched again for which there are places again."""
-        idle = not self._busy and self._tasks.is_idle and self._sender.is_empty
+        """Wait a moment, and meanwhile have channels fetched again for which there are places again."""
+        idle = not self._busy and self._async_runner.is_idle and self._sender.is_empty
         deadline = time.monotonic() + (IDLE_MONITOR_SECONDS if idle else MONITOR_SECONDS)
         while not self.termed and (remaining := deadline - time.monotonic()) > 0:
-            if self._slots.freed.wait(remaining):
-                self._slots.freed.clear()
-            self._guarded(self._intake.let_in)
-
-    def _replace_dead(self, team: list[threading.Thread]) -> None:
-        """Start threads anew that ended although they never should, short of memory for example."""
-        for index, thread in enumerate(team):
-            if not thread.is_alive() and not self.termed:
-                logger.error("%s has ended unexpectedly; another takes its place", thread.name)
-                self._busy.pop(thread, None)
-                team[index] = self._start_thread(index + 1)
+            if self._async_limit.freed.wait(remaining):
+                self._async_limit.freed.clear()
+            self._guarded(self._fetcher.let_in)
 
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""
-        self._notices.look([*list(self._busy.values()), *self._tasks.running()])
+        self._notices.look([*list(self._busy.values()), *self._async_runner.running()])
 
     def _report_hung(self) -> None:
+        """Report threads that have been in one consumer for long, each once."""
         now = time.perf_counter()
         for thread, (started, delivery, _) in list(self._busy.items()):
             if now - started >= self.hung_seconds and self._reported.get(thread) != started:
@@ -267,14 +264,19 @@ class Worker:
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
+        """Wait for running consumers, then end everything; returns true if nothing had to be broken off."""
         began = time.monotonic()
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
-        while self._is_at_work(team) and (spent := time.monotonic() - began) < self.grace and not self._impatient:
+        while (
+            (any(thread.is_alive() for thread in team) or not (self._async_runner.is_idle and self._streams.is_idle))
+            and (spent := time.monotonic() - began) < self.grace
+            and not self._impatient
+        ):
             if spent >= self.grace * SHARE_AT_STOP:
                 self._streams.wind_up()
             # Again and again, for a thread that was just about to wait for a message the first time.
-            self._guarded(self._intake.stop)
-            self._give_back_unbegun(UNBEGUN_SECONDS)
+            self._guarded(self._fetcher.stop)
+            self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(self._tell_senders)
             self._sender.flush()
             for thread in team:
@@ -286,32 +288,28 @@ class Worker:
             run = self._busy.get(thread)
             channel = run[1].channel if run is not None else "a channel"
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
-        self._give_back_unbegun(0)
+        self._put_back_unbegun(0)
         all_ended = self._streams.close()
-        all_ended = self._tasks.close() and all_ended
+        all_ended = self._async_runner.close() and all_ended
         self._loop.close()
         self._guarded(self._sync_side.close)
-        self._guarded(self._intake.put_back_stuck)
+        self._guarded(self._fetcher.put_back_unbegun)
         self._sender.drain(began + self.grace - time.monotonic())
-        unsaved, _ = self._intake.waiting()
-        if unsaved:
-            logger.error("%d messages that nobody had begun are lost: the layer is away", unsaved)
+        if self._fetcher.waiting:
+            logger.error("%d messages that nobody had begun are lost: the layer is away", self._fetcher.waiting)
         return all_ended and not hung
 
-    def _is_at_work(self, team: list[threading.Thread]) -> bool:
-        return any(thread.is_alive() for thread in team) or not (self._tasks.is_idle and self._streams.is_idle)
-
-    def _give_back_unbegun(self, seconds: float) -> None:
-        """Give back the messages of coroutines that have found no room for so long, or whose loop is held up."""
-        unbegun = self._tasks.turn_away(seconds)
-        for begun in unbegun:
-            self._guarded(begun.abandon)
-        self._intake.put_back_all([begun.delivery for begun in unbegun])
+    def _put_back_unbegun(self, seconds: float) -> None:
+        """Put the messages of coroutines back that have waited for so long for room on the event loop."""
+        unbegun = self._async_runner.take_back(seconds)
+        for consumer in unbegun:
+            self._guarded(consumer.abandon)
+        self._fetcher.put_back([consumer.delivery for consumer in unbegun])
         for _ in unbegun:
-            self._slots.release()
+            self._async_limit.release()
 
     async def _close_async_side(self) -> None:
-        """Release what the layers that are in use hold on the event loop."""
+        """Close the layers that are in use on the event loop."""
         for layer in (self.channel_layer, *(channel_layers[alias] for alias in channel_layers)):
             try:
                 await layer.aclose()
@@ -319,12 +317,14 @@ class Worker:
                 logger.exception("channel layer %s could not be closed on the event loop", layer.describe())
 
     def _guarded(self, action: Callable[[], None]) -> None:
+        """Call an action; log an error of it and go on."""
         try:
             action()
         except Exception:
             logger.exception("%s failed; going on", getattr(action, "__qualname__", action))
 
     def _install_signal_handlers(self) -> Callable[[], None]:
+        """Handle SIGTERM and SIGINT; returns a function that restores the handlers before."""
         if not self._signal_handlers or threading.current_thread() is not threading.main_thread():
             return lambda: None
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -335,7 +335,7 @@ class Worker:
 
         return restore
 
-    def _on_signal(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.termed and number == signal.SIGINT:
             self._impatient = True
         self.stop()

@@ -278,6 +278,6 @@ class AsyncPacedSender(Flow):
 
     async def _send(self, item: Outgoing) -> None:
         if self.streams is not None:
-            await self.streams.outlet.send(item)
+            await self.streams.sender.send(item)
         elif await self._layer.asend_batch([item]):
             raise ChannelFull(item.target)

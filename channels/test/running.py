@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from asgiref.sync import async_to_sync
 
 from channel_layer.channel import Message
-from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import Outbox
 from channels.asked_state import held
@@ -165,9 +165,9 @@ class _Turn:
         self._reply = message.reply_channel.name if message.reply_channel is not None else ""
         is_of_connection = message.channel.name in (CONNECT, RECEIVE, DISCONNECT) and uses_connections()
         self._holder = held.get(self._reply) if is_of_connection else None
-        self.headers: dict[str, Any] = dict(message.headers)
+        self.headers = cast("Headers", dict(message.headers))
         if self._holder is not None:
-            self.headers |= {"turn": 0, "state": self._holder.values}
+            self.headers["turn"], self.headers["state"] = 0, self._holder.values
 
     def end(self, outbox: Outbox) -> Outbox:
         """Keep the state that was changed, and what is to be sent without the end of the turn."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Any, Protocol
 
+from channel_layer.delivery import Headers
+
 from .replies import Reply
 
 
@@ -47,7 +49,7 @@ class Connection(Protocol):
     @property
     def last_will(self) -> LastWillOwner | None: ...
 
-    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+    def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
         """Take a message to this connection alone."""
 
     def apply(self, reply: Reply) -> None:

@@ -12,7 +12,7 @@ import logging
 import secrets
 from typing import Any, NamedTuple
 
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 from channel_layer.state import MARK
 
@@ -141,7 +141,7 @@ class WebSocketConnection:
 
     # -- from the consumers ----------------------------------------------------------------------
 
-    def deliver(self, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+    def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
         """A message on the reply channel: something to do, the end of the turn, or both."""
         if message and self.phase is Phase.HANDSHAKE and refuses(message):
             self._deny(403)

@@ -63,7 +63,7 @@ def test_the_sender_is_told_once_that_a_slow_consumer_is_at_work(is_async: bool,
         try:
             send(layer, 7)
             if stopping:
-                wait_until(lambda: worker._slots.taken or worker._busy, "the consumer to run")
+                wait_until(lambda: worker._async_limit.taken or worker._busy, "the consumer to run")
                 worker.stop()
             [told] = answers(layer)
             assert told is not None

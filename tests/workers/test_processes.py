@@ -17,7 +17,7 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer
-from workers.intake import Pace
+from workers.fetcher import Pace
 
 from ..conftest import free_port
 

@@ -55,7 +55,7 @@ def test_replies_do_not_wait_for_a_slow_consumer_behind_them(threads: int, layer
     try:
         with working(layer, Routes(a=consumer), threads=threads) as worker:
             for _ in range(200):  # consumers are known to be fast now, so several messages are fetched at once
-                worker._intake.pace.record(0)
+                worker._fetcher.pace.record(0)
             layer.send_batch(
                 [layer.prepare("a", {"kind": kind, "reply_channel": kind}) for kind in ["fast"] + ["slow"] * threads]
             )
@@ -79,7 +79,7 @@ def test_prefetched_messages_behind_a_slow_consumer_are_run_by_other_threads(
     try:
         with working(layer, Routes(a=consumer), threads=2) as worker:
             for _ in range(200):
-                worker._intake.pace.record(0)
+                worker._fetcher.pace.record(0)
             layer.send_batch([layer.prepare("a", {"n": n}) for n in range(20)])
             eventually(lambda: sorted(seen) == list(range(1, 20)), "all but the slow one")
             release.set()
@@ -99,7 +99,7 @@ def test_prefetched_messages_go_to_another_worker_when_all_threads_are_busy(laye
     try:
         with working(layer, Routes(a=stuck), threads=1) as worker:
             for _ in range(200):
-                worker._intake.pace.record(0)
+                worker._fetcher.pace.record(0)
             layer.send_batch([layer.prepare("a", {"n": n}) for n in range(20)])
             assert blocked.wait(20)
             with working(layer, Routes(a=lambda message: seen.append(message["n"])), threads=1):

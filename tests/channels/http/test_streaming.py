@@ -347,7 +347,7 @@ def test_the_urlconf_of_a_request_does_not_outlive_it_in_the_thread(layer: Any) 
 
     with working(layer) as worker:
         worker._runner._router = Router([route("http.request", ViewConsumer()), route("look", look)])
-        worker._intake._channels.append("look")
+        worker._fetcher._channels.append("look")
         Connection(layer, "/switching/").wait_for(1)
         layer.send("look", {})
         wait_until(lambda: seen, "the look")

@@ -1,22 +1,22 @@
-"""Sending at once from many coroutines: one write for all of them, and each learns what became of its message."""
+"""Immediate sends of many coroutines: one write for all of them, and each learns the fate of its message."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 from collections import deque
-from typing import Any
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
+from channel_layer.layer import ChannelLayer
 from channel_layer.outcome import Fate, fates
 
 MOST_BYTES = 2 * 1024 * 1024
-"""What one write holds, but for a single message that is larger."""
+"""Bytes of one write, unless a single message is larger."""
 
 
-class Outlet:
-    """Sends messages in the order in which they come, over one connection however many coroutines send.
+class AsyncSender:
+    """Send messages in the order in which they come, over one connection however many coroutines send.
 
     For the coroutines of one event loop.
 
@@ -24,13 +24,13 @@ class Outlet:
         layer: where to.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: ChannelLayer) -> None:
         self._layer = layer
         self._waiting: deque[tuple[Outgoing, asyncio.Future[None]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def send(self, item: Outgoing) -> None:
-        """Send one message. If this is cancelled before it was written, it is not sent.
+        """Send one message. It is not sent if this is cancelled before the write.
 
         Raises:
             ChannelFull: its channel takes no more.
@@ -91,5 +91,5 @@ class Outlet:
 
 
 def own_part(error: LayerUnavailable, fate: Fate) -> LayerUnavailable:
-    """What a batch failed with, as far as it concerns a message of that fate."""
+    """The error of a batch, cut down to a message of that fate."""
     return type(error)(error.where, error.reason, fate is Fate.UNKNOWN, reachable=error.reachable)

@@ -8,9 +8,9 @@ import pytest
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
-from workers import intake as module
-from workers.intake import Intake, Pace
-from workers.slots import Slots
+from workers import fetcher as module
+from workers.async_limit import Admission, AsyncLimit
+from workers.fetcher import Fetcher, Fetching, Pace, Watch
 
 from .interleaving import Scene, interleave
 from .tools import FlakyLayer, everything
@@ -19,8 +19,8 @@ from .tools import FlakyLayer, everything
 class Team:
     """Threads that call `next` and do what the test says with each message."""
 
-    def __init__(self, intake: Intake, size: int, work: Any) -> None:
-        self.intake = intake
+    def __init__(self, fetcher: Fetcher, size: int, work: Any) -> None:
+        self.fetcher = fetcher
         self.errors: list[BaseException] = []
         self.threads = [threading.Thread(target=self._run, args=(work,), daemon=True) for _ in range(size)]
         for thread in self.threads:
@@ -28,14 +28,14 @@ class Team:
 
     def _run(self, work: Any) -> None:
         try:
-            while (delivery := self.intake.next()) is not None:
-                work(delivery)
+            while (taken := self.fetcher.next()) is not None:
+                work(taken[0])
         except BaseException as error:
             self.errors.append(error)
 
     def stop(self, eventually: Any) -> None:
         def ended() -> bool:
-            self.intake.stop()
+            self.fetcher.stop()
             return not any(thread.is_alive() for thread in self.threads)
 
         eventually(ended, "the end of all threads")
@@ -52,8 +52,8 @@ class Sends:
         return layer.receive_batch(channels, limit, timeout)  # type: ignore[no-any-return]
 
 
-def intake_of(layer: Any, before_wait: Any = lambda: None) -> Intake:
-    return Intake(layer, ["a"], Sends(before_wait))
+def fetcher_of(layer: Any, before_wait: Any = lambda: None) -> Fetcher:
+    return Fetcher(layer, ["a"], Sends(before_wait))
 
 
 def put(layer: Any, *numbers: int) -> None:
@@ -61,9 +61,16 @@ def put(layer: Any, *numbers: int) -> None:
         layer.send("a", {"n": number})
 
 
-def force_fast(intake: Intake) -> None:
+def next_number(fetcher: Fetcher) -> int:
+    taken = fetcher.next()
+    assert taken is not None
+    number: int = taken[0].message["n"]
+    return number
+
+
+def force_fast(fetcher: Fetcher) -> None:
     for _ in range(200):
-        intake.pace.record(0)
+        fetcher.pace.record(0)
 
 
 def test_fast_consumers_get_many_messages_at_once_and_slow_ones_one() -> None:
@@ -82,12 +89,12 @@ def test_fast_consumers_get_many_messages_at_once_and_slow_ones_one() -> None:
 @pytest.mark.parametrize("threads", [2, 4, 16])
 def test_every_thread_gets_a_message_while_the_others_are_busy(threads: int, fast: bool, eventually: Any) -> None:
     layer = MemoryChannelLayer()
-    intake = intake_of(layer)
+    fetcher = fetcher_of(layer)
     if fast:
-        force_fast(intake)
+        force_fast(fetcher)
     together = threading.Barrier(threads + 1)
     put(layer, *range(threads))
-    team = Team(intake, threads, lambda delivery: together.wait(20))
+    team = Team(fetcher, threads, lambda delivery: together.wait(20))
     together.wait(20)
     team.stop(eventually)
     assert team.errors == []
@@ -96,7 +103,7 @@ def test_every_thread_gets_a_message_while_the_others_are_busy(threads: int, fas
 def test_messages_that_arrive_one_by_one_reach_idle_threads(eventually: Any) -> None:
     layer = MemoryChannelLayer()
     together = threading.Barrier(5)
-    team = Team(intake_of(layer), 4, lambda delivery: together.wait(20))
+    team = Team(fetcher_of(layer), 4, lambda delivery: together.wait(20))
     for number in range(4):
         put(layer, number)
     together.wait(20)
@@ -106,15 +113,15 @@ def test_messages_that_arrive_one_by_one_reach_idle_threads(eventually: Any) -> 
 
 def test_each_message_is_handed_out_once(eventually: Any) -> None:
     layer = MemoryChannelLayer(capacity=100_000)
-    intake = intake_of(layer)
+    fetcher = fetcher_of(layer)
     seen: list[int] = []
 
     def work(delivery: Delivery) -> None:
-        intake.pace.record(0.000_01)
+        fetcher.pace.record(0.000_01)
         seen.append(delivery.message["n"])
 
     put(layer, *range(5000))
-    team = Team(intake, 4, work)
+    team = Team(fetcher, 4, work)
     eventually(lambda: len(seen) >= 5000, "5000 messages")
     team.stop(eventually)
     assert sorted(seen) == list(range(5000))
@@ -134,11 +141,13 @@ def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any, mon
         assert release.wait(20)
         finished[0] += 1
 
-    intake = intake_of(layer, before_wait)
+    fetcher = fetcher_of(layer, before_wait)
     put(layer, 1)
-    team = Team(intake, 2, work)
+    team = Team(fetcher, 2, work)
     # The other thread has taken over the fetching; nothing comes that would wake it.
-    eventually(lambda: intake.waiting()[1] == 1 and intake._fetching, "the other thread to fetch")
+    eventually(
+        lambda: fetcher._handed_out == 1 and fetcher._fetching is Fetching.UNDER_WAY, "the other thread to fetch"
+    )
     release.set()
     eventually(lambda: flushed[0] == 1, "what the consumer sent, although nobody sends a message")
     team.stop(eventually)
@@ -146,39 +155,69 @@ def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any, mon
 
 def test_messages_nobody_has_begun_go_back_in_order(eventually: Any) -> None:
     layer = MemoryChannelLayer()
-    intake = intake_of(layer)
-    force_fast(intake)
+    fetcher = fetcher_of(layer)
+    force_fast(fetcher)
     put(layer, 1, 2, 3, 4)
-    first = intake.next()
+    first = fetcher.next()
     assert first is not None
-    assert intake.waiting()[0] == 3
+    assert fetcher.waiting == 3
     put(layer, 5)
-    intake.put_back_stuck()
-    assert intake.waiting()[0] == 0
+    fetcher.put_back_unbegun()
+    assert fetcher.waiting == 0
     assert [delivery.message["n"] for delivery in everything(layer, "a")] == [2, 3, 4, 5]
+
+
+def test_messages_go_back_only_if_none_was_handed_out_meanwhile() -> None:
+    layer = MemoryChannelLayer()
+    fetcher = fetched(1, 2, 3, 4, layer=layer)
+    fetcher.put_back_stuck()
+    assert next_number(fetcher) == 2
+    fetcher.put_back_stuck()
+    assert fetcher.waiting == 2
+    fetcher.put_back_stuck()
+    assert fetcher.waiting == 0
+    assert [delivery.message["n"] for delivery in everything(layer, "a")] == [3, 4]
+
+
+def test_an_error_that_ends_the_fetching_thread_loses_no_message_that_is_here() -> None:
+    layer = FlakyLayer()
+    fetcher = fetched(1, 2, layer=layer)
+    ready = fetcher._ready.popleft()
+
+    class Returning(list[BaseException]):
+        """Meanwhile a message comes back that could not be put back."""
+
+        def pop(self, index: Any = -1) -> BaseException:
+            fetcher._ready.append(ready)
+            return super().pop(index)
+
+    layer.receive_errors = Returning([SystemExit()])
+    with pytest.raises(SystemExit):
+        fetcher.next()
+    assert next_number(fetcher) == 2
 
 
 def test_messages_that_cannot_go_back_stay_here() -> None:
     layer = FlakyLayer()
-    intake = intake_of(layer)
-    force_fast(intake)
+    fetcher = fetcher_of(layer)
+    force_fast(fetcher)
     put(layer, 1, 2, 3)
-    intake.next()
+    fetcher.next()
     layer.put_back_errors = [LayerUnavailable("here", "away", uncertain=False)]
-    intake.put_back_stuck()
-    assert intake.waiting()[0] == 2
-    assert [intake.next().message["n"] for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
+    fetcher.put_back_unbegun()
+    assert fetcher.waiting == 2
+    assert [next_number(fetcher) for _ in range(2)] == [2, 3]
 
 
 def test_messages_that_may_have_gone_back_are_not_run_here(caplog: pytest.LogCaptureFixture) -> None:
     layer = FlakyLayer()
-    intake = intake_of(layer)
-    force_fast(intake)
+    fetcher = fetcher_of(layer)
+    force_fast(fetcher)
     put(layer, 1, 2, 3)
-    intake.next()
+    fetcher.next()
     layer.put_back_errors = [LayerUnavailable("here", "no answer", uncertain=True)]
-    intake.put_back_stuck()
-    assert intake.waiting()[0] == 0
+    fetcher.put_back_unbegun()
+    assert fetcher.waiting == 0
     assert "2 messages of a may be lost" in caplog.text
 
 
@@ -191,7 +230,7 @@ def test_fetching_goes_on_after_any_error(
     layer = FlakyLayer()
     layer.receive_errors = [error, error]
     seen: list[Delivery] = []
-    team = Team(intake_of(layer), 3, seen.append)
+    team = Team(fetcher_of(layer), 3, seen.append)
     put(layer, 1)
     eventually(lambda: seen, "the message")
     eventually(lambda: "is back" in caplog.text, "the good news in the log")
@@ -206,7 +245,7 @@ def test_a_layer_that_refuses_us_is_said_once_as_an_error_and_tried_again(
     refusal = LayerUnusable("here", "wrong password", uncertain=False)
     layer.receive_errors = [LayerUnavailable("here", "away"), refusal, refusal, LayerConfigurationError("too old")]
     seen: list[Delivery] = []
-    team = Team(intake_of(layer), 3, seen.append)
+    team = Team(fetcher_of(layer), 3, seen.append)
     put(layer, 1)
     eventually(lambda: seen, "the message")
     eventually(lambda: "is back" in caplog.text, "the good news in the log")
@@ -226,21 +265,21 @@ def test_stop_ends_all_threads(moment: str, eventually: Any) -> None:
     layer = FlakyLayer()
     if moment == "backing off":
         layer.receive_errors = [LayerUnavailable("here", "away")] * 10_000
-    team = Team(intake_of(layer), 4, lambda delivery: None)
-    eventually(lambda: team.intake._fetching, "a thread to fetch")
+    team = Team(fetcher_of(layer), 4, lambda delivery: None)
+    eventually(lambda: team.fetcher._fetching is Fetching.UNDER_WAY, "a thread to fetch")
     team.stop(eventually)
     assert team.errors == []
 
 
 def test_messages_that_were_fetched_are_handed_out_after_the_stop() -> None:
     layer = MemoryChannelLayer()
-    intake = intake_of(layer)
-    force_fast(intake)
+    fetcher = fetcher_of(layer)
+    force_fast(fetcher)
     put(layer, 1, 2, 3)
-    intake.next()
-    intake.stop()
-    assert [intake.next().message["n"] for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
-    assert intake.next() is None
+    fetcher.next()
+    fetcher.stop()
+    assert [next_number(fetcher) for _ in range(2)] == [2, 3]
+    assert fetcher.next() is None
 
 
 def test_an_error_while_sending_leaves_the_fetching_to_others(eventually: Any) -> None:
@@ -252,7 +291,7 @@ def test_an_error_while_sending_leaves_the_fetching_to_others(eventually: Any) -
             raise errors.pop()
 
     seen: list[Delivery] = []
-    team = Team(intake_of(layer, before_wait), 3, seen.append)
+    team = Team(fetcher_of(layer, before_wait), 3, seen.append)
     put(layer, 1)
     eventually(lambda: seen, "the message")
     team.stop(eventually)
@@ -275,28 +314,26 @@ class OneAtATime(MemoryChannelLayer):
             self.fetching -= 1
 
 
-def fetched(*numbers: int, layer: Any = None) -> Intake:
-    """An intake that has fetched these, all but the first of which nobody has begun."""
+def fetched(*numbers: int, layer: Any = None) -> Fetcher:
+    """A fetcher that has fetched these, all but the first of which nobody has begun."""
     layer = OneAtATime() if layer is None else layer
-    intake = intake_of(layer)
-    force_fast(intake)
+    fetcher = fetcher_of(layer)
+    force_fast(fetcher)
     put(layer, *numbers)
-    assert intake.next() is not None
-    assert intake.waiting()[0] == len(numbers) - 1
-    return intake
+    assert fetcher.next() is not None
+    assert fetcher.waiting == len(numbers) - 1
+    return fetcher
 
 
 @pytest.mark.parametrize("here", [[0], [0, 1]], ids=["one to fetch each", "one here and one to fetch"])
 def test_two_threads_that_ask_at_once_get_one_message_each(here: list[int]) -> None:
     def scene() -> Scene:
         layer, got = OneAtATime(), list[int]()
-        intake = fetched(*here, layer=layer)
+        fetcher = fetched(*here, layer=layer)
         put(layer, *range(len(here), 3))
 
         def ask() -> None:
-            delivery = intake.next()
-            assert delivery is not None
-            got.append(delivery.message["n"])
+            got.append(next_number(fetcher))
 
         def check() -> None:
             assert (sorted(got), layer.most) == ([1, 2], 1)
@@ -310,18 +347,16 @@ def test_two_threads_that_ask_at_once_get_one_message_each(here: list[int]) -> N
 def test_what_is_put_back_is_not_handed_out_too(order: int) -> None:
     def scene() -> Scene:
         layer, got = MemoryChannelLayer(), list[int]()
-        intake = fetched(0, 1, 2, layer=layer)
+        fetcher = fetched(0, 1, 2, layer=layer)
 
         def ask() -> None:
-            delivery = intake.next()
-            assert delivery is not None
-            got.append(delivery.message["n"])
+            got.append(next_number(fetcher))
 
         def check() -> None:
-            left = [delivery.message["n"] for delivery in [*everything(layer, "a"), *intake._ready]]
+            left = [delivery.message["n"] for delivery in [*everything(layer, "a"), *fetcher._ready]]
             assert sorted(got + left) == [1, 2]
 
-        first, second = (intake.put_back_stuck, ask)[::order]
+        first, second = (fetcher.put_back_unbegun, ask)[::order]
         return first, second, check
 
     interleave(scene, module)
@@ -331,25 +366,25 @@ def test_what_is_put_back_is_not_handed_out_too(order: int) -> None:
 def test_what_was_turned_away_goes_back_once(other: str) -> None:
     def scene() -> Scene:
         layer = MemoryChannelLayer()
-        slots = Slots(1)
-        intake = Intake(layer, ["a"], Sends(lambda: None), slots)
-        force_fast(intake)
+        limit = AsyncLimit(1)
+        fetcher = Fetcher(layer, ["a"], Sends(lambda: None), limit)
+        force_fast(fetcher)
         put(layer, 0, 1, 2, 3)
-        assert intake.next() is not None
-        slots.keep("a")  # which leaves no place for the others
+        assert fetcher.next() is not None
+        limit.keep("a", Admission.FREE)  # which leaves no place for the others
 
         def turn_away() -> None:
-            with intake._lock:
-                assert intake._pop() is None
+            with fetcher._lock:
+                assert fetcher._take() is None
 
         turn_away()
 
         def check() -> None:
-            intake._put_back_turned_away()
+            fetcher._put_back_refused()
             assert sorted(delivery.message["n"] for delivery in everything(layer, "a")) == [1, 2, 3]
 
-        second = turn_away if other == "turn away" else intake._put_back_turned_away
-        return intake._put_back_turned_away, second, check
+        second = turn_away if other == "turn away" else fetcher._put_back_refused
+        return fetcher._put_back_refused, second, check
 
     interleave(scene, module)
 
@@ -357,8 +392,8 @@ def test_what_was_turned_away_goes_back_once(other: str) -> None:
 def test_a_thread_that_ends_while_the_watch_sleeps_wakes_it(eventually: Any) -> None:
     layer = FlakyLayer()
     seen: list[Delivery] = []
-    team = Team(intake_of(layer), 2, seen.append)
-    eventually(lambda: team.intake._watcher_asleep, "the watch to sleep")
+    team = Team(fetcher_of(layer), 2, seen.append)
+    eventually(lambda: team.fetcher._watch is Watch.ASLEEP, "the watch to sleep")
     layer.receive_errors = [SystemExit()]
     layer.interrupt()
     eventually(lambda: team.errors, "the end of the thread that fetched")

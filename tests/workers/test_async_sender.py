@@ -10,8 +10,8 @@ import pytest
 from channel_layer.exceptions import ChannelFull, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
-from workers import outlet
-from workers.outlet import Outlet
+from workers import async_sender as module
+from workers.async_sender import AsyncSender
 
 
 class Recording(MemoryChannelLayer):
@@ -39,7 +39,7 @@ def item(layer: Any, channel: str, content: bytes = b"") -> Any:
 def test_what_comes_in_one_turn_or_during_a_write_leaves_in_one() -> None:
     async def main() -> list[list[str]]:
         layer = Recording()
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         layer.gate.clear()
         first = [asyncio.create_task(sends.send(item(layer, f"a{n}"))) for n in range(20)]
         await asyncio.sleep(0.01)
@@ -53,11 +53,11 @@ def test_what_comes_in_one_turn_or_during_a_write_leaves_in_one() -> None:
 
 
 def test_a_write_has_a_limit_in_bytes_which_one_message_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet, "MOST_BYTES", 250)
+    monkeypatch.setattr(module, "MOST_BYTES", 250)
 
     async def main() -> list[list[str]]:
         layer = Recording()
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         await asyncio.gather(*(sends.send(item(layer, name, b"x" * size)) for name, size in
                                (("a", 100), ("b", 100), ("c", 100), ("d", 900), ("e", 1))))  # fmt: skip
         return layer.writes
@@ -68,7 +68,7 @@ def test_a_write_has_a_limit_in_bytes_which_one_message_may_pass(monkeypatch: py
 def test_each_learns_what_became_of_its_own_message() -> None:
     async def main() -> list[Any]:
         layer = Recording(channel_capacity={"full": 1})
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         await sends.send(item(layer, "full"))
         return await asyncio.gather(
             sends.send(item(layer, "full")), sends.send(item(layer, "free")), return_exceptions=True
@@ -81,7 +81,7 @@ def test_each_learns_what_became_of_its_own_message() -> None:
 def test_each_learns_its_own_part_of_an_error() -> None:
     async def main() -> list[Any]:
         layer = Recording()
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         items = [item(layer, name) for name in ("stored", "full", "unsent", "unknown")]
         _, full, unsent, unknown = items
         outcome = Outcome([full], [unsent], [unknown])
@@ -99,7 +99,7 @@ def test_each_learns_its_own_part_of_an_error() -> None:
 def test_an_error_is_everybodys_in_that_write_and_nobodys_after_it() -> None:
     async def main() -> list[Any]:
         layer = Recording()
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         layer.error = LayerUnavailable("here", "away")
         failed = await asyncio.gather(*(sends.send(item(layer, name)) for name in ("a", "b")), return_exceptions=True)
         layer.error = None
@@ -112,7 +112,7 @@ def test_an_error_is_everybodys_in_that_write_and_nobodys_after_it() -> None:
 def test_what_is_cancelled_while_it_waits_is_not_sent_and_holds_up_nobody() -> None:
     async def main() -> list[list[str]]:
         layer = Recording()
-        sends = Outlet(layer)
+        sends = AsyncSender(layer)
         layer.gate.clear()
         first = asyncio.create_task(sends.send(item(layer, "a")))
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Which of the routed channels a worker listens on."""
+"""The choice of the routed channels that a worker listens on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Set
 from fnmatch import fnmatchcase
 
 
-def select_channels(channels: Iterable[str], only: Collection[str] = (), exclude: Collection[str] = ()) -> list[str]:
+def filter_channels(channels: Iterable[str], only: Collection[str] = (), exclude: Collection[str] = ()) -> list[str]:
     """Filter channel names by globs: those that match any of ``only`` (if given) and none of ``exclude``.
 
-    They keep their order, sets are sorted.
+    The order is kept, sets are sorted.
 
     Raises:
         ValueError: nothing is left; a worker without channels would wait for ever.

@@ -15,12 +15,12 @@ from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery
 from channel_layer.registry import channel_layers
 from workers import Hook, Worker
-from workers import tasks as module
+from workers import async_runner as module
+from workers.async_limit import AsyncLimit
+from workers.async_runner import AsyncRunner
 from workers.event_loop import EventLoop
 from workers.exceptions import ChannelSocketException, ConsumeLater
-from workers.slots import Slots
 from workers.sync_side import SyncSide
-from workers.tasks import Tasks
 
 from .interleaving import Scene, interleave
 from .tools import FlakyLayer, Routes, everything, working
@@ -278,7 +278,7 @@ def test_on_message_is_told_how_long_it_took_from_beginning_to_end(layer: FlakyL
     with working(layer, Routes(a=consumer), on_message=lambda *told_: told.append(told_)) as worker:
         layer.send("a", {})
         eventually(lambda: told, "the report")
-        assert worker._intake.pace.limit > 0
+        assert worker._fetcher.pace.limit > 0
     [(message, seconds, outcome)] = told
     assert (message.channel.name, outcome) == ("a", "ok")
     assert seconds >= 0.05
@@ -288,14 +288,14 @@ def test_waiting_does_not_make_a_consumer_count_as_slow(layer: FlakyLayer, event
     gate = Gate()
     with working(layer, gate.routes(), threads=1) as worker:
         for _ in range(50):
-            worker._intake.pace.record(0)
+            worker._fetcher.pace.record(0)
         send(layer, "a", 5, reply_channel="out")
         eventually(lambda: gate.begun == 5, "all to wait")
-        recorded = worker._intake.pace._seconds
+        recorded = worker._fetcher.pace._seconds
         time.sleep(0.02)
         gate.open()
         collect(layer, "out", 5)
-        assert worker._intake.pace._seconds == recorded
+        assert worker._fetcher.pace._seconds == recorded
 
 
 def test_context_variables_are_each_messages_own(layer: FlakyLayer) -> None:
@@ -395,16 +395,16 @@ def test_what_runs_after_one_is_not_cancelled_and_its_reply_is_sent(
             returned.set()
             assert cancelling.wait(30)
 
-    real = Tasks._cancel
+    real = AsyncRunner._cancel
 
-    def cancel(tasks: Tasks) -> None:
+    def cancel(tasks: AsyncRunner) -> None:
         real(tasks)
         asyncio.get_running_loop().call_soon(cancelling.set)
 
     async def consumer(message: Any) -> None:
         message.reply_channel.send({"n": 1})
 
-    monkeypatch.setattr(Tasks, "_cancel", cancel)
+    monkeypatch.setattr(AsyncRunner, "_cancel", cancel)
     worker = Worker(layer, Routes(a=consumer), grace=0.05, hooks=[Slow()], signal_handlers=False)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -421,7 +421,7 @@ def test_two_threads_that_begin_the_first_ones_start_one_helper() -> None:
         """Nothing is held."""
 
     def scene() -> Scene:
-        tasks = Tasks(EventLoop(at_end), Slots(1), SyncSide(), lambda finished, seconds: None, lambda: None)
+        tasks = AsyncRunner(EventLoop(at_end), AsyncLimit(1), SyncSide(), lambda finished, seconds: None, lambda: None)
 
         def check() -> None:
             names = [one.name for one in threading.enumerate()]
