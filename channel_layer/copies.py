@@ -6,11 +6,10 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-from .delivery import Delivery
+from .delivery import Delivery, Message
 
-Copy = tuple[str, dict[str, Any]]
+Copy = tuple[str, Message]
 """Full channel name and message."""
 
 

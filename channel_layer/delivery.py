@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 LAST_ORDER: Final = 2**31 - 1
 """``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
+
+Message: TypeAlias = dict[str, Any]
+"""Content of a message: text keys, and values of the types that ``channel_layer/codec.py`` carries."""
 
 
 class Headers(TypedDict, total=False):
@@ -109,7 +112,7 @@ class Delivery:
     def __init__(
         self,
         channel: str,
-        message: dict[str, Any],
+        message: Message,
         headers: Headers | None = None,
         members: Collection[str] | None = None,
         expires: float | None = None,

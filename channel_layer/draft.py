@@ -28,10 +28,10 @@ from typing import Any, Protocol, TypeVar, cast
 
 from . import codec, names
 from .backoff import Backoff
-from .delivery import Delivery, Headers, Outgoing
+from .delivery import Delivery, Headers, Message, Outgoing
 from .exceptions import ChannelFull, InvalidMessage, LayerConfigurationError, LayerUnavailable, MessageTooLarge
 from .forks import forget_in_children
-from .layer import ChannelLayer
+from .layer import ChannelLayer, Statistics
 from .outcome import Outcome
 from .redaction import redact
 
@@ -60,9 +60,9 @@ class DraftLayer(Protocol):
     extensions: Sequence[str]
     ChannelFull: type[Exception]
 
-    def send(self, channel: str, message: dict[str, Any]) -> None: ...
+    def send(self, channel: str, message: Message) -> None: ...
 
-    def receive(self, channels: list[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]: ...
+    def receive(self, channels: list[str], block: bool = False) -> tuple[str | None, Message | None]: ...
 
     def new_channel(self, pattern: str) -> str: ...
 
@@ -72,13 +72,13 @@ class DraftLayer(Protocol):
 
     def group_channels(self, group: str) -> Iterable[str]: ...
 
-    def send_group(self, group: str, message: dict[str, Any]) -> None: ...
+    def send_group(self, group: str, message: Message) -> None: ...
 
     def flush(self) -> None: ...
 
-    def global_statistics(self) -> dict[str, Any]: ...
+    def global_statistics(self) -> Statistics: ...
 
-    def channel_statistics(self, channel: str) -> dict[str, Any]: ...
+    def channel_statistics(self, channel: str) -> Statistics: ...
 
 
 def missing(layer: object) -> list[str]:
@@ -164,7 +164,7 @@ class DraftChannelLayer(ChannelLayer):
     def prepare(
         self,
         target: str,
-        message: dict[str, Any],
+        message: Message,
         headers: Any = None,
         group: bool = False,
     ) -> Outgoing:
@@ -175,7 +175,7 @@ class DraftChannelLayer(ChannelLayer):
             raise InvalidMessage(target, f"the key {ENVELOPE!r} is the layer's own")
         return super().prepare(target, message, headers, group)
 
-    def send(self, channel: str, message: dict[str, Any]) -> None:
+    def send(self, channel: str, message: Message) -> None:
         """See `ChannelLayer.send`."""
         item = self.prepare(channel, message)
         try:
@@ -310,11 +310,11 @@ class DraftChannelLayer(ChannelLayer):
         self._copies.clear()
         self.index.clear()
 
-    def global_statistics(self) -> dict[str, Any]:
+    def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`; empty if the draft layer counts nothing."""
         return dict(self._call(self.draft.global_statistics)) if "statistics" in self.extensions else {}
 
-    def channel_statistics(self, channel: str) -> dict[str, Any]:
+    def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`; empty if the draft layer counts nothing."""
         names.check_channel(channel)
         return dict(self._call(self.draft.channel_statistics, channel)) if "statistics" in self.extensions else {}

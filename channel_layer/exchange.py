@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .delivery import Delivery, Outgoing
 from .exceptions import LayerUnavailable
+
+if TYPE_CHECKING:
+    from .layer import ChannelLayer
 
 Sent = Callable[[list[Outgoing], LayerUnavailable | None], None]
 """Told what became of the sending: what was refused, or the error, as `send_batch` returns and raises them;
@@ -20,7 +23,7 @@ class Exchange:
     """
 
     def __init__(
-        self, layer: Any, items: Sequence[Outgoing], channels: Sequence[str], limit: int, timeout: float
+        self, layer: ChannelLayer, items: Sequence[Outgoing], channels: Sequence[str], limit: int, timeout: float
     ) -> None:
         self._layer = layer
         self._receiving = (channels, limit, timeout)
@@ -46,5 +49,4 @@ class Exchange:
             LayerUnavailable: receiving failed.
         """
         sent(self._refused, self._error)
-        deliveries: list[Delivery] = self._layer.receive_batch(*self._receiving)
-        return deliveries
+        return self._layer.receive_batch(*self._receiving)

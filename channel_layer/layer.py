@@ -28,12 +28,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from . import codec, names
 from .capacity import CapacityRules
 from .copies import Copies
-from .delivery import Delivery, Outgoing
+from .delivery import Delivery, Message, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
@@ -41,6 +41,10 @@ from .members import MembershipIndex
 
 BLOCK_SECONDS = 5.0
 """How long ``receive(block=True)`` waits before it returns ``(None, None)``."""
+
+
+Statistics: TypeAlias = dict[str, float]
+"""Figures by their names in the ASGI 1 draft."""
 
 
 @dataclass
@@ -116,7 +120,7 @@ class ChannelLayer(ABC):
 
     # -- one message at a time -------------------------------------------------------------------
 
-    def send(self, channel: str, message: dict[str, Any]) -> None:
+    def send(self, channel: str, message: Message) -> None:
         """Send one message.
 
         Raises:
@@ -127,12 +131,12 @@ class ChannelLayer(ABC):
         if self.send_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
-    async def asend(self, channel: str, message: dict[str, Any]) -> None:
+    async def asend(self, channel: str, message: Message) -> None:
         """Async form of `send`."""
         if await self.asend_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
-    def send_group(self, group: str, message: dict[str, Any]) -> None:
+    def send_group(self, group: str, message: Message) -> None:
         """Send to every member of a group; members whose channel is full miss it (counted).
 
         Raises:
@@ -141,11 +145,11 @@ class ChannelLayer(ABC):
         """
         self.send_batch([self.prepare(group, message, group=True)])
 
-    async def asend_group(self, group: str, message: dict[str, Any]) -> None:
+    async def asend_group(self, group: str, message: Message) -> None:
         """Async form of `send_group`."""
         await self.asend_batch([self.prepare(group, message, group=True)])
 
-    def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]:
+    def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, Message | None]:
         """Receive one message from any of the channels.
 
         Process-specific channels are named up to and including their ``!``. A message to a group
@@ -165,7 +169,7 @@ class ChannelLayer(ABC):
             ready = self._copies.first_of(self.receive_batch(channels, limit=1, timeout=BLOCK_SECONDS if block else 0))
         return ready if ready is not None else (None, None)
 
-    def receive_many(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, dict[str, Any] | None]:
+    def receive_many(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, Message | None]:
         """Receive one message: the name that `receive` had in the first drafts of ASGI, kept for code that calls it.
 
         `receive_batch` takes several.
@@ -174,7 +178,7 @@ class ChannelLayer(ABC):
 
     async def areceive(
         self, channels: Sequence[str], timeout: float = BLOCK_SECONDS
-    ) -> tuple[str | None, dict[str, Any] | None]:
+    ) -> tuple[str | None, Message | None]:
         """Async form of `receive`; waits up to ``timeout`` seconds."""
         names.check_receivers(channels)
         ready = self._copies.take(channels)
@@ -193,7 +197,7 @@ class ChannelLayer(ABC):
     def prepare(
         self,
         target: str,
-        message: dict[str, Any],
+        message: Message,
         headers: Mapping[str, Any] | None = None,
         group: bool = False,
     ) -> Outgoing:
@@ -389,7 +393,7 @@ class ChannelLayer(ABC):
         """
 
     @abstractmethod
-    def global_statistics(self) -> dict[str, Any]:
+    def global_statistics(self) -> Statistics:
         """``messages_count``, ``messages_count_per_second``, ``channel_full_count`` of all channels.
 
         Raises:
@@ -397,7 +401,7 @@ class ChannelLayer(ABC):
         """
 
     @abstractmethod
-    def channel_statistics(self, channel: str) -> dict[str, Any]:
+    def channel_statistics(self, channel: str) -> Statistics:
         """The same for one channel, and ``messages_pending``, ``messages_max_age`` (seconds).
 
         Raises:
@@ -453,7 +457,10 @@ class ChannelLayer(ABC):
         return deliveries
 
 
-def _seconds(name: str, value: Any) -> Any:
+_Number = TypeVar("_Number", bound=float)
+
+
+def _seconds(name: str, value: _Number) -> _Number:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
         raise LayerConfigurationError(f"{name} must be a number above 0, not {value!r}")
     return value

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import codec, names
 from .delivery import Delivery, Outgoing
-from .layer import ChannelLayer
+from .layer import ChannelLayer, Statistics
 from .members import MembershipIndex
 
 
@@ -246,12 +246,12 @@ class MemoryChannelLayer(ChannelLayer):
             self._full.clear()
             self._since = self._clock()
 
-    def global_statistics(self) -> dict[str, Any]:
+    def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`."""
         with self._lock:
             return self._statistics(None)
 
-    def channel_statistics(self, channel: str) -> dict[str, Any]:
+    def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(names.check_channel(channel))[0]
         with self._lock:

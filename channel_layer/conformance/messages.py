@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ..delivery import Message
 from ..elements import MAX_ELEMENTS
 from ..exceptions import InvalidMessage, MessageTooLarge
 from ..layer import ChannelLayer
@@ -127,7 +128,7 @@ class MessageRules(Tools):
         assert self.nothing(layer, "many")
 
     def test_what_the_sender_changes_after_send_is_not_seen(self, layer: ChannelLayer) -> None:
-        content: dict[str, Any] = {"list": [1], "dict": {"a": 1}}
+        content: Message = {"list": [1], "dict": {"a": 1}}
         prepared = layer.prepare("aliased", content)
         layer.send("aliased", content)
         layer.send_batch([prepared])

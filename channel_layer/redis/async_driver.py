@@ -8,7 +8,6 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
 
 import redis
 
@@ -17,7 +16,7 @@ from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host, check_server
 from .redis_py import transport_of
-from .scripts import Call
+from .scripts import Call, Reply, Word
 from .wire import Answers, pack
 
 
@@ -33,7 +32,7 @@ class AsyncConnection(asyncio.Protocol):
         self._opened = host.connect_async()
         self._transport: asyncio.Transport | None = None
         self._answers = Answers()
-        self._waiter: asyncio.Future[list[Any]] | None = None
+        self._waiter: asyncio.Future[list[Reply]] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -60,12 +59,12 @@ class AsyncConnection(asyncio.Protocol):
             await self._opened.connect()
         self._transport = transport = transport_of(self._opened)
         transport.set_protocol(self)
-        commands: list[tuple[Any, ...]] = [("INFO", "server")]
+        commands: list[tuple[Word, ...]] = [("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         info, *loaded = await self.ask(commands, deadline)
         check_server(info, loaded, self._host.name)
 
-    async def ask(self, commands: Sequence[tuple[Any, ...]], deadline: float | None) -> list[Any]:
+    async def ask(self, commands: Sequence[tuple[Word, ...]], deadline: float | None) -> list[Reply]:
         """Write a pipeline and return its replies. After an exception the connection is to be closed.
 
         Args:
@@ -75,7 +74,7 @@ class AsyncConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             raise redis.ConnectionError("Connection closed by server.")
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[list[Any]] = loop.create_future()
+        waiter: asyncio.Future[list[Reply]] = loop.create_future()
         self._waiter = waiter
         self._answers.expect(len(commands))
         transport.write(pack(commands))
@@ -187,7 +186,7 @@ class AsyncDriver:
         self._lock = threading.Lock()
         self._idle: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle] = weakref.WeakKeyDictionary()
 
-    async def run(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+    async def run(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
         """Run calls in one pipeline and return the replies; errors of single calls are among them.
 
         Raises:

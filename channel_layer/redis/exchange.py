@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..delivery import Delivery
 from ..exceptions import LayerUnavailable
 from ..exchange import Exchange, Sent
-from .scripts import Call
+from .scripts import Call, Reply
 from .sending import Sending
 from .sync_driver import SyncConnection, SyncDriver
 
-Receive = Callable[[Callable[[], list[Any]]], list[Delivery]]
+Receive = Callable[[Callable[[], list[Reply]]], list[Delivery]]
 """Makes deliveries of the replies to a pop, which it gets by a call."""
 
 
@@ -56,7 +55,7 @@ class RedisExchange(Exchange):
         """See `Exchange.finish`."""
         return self._receive(lambda: self._replies(sent))
 
-    def _replies(self, sent: Sent) -> list[Any]:
+    def _replies(self, sent: Sent) -> list[Reply]:
         """The replies to the pops, after those to the pushes."""
         try:
             replies = self._first_replies()
@@ -69,7 +68,7 @@ class RedisExchange(Exchange):
         assert self._connection is not None
         return self._driver.last_replies(self._connection)
 
-    def _first_replies(self) -> list[Any]:
+    def _first_replies(self) -> list[Reply]:
         if self._connection is None:
             assert self._failure is not None
             raise self._failure

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from .. import names
 from ..delivery import LastWill, Outgoing
 from . import scripts
-from .scripts import Call, plain
+from .scripts import Call, Word, plain
 from .storage import STATISTICS_MS, Storage
 
 CHUNK = 200
@@ -30,7 +29,7 @@ class LastWillCalls:
         """Push messages to one queue, as (local part, message), with what they do to last wills."""
         storage, key_of = self._storage, self._keys
         keys = [key_of.all_statistics, key_of.queues + reader, key_of.statistics(reader), key_of.processes]
-        args: list[Any] = [
+        args: list[Word] = [
             storage.expiry_ms,
             STATISTICS_MS,
             storage.capacity_of(reader),
@@ -75,7 +74,7 @@ class LastWillCalls:
     def carry_out(self) -> Call:
         """Carry out some of the last wills of those who have gone."""
         storage, keys = self._storage, self._keys
-        args = [
+        args: list[Word] = [
             storage.expiry_ms,
             STATISTICS_MS,
             keys.presences,

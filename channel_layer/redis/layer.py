@@ -13,7 +13,7 @@ from ..cipher import Sealer
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerUnavailable
 from ..exchange import Exchange
-from ..layer import ChannelLayer
+from ..layer import ChannelLayer, Statistics
 from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
@@ -25,7 +25,7 @@ from .plan import Planner
 from .poller import Poller, Pollers
 from .pops import More, Pops
 from .presence import Presence
-from .scripts import Call, plain
+from .scripts import Call, Reply, plain
 from .send_plan import SendPlan
 from .sending import Sending
 from .signs import Signs
@@ -209,7 +209,7 @@ class RedisChannelLayer(ChannelLayer):
         deadline = time.monotonic() + timeout
         plan = self._plan.send(items)
 
-        def receive(replies: Callable[[], list[Any]]) -> list[Delivery]:
+        def receive(replies: Callable[[], list[Reply]]) -> list[Delivery]:
             with self._pops.guarded(here):
                 pops = replies()
             deliveries, more = self._received(0, here, pops)
@@ -286,7 +286,7 @@ class RedisChannelLayer(ChannelLayer):
                 except LayerUnavailable as error:
                     logger.warning("messages may be lost at the end of a receive: %s", error)
 
-    def _received(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More]:
+    def _received(self, shard: int, channels: list[str], replies: list[Reply]) -> tuple[list[Delivery], More]:
         deliveries, more, lost = self._pops.read(shard, channels, replies)
         for reader in lost:
             walk(self._last_wills.come_back(reader, shard), self._sync.run)
@@ -358,13 +358,13 @@ class RedisChannelLayer(ChannelLayer):
                 self._run_all(shard, farewell[at : at + BATCH])
         self._copies.clear()
 
-    def global_statistics(self) -> dict[str, Any]:
+    def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`."""
         parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._storage.shards]
         counts = [self._plan.counts(*part) for part in parts]
         return {key: sum(count[key] for count in counts) for key in counts[0]}
 
-    def channel_statistics(self, channel: str) -> dict[str, Any]:
+    def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(names.check_channel(channel))[0]
         counts, now, pending, oldest = self._run_all(self._storage.host_of(reader), self._plan.statistics(reader))
@@ -396,12 +396,12 @@ class RedisChannelLayer(ChannelLayer):
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _run_all(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+    def _run_all(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
         replies = self._sync.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies
 
-    async def _arun_all(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+    async def _arun_all(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
         replies = await self._async.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies

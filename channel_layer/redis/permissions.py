@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..exceptions import LayerUnavailable, LayerUnusable
 from . import scripts
-from .scripts import Call, Script, plain
+from .scripts import Call, Reply, Script, plain
 
 _SCRIPT = Script("permissions", prelude=False)  # which asks for the time, and that may be denied as well
 
@@ -24,7 +23,7 @@ ON_THEIR_OWN = (
 """Those that are sent as they are, besides."""
 
 
-def check_all(servers: Sequence[str], prefix: str, run: Callable[[int, list[Call]], list[Any]]) -> None:
+def check_all(servers: Sequence[str], prefix: str, run: Callable[[int, list[Call]], list[Reply]]) -> None:
     """Ask every server; one that is away hides nothing about the others.
 
     Args:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from .. import codec, names
 from ..delivery import Outgoing
+from ..layer import Statistics
 from . import scripts
 from .clock import ServerClock
 from .last_will_calls import LastWillCalls
-from .scripts import Call, plain
+from .scripts import Call, Reply, Word, plain
 from .send_plan import SendPlan
 from .storage import STATISTICS_MS, Storage
 
@@ -71,7 +71,7 @@ class Planner:
         for reader in large & run.keys():
             self._push_large(plan, reader, run.pop(reader))
         storage, key_of = self.storage, self._keys
-        by_shard: dict[int, tuple[list[str], list[Any], list[list[Outgoing]]]] = {}
+        by_shard: dict[int, tuple[list[str], list[Word], list[list[Outgoing]]]] = {}
         for reader, pairs in run.items():
             keys, args, queues = by_shard.setdefault(
                 storage.host_of(reader), ([key_of.all_statistics], [storage.expiry_ms, STATISTICS_MS], [])
@@ -90,7 +90,13 @@ class Planner:
         stamp = _stamp(now + self.storage.expiry_ms)
         push = plain("RPUSH", queue, *(stamp + self.storage.frame(reader, local, item) for local, item in pairs))
         keys = [self._keys.all_statistics, queue, self._keys.statistics(reader)]
-        args = [self.storage.expiry_ms, STATISTICS_MS, self.storage.capacity_of(reader), len(pairs), repr(now)]
+        args: list[Word] = [
+            self.storage.expiry_ms,
+            STATISTICS_MS,
+            self.storage.capacity_of(reader),
+            len(pairs),
+            repr(now),
+        ]
         # In full: a digest that the server does not know would be found out too late.
         settle = plain(*Call(scripts.PUSH_LARGE, keys, args).command_with_text())
         plan.add_transaction(shard, [push, settle], [item for _, item in pairs])
@@ -112,7 +118,7 @@ class Planner:
             for_channels = self.storage.sealer.for_members(item.target, for_channels, self.storage.expiry)
             tickets = self._keys.ticket(item.target, "")
         members = self._keys.members(item.target, "")
-        args = [
+        args: list[Word] = [
             self.storage.expiry_ms,
             self._keys.queues,
             self._keys.presences,
@@ -128,7 +134,7 @@ class Planner:
     def put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> tuple[int, Call]:
         """Plan to put messages back to the front of a channel, each with the time it expires if that is known."""
         reader, local = names.split(channel)
-        args: list[Any] = [self.storage.expiry_ms]
+        args: list[Word] = [self.storage.expiry_ms]
         for item, until in zip(reversed(items), reversed(expires), strict=True):
             args += (b"" if until is None else _stamp(until), self.storage.frame(reader, local, item))
         return self.storage.host_of(reader), Call(scripts.PUSH_FRONT, [self._keys.queues + reader], args)
@@ -149,10 +155,10 @@ class Planner:
     def pop(self, channels: Sequence[str], limit: int, block: float) -> list[Call]:
         """Take up to ``limit`` frames from the first of the channels that has any, and the time."""
         keys = [self._keys.queues + name for name in channels]
-        head: tuple[Any, ...] = ("BLMPOP", block) if block else ("LMPOP",)
+        head: tuple[Word, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
-    def popped(self, shard: int, reply: Any, now: Any) -> tuple[str, list[tuple[bytes, float]], int]:
+    def popped(self, shard: int, reply: Reply, now: Reply) -> tuple[str, list[tuple[bytes, float]], int]:
         """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing.
 
         Args:
@@ -198,7 +204,7 @@ class Planner:
             frame = codec.membership_frame(codec.JOIN, group, local, max(1, ms // 1000))
             if self.storage.sealer is not None:
                 frame = self.storage.sealer.for_channel(reader, frame, ms / 1000)
-        args = [
+        args: list[Word] = [
             reader,
             local,
             ms,
@@ -244,7 +250,7 @@ class Planner:
         queue = self._keys.queues + reader
         return [counts, plain("TIME"), plain("LLEN", queue), plain("LINDEX", queue, 0)]
 
-    def counts(self, counts: Sequence[bytes | None], now: Any) -> dict[str, Any]:
+    def counts(self, counts: Sequence[bytes | None], now: Reply) -> Statistics:
         """The statistics that a hash holds."""
         sent, full, since = (int(value or 0) for value in counts)
         elapsed = max(1, int(now[0]) - since) if since else 1
@@ -262,7 +268,7 @@ class Planner:
         """Ask for the local parts in a group."""
         return plain("ZRANGE", self._keys.members(group, reader), 0, -1)
 
-    def age(self, oldest: bytes | None, now: Any) -> float:
+    def age(self, oldest: bytes | None, now: Reply) -> float:
         """Seconds the oldest element of a queue has been waiting."""
         if not oldest:
             return 0.0

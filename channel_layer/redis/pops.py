@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
 
 from ..cipher import Sealer
 from ..delivery import Delivery
@@ -19,7 +18,7 @@ from .hosts import BLOCK_SECONDS, Host
 from .last_wills import LastWills
 from .plan import Planner
 from .presence import Presence
-from .scripts import Call
+from .scripts import Call, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Pops:
             block = 0
         return before + self._plan.pop(shuffled, limit, block)
 
-    def read(self, shard: int, channels: list[str], replies: list[Any]) -> tuple[list[Delivery], More, list[str]]:
+    def read(self, shard: int, channels: list[str], replies: list[Reply]) -> tuple[list[Delivery], More, list[str]]:
         """Read the replies: deliveries, the next step, and readers of which the server has lost something.
 
         An error in what rides with a pop does not concern what was popped.
@@ -113,7 +112,7 @@ class Pops:
                 self._layer.counters.possible_losses += 1
             raise
 
-    def _read_before(self, shard: int, channels: list[str], replies: list[Any]) -> list[str]:
+    def _read_before(self, shard: int, channels: list[str], replies: list[Reply]) -> list[str]:
         """The answers to what stands in front of a pop: those to renewals, then a list if there was a look."""
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if errors:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from ..members import MembershipIndex
 from .plan import Planner
-from .scripts import Call
+from .scripts import Call, Reply
 
 RENEWALS = 15
 """How often in the time of ``presence`` a process that receives on its own channels says that it is alive."""
@@ -47,7 +46,7 @@ class Presence:
                     )
         return calls
 
-    def lost(self, channels: Sequence[str], replies: Sequence[Any]) -> list[str]:
+    def lost(self, channels: Sequence[str], replies: Sequence[Reply]) -> list[str]:
         """Readers to restore, going by the replies to the calls from `due`.
 
         Also those that were not renewed for long: somebody who added a member may have set the presence meanwhile.

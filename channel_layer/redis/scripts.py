@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+Word: TypeAlias = str | bytes | int | float
+"""One word of a command."""
+
+Reply: TypeAlias = Any
+"""A reply as hiredis parses it: bytes, an integer, a list of these, ``None``, or the error as an exception."""
 
 
 class Script:
@@ -61,23 +68,23 @@ class Call:
 
     __slots__ = ("args", "keys", "script")
 
-    def __init__(self, script: Script | None, keys: list[str], args: list[Any]) -> None:
+    def __init__(self, script: Script | None, keys: list[str], args: Sequence[Word]) -> None:
         self.script = script
         self.keys = keys
         self.args = args
 
-    def command(self) -> tuple[Any, ...]:
+    def command(self) -> tuple[Word, ...]:
         """The Redis command, with the script by its digest."""
         if self.script is None:
             return (*self.args,)
         return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.args)
 
-    def command_with_text(self) -> tuple[Any, ...]:
+    def command_with_text(self) -> tuple[Word, ...]:
         """The same with the script's text, for a server that does not know the digest."""
         assert self.script is not None
         return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
 
-def plain(*args: Any) -> Call:
+def plain(*args: Word) -> Call:
     """A command that is no script."""
-    return Call(None, [], list(args))
+    return Call(None, [], args)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..delivery import Outgoing
 from .errors import is_refusal
-from .scripts import Call, plain
+from .scripts import Call, Reply, plain
 
 
 class _Transaction(list[list[Outgoing]]):
@@ -72,7 +71,7 @@ class SendPlan:
         """Messages that go to a server."""
         return [item for pushed in self._pushed[shard] for item in _items_of(pushed)]
 
-    def read(self, shard: int, replies: Sequence[Any]) -> Answers:
+    def read(self, shard: int, replies: Sequence[Reply]) -> Answers:
         """Read a server's replies."""
         answers = Answers()
         for reply, pushed in zip(replies, self._pushed[shard], strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from ..delivery import Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
@@ -13,6 +12,7 @@ from ..layer import Counters
 from ..outcome import Outcome
 from .errors import translate
 from .hosts import Host
+from .scripts import Reply
 from .send_plan import SendPlan
 
 
@@ -48,7 +48,7 @@ class Sending:
         self._failure = self._failure or error
         (self._unknown if error.uncertain else self._unsent).extend(self._plan.messages(shard))
 
-    def answered(self, shard: int, replies: Sequence[Any]) -> None:
+    def answered(self, shard: int, replies: Sequence[Reply]) -> None:
         """A server's replies have come; there may be errors of single commands among them."""
         self._answered.append(shard)
         answers = self._plan.read(shard, replies)

@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any
 
 from ..exceptions import LayerUnavailable
-from .scripts import Call
+from .scripts import Call, Reply
 
-Steps = Generator[tuple[int, list[Call]], list[Any], None]
+Steps = Generator[tuple[int, list[Call]], list[Reply], None]
 """Yields a server and the calls of one pipeline, and is sent the replies; errors of single calls are among them.
 If the server fails, `LayerUnavailable` is thrown in."""
 
 
-def walk(steps: Steps, run: Callable[[int, list[Call]], list[Any]]) -> None:
+def walk(steps: Steps, run: Callable[[int, list[Call]], list[Reply]]) -> None:
     """Make the calls; ``run`` is a driver's."""
-    answer: list[Any] | LayerUnavailable | None = None
+    answer: list[Reply] | LayerUnavailable | None = None
     while (step := _next(steps, answer)) is not None:
         try:
             answer = run(*step)
@@ -24,9 +24,9 @@ def walk(steps: Steps, run: Callable[[int, list[Call]], list[Any]]) -> None:
             answer = error
 
 
-async def awalk(steps: Steps, run: Callable[[int, list[Call]], Awaitable[list[Any]]]) -> None:
+async def awalk(steps: Steps, run: Callable[[int, list[Call]], Awaitable[list[Reply]]]) -> None:
     """Async form of `walk`."""
-    answer: list[Any] | LayerUnavailable | None = None
+    answer: list[Reply] | LayerUnavailable | None = None
     while (step := _next(steps, answer)) is not None:
         try:
             answer = await run(*step)
@@ -41,7 +41,7 @@ async def together(works: Iterable[Coroutine[Any, Any, Any]]) -> None:
             raise result
 
 
-def _next(steps: Steps, answer: list[Any] | LayerUnavailable | None) -> tuple[int, list[Call]] | None:
+def _next(steps: Steps, answer: list[Reply] | LayerUnavailable | None) -> tuple[int, list[Call]] | None:
     try:
         if isinstance(answer, LayerUnavailable):
             return steps.throw(answer)

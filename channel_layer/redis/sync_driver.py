@@ -20,7 +20,7 @@ from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
 from .redis_py import socket_of
-from .scripts import Call, plain
+from .scripts import Call, Reply, Word, plain
 from .wire import Answers, pack
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class SyncConnection:
         self._readable.register(self._socket, select.POLLIN)
         self._answers = Answers()
         self._wakes_at = 1
-        commands: list[tuple[Any, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
+        commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         self._write(commands)
         client_id, info, *loaded = self._read(len(commands))
@@ -98,7 +98,7 @@ class SyncConnection:
         self._wake_at(1)
         return self.has_answer()
 
-    def run(self, calls: Sequence[Call]) -> list[Any]:
+    def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Write a pipeline and read its answers."""
         self.start(calls)
         return self.finish()
@@ -114,11 +114,11 @@ class SyncConnection:
         self._pending = calls
         self._write([call.command() for call in (*first, *calls)])
 
-    def finish_first(self, count: int) -> list[Any]:
+    def finish_first(self, count: int) -> list[Reply]:
         """Read the answers to what was put in front, as they are. If all is well it may wait for the others."""
         return self._read(count, more_follow=True)
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[Reply]:
         """Read the answers. A script the server forgot ran not at all, so it is sent in full."""
         calls = self._pending or ()
         replies = self._read(len(calls))
@@ -157,10 +157,10 @@ class SyncConnection:
         self.client_id = None
         self._connection.disconnect()
 
-    def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
+    def _write(self, commands: Sequence[tuple[Word, ...]]) -> None:
         self._socket.sendall(pack(commands))
 
-    def _read(self, count: int, *, more_follow: bool = False) -> list[Any]:
+    def _read(self, count: int, *, more_follow: bool = False) -> list[Reply]:
         answers = self._answers
         answers.expect(count, more_follow=more_follow)
         replies = answers.take()
@@ -205,7 +205,7 @@ class SyncDriver:
         self._idle: list[list[SyncConnection]] = [[] for _ in self.hosts]
         self._blocked: set[SyncConnection] = set()
 
-    def run(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+    def run(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
         """Run calls in one pipeline and return the replies; errors of single calls are among them.
 
         Raises:
@@ -213,7 +213,7 @@ class SyncDriver:
         """
         return self._begin(self._mine(shard), SyncConnection.run, calls)
 
-    def run_blocking(self, shard: int, calls: Sequence[Call]) -> list[Any]:
+    def run_blocking(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
         """The same for calls that wait in Redis, so that `unblock` reaches them."""
         connection = self._mine(shard)
         self._blocked.add(connection)
@@ -231,7 +231,7 @@ class SyncDriver:
         self._blocked.add(connection)
         return connection
 
-    def finish(self, connection: SyncConnection) -> list[Any]:
+    def finish(self, connection: SyncConnection) -> list[Reply]:
         """Read the answers to `start`, waiting for them; any thread may."""
         self._blocked.discard(connection)
         replies = self._guarded(connection, SyncConnection.finish)
@@ -252,7 +252,7 @@ class SyncDriver:
             raise
         return connection
 
-    def first_replies(self, connection: SyncConnection, first: Sequence[Call]) -> list[Any]:
+    def first_replies(self, connection: SyncConnection, first: Sequence[Call]) -> list[Reply]:
         """The answers to the first pipeline; see `SyncConnection.finish_first`."""
         try:
             replies = self._guarded(connection, SyncConnection.finish_first, len(first))
@@ -265,7 +265,7 @@ class SyncDriver:
                 (replies[index],) = self.finish(self.start(self.hosts.index(connection.host), [first[index]]))
         return replies
 
-    def last_replies(self, connection: SyncConnection) -> list[Any]:
+    def last_replies(self, connection: SyncConnection) -> list[Reply]:
         """The answers to the second."""
         try:
             return self._guarded(connection, SyncConnection.finish)
@@ -287,7 +287,7 @@ class SyncDriver:
                 except LayerUnavailable as error:
                     logger.debug("nobody to interrupt: %s", error)
 
-    def _begin(self, connection: SyncConnection, work: Callable[..., T], *args: Any) -> T:
+    def _begin(self, connection: SyncConnection, work: Callable[..., T], *args: object) -> T:
         """Do something that begins with writing, on a connection that is opened for it if need be."""
         outage = connection.host.outage
         if outage.is_down:
@@ -299,7 +299,7 @@ class SyncDriver:
             raise
         return self._guarded(connection, work, *args)
 
-    def _guarded(self, connection: SyncConnection, work: Callable[..., T], *args: Any) -> T:
+    def _guarded(self, connection: SyncConnection, work: Callable[..., T], *args: object) -> T:
         """Do something with an open connection. After an error it is closed.
 
         A function and no context manager, which would be a seventh of the price of a call.

@@ -8,19 +8,19 @@ everything else a send does, see docs/performance.md. `channel_layer.redis.redis
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import hiredis
 import redis
 
 from .redis_py import error_of
+from .scripts import Reply, Word
 
 _NOT_YET = object()
 
 
-def pack(commands: Iterable[tuple[Any, ...]]) -> bytes:
+def pack(commands: Iterable[tuple[Word, ...]]) -> bytes:
     """The bytes of a pipeline."""
-    return b"".join(map(hiredis.pack_command, commands))
+    return b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # its stub has tuples of one word
 
 
 class Answers:
@@ -32,7 +32,7 @@ class Answers:
         self._reader = hiredis.Reader(protocolError=redis.InvalidResponse, replyError=error_of, notEnoughData=_NOT_YET)
         self._missing = 0
         self._more_follow = False
-        self._replies: list[Any] = []
+        self._replies: list[Reply] = []
 
     def expect(self, count: int, *, more_follow: bool = False) -> None:
         """The next pipeline has so many commands, at least one.
@@ -44,7 +44,7 @@ class Answers:
         self._more_follow = more_follow
         self._replies = []
 
-    def feed(self, data: bytes) -> list[Any] | None:
+    def feed(self, data: bytes) -> list[Reply] | None:
         """Take bytes, and return the replies once all have come; errors of single commands are among them.
 
         Raises:
@@ -54,7 +54,7 @@ class Answers:
         self._reader.feed(data)
         return self.take()
 
-    def take(self) -> list[Any] | None:
+    def take(self) -> list[Reply] | None:
         """The same with the bytes that are here."""
         reader, replies = self._reader, self._replies
         while self._missing:

@@ -17,7 +17,7 @@ from typing import Any
 from .. import codec, names
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
-from ..layer import ChannelLayer
+from ..layer import ChannelLayer, Statistics
 from ..members import MembershipIndex
 from . import groups, last_wills, queues
 from .database import BusyError
@@ -220,11 +220,11 @@ class SqliteChannelLayer(ChannelLayer):
         self._regroup(clear)
         self._copies.clear()
 
-    def global_statistics(self) -> dict[str, Any]:
+    def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`."""
         return self._engine.database.read(lambda connection: queues.statistics(connection, None))
 
-    def channel_statistics(self, channel: str) -> dict[str, Any]:
+    def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(names.check_channel(channel))[0]
 
