@@ -21,6 +21,7 @@ from .http.body import LazyBody
 from .http.flow import BrokenOff, ClientGone, PacedSender
 from .http.request import AsgiRequest
 from .http.streaming import FAILED, ResponseStream, described, file_behind, has_known_end
+from .runtime.django_internals import hand_over_resources
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
@@ -99,7 +100,7 @@ class AsgiHandler(BaseHandler):
             return response
         replacement: Any = _response_to(failure)
         # Not response.close(): that would send request_finished, which is sent once.
-        replacement._resource_closers.extend(response._resource_closers)
+        hand_over_resources(response, replacement)
         return replacement
 
     def _get_response(self, request: Any) -> Any:

@@ -22,6 +22,7 @@ from .exceptions import ConsumeLater
 from .http.request import header_pairs
 from .layers import channel_layers
 from .runtime.cached_settings import cached_until_set
+from .runtime.django_internals import give_key
 
 logger = logging.getLogger("channels.sessions")
 
@@ -87,7 +88,7 @@ def open_database_session(reply_channel: str) -> Any:
     key = session_key_for(reply_channel)
     session = import_module(engine).SessionStore(session_key=key)
     session.keys()  # loads it, which takes the key away from a session that does not exist
-    session._session_key = key
+    give_key(session, key)
     return session
 
 
@@ -146,7 +147,7 @@ def _existing(store: type[SessionBase]) -> type[SessionBase]:
                 await super().asave(must_create)
 
         def create(self) -> None:
-            self._session_key = None
+            give_key(self, None)
 
         async def acreate(self) -> None:
             self.create()

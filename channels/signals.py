@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.dispatch import Signal
 
 from .db import close_old_connections
@@ -27,9 +25,3 @@ LOOK_AFTER = "channels.close_old_connections"
 
 consumer_started.connect(close_old_connections, dispatch_uid=LOOK_AFTER)
 consumer_finished.connect(close_old_connections, dispatch_uid=LOOK_AFTER)
-
-
-def is_ours_alone(signal: Any) -> bool:
-    """Whether nobody but this package listens to a signal: then calling its receiver is enough, and cheaper."""
-    receivers = signal.receivers
-    return len(receivers) == 1 and receivers[0][0][0] == LOOK_AFTER

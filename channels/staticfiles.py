@@ -11,6 +11,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 from django.core.handlers.exception import response_for_exception
 
 from .handler import AsgiHandler, ViewConsumer
+from .runtime.django_internals import close_with
 
 __all__ = ["StaticFilesConsumer", "StaticFilesHandler", "http_consumer"]
 
@@ -35,7 +36,7 @@ class StaticFilesHandler(StaticFilesHandlerMixin, AsgiHandler):
             response = self.serve(request)
         except Exception as error:  # a path that leads out of the directory, for example
             response = response_for_exception(request, error)
-        response._resource_closers.append(request.close)
+        close_with(response, request.close)
         return response
 
 

@@ -18,11 +18,12 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from .. import db
+from ..runtime.django_internals import close_resources, receiver_keys
 
 
 def send_started(handler: type, message: Any) -> None:
     """A request begins: as `request_started` with the handler as sender."""
-    if _listeners(signals.request_started) == _AT_START:
+    if receiver_keys(signals.request_started) == _AT_START:
         db.reset_queries()
         db.close_old_connections()
     else:
@@ -32,27 +33,17 @@ def send_started(handler: type, message: Any) -> None:
 def close(response: Any) -> None:
     """A request ends: as ``response.close()``, which sends `request_finished`."""
     if (
-        _listeners(signals.request_finished) != _AT_END
+        receiver_keys(signals.request_finished) != _AT_END
         or type(response).close is not HttpResponseBase.close
         or "close" in vars(response)
     ):
         response.close()
         return
-    for closer in response._resource_closers:
-        try:
-            closer()
-        except Exception:
-            pass  # as in Django: it must not keep the next one from being closed
-    response._resource_closers.clear()
-    response.closed = True
+    close_resources(response)
     db.close_old_connections()
     if _caches.want_closing():
         cache.close_caches()
     base.reset_urlconf(sender=None)
-
-
-def _listeners(signal: Any) -> list[int]:
-    return [lookup[0] for lookup, *_ in signal.receivers]
 
 
 def _ids(*receivers: Callable[..., None]) -> Sequence[int]:

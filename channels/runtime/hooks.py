@@ -8,6 +8,7 @@ from workers.hooks import Hook
 
 from .. import signals
 from ..db import close_old_connections, suspect_connections
+from .django_internals import has_only_receiver
 from .request_ends import RequestEnds
 from .surroundings import prefix_urls
 
@@ -32,7 +33,7 @@ class DjangoHook(Hook):
         prefix_urls(message)
         if self._ends is not None and message.channel.name == "http.request":
             self._ends.ask(message)
-        if signals.is_ours_alone(signals.consumer_started):
+        if has_only_receiver(signals.consumer_started, signals.LOOK_AFTER):
             close_old_connections()
         else:
             signals.consumer_started.send(sender=DjangoHook, message=message, environ={})
@@ -41,7 +42,7 @@ class DjangoHook(Hook):
         """A consumer has ended."""
         if error is not None:
             suspect_connections()
-        if signals.is_ours_alone(signals.consumer_finished):
+        if has_only_receiver(signals.consumer_finished, signals.LOOK_AFTER):
             close_old_connections()
         else:
             signals.consumer_finished.send(sender=DjangoHook, message=message)
@@ -51,4 +52,6 @@ class DjangoHook(Hook):
 
         An event loop has no connections to look after; those of its consumers' threads have `SyncThreads`.
         """
-        return type(self).after is not DjangoHook.after or not signals.is_ours_alone(signals.consumer_finished)
+        return type(self).after is not DjangoHook.after or not has_only_receiver(
+            signals.consumer_finished, signals.LOOK_AFTER
+        )

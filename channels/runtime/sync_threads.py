@@ -18,12 +18,13 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
 from workers.sync_side import SyncSide
 
 from ..db import close_old_connections, keeping_old_connections
+from .django_internals import run_in
 
 T = TypeVar("T")
 
@@ -171,8 +172,7 @@ class SyncThreads(SyncSide):
     def enter(self) -> None:
         """See `SyncSide.enter`."""
         context, ticket = _Context(), _Ticket(self._threads)
-        SyncToAsync.context_to_thread_executor[context] = ticket
-        SyncToAsync.thread_sensitive_context.set(context)
+        run_in(ticket, context)
         _ticket.set(ticket)
 
     def leave(self) -> None:

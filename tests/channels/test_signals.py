@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from channels import db, signals
+from channels.runtime.django_internals import has_only_receiver
 
 
 @pytest.mark.parametrize("name", ["consumer_started", "consumer_finished", "worker_ready", "worker_process_ready"])
@@ -46,12 +47,12 @@ def test_whether_others_listen_is_known() -> None:
     def receiver(**kwargs: object) -> None: ...
 
     signal = signals.consumer_started
-    assert signals.is_ours_alone(signal)
+    assert has_only_receiver(signal, signals.LOOK_AFTER)
     signal.connect(receiver)
-    assert not signals.is_ours_alone(signal)
+    assert not has_only_receiver(signal, signals.LOOK_AFTER)
     signal.disconnect(receiver)
-    assert signals.is_ours_alone(signal)
+    assert has_only_receiver(signal, signals.LOOK_AFTER)
     signal.disconnect(dispatch_uid=signals.LOOK_AFTER)
-    assert not signals.is_ours_alone(signal)
+    assert not has_only_receiver(signal, signals.LOOK_AFTER)
     signal.connect(db.close_old_connections, dispatch_uid=signals.LOOK_AFTER)
-    assert signals.is_ours_alone(signal)
+    assert has_only_receiver(signal, signals.LOOK_AFTER)
