@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -50,27 +49,13 @@ class Worker:
         self.signal_handlers = signal_handlers
         self.only_channels = only_channels
         self.exclude_channels = exclude_channels
-        self._termed = False
+        self.termed = False
         self._is_ready = False
-        self._lock = threading.Lock()
-        self._worker: workers.Worker | None = None
 
     @property
     def router(self) -> Any:
         """The router of the layer."""
         return self.channel_layer.router
-
-    @property
-    def termed(self) -> bool:
-        """See the class."""
-        return self._termed or (self._worker is not None and self._worker.termed)
-
-    @termed.setter
-    def termed(self, value: bool) -> None:
-        with self._lock:
-            self._termed = value
-            if value and self._worker is not None:
-                self._worker.stop()
 
     def stop(self) -> None:
         """Have `run` finish what was taken and return; callable from any thread."""
@@ -90,20 +75,8 @@ class Worker:
         Raises:
             ValueError: the globs leave no channel.
         """
-        with self._lock:
-            if self._termed:
-                return
-            self._worker = workers.Worker(
-                self.channel_layer,
-                threads=self.n_threads,
-                only_channels=self.only_channels,
-                exclude_channels=self.exclude_channels,
-                hooks=[_FaceHook(self)],
-                sync_side=SyncThreads(self.n_threads),
-                message_retries=self.message_retries,
-                signal_handlers=self.signal_handlers,
-            )
-        self._worker.run()
+        if not self.termed:
+            _Engine(self).run()
 
     def _tell_ready(self, worker: Any) -> None:
         if not self._is_ready:
@@ -127,6 +100,34 @@ class WorkerGroup(Worker):
         self.n_threads = (os.cpu_count() or 1) if n_threads is None else n_threads
         if self.n_threads < 1:
             raise ValueError(f"a group of workers needs at least one thread, not {n_threads}")
+
+
+class _Engine(workers.Worker):
+    """The worker behind a face. It asks the face again and again, for a subclass may define ``termed`` anew."""
+
+    def __init__(self, face: Worker) -> None:
+        self._face = face
+        super().__init__(
+            face.channel_layer,
+            threads=face.n_threads,
+            only_channels=face.only_channels,
+            exclude_channels=face.exclude_channels,
+            hooks=[_FaceHook(face)],
+            sync_side=SyncThreads(face.n_threads),
+            message_retries=face.message_retries,
+            signal_handlers=face.signal_handlers,
+        )
+
+    @property
+    def termed(self) -> bool:
+        """True once this worker or its face has been told to stop."""
+        return self._told or bool(self._face.termed)
+
+    @termed.setter
+    def termed(self, value: bool) -> None:
+        self._told = value
+        if value:
+            self._face.termed = True
 
 
 class _FaceHook(DjangoHook):

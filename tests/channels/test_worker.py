@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +128,47 @@ def test_one_that_was_told_to_stop_before_does_not_start(layer: Any) -> None:
     worker = Worker(routed(layer, route("a", str)))
     worker.stop()
     worker.run()
+    assert worker.termed
+
+
+class EndsItself(Worker):
+    """Stops once it has run one message, by a ``termed`` of its own."""
+
+    seen = 0
+
+    @property
+    def termed(self) -> bool:  # type: ignore[override]
+        return self.seen > 0
+
+    @termed.setter
+    def termed(self, value: bool) -> None:
+        """Nothing but `seen` counts."""
+
+
+def test_a_subclass_may_say_itself_when_it_is_told_to_stop(layer: Any) -> None:
+    def count(channel: str, message: Any) -> None:
+        worker.seen += 1
+
+    worker = EndsItself(routed(layer, route("a", lambda message: None)), count)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    layer.send("a", {})
+    thread.join(30)
+    assert not thread.is_alive()
+    assert worker.seen == 1
+
+
+def test_a_signal_is_seen_in_the_face(layer: Any) -> None:
+    worker = Worker(routed(layer, route("a", str)), signal_handlers=True)
+
+    def ready(sender: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    worker_ready.connect(ready)
+    try:
+        worker.run()
+    finally:
+        worker_ready.disconnect(ready)
     assert worker.termed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_bad_regular_expression_names_its_filter() -> None:
     assert "the filter path='(?P<room' is no regular expression" in text
 
 
-@pytest.mark.parametrize("entry", ["text", ("a", plain), plain, None, 3])
+@pytest.mark.parametrize("entry", ["text", ("a", plain), plain, None, 3, re.compile("^/x")])
 def test_a_wrong_object_in_the_list_is_refused(entry: Any) -> None:
     text = error_of([entry])
     assert "is no route; use route(), route_class(), include(), or an object with match()" in text
