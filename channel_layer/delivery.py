@@ -83,7 +83,7 @@ class Outgoing:
 
     __slots__ = ("body", "group", "headers", "last_will", "target")
 
-    def __init__(self, target: str, body: bytes, headers: Mapping[str, Any] | None = None, group: bool = False) -> None:
+    def __init__(self, target: str, body: bytes, headers: Headers | None = None, group: bool = False) -> None:
         self.target = target
         self.body = body
         self.headers = headers

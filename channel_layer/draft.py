@@ -165,7 +165,7 @@ class DraftChannelLayer(ChannelLayer):
         self,
         target: str,
         message: Message,
-        headers: Any = None,
+        headers: Headers | None = None,
         group: bool = False,
     ) -> Outgoing:
         """See `ChannelLayer.prepare`."""

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from . import codec, names
 from .capacity import CapacityRules
 from .copies import Copies
-from .delivery import Delivery, Message, Outgoing
+from .delivery import Delivery, Headers, Message, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
@@ -198,7 +198,7 @@ class ChannelLayer(ABC):
         self,
         target: str,
         message: Message,
-        headers: Mapping[str, Any] | None = None,
+        headers: Headers | None = None,
         group: bool = False,
     ) -> Outgoing:
         """Check and encode a message for the batch forms. Does no I/O.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..delivery import Message
+from ..delivery import Headers, Message
 from ..elements import MAX_ELEMENTS
 from ..exceptions import InvalidMessage, MessageTooLarge
 from ..layer import ChannelLayer
@@ -147,7 +147,7 @@ class MessageRules(Tools):
         assert second == {"list": [1]}
 
     def test_headers_travel_beside_the_content(self, layer: ChannelLayer) -> None:
-        headers = {"turn": 7, "state": b"\x00\xff", "flow": "flow?x"}
+        headers: Headers = {"turn": 7, "state": {"key": b"\x00\xff"}, "flow": "flow?x"}
         layer.send_batch([layer.prepare("headed", {"text": "hi"}, headers), layer.prepare("headed", {"text": "ho"})])
         first, second = self.take_many(layer, "headed", count=2)
         assert (first.message, first.headers) == ({"text": "hi"}, headers)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from channel_layer.delivery import LAST_ORDER, LastWill, Outgoing
+from channel_layer.delivery import LAST_ORDER, Headers, LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 
@@ -50,7 +50,7 @@ class LastWills:
         self._name = name
         self._connections = connections
         self._uplink = uplink
-        self._headers = {"turn": LAST_ORDER} if ordered else None
+        self._headers: Headers | None = {"turn": LAST_ORDER} if ordered else None
         # Where all is in one process, nobody would be left to carry them out.
         self._wanted = "last_wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
         self._again: deque[str] = deque()

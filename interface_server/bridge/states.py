@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from channel_layer.delivery import Headers
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.state import merged, size_of
@@ -84,7 +85,7 @@ class States:
         _, state = self._closed.pop(local)
         self._bytes -= _cost(state)
 
-    def _answer(self, channel: Any, message: dict[str, Any], headers: dict[str, Any] | None) -> None:
+    def _answer(self, channel: Any, message: dict[str, Any], headers: Headers | None) -> None:
         try:
             self._uplink.put(self._layer.prepare(channel, message, headers))
         except ChannelLayerError as error:

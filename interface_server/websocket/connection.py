@@ -380,7 +380,7 @@ class WebSocketConnection:
             self._context.states.leave(self._local, self._state, self._context.now)
 
     def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
-        headers: dict[str, Any] | None = None
+        headers: Headers | None = None
         if self._ordered:
             self._turn += 1
             headers = {"turn": self._turn}
