@@ -23,7 +23,7 @@ from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.sync_side import SyncSide
 
 from .interleaving import Scene, interleave
-from .tools import FlakyLayer, Routes, everything, working
+from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
 
 
 @pytest.fixture
@@ -443,16 +443,8 @@ def test_one_that_cannot_be_cancelled_is_left_behind(
         begun.set()
         release.wait(30)
 
-    worker = Worker(layer, Routes(a=blocks), grace=0.1, signal_handlers=False)
-    results: list[bool] = []
-    thread = threading.Thread(target=lambda: results.append(worker.run()))
-    thread.start()
     try:
-        layer.send("a", {})
-        assert begun.wait(20)
-        worker.stop()
-        thread.join(30)
-        assert results == [False]
+        assert not stop_in_vain(layer, Routes(a=blocks), begun)
         assert "blocks on a does not end although it was cancelled" in caplog.text
     finally:
         release.set()

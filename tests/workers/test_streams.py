@@ -14,7 +14,7 @@ from channel_layer.channel import Channel
 from workers import Stream, Worker
 from workers.streams import current_streams
 
-from .tools import FlakyLayer, Routes, everything, working
+from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
 
 SOON = 0.2
 """The grace period of workers whose streams would wait for ever."""
@@ -203,23 +203,15 @@ def test_one_that_cannot_be_cancelled_is_left_behind(
         started.set()
         release.wait(30)
 
-    results: list[bool] = []
-    worker = Worker(layer, returning(lambda message: Doing(work)), grace=0.1, signal_handlers=False)
-    thread = threading.Thread(target=lambda: results.append(worker.run()))
-    thread.start()
     try:
-        layer.send("a", {})
-        assert started.wait(20)
-        worker.stop()
-        thread.join(30)
-        assert results == [False]
+        assert not stop_in_vain(layer, returning(lambda message: Doing(work)), started)
         assert "doing does not end although it was cancelled" in caplog.text
     finally:
         release.set()
 
 
-def test_the_client_of_a_thread_that_is_left_behind_is_told(layer: FlakyLayer, eventually: Any) -> None:
-    release, told = threading.Event(), threading.Event()
+def test_the_client_of_a_thread_that_is_left_behind_is_told(layer: FlakyLayer) -> None:
+    release, begun, told = threading.Event(), threading.Event(), threading.Event()
 
     def consumer(message: Any) -> None:
         streams = current_streams.get()
@@ -227,17 +219,11 @@ def test_the_client_of_a_thread_that_is_left_behind_is_told(layer: FlakyLayer, e
         ended = streams.in_thread(lambda: None)
         ended()
         streams.in_thread(told.set)
-        layer.send("begun", {})
+        begun.set()
         release.wait(30)
 
-    worker = Worker(layer, Routes(a=consumer), grace=0.1, signal_handlers=False)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
     try:
-        layer.send("a", {})
-        eventually(lambda: everything(layer, "begun"), "the consumer")
-        worker.stop()
-        thread.join(30)
+        assert not stop_in_vain(layer, Routes(a=consumer), begun)
         assert told.is_set()
     finally:
         release.set()

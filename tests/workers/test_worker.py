@@ -15,7 +15,7 @@ from channel_layer.memory import MemoryChannelLayer
 from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
 
-from .tools import FlakyLayer, Routes, everything, working
+from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
 
 
 @pytest.fixture
@@ -218,16 +218,10 @@ def test_a_consumer_that_does_not_end_is_left_behind_after_the_grace_period(
         begun.set()
         assert release.wait(30)
 
-    worker = Worker(layer, Routes(a=stuck), threads=1, grace=0.1, signal_handlers=False)
-    results: list[bool] = []
-    thread = threading.Thread(target=lambda: results.append(worker.run()))
-    thread.start()
-    layer.send("a", {})
-    assert begun.wait(20)
-    worker.stop()
-    thread.join(30)
-    release.set()
-    assert results == [False]
+    try:
+        assert not stop_in_vain(layer, Routes(a=stuck), begun, threads=1)
+    finally:
+        release.set()
     assert "worker-1 is still in a consumer of a" in caplog.text
 
 

@@ -43,6 +43,20 @@ def working(layer: Any, router: Any, **options: Any) -> Iterator[Worker]:
         assert not thread.is_alive()
 
 
+def stop_in_vain(layer: Any, router: Any, begun: threading.Event, **options: Any) -> bool:
+    """Stop a worker whose consumer of ``a`` has begun and does not end; what its `run` returns."""
+    results: list[bool] = []
+    worker = Worker(layer, router, grace=0.1, signal_handlers=False, **options)
+    thread = threading.Thread(target=lambda: results.append(worker.run()))
+    thread.start()
+    layer.send("a", {})
+    assert begun.wait(20)
+    worker.stop()
+    thread.join(30)
+    [finished] = results
+    return finished
+
+
 def everything(layer: Any, channel: str) -> list[Delivery]:
     """All messages on a channel now."""
     found: list[Delivery] = []
