@@ -17,6 +17,9 @@ from ..exceptions import RequestAborted, RequestTimeout
 CHUNKS_PER_RECEIVE = 16
 WAIT_SECONDS = 5.0
 
+REPORT_BYTES = 1024 * 1024
+"""Progress that is worth a report: half of what senders let be under way, so that they never run out of room."""
+
 
 class LazyBody(io.IOBase):
     """A seekable file with the body of an ``http.request``, the part on its body channel included.
@@ -118,6 +121,7 @@ class LazyBody(io.IOBase):
 
     def _fetch(self, file: IO[bytes]) -> None:
         received = file.write(self._first)
+        reported = -REPORT_BYTES  # the first chunks are reported: senders are to know that this reader reports
         deadline = time.monotonic() + self._timeout
         while True:
             remaining = deadline - time.monotonic()
@@ -137,7 +141,9 @@ class LazyBody(io.IOBase):
                     return
             if deliveries:
                 deadline = time.monotonic() + self._timeout
-                self._report(received)
+                if received - reported >= REPORT_BYTES:
+                    reported = received
+                    self._report(received)
 
     def _report(self, received: int) -> None:
         if self._reports is None:

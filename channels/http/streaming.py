@@ -80,7 +80,9 @@ class ResponseStream(Stream):
                 for chunk, _ in encoding.split(part, self._chunk_size):
                     if chunk:
                         await self._send(sender, chunk, True)
-                renew_connections()
+                if self._file is None:  # to read a file takes no connection
+                    renew_connections()
+            renew_connections()
             await self._send(sender, b"", False)
         except BaseException as error:
             sender.close()

@@ -45,7 +45,9 @@ class MessageFactory:
             scheme = ("ws" if scheme.startswith("ws") else "http") + ("s" if secure else "")
         return {**scope, "client": self._proxies.client(peer, headers), "scheme": scheme}
 
-    def request(self, scope: Scope, reply_channel: str, body: bytes, body_channel: str | None) -> dict[str, Any]:
+    def request(
+        self, scope: Scope, reply_channel: str, body: bytes | bytearray, body_channel: str | None
+    ) -> dict[str, Any]:
         """An ``http.request`` message."""
         message = self._describe(scope, reply_channel)
         message["http_version"] = scope.get("http_version", "1.1")

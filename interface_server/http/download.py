@@ -119,7 +119,7 @@ class Download:
             if not piece:
                 break
             self.given += len(piece)
-            writer.write(piece, not self._ended or spool.size > 0)
+            writer.write(bytes(piece), not self._ended or spool.size > 0)
         self._spools.attend(spool, self._moved)
 
     @property

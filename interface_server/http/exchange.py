@@ -319,7 +319,7 @@ class HttpExchange:
         logger.error("the body of %s cannot be kept: %s", self._describe(), reason)
         self.fail(503)
 
-    def _request(self, body: bytes, body_channel: str | None = None) -> None:
+    def _request(self, body: bytes | bytearray, body_channel: str | None = None) -> None:
         """Send the request with a whole body or, with a body channel, with its beginning."""
         context = self._context
         scope = self._scope

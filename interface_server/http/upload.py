@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from channel_layer.delivery import Outgoing
 
@@ -80,7 +81,7 @@ class Upload:
 
     # -- to the worker ---------------------------------------------------------------------------
 
-    def beginning(self) -> bytes | None:
+    def beginning(self) -> bytes | bytearray | None:
         """What travels in the request message; ``None`` while it has to be fetched from the disk."""
         content = self._take(self._context.options.body_inline)
         if content is not None:
@@ -135,13 +136,13 @@ class Upload:
             return None
         self._sent += len(content)
         self._last_made = self.complete and self._sent == self.received
-        message = {"content": content, "closed": False, "more_content": not self._last_made}
+        message: dict[str, Any] = {"content": content, "closed": False, "more_content": not self._last_made}
         if self._last_made:
             message["length"] = self.received  # chunks before it may have expired
         assert self.channel is not None, "the beginning went out, and named it"
         return self._context.layer.prepare(self.channel, message)
 
-    def _take(self, size: int) -> bytes | None:
+    def _take(self, size: int) -> bytes | bytearray | None:
         """The next so many bytes, less only at the end; ``None`` while they are fetched."""
         content = self._spool.take(size - len(self._piece))
         self._attend()

@@ -7,7 +7,11 @@ import heapq
 import os
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from .cached import read_cached
 
 BLOCK = 262_144
 """Bytes of a block, the unit in which the file is given out."""
@@ -16,6 +20,9 @@ Extent = tuple[int, int]
 """Offset and length of a piece of the file."""
 
 Content = bytes | bytearray | memoryview
+
+_MOST_BUFFERS = 1_024
+"""What the system takes in one call (``IOV_MAX``)."""
 
 
 class SpoolFile:
@@ -115,14 +122,25 @@ class SpoolFile:
             if self._blocks != before:
                 os.ftruncate(self._file, self._blocks * BLOCK)
 
-    def write(self, extents: Sequence[Extent], content: Content) -> None:
-        """Write content into pieces of the file that have its length together; raises `OSError`."""
-        rest = memoryview(content)
+    def write(self, extents: Sequence[Extent], pieces: Sequence[Content]) -> None:
+        """Write pieces one after the other into parts of the file that have room for them; raises `OSError`."""
+        left: deque[memoryview] = deque(memoryview(piece) for piece in pieces if piece)
         for offset, length in extents:
-            piece, rest = rest[:length], rest[length:]
-            while piece:
-                written = os.pwrite(self._file, piece, offset)
-                piece, offset = piece[written:], offset + written
+            while length and left:
+                views: list[memoryview] = []
+                size = 0
+                for view in islice(left, _MOST_BUFFERS):
+                    if size == length:
+                        break
+                    views.append(view[: length - size])
+                    size += len(views[-1])
+                written = os.pwritev(self._file, views, offset)
+                offset, length = offset + written, length - written
+                while written:
+                    view = left.popleft()
+                    if len(view) > written:
+                        left.appendleft(view[written:])
+                    written -= min(len(view), written)
 
     def read(self, extent: Extent) -> bytes:
         """Read a piece of the file; raises `OSError`."""
@@ -131,6 +149,11 @@ class SpoolFile:
         if len(content) != length:
             raise OSError(errno.EIO, "a spooled body has lost its end", self._directory)
         return content
+
+    def read_cached(self, extent: Extent, into: memoryview) -> int:
+        """Read the beginning of a piece of the file as far as that needs no disk; returns how much that is."""
+        offset, length = extent
+        return read_cached(self._file, offset, into[:length])
 
     def _open(self) -> None:
         if self._file >= 0:

@@ -16,11 +16,14 @@ from .file import BLOCK, SpoolFile
 
 logger = logging.getLogger("interface_server.spool")
 
-BATCH = 65_536
-"""Bytes that are worth a write."""
+BATCH = 524_288
+"""Bytes that are worth a write, if memory is not scarce: to have a thread do it costs as much as writing them."""
 
 LEAST = 16_384
 """Bytes that each body may have in memory, however many there are; fetched at a time while memory is scarce."""
+
+SPENT_BLOCKS = 4
+"""Blocks that have been read and are worth giving back."""
 
 SMALL = 2_048
 """Bytes below which pieces are joined."""
@@ -51,8 +54,8 @@ class Spool:
     """
 
     __slots__ = (
-        "_back", "_back_size", "_blocks", "_closed", "_file", "_filed", "_front", "_front_size", "_keep", "_read_at",
-        "_spilled", "_wanted", "_work", "_write_at", "failure", "lost", "size",
+        "_back", "_back_size", "_blocks", "_closed", "_cold", "_file", "_filed", "_front", "_front_size", "_keep",
+        "_read_at", "_spent", "_spilled", "_wanted", "_work", "_write_at", "failure", "lost", "size",
     )  # fmt: skip
 
     def __init__(self, file: SpoolFile, keep: int) -> None:
@@ -63,10 +66,12 @@ class Spool:
         self._back: deque[Piece] = deque()  # newer, and not written yet
         self._back_size = 0
         self._blocks: deque[int] = deque()
+        self._spent: list[int] = []  # blocks that have been read and not been given back
         self._filed = 0
         self._read_at = 0  # in the first block
         self._write_at = BLOCK  # in the last block
         self._spilled = False  # from then on what comes goes behind the file, until that is emptied
+        self._cold = False  # what was asked for last was not in the system's cache
         self._wanted = False
         self._work: Work | None = None
         self._closed = False
@@ -93,25 +98,35 @@ class Spool:
             _append(self._front, data)
             self._front_size += size
 
-    def take(self, size: int) -> bytes:
-        """Remove bytes from the beginning: at most so many, as far as they are in memory.
+    def take(self, size: int) -> bytes | bytearray:
+        """Remove bytes from the beginning: at most so many, as far as they are in memory or in the system's cache.
 
-        Less than that does not mean that there is no more; what is in the file is fetched by the next work.
+        Less than that does not mean that there is no more; the rest is fetched by the next work.
         """
         pieces: list[Piece] = []
         left = size
-        while left and self._front:
-            pieces.append(_split_off(self._front, left))
-            left -= len(pieces[-1])
-        if left != size:
-            taken = size - left
-            self._front_size -= taken
-            self.size -= taken
-            self._file.count(-taken)
+        while left:
+            if self._front:
+                piece = _split_off(self._front, left)
+                self._front_size -= len(piece)
+                self._file.count(-len(piece))
+            elif self._filed and self._is_settled:
+                piece = self._take_cached(left)
+                self._cold = not piece
+            else:
+                break
+            if not piece:
+                break
+            self.size -= len(piece)
+            left -= len(piece)
+            pieces.append(piece)
             self._come_forward()
-        # Reading ahead is for those who are fast.
-        self._wanted = self._filed > 0 and self._front_size < (1 if self._file.is_crowded else size)
-        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        # Reading ahead is for those who are fast, and whom the cache does not serve.
+        ahead = self._cold and not self._file.is_crowded and self._front_size < size
+        self._wanted = self._filed > 0 and (left > 0 or ahead)
+        if len(pieces) == 1:
+            return bytes(pieces[0]) if isinstance(pieces[0], memoryview) else pieces[0]
+        return b"".join(pieces)
 
     def work(self, *, idle: bool = False) -> Work | None:
         """What is to be written or read now; ``None`` if there is nothing, or something is under way.
@@ -120,7 +135,7 @@ class Spool:
             idle: nobody has taken anything for a while, so what can be spared should leave the memory.
         """
         if self._work is None:
-            if self._closed:
+            if self._closed or len(self._spent) >= SPENT_BLOCKS or (self._spent and not self._filed):
                 self._work = self._release()
             elif self._wanted:
                 self._work = self._fetch()
@@ -136,6 +151,7 @@ class Spool:
             self._written(work)
         elif isinstance(work, _Fetch):
             self._fetched(work)
+        self._come_forward()
 
     def close(self) -> None:
         """Drop everything."""
@@ -153,9 +169,14 @@ class Spool:
         """Try to write again after a failure."""
         self.failure = None
 
+    @property
+    def _is_settled(self) -> bool:
+        """Whether no work under way changes what is in the file."""
+        return self._work is None or isinstance(self._work, _Release)
+
     def _come_forward(self) -> None:
         """Have what came after the file taken next, once nothing is left in that."""
-        if self._spilled and not self._front and not self._filed and self._work is None:
+        if self._spilled and not self._front and not self._filed and self._is_settled:
             self._front, self._back = self._back, self._front
             self._front_size, self._back_size = self._back_size, 0
             self._spilled = False
@@ -194,7 +215,28 @@ class Spool:
             self._filed += work.size
             self._write_at = work.end
             self._file.count(-work.size)
-        self._come_forward()
+
+    def _take_cached(self, size: int) -> bytearray:
+        """Remove bytes from the file's part, as far as they can be read without a disk."""
+        content = bytearray(min(size, self._filed))
+        got = 0
+        with memoryview(content) as view:
+            while got < len(content):
+                length = min(BLOCK - self._read_at, len(content) - got)
+                extent = (self._blocks[0] * BLOCK + self._read_at, length)
+                count = self._file.read_cached(extent, view[got:])
+                got += count
+                self._filed -= count
+                self._read_at += count
+                if self._read_at == BLOCK or not self._filed:
+                    self._spent.append(self._blocks.popleft())
+                    self._read_at = 0
+                if count < length:
+                    break
+        if not self._filed:
+            self._write_at = BLOCK
+        del content[got:]
+        return content
 
     def _fetch(self) -> Work:
         length = min(BLOCK - self._read_at, self._filed, LEAST if self._file.is_crowded else BLOCK)
@@ -219,10 +261,11 @@ class Spool:
             self._write_at = BLOCK
 
     def _release(self) -> Work | None:
-        if not self._blocks:
-            return None
-        blocks, self._blocks = self._blocks, deque()
-        return _Release(self._file, blocks)
+        blocks, self._spent = self._spent, []
+        if self._closed:
+            blocks += self._blocks
+            self._blocks.clear()
+        return _Release(self._file, blocks) if blocks else None
 
 
 class _Write:
@@ -246,7 +289,7 @@ class _Write:
                 self.blocks = self._file.take((self.size - room - 1) // BLOCK + 1)
             extents = [(self._block * BLOCK + self._used, min(room, self.size))] if room else []
             extents += [(block * BLOCK, BLOCK) for block in self.blocks]
-            self._file.write(extents, self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces))
+            self._file.write(extents, self.pieces)
         except OSError as error:
             self.error = error.with_traceback(None)  # its frames would hold the pieces
             self._file.give_back(self.blocks)

@@ -10,7 +10,7 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable
 from channels.exceptions import RequestAborted, RequestTimeout
-from channels.http.body import LazyBody
+from channels.http.body import REPORT_BYTES, LazyBody
 from tests.conftest import wait_until
 
 from ..messages import REPLY, deliveries
@@ -116,14 +116,24 @@ def test_it_reports_what_it_has_so_that_more_is_sent_but_for_the_end(layer: Any,
     made = body(b"first", reports=REPLY)
     read = threading.Thread(target=made.read)
     read.start()
-    for expected in (5 + 100, 5 + 200):
-        send(layer, b"x" * 100, end=False)
+    for expected in (5 + 100, 5 + 100 + REPORT_BYTES):
+        send(layer, b"x" * (expected - 105 or 100), end=False)
         [report] = wait_until(lambda: deliveries(layer), "a report")
         assert (report.channel, report.message, report.headers) == (REPLY, {}, {"read": expected})
     send(layer, b"end")
     read.join(20)
-    assert made.size() == 208
+    assert made.size() == 108 + REPORT_BYTES
     assert deliveries(layer) == []
+
+
+def test_it_reports_no_more_often_than_keeps_its_sender_going(
+    layer: Any, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("channels.http.body.CHUNKS_PER_RECEIVE", 1)
+    quarter = b"x" * (REPORT_BYTES // 4)
+    send(layer, *[quarter] * 10)
+    body(reports=REPLY).read()
+    assert [report.headers["read"] for report in deliveries(layer)] == [len(quarter) * count for count in (1, 5, 9)]
 
 
 @pytest.mark.parametrize("error", [LayerUnavailable("here", "away"), None], ids=repr)

@@ -165,6 +165,7 @@ def test_a_response_that_cannot_be_read_again_is_given_up(case: Case, monkeypatc
     case.download.put(bytes(2_000_000), True)
     case.disk.work_off()
     monkeypatch.setattr(case.file, "read", fail)
+    monkeypatch.setattr(case.file, "read_cached", lambda extent, into: 0)
     case.client.waiting = 0
     case.download.pump()
     case.disk._waiting[0][1].run()

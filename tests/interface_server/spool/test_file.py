@@ -27,12 +27,12 @@ def test_what_is_written_is_read_again(file: SpoolFile) -> None:
     one, two = file.take(2)
     extents = [(one * BLOCK + 10, BLOCK - 10), (two * BLOCK, 20)]
     content = os.urandom(BLOCK + 10)
-    file.write(extents, content)
+    file.write(extents, [content[:7], content[7:100_000], b"", content[100_000:]])
     assert b"".join(file.read(extent) for extent in extents) == content
 
 
 def test_the_file_has_no_name(file: SpoolFile, tmp_path: Path) -> None:
-    file.write([(file.take(1)[0], 4)], b"body")
+    file.write([(file.take(1)[0], 4)], [b"body"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -41,7 +41,7 @@ def test_a_directory_whose_file_system_has_no_nameless_files_will_do(
 ) -> None:
     monkeypatch.delattr(os, "O_TMPFILE")
     file = SpoolFile(str(tmp_path), BLOCK, 1000)
-    file.write([(file.take(1)[0], 4)], b"body")
+    file.write([(file.take(1)[0], 4)], [b"body"])
     assert list(tmp_path.iterdir()) == []
     assert os.fstat(file._file).st_mode & 0o777 == 0o600
     file.close()
@@ -56,7 +56,7 @@ def test_blocks_are_used_again_from_the_beginning(file: SpoolFile) -> None:
 
 def test_the_file_shrinks_when_its_end_is_free(file: SpoolFile) -> None:
     blocks = file.take(4)
-    file.write([(block * BLOCK, BLOCK) for block in blocks], bytes(4 * BLOCK))
+    file.write([(block * BLOCK, BLOCK) for block in blocks], [bytes(4 * BLOCK)])
     file.give_back([0, 2])
     assert (file.used, size_on_disk(file)) == (2 * BLOCK, 4 * BLOCK)
     file.give_back([3])

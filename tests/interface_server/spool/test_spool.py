@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,10 +136,32 @@ def test_a_queue_that_is_emptied_uses_the_memory_again(file: SpoolFile) -> None:
     assert drained(spool) == b"c" * 100
 
 
+class HalfCached(SpoolFile):
+    """A file of which the system's cache has what dice say."""
+
+    def __init__(self, dice: random.Random, *args: Any) -> None:
+        super().__init__(*args)
+        self._dice = dice
+
+    def read_cached(self, extent: tuple[int, int], into: memoryview) -> int:
+        length = self._dice.choice([0, 1, extent[1] // 2, extent[1]])
+        return super().read_cached((extent[0], min(length, extent[1])), into)
+
+
+def test_what_the_cache_has_is_taken_without_work(file: SpoolFile) -> None:
+    content = os.urandom(2 * BLOCK)
+    spool = Spool(file, KEEP)
+    spool.put(content)
+    work_off(spool)
+    assert spool.in_memory == LEAST
+    assert spool.take(LEAST + BLOCK) + spool.take(2 * BLOCK) == content
+    assert work_off(spool) == 1  # the blocks go back
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_happens_in_whatever_order_the_bytes_come_out_as_they_went_in(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    file = SpoolFile(str(tmp_path), 64 * BLOCK, dice.choice([0, 100_000, PLENTY]))
+    file = HalfCached(dice, str(tmp_path), 64 * BLOCK, dice.choice([0, 100_000, PLENTY]))
     spool = Spool(file, dice.choice([0, 1000, KEEP]))
     put, taken, under_way = bytearray(), bytearray(), []
     for step in range(600):
@@ -171,11 +194,11 @@ def test_a_full_disk_leaves_everything_in_memory(tmp_path: Path) -> None:
     spool.put(b"a" * 200_000)
     work_off(spool)
     assert spool.failure is None
-    spool.put(b"b" * 200_000)
+    spool.put(b"b" * BATCH)
     work_off(spool)
     assert spool.failure is not None
     spool.put(b"c" * 10)
-    assert drained(spool) == b"a" * 200_000 + b"b" * 200_000 + b"c" * 10
+    assert drained(spool) == b"a" * 200_000 + b"b" * BATCH + b"c" * 10
     spool.put(b"d" * 200_000)
     assert work_off(spool) == 0
     spool.forgive()
@@ -187,6 +210,9 @@ def test_a_full_disk_leaves_everything_in_memory(tmp_path: Path) -> None:
 
 class Torn(SpoolFile):
     """A file whose content cannot be read."""
+
+    def read_cached(self, extent: tuple[int, int], into: memoryview) -> int:
+        return 0
 
     def read(self, extent: tuple[int, int]) -> bytes:
         raise OSError(5, "input/output error")
@@ -230,12 +256,15 @@ def test_what_is_closed_while_it_is_written_gives_everything_back(file: SpoolFil
     assert spool.size == 0
 
 
-def test_what_is_closed_while_it_is_read_gives_everything_back(file: SpoolFile) -> None:
+def test_what_is_closed_while_it_is_read_gives_everything_back(
+    file: SpoolFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(file, KEEP)
+    monkeypatch.setattr(file, "read_cached", lambda extent, into: 0)
     work = _writing(spool)
     work.run()
     spool.done(work)
-    spool.take(LEAST)
+    spool.take(LEAST + 1)
     fetching = spool.work()
     assert fetching is not None
     spool.close()

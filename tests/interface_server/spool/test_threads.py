@@ -52,15 +52,15 @@ def in_loop(test: Callable[[SpoolThreads, Sticky], object], directory: Path) -> 
 
 def test_a_slow_disk_does_not_hold_up_the_event_loop_and_nothing_is_lost(tmp_path: Path) -> None:
     async def test(threads: SpoolThreads, file: Sticky) -> None:
-        spool, content, moves = Spool(file, 0), os.urandom(300_000), []
-        for start in range(0, 300_000, 100_000):
-            spool.put(content[start : start + 100_000])
+        spool, content, moves = Spool(file, 0), os.urandom(1_200_000), []
+        for start in range(0, 1_200_000, 400_000):
+            spool.put(content[start : start + 400_000])
             threads.attend(spool, lambda: moves.append(threading.current_thread()))
         await asyncio.to_thread(file.writing.wait, 20)
         assert moves == []
         file.may_write.set()
         await become(lambda: spool.in_memory == LEAST)
-        assert file.used == 2 * BLOCK
+        assert file.used == 5 * BLOCK
         taken = b""
         while spool.size:
             taken += spool.take(BLOCK)
