@@ -62,6 +62,7 @@ def mutants(repository: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.slow
 def test_faults_that_no_test_notices_are_reported_and_the_code_stays_as_it_is(repository: Path) -> None:
     result = mutants(repository, "--seed", "1", "workers")
     assert result.returncode == 1, result.stdout + result.stderr
@@ -79,6 +80,7 @@ def test_a_sample_is_drawn_and_can_be_repeated(repository: Path) -> None:
     assert len(set(drawn)) == 2
 
 
+@pytest.mark.slow
 def test_tests_that_fail_without_a_fault_say_nothing(repository: Path) -> None:
     (repository / "tests" / "workers" / "test_adder.py").write_text("def test_a_number(): assert 0\n")
     result = mutants(repository, "workers")

@@ -132,6 +132,7 @@ def answer(client: ClientConnection) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_each_process_is_restarted_alone_by_a_key(demo: Demo) -> None:
     demo.wait_ready()
     with demo.open_socket() as client:

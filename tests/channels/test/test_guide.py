@@ -73,10 +73,12 @@ def test_its_tests_pass_under_djangos_runner_with_a_database_in_memory(project: 
     assert f"Ran {number_of_tests(project)} tests" in run(project, "django", "test")
 
 
+@pytest.mark.slow
 def test_its_tests_pass_in_parallel(project: Path) -> None:
     assert f"Ran {number_of_tests(project)} tests" in run(project, "django", "test", "--parallel", "2")
 
 
+@pytest.mark.slow
 def test_its_tests_pass_with_a_database_in_a_file(project: Path) -> None:
     with (project / "chat" / "settings.py").open("a") as settings:
         settings.write(f'\nDATABASES["default"]["TEST"] = {{"NAME": {str(project / "file.sqlite3")!r}}}\n')
