@@ -10,6 +10,7 @@ from django.contrib import auth
 from django.utils.functional import SimpleLazyObject
 
 from .decorating import Consumer, consumer_decorator
+from .message import DecoratedMessage
 from .sessions import with_both_sessions, with_channel_session, with_http_session
 
 __all__ = [
@@ -52,21 +53,21 @@ def transfer_user(from_session: Any, to_session: Any) -> None:
 
 
 @contextmanager
-def _channel_user(message: Any) -> Iterator[None]:
+def _channel_user(message: DecoratedMessage) -> Iterator[None]:
     with with_channel_session(message):
         message.user = _user_of(message.channel_session)
         yield
 
 
 @contextmanager
-def _http_user(message: Any) -> Iterator[None]:
+def _http_user(message: DecoratedMessage) -> Iterator[None]:
     with with_http_session(message):
         message.user = _user_of(message.http_session)
         yield
 
 
 @contextmanager
-def _http_user_remembered(message: Any) -> Iterator[None]:
+def _http_user_remembered(message: DecoratedMessage) -> Iterator[None]:
     with with_http_session(message), with_channel_session(message):
         _transfer(message)
         message.user = _user_of(message.http_session)
@@ -74,7 +75,7 @@ def _http_user_remembered(message: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _http_user_remembered_with_session(message: Any) -> Iterator[None]:
+def _http_user_remembered_with_session(message: DecoratedMessage) -> Iterator[None]:
     with with_both_sessions(message):
         _transfer(message)
         message.user = _user_of(message.http_session)
@@ -107,7 +108,7 @@ def channel_and_http_session_user_from_http(func: Consumer) -> Consumer:
     return consumer_decorator(_http_user_remembered_with_session, "channel_and_http_session_user_from_http")(func)
 
 
-def _transfer(message: Any) -> None:
+def _transfer(message: DecoratedMessage) -> None:
     if message.http_session is not None:
         transfer_user(message.http_session, message.channel_session)
 

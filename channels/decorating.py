@@ -62,7 +62,7 @@ def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consum
     return decorator
 
 
-def _enter(context: AbstractContextManager[None], message: Any) -> None:
+def _enter(context: AbstractContextManager[None], message: Message) -> None:
     """Enter, and load what is loaded on first use: an event loop may not touch the database later.
 
     A session that cannot be had is an error for those who use it.

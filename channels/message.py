@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import time
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from channel_layer.channel import Channel, Group, Message
 from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_collecting
 
-__all__ = ["Message", "PendingMessageStore", "pending_message_store"]
+if TYPE_CHECKING:  # models want the apps to be ready
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
+
+__all__ = ["DecoratedMessage", "Message", "PendingMessageStore", "pending_message_store"]
 
 Message.givers.update(
     channel_session="decorate the consumer with @channel_session, of channels.sessions",
     http_session="decorate the consumer with @http_session, of channels.sessions",
     user="decorate the consumer with @channel_session_user or @http_session_user, of channels.auth",
 )
+
+
+class DecoratedMessage(Message):
+    """A message with what the decorators of `channels.sessions` and `channels.auth` give it, for annotations.
+
+    No message is made of this class: a decorator adds the attributes to the `Message` that there is.
+
+    Attributes:
+        channel_session: the session of the connection.
+        http_session: the browser's session; ``None`` if it has none.
+        user: who is logged in, loaded when first looked at.
+    """
+
+    channel_session: SessionBase
+    http_session: SessionBase | None
+    user: AbstractBaseUser | AnonymousUser
 
 
 class PendingMessageStore:

@@ -12,6 +12,7 @@ from channel_layer.delivery import LAST_ORDER
 from routing import passes_arguments
 
 from .decorating import Consumer, message_of
+from .message import DecoratedMessage
 
 NEXT = "__channels_next_order"
 ORIGIN = "original_channel"
@@ -41,7 +42,7 @@ def in_order(func: Consumer) -> Consumer:
     return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
 
 
-def _is_next(message: Any) -> bool:
+def _is_next(message: DecoratedMessage) -> bool:
     """Whether it is this message's turn; if it is not, the message is put where it waits."""
     if message.carries_state:  # its connection sends the next message after this one's turn
         return True
@@ -57,7 +58,7 @@ def _is_next(message: Any) -> bool:
     return False
 
 
-def _count(message: Any) -> None:
+def _count(message: DecoratedMessage) -> None:
     """Make it the next message's turn."""
     if message.carries_state:
         return
@@ -68,17 +69,18 @@ def _count(message: Any) -> None:
     _release(message)
 
 
-def _waiting_channel(message: Any) -> str:
+def _waiting_channel(message: DecoratedMessage) -> str:
+    assert message.reply_channel is not None  # it has a channel session
     # A '!' in the name would make it a channel of the interface server's.
-    return "__wait__." + str(message.reply_channel.name).replace("!", ".").replace("?", ".")
+    return "__wait__." + message.reply_channel.name.replace("!", ".").replace("?", ".")
 
 
-def _park(message: Any) -> None:
+def _park(message: DecoratedMessage) -> None:
     waiting = Channel(_waiting_channel(message), channel_layer=message.channel_layer)
     waiting.send({**message.content, ORIGIN: message.channel.name}, immediately=True)
 
 
-def _release(message: Any) -> None:
+def _release(message: DecoratedMessage) -> None:
     """Put the messages that wait for this connection back on their channels."""
     layer = message.channel_layer
     while True:

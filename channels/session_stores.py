@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.http import parse_cookie
 
+from channel_layer.channel import Message
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .asked_state import AskedState, can_be_asked
@@ -92,7 +93,7 @@ def open_database_session(reply_channel: str) -> Any:
     return session
 
 
-def open_channel_session(message: Any) -> Any:
+def open_channel_session(message: Message) -> Any:
     """The channel session of a message, created if need be.
 
     A message that came from a connection with its turn brings the state that the connection keeps. For others with the
@@ -168,7 +169,7 @@ def _existing(store: type[SessionBase]) -> type[SessionBase]:
     return ExistingSession
 
 
-def http_session_key(message: Any) -> str | None:
+def http_session_key(message: Message) -> str | None:
     """The session key that an HTTP request or a WebSocket handshake presents: ``?session_key=``, or its cookie.
 
     Raises:

@@ -18,6 +18,7 @@ from django.contrib.sessions.backends.base import UpdateError
 
 from .decorating import Consumer, consumer_decorator
 from .exceptions import ConsumeLater
+from .message import DecoratedMessage
 from .ordering import in_order
 from .session_stores import http_session_key, open_channel_session, open_http_session, session_for_reply_channel
 
@@ -33,7 +34,7 @@ logger = logging.getLogger("channels.sessions")
 
 
 @contextmanager
-def with_channel_session(message: Any) -> Iterator[None]:
+def with_channel_session(message: DecoratedMessage) -> Iterator[None]:
     """Give a message its ``channel_session`` and save it afterwards if it was modified."""
     present = "channel_session" in vars(message)
     if not present:
@@ -53,7 +54,7 @@ def with_channel_session(message: Any) -> Iterator[None]:
 
 
 @contextmanager
-def with_http_session(message: Any) -> Iterator[None]:
+def with_http_session(message: DecoratedMessage) -> Iterator[None]:
     """Give a message its ``http_session`` (``None`` if there is none) and save it if all went well."""
     if "http_session" not in vars(message):
         message.http_session = open_http_session(http_session_key(message))
@@ -63,7 +64,7 @@ def with_http_session(message: Any) -> Iterator[None]:
 
 
 @contextmanager
-def with_both_sessions(message: Any) -> Iterator[None]:
+def with_both_sessions(message: DecoratedMessage) -> Iterator[None]:
     """Both; the browser's session is remembered in the channel's for messages that bring no cookie."""
     with with_http_session(message), with_channel_session(message):
         remembered = settings.SESSION_COOKIE_NAME
@@ -123,7 +124,7 @@ def enforce_ordering(func: Consumer | None = None, slight: bool = False) -> Any:
     return decorator if func is None else decorator(func)
 
 
-def _save_after_error(message: Any) -> None:
+def _save_after_error(message: DecoratedMessage) -> None:
     session = message.channel_session
     if session is None or not session.modified or session.is_empty():
         return

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import workers
+from channel_layer.channel import Message
 from workers.channel_filter import filter_channels
 
 from .runtime.hooks import DjangoHook
@@ -144,7 +145,7 @@ class _FaceHook(DjangoHook):
         """See `Hook.worker_ready`."""
         self._face._tell_ready(self._face)
 
-    def before(self, message: Any) -> None:
+    def before(self, message: Message) -> None:
         """See `Hook.before`."""
         super().before(message)
         if self._face.callback is not None:

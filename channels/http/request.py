@@ -11,6 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest, QueryDict, parse_cookie
 from django.utils.functional import cached_property
 
+from channel_layer.channel import Message
+
 from .. import exceptions
 from .body import LazyBody
 
@@ -35,7 +37,7 @@ class AsgiRequest(HttpRequest):
     body_receive_timeout = 60
     """Seconds to wait for each next part of a body."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Message) -> None:
         # HttpRequest.__init__ would make GET, POST and COOKIES, which are made on demand here.
         self.message = message
         self.reply_channel = message.reply_channel

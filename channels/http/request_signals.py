@@ -17,11 +17,13 @@ from django.core.handlers import base
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
+from channel_layer.channel import Message
+
 from .. import db
 from ..runtime.django_internals import close_resources, receiver_keys
 
 
-def send_started(handler: type, message: Any) -> None:
+def send_started(handler: type, message: Message) -> None:
     """A request begins: as `request_started` with the handler as sender."""
     if receiver_keys(signals.request_started) == _AT_START:
         db.reset_queries()

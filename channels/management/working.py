@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
+from channel_layer.channel import Message
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.backends import InvalidChannelLayerError
@@ -71,6 +72,6 @@ def reach(layer: Any) -> None:
         logger.warning("%s; starting anyway and trying again until it answers", clause(error))
 
 
-def log_message(message: Any, seconds: float, outcome: Any) -> None:
+def log_message(message: Message, seconds: float, outcome: Any) -> None:
     """Log one message that was dealt with, as ``-v 2`` shows it."""
     message_logger.debug("%s", message_line(message.channel.name, message.get("path", ""), seconds, outcome))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from channel_layer.channel import Message
 from workers.hooks import Hook
 
 from .. import signals
@@ -28,7 +29,7 @@ class DjangoHook(Hook):
         """Messages are taken from now on."""
         signals.worker_ready.send(sender=worker)
 
-    def before(self, message: Any) -> None:
+    def before(self, message: Message) -> None:
         """A consumer is about to run."""
         prefix_urls(message)
         if self._ends is not None and message.channel.name == "http.request":
@@ -38,7 +39,7 @@ class DjangoHook(Hook):
         else:
             signals.consumer_started.send(sender=DjangoHook, message=message, environ={})
 
-    def after(self, message: Any, error: BaseException | None) -> None:
+    def after(self, message: Message, error: BaseException | None) -> None:
         """A consumer has ended."""
         if error is not None:
             suspect_connections()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
 
+from channel_layer.channel import Message
 from channel_layer.exceptions import ChannelLayerError
 
 logger = logging.getLogger("channels.handler")
@@ -26,7 +26,7 @@ class RequestEnds:
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def ask(self, message: Any) -> None:
+    def ask(self, message: Message) -> None:
         """Tell the server a request came from, unless that was done; returns when it cannot be overtaken any more."""
         reply_channel = message.reply_channel
         if reply_channel is None:

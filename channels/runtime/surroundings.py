@@ -6,11 +6,12 @@ All of it lives in the context, and a worker gives each message a new one.
 from __future__ import annotations
 
 import decimal
-from typing import Any
 
 from django.conf import settings
 from django.urls import set_script_prefix, set_urlconf
 from django.utils import timezone, translation
+
+from channel_layer.channel import Message
 
 from .cached_settings import cached_until_set
 
@@ -20,7 +21,7 @@ def _forced_prefix() -> str | None:
     return settings.FORCE_SCRIPT_NAME
 
 
-def prefix_urls(message: Any) -> None:
+def prefix_urls(message: Message) -> None:
     """Have URLs begin with where the application is mounted, as far as the settings or the message say so."""
     prefix = _forced_prefix() or message.content.get("root_path") or message.headers.get("root_path")
     if prefix and isinstance(prefix, str):

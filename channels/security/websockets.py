@@ -16,6 +16,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http.request import validate_host
 
+from channel_layer.channel import Message
 from channels.decorating import Consumer, message_of
 from channels.exceptions import DenyConnection
 from channels.http.request import header_pairs
@@ -54,18 +55,18 @@ class BaseOriginValidator:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def get_origin(self, message: Any) -> str | None:
+    def get_origin(self, message: Message) -> str | None:
         """The Origin header; ``None`` if there is none, several, or one that is no ASCII text."""
         values = [value for name, value in header_pairs(message) if name.lower() == b"origin"]
         if len(values) != 1 or not values[0].isascii():
             return None
         return str(values[0].decode("ascii"))
 
-    def validate_origin(self, message: Any, origin: str | None) -> bool:
+    def validate_origin(self, message: Message, origin: str | None) -> bool:
         """Whether the consumer is to run; a subclass says."""
         raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
 
-    def process_invalid_origin(self, message: Any, origin: str | None) -> Any:
+    def process_invalid_origin(self, message: Message, origin: str | None) -> Any:
         """Reject the connection; its client gets HTTP 403."""
         logger.warning("denied a WebSocket to %s from origin %s", printable(message.get("path")), printable(origin))
         raise DenyConnection
@@ -74,7 +75,7 @@ class BaseOriginValidator:
 class AllowedHostsOnlyOriginValidator(BaseOriginValidator):
     """Takes origins whose host is in ALLOWED_HOSTS; with DEBUG and an empty list, those on this machine."""
 
-    def validate_origin(self, message: Any, origin: str | None) -> bool:
+    def validate_origin(self, message: Message, origin: str | None) -> bool:
         """See `BaseOriginValidator.validate_origin`."""
         if origin is None:
             return False
