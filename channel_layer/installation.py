@@ -24,8 +24,8 @@ def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FO
     For commands to call when they start, after they have put the project on ``sys.path``.
 
     Raises:
-        LayerConfigurationError: a file hides a room, or a foreign distribution lies beside this one; the
-            text is one sentence that names it and says what to do.
+        LayerConfigurationError: a file hides a room, or foreign distributions lie beside this one; the
+            text is one sentence that names them and says what to do.
     """
     house = Path(__file__).resolve().parent.parent
     for room in rooms:
@@ -40,13 +40,15 @@ def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FO
                 f"{found} hides the package {room!r} of django-millrace, which lies in {house / room}; "
                 f"rename it, for example to {'my_' + found.name!r}, and change the imports of it"
             )
-    for name in foreign:
-        if _is_installed(name):
-            raise LayerConfigurationError(
-                f"the distribution {name!r} is installed beside django-millrace, which provides the same "
-                f"names; remove it, and install ours again (pip uninstall {name}; "
-                "pip install --force-reinstall django-millrace)"
-            )
+    beside = [name for name in foreign if _is_installed(name)]
+    if beside:
+        # All in one sentence: to remove them takes files of ours along, so ours comes last, and once.
+        several = len(beside) > 1
+        raise LayerConfigurationError(
+            f"the distribution{'s' * several} {' and '.join(map(repr, beside))} {'are' if several else 'is'} installed "
+            f"beside django-millrace, which provides the same names; remove {'them' if several else 'it'}, and install "
+            f"ours again (pip uninstall {' '.join(beside)}; pip install --force-reinstall django-millrace)"
+        )
 
 
 def _where(room: str) -> Path | None:

@@ -12,8 +12,12 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parent.parent
 
 
-def check_rooms(house: Path = HOUSE) -> None:
-    """Raise `ImportError` with one sentence if something hides one of the rooms."""
+def check_rooms(house: Path = HOUSE, neighbours: bool = False) -> None:
+    """Raise `ImportError` with one sentence if something hides one of the rooms.
+
+    Args:
+        neighbours: whether foreign distributions that share the rooms' names count as well.
+    """
     # The module that explains lies in the first of the rooms, which may be the hidden one.
     spec = find_spec("channel_layer")
     found = Path(spec.origin).resolve() if spec is not None and spec.origin else None
@@ -23,9 +27,9 @@ def check_rooms(house: Path = HOUSE) -> None:
             f"{house / 'channel_layer'}; rename it and change the imports of it"
         )
     from channel_layer.exceptions import LayerConfigurationError
-    from channel_layer.installation import check_installation
+    from channel_layer.installation import FOREIGN, check_installation
 
     try:
-        check_installation(foreign=())
+        check_installation(foreign=FOREIGN if neighbours else ())
     except LayerConfigurationError as error:
         raise ImportError(str(error)) from None

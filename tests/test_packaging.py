@@ -248,6 +248,8 @@ FOREIGN = {
         "channels/apps.py": APPS,
         "channels/layers.py": "",
         "channels/checks.py": "",
+        "channels/db.py": "",
+        "channels/management/commands/runworker.py": "",
     },
     "daphne": {"daphne/__init__.py": "", "daphne/cli.py": "def main(): print('somebody else')"},
 }
@@ -287,6 +289,11 @@ def test_a_foreign_distribution_is_found_by_check_in_either_order(
         assert check.returncode == 1
         assert f"(channels.E004) the distribution {name!r} is installed beside" in check.stderr
         assert "Traceback" not in check.stderr
+        if name == "channels":  # the other has no files in the same folders
+            served = run(clean / "python", "manage.py", "runserver", "--noreload", "127.0.0.1:0", cwd=tmp_path)
+            assert served.returncode == 1
+            assert f"the distribution {name!r} is installed beside" in served.stderr
+            assert "cannot import name" not in served.stderr
         asgi = run(clean / "python", "-c", "import project.asgi", cwd=tmp_path)
         assert f"the distribution {name!r} is installed beside" in asgi.stderr.splitlines()[-1]
     finally:

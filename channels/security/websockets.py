@@ -57,7 +57,9 @@ class BaseOriginValidator:
 
     def get_origin(self, message: Message) -> str | None:
         """The Origin header; ``None`` if there is none, several, or one that is no ASCII text."""
-        values = [value for name, value in header_pairs(message) if name.lower() == b"origin"]
+        # What is no pair of a name and a value names no origin; a message made by hand may hold it.
+        pairs = [pair for pair in header_pairs(message) if len(pair) == 2]
+        values = [value for name, value in pairs if name.lower() == b"origin"]
         if len(values) != 1 or not values[0].isascii():
             return None
         return str(values[0].decode("ascii"))

@@ -67,6 +67,18 @@ def test_a_foreign_distribution_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_foreign_distributions_are_named_together(tmp_path: Path) -> None:
+    for name in ("channels", "daphne"):
+        (tmp_path / f"{name}-4.2.0.dist-info").mkdir()
+        (tmp_path / f"{name}-4.2.0.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.2.0\n"
+        )
+    said = complaint(tmp_path)
+    assert said.startswith("the distributions 'channels' and 'daphne' are installed beside django-millrace")
+    assert "remove them" in said
+    assert "(pip uninstall channels daphne; pip install" in said
+
+
 def test_a_missing_room_is_named() -> None:
     with pytest.raises(LayerConfigurationError, match="the package 'no_such_room' of django-millrace is missing"):
         check_installation(rooms=["no_such_room"])

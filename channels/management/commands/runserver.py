@@ -19,18 +19,23 @@ from django.core.management.commands.runserver import Command as PlainCommand
 from django.db import connections
 from django.utils import autoreload
 
-from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels import log
-from channels.layers import channel_layers
-from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols
-from channels.runtime.hooks import DjangoHook
-from channels.runtime.sync_threads import SyncThreads
-from channels.staticfiles import http_consumer
-from interface_server.application import Application
-from interface_server.endpoints import Endpoint, EndpointError
-from interface_server.options import Options, OptionsError
-from interface_server.server import build_server
-from workers import Worker
+from channels.rooms import check_rooms
+
+# Channels 4 has no file of this name, so this one stays when it is installed over this distribution, among its files.
+check_rooms(neighbours=True)
+
+from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
+from channels import log  # noqa: E402
+from channels.layers import channel_layers  # noqa: E402
+from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
+from channels.runtime.hooks import DjangoHook  # noqa: E402
+from channels.runtime.sync_threads import SyncThreads  # noqa: E402
+from channels.staticfiles import http_consumer  # noqa: E402
+from interface_server.application import Application  # noqa: E402
+from interface_server.endpoints import Endpoint, EndpointError  # noqa: E402
+from interface_server.options import Options, OptionsError  # noqa: E402
+from interface_server.server import build_server  # noqa: E402
+from workers import Worker  # noqa: E402
 
 WORKER_THREADS = 4
 STOP_SECONDS = 2.0

@@ -41,6 +41,14 @@ def test_pages_of_our_own_may(layer: Any, origin: bytes) -> None:
     assert consumer(from_origin(layer, origin), room="x") == "ran x"
 
 
+@pytest.mark.parametrize("headers", [[[]], [[b"origin"]], [[b"origin", b"http://good.com", b""]]])
+def test_an_entry_that_is_no_pair_names_no_origin(layer: Any, headers: Any) -> None:
+    message = websocket(layer)
+    message.content["headers"] = headers
+    with pytest.raises(DenyConnection):
+        consumer(message)
+
+
 @pytest.mark.parametrize("headers", [{"Origin": "http://good.com"}, {b"origin": b"http://good.com"}])
 def test_headers_of_a_message_made_by_hand_may_be_a_dict(layer: Any, headers: Any) -> None:
     message = websocket(layer)
