@@ -106,6 +106,14 @@ def test_new_enough_servers_are_welcome(version: bytes) -> None:
     assert complaint(b"# Server\r\nredis_version:" + version + b"\r\nos:x\r\n") == ""
 
 
+@pytest.mark.parametrize("key", [b"redis_mode", b"server_mode"])
+@pytest.mark.parametrize(("mode", "said"), [(b"cluster", "cluster mode"), (b"sentinel", "is a Sentinel")])
+def test_a_server_of_another_kind_is_refused(key: bytes, mode: bytes, said: str) -> None:
+    text = complaint(b"# Server\r\nredis_version:7.2.4\r\n" + key + b":" + mode + b"\r\n")
+    assert text.startswith("Redis at redis://x ")
+    assert said in text
+
+
 def test_an_old_server_is_told_from_the_version_it_needs() -> None:
     assert complaint(b"# Server\r\nredis_version:6.2.14\r\n") == (
         "Redis at redis://x is version 6.2.14; Redis 7.0 or later is needed, or Valkey. Upgrade the server."

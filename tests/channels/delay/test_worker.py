@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -129,6 +130,14 @@ def test_a_full_channel_holds_up_no_other() -> None:
     work(layer)
     assert all_on(layer, "wide") == [{}]
     assert len(all_on(layer, "narrow")) == 1
+
+
+def test_the_database_is_looked_at_again_when_the_first_full_channel_may_have_room() -> None:
+    worker = Rounds(MemoryChannelLayer(), database_sleep_duration=60)
+    first = time.monotonic() + 10
+    worker._full = {"later": first + 10, "sooner": first}
+    worker._plan_check()
+    assert worker._check_at == first
 
 
 def test_while_the_database_is_away_nothing_is_lost(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
