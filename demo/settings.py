@@ -1,6 +1,6 @@
 """Settings of the demonstration project.
 
-What differs between machines comes from the environment: ``REDIS_URL``, ``SECRET_KEY``, ``DEBUG``,
+What differs between machines comes from the environment: ``REDIS_URL``, ``REDIS_CERT_REQS``, ``SECRET_KEY``, ``DEBUG``,
 ``ALLOWED_HOSTS``, ``DATABASE_PATH`` and ``CHANNEL_FILE``. Without any of them it runs on a laptop, with nothing to
 install.
 """
@@ -75,10 +75,14 @@ DATABASES = {
 
 # Messages travel through Redis where there is one, else through a file in shared memory.
 if os.environ.get("REDIS_URL"):
+    redis = {"address": os.environ["REDIS_URL"]}
+    # "none" for a server with a self-signed certificate, as Heroku's are.
+    if os.environ.get("REDIS_CERT_REQS"):
+        redis["ssl_cert_reqs"] = os.environ["REDIS_CERT_REQS"]
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channel_layer.redis.RedisChannelLayer",
-            "CONFIG": {"hosts": [os.environ["REDIS_URL"]]},
+            "CONFIG": {"hosts": [redis]},
             "ROUTING": "demo.routing.channel_routing",
         },
     }

@@ -48,6 +48,19 @@ def test_it_passes_djangos_checks(tmp_path: Path, redis: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(("cert_reqs", "expected"), [("none", "CERT_NONE"), ("", "CERT_REQUIRED")])
+def test_a_self_signed_certificate_is_trusted_only_if_the_environment_says_so(
+    tmp_path: Path, cert_reqs: str, expected: str
+) -> None:
+    show = (
+        "from channels.layers import channel_layers;"
+        "pool = channel_layers['default'].channel_layer._hosts[0].connect_sync();"
+        "print(pool.cert_reqs.name)"
+    )
+    result = manage(tmp_path, "shell", "-c", show, REDIS_URL="rediss://localhost:1/0", REDIS_CERT_REQS=cert_reqs)
+    assert result.stdout.splitlines()[-1:] == [expected], result.stderr
+
+
 def test_without_debug_it_asks_for_a_secret_key_in_a_sentence(tmp_path: Path) -> None:
     result = manage(tmp_path, "check", DEBUG="0", SECRET_KEY="")
     assert result.returncode != 0
