@@ -1,4 +1,4 @@
-"""What a project's ``asgi.py`` imports."""
+"""Names for a project's ``asgi.py`` to import."""
 
 from __future__ import annotations
 

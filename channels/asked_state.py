@@ -60,7 +60,7 @@ def hold(reply_channel: str, limit: int) -> HeldState:
 
 
 def can_be_asked(reply_channel: str) -> bool:
-    """Whether the connection behind a reply channel keeps state, or kept it while it was there."""
+    """Tell if the connection behind a reply channel keeps state, or kept it while it was there."""
     return keeps_state(reply_channel) or reply_channel in _ever_held
 
 

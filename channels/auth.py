@@ -25,10 +25,10 @@ _KEYS = (auth.BACKEND_SESSION_KEY, auth.SESSION_KEY, auth.HASH_SESSION_KEY)
 
 
 class _Snapshot(dict[str, Any]):
-    """Who is logged in to a session, for `django.contrib.auth.get_user`, which would change the session itself.
+    """Keys of a session that say who is logged in, for `django.contrib.auth.get_user`.
 
-    It gives a new key to one whose hash a fallback of the secret key has made, and empties one whose hash is wrong. A
-    view may do so, which can tell the browser.
+    That would change the session itself: it gives a new key to one whose hash a fallback of the secret key has made,
+    and empties one whose hash is wrong. A view may do so, which can tell the browser.
     """
 
     def cycle_key(self) -> None:
@@ -39,7 +39,7 @@ class _Snapshot(dict[str, Any]):
 
 
 class _SessionHolder:
-    """What `django.contrib.auth.get_user` wants of a request."""
+    """The part of a request that `django.contrib.auth.get_user` reads."""
 
     def __init__(self, session: Any) -> None:
         self.session = _Snapshot((key, session[key]) for key in _KEYS if key in session)

@@ -16,7 +16,7 @@ from channel_layer.state import size_of
 from .exceptions import SessionTooLarge
 
 MAX_BYTES = 16 * 1024
-"""What a connection carries for its consumers."""
+"""Bytes that a connection carries for its consumers."""
 
 _UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})
 """Types of which the same object is the same value for ever."""
@@ -32,7 +32,7 @@ def _encode_json(value: dict[str, Any]) -> bytes:
 
 
 class Carrier(Protocol):
-    """What has the state of a connection: a message that brought it along, or somebody who asks the connection."""
+    """Holder of the state of a connection: a message that brought it along, or somebody who asks the connection."""
 
     state: Any
 
@@ -110,7 +110,7 @@ class ConnectionSession(SessionBase):
         self._carrier.state = state
 
     def exists(self, session_key: str) -> bool:
-        """Whether this is the session of that key."""
+        """Tell if this is the session of that key."""
         return session_key == self.session_key
 
     def create(self) -> None:

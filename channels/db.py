@@ -31,7 +31,7 @@ It finds those that Django did not announce: one that failed half way through co
 
 
 class _Mine(threading.local):
-    """What a thread knows of its connections."""
+    """A thread's knowledge of its connections."""
 
     def __init__(self) -> None:
         self.opened: list[Any] = []

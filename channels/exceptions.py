@@ -1,4 +1,4 @@
-"""What consumers and views raise, and what they are raised.
+"""Exceptions that consumers and views raise, or that are raised in them.
 
 ::
 

@@ -30,7 +30,7 @@ stream_logger = logging.getLogger("channels.handler")
 
 
 class NoResponse(HttpResponse):
-    """What passes through the middleware when no response is to go out."""
+    """Placeholder that passes through the middleware when no response is to go out."""
 
     _has_been_logged = True
 

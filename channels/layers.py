@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
@@ -38,7 +39,7 @@ class ChannelLayerWrapper:
         routing: what ROUTING says.
     """
 
-    def __init__(self, channel_layer: Any, alias: str, routing: Any) -> None:
+    def __init__(self, channel_layer: ChannelLayer, alias: str, routing: Any) -> None:
         self.channel_layer = channel_layer
         self.alias = alias
         self.routing = routing
@@ -73,7 +74,7 @@ class ChannelLayerWrapper:
 
     @property
     def local_only(self) -> bool:
-        """Whether the layer reaches no further than this process."""
+        """True if the layer reaches no further than this process."""
         return bool(getattr(self.channel_layer, "local_only", False))
 
     def __getattr__(self, name: str) -> Any:
@@ -151,7 +152,7 @@ class ChannelLayerManager:
         return config
 
 
-def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
+def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> ChannelLayer:
     """Set Django up and return the layer of an alias, for a project's ``asgi.py``.
 
     Raises:
@@ -162,7 +163,8 @@ def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
         raise InvalidChannelLayerError(
             None, "'channels' is missing from INSTALLED_APPS; add it, for manage.py runworker and the system checks"
         )
-    return channel_layers[alias].channel_layer
+    wrapper: ChannelLayerWrapper = channel_layers[alias]
+    return wrapper.channel_layer
 
 
 def _set_up(setup: Callable[[], None]) -> None:

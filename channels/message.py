@@ -52,7 +52,7 @@ class PendingMessageStore:
 
     @property
     def active(self) -> bool:
-        """Whether what is sent here is held back now: in a consumer, or after `prepare`."""
+        """True if messages sent here are held back now: in a consumer, or after `prepare`."""
         return current_outbox() is not None
 
     def prepare(self, **kwargs: Any) -> None:

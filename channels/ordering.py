@@ -43,7 +43,7 @@ def in_order(func: Consumer) -> Consumer:
 
 
 def _is_next(message: DecoratedMessage) -> bool:
-    """Whether it is this message's turn; if it is not, the message is put where it waits."""
+    """Tell if it is this message's turn; if it is not, put the message where it waits."""
     if message.carries_state:  # its connection sends the next message after this one's turn
         return True
     if "order" not in message:

@@ -1,4 +1,4 @@
-"""Whether the rooms that this package stands on are this distribution's own, before they are imported.
+"""A check, before they are imported, that the rooms this package stands on are this distribution's own.
 
 A project may own a module called ``routing`` or ``workers``. Under ``manage.py`` the project's folder
 comes first on ``sys.path``, and its module would be imported in place of ours.

@@ -33,7 +33,7 @@ STORES = ("connection", "database")
 
 @cached_until_set("CHANNEL_SESSION_STORE")
 def uses_connections() -> bool:
-    """Whether channel sessions ride with connections that can carry them (CHANNEL_SESSION_STORE).
+    """Tell if channel sessions ride with connections that can carry them (CHANNEL_SESSION_STORE).
 
     Raises:
         ImproperlyConfigured: the setting has another value than one of `STORES`.

@@ -132,7 +132,7 @@ class _Engine(workers.Worker):
 
 
 class _FaceHook(DjangoHook):
-    """What belongs around a consumer, and the callback; to the outside the face is the worker."""
+    """The work around a consumer, and the callback; to the outside the face is the worker."""
 
     def __init__(self, face: Worker) -> None:
         self._face = face

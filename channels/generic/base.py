@@ -36,7 +36,7 @@ class ConsumerType(ABCMeta):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """What a consumer takes, for the check of routes: without it `__call__` would seem to take anything."""
+        """Parameters of a consumer, for the check of routes: without it `__call__` would seem to take anything."""
         constructor: Handler = cls.__init__  # type: ignore[misc]
         taken = list(inspect.signature(constructor, follow_wrapped=False).parameters.values())
         return inspect.Signature(taken[1:])
@@ -147,12 +147,12 @@ class BaseConsumer(metaclass=ConsumerType):
 
     @classmethod
     def _channels_is_async(cls, channel: str) -> bool:
-        """Whether a channel's messages are dealt with by a coroutine."""
+        """Tell if a channel's messages are dealt with by a coroutine."""
         return iscoroutinefunction(getattr(cls, cls.method_mapping.get(channel, ""), None))
 
     @classmethod
     def _channels_blocks(cls, name: str) -> bool:
-        """Whether a method that is no coroutine must not be called on an event loop."""
+        """Tell if a method that is no coroutine must not be called on an event loop."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""What happens to a frame that a consumer cannot use: its client is closed, its developer is told."""
+"""Refusal of a frame that a consumer cannot use: its client is closed, its developer is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from settings, found out once and not for each message."""
+"""Values that follow from settings, found out once and not for each message."""
 
 from __future__ import annotations
 

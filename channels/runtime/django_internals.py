@@ -1,4 +1,4 @@
-"""What this package uses of Django and asgiref beyond what they document, in one place.
+"""Undocumented parts of Django and asgiref that this package uses, in one place.
 
 Classes that derive from Django's, as `channels.http.request.AsgiRequest` and `channels.connection_session`, override
 more of it. The tests of this module fail, with the versions in their messages, when a release changes something.

@@ -1,4 +1,4 @@
-"""What Django does around the life of a worker and around each consumer."""
+"""Django's work around the life of a worker and around each consumer."""
 
 from __future__ import annotations
 

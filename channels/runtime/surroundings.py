@@ -1,4 +1,4 @@
-"""What Django keeps for the code that runs now: language, time zone, URLs and their prefix.
+"""Context that Django keeps for the code that runs now: language, time zone, URLs and their prefix.
 
 All of it lives in the context, and a worker gives each message a new one.
 """

@@ -153,7 +153,7 @@ def keeping_shared_connections() -> AbstractContextManager[None]:
 
 
 class _Context(ThreadSensitiveContext):
-    """What asgiref looks up the executor of a consumer by."""
+    """Key by which asgiref looks up the executor of a consumer."""
 
 
 class SyncThreads(SyncSide):

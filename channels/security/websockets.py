@@ -65,7 +65,7 @@ class BaseOriginValidator:
         return str(values[0].decode("ascii"))
 
     def validate_origin(self, message: Message, origin: str | None) -> bool:
-        """Whether the consumer is to run; a subclass says."""
+        """Tell if the consumer is to run; a subclass decides."""
         raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
 
     def process_invalid_origin(self, message: Message, origin: str | None) -> Any:
