@@ -19,6 +19,7 @@ from asgiref.sync import sync_to_async
 from django.core.files.base import File
 from django.http import FileResponse
 
+from interface_server.spool.cached import read_cached
 from workers import Stream
 
 from ..log import printable
@@ -119,16 +120,22 @@ class ResponseStream(Stream):
         await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
 
     async def _read_file(self) -> AsyncIterator[bytes]:
-        """Read a part ahead: while one is being sent, a thread gets the next. It is closed in the same thread."""
-        read, loop = sync_to_async(self._file.read), asyncio.get_running_loop()
+        """Read the file, in a thread as far as that may have to wait for a disk. It is closed in the same thread."""
+        read = sync_to_async(self._file.read)
         part, self._beginning = self._beginning, b""
         while part:
-            coming = loop.create_task(read(self._chunk_size))
-            try:
-                yield part
-                part = await coming
-            finally:
-                coming.cancel()
+            yield part
+            part = self._read_cached() or await read(self._chunk_size)
+
+    def _read_cached(self) -> bytes:
+        """The next part, if the system's cache has it, and nothing but the file itself says what it reads."""
+        if type(self._file) not in (io.FileIO, io.BufferedReader):
+            return b""
+        content = bytearray(self._chunk_size)
+        offset = self._file.tell()
+        del content[read_cached(self._file.fileno(), offset, memoryview(content)) :]
+        self._file.seek(offset + len(content))
+        return bytes(content)
 
     async def _end(self, parts: Any) -> None:
         """End the generators from the outside to the inside, then the request."""

@@ -27,7 +27,7 @@ from django.urls import get_urlconf, path
 from channel_layer.delivery import Delivery
 from channels.handler import ViewConsumer
 from channels.http.flow import BROKEN_OFF, MAX_IN_FLIGHT
-from channels.http.streaming import file_behind
+from channels.http.streaming import ResponseStream, file_behind
 from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
 from channels.test import Client
@@ -435,6 +435,31 @@ class TestFiles:
             for written in range(524_288, 5_000_000, 524_288):
                 one.report(written=written)
         assert len(one.wait_for_end()) == 5_000_000
+
+    @pytest.mark.parametrize("cached", [0, 100, 524_288])
+    def test_what_the_cache_has_of_a_file_is_read_without_a_thread(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: int
+    ) -> None:
+        content = os.urandom(3_000)
+        (tmp_path / "file").write_bytes(content)
+
+        class Watched(io.FileIO):
+            """The exact type is what counts."""
+
+        def read(file: int, offset: int, into: memoryview) -> int:
+            return os.preadv(file, [into[:cached]], offset) if cached else 0
+
+        monkeypatch.setattr("channels.http.streaming.read_cached", read)
+
+        async def parts() -> list[bytes]:
+            return [part async for part in stream._read_file()]
+
+        for kind, is_known in ((io.FileIO, True), (Watched, False)):
+            with kind(str(tmp_path / "file")) as file:
+                stream = ResponseStream(make_request(None, "/"), HttpResponse(), 1_000, file, file.read(1_000))
+                sent = asyncio.run(parts())
+                assert b"".join(sent) == content
+                assert (100 in map(len, sent)) == (is_known and cached == 100)
 
     @pytest.mark.parametrize(
         ("kind", "is_known"),
