@@ -1,4 +1,4 @@
-"""`Message`, and what consumers have sent and nobody has yet, under the names an application imports."""
+"""The class `Message` and the store of messages that are held back, under the names that applications import."""
 
 from __future__ import annotations
 

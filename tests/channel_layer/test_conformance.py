@@ -208,7 +208,7 @@ class Greedy(Memory):
         (Shared, "test_what_one_receiver_changes_is_not_seen_by_the_next"),
         (Partial, "test_a_busy_channel_does_not_starve_a_quiet_one"),
         (Renewing, "test_what_is_put_back_expires_when_it_would_have"),
-        (Greedy, "test_a_message_that_claims_a_will_comes_once_however_often_it_is_sent"),
+        (Greedy, "test_a_message_that_claims_a_last_will_comes_once_however_often_it_is_sent"),
     ],
 )
 def test_a_layer_that_breaks_a_rule_fails_the_suite(broken: type[Memory], rule: str) -> None:

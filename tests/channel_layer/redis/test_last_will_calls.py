@@ -55,4 +55,4 @@ def test_some_are_carried_out_at_a_time() -> None:
     assert call.keys == ["p:w:", "p:s:"]
     assert call.args[2:6] == ["p:p:", "p:w:", "p:x:", "p:q:"]
     assert call.args[8:] == [10_000, 86_400_000, CHUNK]
-    assert calls().carried_out("process!").args == ["SMEMBERS", "p:x:process!"]
+    assert calls().carried_out("process!").args == ("SMEMBERS", "p:x:process!")

@@ -27,14 +27,14 @@ def test_a_pop_waits_no_longer_than_signs_of_life_and_answers_may(
     layer = make_redis_layer(redis_url, presence=presence, connection_kwargs={"socket_timeout": socket_timeout})
     begun = time.monotonic()
     [_, _, pop, _] = layer._pops.calls(0, ["process!"], 1, layer._pops.block_until(begun + 100))
-    assert pop.args[:2] == ["BLMPOP", longest]
+    assert pop.args[:2] == ("BLMPOP", longest)
 
 
 def test_behind_what_is_answered_at_once_a_pop_does_not_wait_while_others_do(layer: RedisChannelLayer) -> None:
     [_, _, pop, _] = layer._pops.calls(0, ["process!"], 1, 2.0, alone=False)
     assert pop.args[0] == "LMPOP"
     [pop, _] = layer._pops.calls(0, ["process!"], 1, 2.0, alone=False)
-    assert pop.args[:2] == ["BLMPOP", 2.0]
+    assert pop.args[:2] == ("BLMPOP", 2.0)
 
 
 def test_an_error_in_front_of_a_pop_is_logged_and_its_command_comes_again(

@@ -38,11 +38,11 @@ def presence(index: MembershipIndex, time: Time) -> Presence:
 
 def test_presence_is_set_at_first_and_then_renewed_every_two_seconds(presence: Presence, time: Time) -> None:
     [first] = presence.due(["d!"])
-    assert first.args[:3] == ["SET", "p:p:d!", 7]
+    assert first.args[:3] == ("SET", "p:p:d!", 7)
     assert presence.due(["d!"]) == []
     time.now += 2
     [renewal] = presence.due(["d!"])
-    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
+    assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_ordinary_channels_have_no_presence(presence: Presence) -> None:
@@ -59,13 +59,13 @@ def test_after_a_lost_connection_the_next_pop_renews_at_once(presence: Presence)
     presence.due(["d!"])
     presence.reconnect(["d!"])
     [renewal] = presence.due(["d!"])
-    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
+    assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_who_could_never_say_so_before_the_connection_was_lost_has_perhaps_lost_something(presence: Presence) -> None:
     presence.reconnect(["d!", "http.request"])
     [renewal] = presence.due(["d!", "http.request"])
-    assert renewal.args == ["PEXPIRE", "p:p:d!", 30_000]
+    assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_a_renewal_after_too_long_counts_as_lost_though_there_is_a_presence(presence: Presence, time: Time) -> None:
