@@ -11,7 +11,7 @@ from ..layer import Statistics
 from . import scripts
 from .clock import ServerClock
 from .last_will_calls import LastWillCalls
-from .scripts import Call, Reply, Word, plain
+from .scripts import Call, LargeCall, Reply, Word, plain
 from .send_plan import SendPlan
 from .storage import STATISTICS_MS, Storage
 
@@ -88,7 +88,8 @@ class Planner:
         queue = self._keys.queues + reader
         now = self.clocks[shard].ms()
         stamp = _stamp(now + self.storage.expiry_ms)
-        push = plain("RPUSH", queue, *(stamp + self.storage.frame(reader, local, item) for local, item in pairs))
+        frames = [stamp + self.storage.frame(reader, local, item) for local, item in pairs]
+        push = LargeCall(None, [], ["RPUSH", queue, *frames])
         keys = [self._keys.all_statistics, queue, self._keys.statistics(reader)]
         args: list[Word] = [
             self.storage.expiry_ms,
@@ -127,7 +128,8 @@ class Planner:
             for_channels,
             tickets,
         ]
-        call = Call(scripts.GROUP_SEND, [self._keys.group(item.target), self._keys.all_statistics], args)
+        kind = LargeCall if len(item.body) >= LARGE_BYTES else Call
+        call = kind(scripts.GROUP_SEND, [self._keys.group(item.target), self._keys.all_statistics], args)
         for shard in self.storage.shards:
             plan.add_group(shard, call, item)
 

@@ -85,6 +85,22 @@ class Call:
         return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
 
+class LargeWords(tuple[Word, ...]):
+    """A command with large words; `channel_layer.redis.wire.pack` joins them instead of copying them step by step."""
+
+    __slots__ = ()
+
+
+class LargeCall(Call):
+    """A call with an argument of 16 KiB or more."""
+
+    __slots__ = ()
+
+    def command(self) -> LargeWords:
+        """See `Call.command`."""
+        return LargeWords(super().command())
+
+
 def plain(*args: Word) -> Call:
     """A command that is no script."""
     return Call(None, [], args)

@@ -13,14 +13,32 @@ import hiredis
 import redis
 
 from .redis_py import error_of
-from .scripts import Reply, Word
+from .scripts import LargeWords, Reply, Word
 
 _NOT_YET = object()
 
 
 def pack(commands: Iterable[tuple[Word, ...]]) -> bytes:
-    """The bytes of a pipeline."""
-    return b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # its stub has tuples of one word
+    """The bytes of a pipeline.
+
+    hiredis appends word by word to a buffer that grows, which for 256 KiB costs up to 0.7 ms where the copy takes 0.01.
+    """
+    parts: list[bytes] = []
+    for command in commands:
+        if type(command) is LargeWords:
+            parts += _parts(command)
+        else:
+            parts.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one word
+    return b"".join(parts)
+
+
+def _parts(command: LargeWords) -> list[bytes]:
+    """A command in the Redis serialization protocol, still in pieces."""
+    parts = [b"*%d\r\n" % len(command)]
+    for word in command:
+        data = word if isinstance(word, bytes) else str(word).encode()
+        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return parts
 
 
 class Answers:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import redis
 
+from channel_layer.redis.scripts import LargeWords
 from channel_layer.redis.wire import Answers, pack
 
 
@@ -10,6 +11,12 @@ def test_commands_are_packed_one_behind_the_other() -> None:
     assert pack([("ECHO", "é"), ("BLMPOP", 0.5, b"\x00", 3)]) == (
         b"*2\r\n$4\r\nECHO\r\n$2\r\n\xc3\xa9\r\n*4\r\n$6\r\nBLMPOP\r\n$3\r\n0.5\r\n$1\r\n\x00\r\n$1\r\n3\r\n"
     )
+
+
+def test_large_commands_are_packed_in_another_way_to_the_same_bytes() -> None:
+    large = ("RPUSH", "é", b"\x00" * 20_000, 7, 0.5, "")
+    small = ("TIME",)
+    assert pack([small, LargeWords(large), small]) == pack([small, large, small])
 
 
 def test_replies_come_when_the_last_byte_has_come() -> None:
