@@ -68,6 +68,7 @@ class ResponseStream(Stream):
         self._chunk_size = chunk_size
         self._file = file
         self._beginning = beginning
+        self._buffer: memoryview | None = None
         self._head = encoding.head(response)
         self._turn = asyncio.Lock()
 
@@ -131,11 +132,12 @@ class ResponseStream(Stream):
         """The next part, if the system's cache has it, and nothing but the file itself says what it reads."""
         if type(self._file) not in (io.FileIO, io.BufferedReader):
             return b""
-        content = bytearray(self._chunk_size)
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(self._chunk_size))
         offset = self._file.tell()
-        del content[read_cached(self._file.fileno(), offset, memoryview(content)) :]
-        self._file.seek(offset + len(content))
-        return bytes(content)
+        size = read_cached(self._file.fileno(), offset, self._buffer)
+        self._file.seek(offset + size)
+        return bytes(self._buffer[:size])
 
     async def _end(self, parts: Any) -> None:
         """End the generators from the outside to the inside, then the request."""

@@ -16,6 +16,9 @@ PIECE = 16_384
 LARGE_PIECE = 65_536
 """The same while nothing is spooled: then no client is slow, and larger pieces are cheaper."""
 
+PROVEN_BYTES = 1024 * 1024
+"""Bytes that a client has taken without delay after which it gets whole parts, while nothing is spooled."""
+
 HIGH_WATER = 16_384
 """Bytes that a connection holds beyond which it gets no more, and after which it says that it caught up."""
 
@@ -99,7 +102,7 @@ class Download:
         self.taken += size
         self._ended = not more
         waiting = self._spool is not None and self._spool.size
-        if not waiting and size <= piece_size(self._spools) and (not size or self._writer.buffered() <= HIGH_WATER):
+        if not waiting and (not size or self._takes_at_once(size)):
             self.given += size
             self._writer.write(content, more)
             return
@@ -121,6 +124,13 @@ class Download:
             self.given += len(piece)
             writer.write(bytes(piece), not self._ended or spool.size > 0)
         self._spools.attend(spool, self._moved)
+
+    def _takes_at_once(self, size: int) -> bool:
+        """True if the connection may get so many bytes that have not been in the spool."""
+        buffered = self._writer.buffered()
+        if size <= piece_size(self._spools):
+            return buffered <= HIGH_WATER
+        return not buffered and self.given >= PROVEN_BYTES and not self._spools.file.used
 
     @property
     def failure(self) -> OSError | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interface_server.http.download import HIGH_WATER, IN_FLIGHT, KEPT, LARGE_PIECE, PIECE, Download
+from interface_server.http.download import HIGH_WATER, IN_FLIGHT, KEPT, LARGE_PIECE, PIECE, PROVEN_BYTES, Download
 from interface_server.options import Options
 from interface_server.spool.file import BLOCK, SpoolFile
 from interface_server.spool.spool import LEAST
@@ -96,6 +96,26 @@ def test_while_anybody_is_slow_connections_get_less_at_a_time(case: Case) -> Non
     case.client.waiting = 0
     case.download.pump()
     assert case.client.waiting == 2 * PIECE
+    case.file.give_back([block])
+
+
+def test_a_client_that_has_kept_up_gets_whole_parts_until_somebody_is_slow(case: Case) -> None:
+    part = bytes(500_000)
+    given = []
+    for taken in (False, True, True, False, True):
+        before = len(case.client.content)
+        case.download.put(part, True)
+        given.append(len(case.client.content) - before)
+        while taken and (case.client.waiting or case.download._spool.size):
+            case.read()
+    assert case.download.given - 500_000 >= PROVEN_BYTES
+    assert given[:2] == [LARGE_PIECE, 0], "the second waits behind the first"
+    assert given[3] == 500_000, "it has kept up"
+    assert given[4] == 0, "the one before waits with the connection"
+    [block] = case.file.take(1)
+    before = len(case.client.content)
+    case.download.put(part, True)
+    assert len(case.client.content) - before < 3 * PIECE
     case.file.give_back([block])
 
 
