@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Hook:
     """Base class of hooks; override the methods that are needed.
 
-    `before` and `after` run in the thread that runs the consumer, the others in the thread that
+    `before` and `after` run in the thread that runs the consumer, the first two in the thread that
     starts the worker. Around an ``async def`` consumer, which runs on an event loop, they run in threads
     all the same, see `after_blocks`. Messages that a hook sends through channels are collected with those of the
     consumer. A hook that raises is logged and otherwise ignored.
@@ -36,6 +36,9 @@ class Hook:
 
     def after(self, message: Message, error: BaseException | None) -> None:
         """Called when a consumer has returned, or raised ``error``."""
+
+    def thread_ended(self) -> None:
+        """Called in each of the worker's threads as the last thing before it ends."""
 
     def after_blocks(self) -> bool:
         """True if `after` may block. If not, it is called on the event loop of ``async def`` consumers.
@@ -71,6 +74,11 @@ class Hooks:
         """See `Hook.after`."""
         for hook in self._reversed:
             _call(BaseException, hook.after, message, error)
+
+    def thread_ended(self) -> None:
+        """See `Hook.thread_ended`."""
+        for hook in self._hooks:
+            _call(BaseException, hook.thread_ended)
 
     def after_blocks(self) -> bool:
         """True if `after` of any hook may block."""

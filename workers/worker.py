@@ -175,14 +175,17 @@ class Worker:
         """Take and run messages, in a thread of its own. Nothing that happens to one message ends it."""
         current_streams.set(self._streams)
         fresh = contextvars.copy_context()
-        while (taken := self._fetcher.next()) is not None:
-            delivery, admission = taken
-            try:
-                # A language or a time zone that code sets ends with its message.
-                fresh.copy().run(self._run, delivery, admission)
-            except BaseException:
-                logger.exception("a message on %s could not be dealt with", delivery.channel)
-        self._sender.flush()
+        try:
+            while (taken := self._fetcher.next()) is not None:
+                delivery, admission = taken
+                try:
+                    # A language or a time zone that code sets ends with its message.
+                    fresh.copy().run(self._run, delivery, admission)
+                except BaseException:
+                    logger.exception("a message on %s could not be dealt with", delivery.channel)
+            self._sender.flush()
+        finally:
+            self._hooks.thread_ended()
 
     def _run(self, delivery: Delivery, admission: Admission) -> None:
         """Run a message in a thread, or have its coroutine run on the event loop."""

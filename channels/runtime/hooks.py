@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connections
+
 from channel_layer.channel import Message
 from workers.hooks import Hook
 
@@ -47,6 +49,10 @@ class DjangoHook(Hook):
             close_old_connections()
         else:
             signals.consumer_finished.send(sender=DjangoHook, message=message)
+
+    def thread_ended(self) -> None:
+        """A thread of the worker ends, and its database connections with it: ``CONN_MAX_AGE`` may have kept them."""
+        connections.close_all()
 
     def after_blocks(self) -> bool:
         """See `Hook.after_blocks`: not if nobody but this package listens to the signal.

@@ -23,6 +23,9 @@ class Recording(Hook):
     def after(self, message: Any, error: BaseException | None) -> None:
         self.calls.append((self.name, "after", message, error))
 
+    def thread_ended(self) -> None:
+        self.calls.append((self.name, "thread"))
+
 
 class Failing(Hook):
     def __init__(self, error: BaseException) -> None:
@@ -46,11 +49,13 @@ def test_hooks_are_called_in_order_and_after_in_reverse() -> None:
     hooks.worker_ready(2)
     hooks.before(3)
     hooks.after(4, error)
+    hooks.thread_ended()
     assert calls == [
         ("a", "process", 1), ("b", "process", 1),
         ("a", "ready", 2), ("b", "ready", 2),
         ("a", "before", 3), ("b", "before", 3),
         ("b", "after", 4, error), ("a", "after", 4, error),
+        ("a", "thread"), ("b", "thread"),
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import django.db
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from channel_layer.channel import Message
 from channels import db, signals
@@ -85,6 +85,24 @@ def test_connections_that_went_bad_are_replaced_before_the_next_consumer(layer: 
     work(layer, Router([route("a", use)]), done)
     assert len(states) == 2
     assert states[0] is not states[1]
+
+
+def test_a_thread_that_ends_closes_the_connections_that_django_would_keep(
+    layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    used: list[Any] = []
+    done = threading.Event()
+
+    def consumer(message: Any) -> None:
+        own = connections["default"]
+        own.ensure_connection()
+        used.append(own)
+        done.set()
+
+    layer.send("a", {})
+    work(layer, Router([route("a", consumer)]), done)
+    assert [own.connection for own in used] == [None]
 
 
 def test_after_an_error_all_connections_of_the_thread_are_looked_at(
