@@ -35,7 +35,6 @@ nitpicky = True
 nitpick_ignore = [
     # In signatures, of no interest outside their modules.
     ("py:class", "channels.db.R"),
-    ("py:class", "interface_server.gateway.Gateway"),
     ("py:class", "routing.routes.Matching"),
     ("py:class", "routing.routes.MessageRouter"),
     ("py:class", "routing.routes.RoutedMessage"),

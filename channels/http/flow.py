@@ -202,10 +202,8 @@ class PacedSender(Flow):
     def _is_put(self, item: Outgoing) -> bool:
         try:
             return not self._layer.send_batch([item])
-        except ChannelFull:
-            return False
-        except LayerUnavailable as error:
-            if error.uncertain:
+        except (ChannelFull, LayerUnavailable) as error:
+            if _may_be_stored(error):
                 raise
             return False
 
@@ -268,10 +266,8 @@ class AsyncPacedSender(Flow):
     async def _is_put(self, item: Outgoing) -> bool:
         try:
             await self._send(item)
-        except ChannelFull:
-            return False
-        except LayerUnavailable as error:
-            if error.uncertain:
+        except (ChannelFull, LayerUnavailable) as error:
+            if _may_be_stored(error):
                 raise
             return False
         return True
@@ -281,3 +277,8 @@ class AsyncPacedSender(Flow):
             await self.streams.sender.send(item)
         elif await self._layer.asend_batch([item]):
             raise ChannelFull(item.target)
+
+
+def _may_be_stored(error: ChannelFull | LayerUnavailable) -> bool:
+    """True if a message must not be sent again: it may have been stored although the error came."""
+    return isinstance(error, LayerUnavailable) and error.uncertain

@@ -8,12 +8,8 @@ from typing import Any
 from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..http.exchange import HttpExchange
-from ..wire.responses import Head
+from ..wire.responses import Head, ResponseCut
 from .outbox import Gate, Outbox, Receive, Send
-
-
-class ResponseCut(ConnectionAbortedError):
-    """A response cannot be completed; raised so that the server closes the connection."""
 
 
 class AsgiResponse:

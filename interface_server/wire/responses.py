@@ -20,6 +20,10 @@ class BadResponse(ValueError):
     """A response that must not go out; the text says what is wrong with it."""
 
 
+class ResponseCut(ConnectionAbortedError):
+    """A response cannot be completed; raised so that a server that hosts us closes the connection."""
+
+
 class Head:
     """Status and headers of a response.
 

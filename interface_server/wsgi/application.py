@@ -26,8 +26,8 @@ from channel_layer.layer import ChannelLayer
 
 from ..bridge.messages import MessageFactory
 from ..options import Options
-from ..wire.responses import Head
-from .exchange import Exchange, Failed, RequestBody, ResponseCut, SpooledBody
+from ..wire.responses import Head, ResponseCut
+from .exchange import Exchange, Failed, RequestBody, SpooledBody
 from .reader import Reader
 from .scope import BadEnviron, Environ, body_length, scope_of
 

@@ -19,7 +19,7 @@ from ..logs.access_log import printable
 from ..options import Options
 from ..spool.file import SpoolFile
 from ..spool.spool import Spool
-from ..wire.responses import BadResponse, Head, content_of
+from ..wire.responses import BadResponse, Head, ResponseCut, content_of
 from .reader import Mailbox
 
 logger = logging.getLogger("interface_server.wsgi")
@@ -37,10 +37,6 @@ class Failed(Exception):
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(status)
-
-
-class ResponseCut(ConnectionAbortedError):
-    """A response cannot be completed; raised so that the server closes the connection."""
 
 
 class RequestBody:

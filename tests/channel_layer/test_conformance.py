@@ -26,7 +26,9 @@ class Clock:
         return self.now
 
 
-class TestMemory(ConformanceSuite):
+class WithOwnTime(ConformanceSuite):
+    """The suite for layers whose clock the test moves."""
+
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()
@@ -38,6 +40,8 @@ class TestMemory(ConformanceSuite):
 
         monkeypatch.setattr(self, "wait", wait)
 
+
+class TestMemory(WithOwnTime):
     @pytest.fixture
     def make_layer(self, clock: Clock) -> MakeLayer:
         made: list[MemoryChannelLayer] = []
@@ -81,7 +85,7 @@ BEYOND_THE_DRAFT = {
 """Tests of the suite that ask for what the draft does not promise, and why."""
 
 
-class TestDraft(ConformanceSuite):
+class TestDraft(WithOwnTime):
     """A layer of Channels 1 behind its adapter, as far as the draft's own promises go."""
 
     elsewhere = {"file": "elsewhere"}
@@ -93,17 +97,6 @@ class TestDraft(ConformanceSuite):
     def only_what_the_draft_promises(self, request: pytest.FixtureRequest) -> None:
         if reason := BEYOND_THE_DRAFT.get(request.node.originalname):
             pytest.skip(reason)
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
-
-    @pytest.fixture(autouse=True)
-    def moves_time(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        def wait(seconds: float) -> None:
-            clock.now += seconds
-
-        monkeypatch.setattr(self, "wait", wait)
 
     @pytest.fixture
     def make_layer(self, clock: Clock, tmp_path: Path) -> Iterator[MakeLayer]:

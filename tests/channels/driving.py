@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.state import merged
 from channels.runtime.hooks import DjangoHook
 from routing import Router
-from workers import Worker
+from tests.workers import tools
 
 PROCESS = "daphne.test!"
 
@@ -22,15 +21,8 @@ PROCESS = "daphne.test!"
 @contextlib.contextmanager
 def working(layer: Any, routing: Any) -> Iterator[None]:
     """A worker with this routing, until the end of the block."""
-    worker = Worker(layer, Router(routing), threads=2, signal_handlers=False, hooks=[DjangoHook()])
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
+    with tools.working(layer, Router(routing), threads=2, hooks=[DjangoHook()]):
         yield
-    finally:
-        worker.stop()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 class Socket:

@@ -197,26 +197,26 @@ def test_an_error_that_ends_the_fetching_thread_loses_no_message_that_is_here() 
     assert next_number(fetcher) == 2
 
 
-def test_messages_that_cannot_go_back_stay_here() -> None:
+def fetcher_that_could_not_put_back(error: LayerUnavailable) -> Fetcher:
+    """One that has fetched 1, 2 and 3, handed out 1, and met the error with the others."""
     layer = FlakyLayer()
     fetcher = fetcher_of(layer)
     force_fast(fetcher)
     put(layer, 1, 2, 3)
     fetcher.next()
-    layer.put_back_errors = [LayerUnavailable("here", "away", uncertain=False)]
+    layer.put_back_errors = [error]
     fetcher.put_back_unbegun()
+    return fetcher
+
+
+def test_messages_that_cannot_go_back_stay_here() -> None:
+    fetcher = fetcher_that_could_not_put_back(LayerUnavailable("here", "away", uncertain=False))
     assert fetcher.waiting == 2
     assert [next_number(fetcher) for _ in range(2)] == [2, 3]
 
 
 def test_messages_that_may_have_gone_back_are_not_run_here(caplog: pytest.LogCaptureFixture) -> None:
-    layer = FlakyLayer()
-    fetcher = fetcher_of(layer)
-    force_fast(fetcher)
-    put(layer, 1, 2, 3)
-    fetcher.next()
-    layer.put_back_errors = [LayerUnavailable("here", "no answer", uncertain=True)]
-    fetcher.put_back_unbegun()
+    fetcher = fetcher_that_could_not_put_back(LayerUnavailable("here", "no answer", uncertain=True))
     assert fetcher.waiting == 0
     assert "2 messages of a may be lost" in caplog.text
 

@@ -33,6 +33,7 @@ from channels.runtime.sync_threads import SyncThreads
 from channels.test import Client
 from routing import Router, route
 from tests.conftest import wait_until
+from tests.workers import tools
 from workers import Worker
 
 from ..messages import request as make_request
@@ -222,17 +223,9 @@ class Connection:
 def working(layer: Any, threads: int = 1, grace: float = 0.5, **options: Any) -> Iterator[Worker]:
     events.clear()
     router = Router([route("http.request", ViewConsumer())])
-    side = SyncThreads(1)
-    worker = Worker(layer, router, threads=threads, grace=grace, hooks=[DjangoHook()], sync_side=side, **options)
-    thread = threading.Thread(target=worker.run)
-    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]):
-        thread.start()
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            thread.join(30)
-            assert not thread.is_alive()
+    options |= {"threads": threads, "grace": grace, "hooks": [DjangoHook()], "sync_side": SyncThreads(1)}
+    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]), tools.working(layer, router, **options) as worker:
+        yield worker
 
 
 @pytest.fixture

@@ -23,20 +23,15 @@ from channels.runtime.sync_threads import SyncThreads
 from channels.sessions import channel_session, enforce_ordering
 from channels.signals import consumer_finished
 from routing import Router, route, route_class
+from tests.workers import tools
 from workers import Worker
 
 
 @contextmanager
 def working(layer: Any, *routes: Any, threads: int = 2) -> Iterator[Worker]:
-    worker = Worker(layer, Router(list(routes)), threads=2, hooks=[DjangoHook()], sync_side=SyncThreads(threads))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
+    router, side = Router(list(routes)), SyncThreads(threads)
+    with tools.working(layer, router, threads=2, hooks=[DjangoHook()], sync_side=side) as worker:
         yield worker
-    finally:
-        worker.stop()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 def replies(layer: Any, count: int, channel: str = "out") -> list[dict[str, Any]]:

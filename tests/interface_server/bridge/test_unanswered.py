@@ -13,6 +13,7 @@ from interface_server.gateway import Gateway
 from interface_server.options import Options
 from interface_server.websocket.connection import WebSocketConnection
 from tests.interface_server.fakes import FakeSocket, scope
+from tests.interface_server.helpers import become
 
 LAYER = MemoryChannelLayer()
 
@@ -81,8 +82,7 @@ def test_a_handshake_that_no_worker_takes_says_so(caplog: pytest.LogCaptureFixtu
         handshake = scope("websocket", path="/p", scheme="ws", subprotocols=())
         WebSocketConnection(gateway.context, handshake, FakeSocket()).open()
         async with asyncio.timeout(30):
-            while "in time" not in caplog.text:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await become(lambda: "in time" in caplog.text)
         await gateway.close()
 
     asyncio.run(run())

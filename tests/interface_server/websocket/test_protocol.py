@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -19,10 +19,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.options import Options
 from interface_server.websocket.connection import READ_AHEAD_MESSAGES
 from interface_server.websocket.protocol import SLICE, WebSocketProtocol
 from tests.conftest import wait_until
+from tests.interface_server.fakes import QuietContext
 from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent
 
 UPGRADE = (
@@ -486,12 +486,20 @@ def test_a_client_that_is_not_read_is_not_taken_for_gone() -> None:
         assert client.recv(timeout=20) == "still here"
 
 
-def test_a_client_that_is_read_again_gets_time_for_its_pong() -> None:
-    recorder = Recorder()
-    context = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
-    protocol = WebSocketProtocol(context, set(), recorder)  # type: ignore[arg-type]
+def opened(
+    recorder: Recorder, kind: type[WebSocketProtocol] = WebSocketProtocol, **options: Any
+) -> tuple[WebSocketProtocol, QuietContext]:
+    """An open protocol of whose transport and connection one recorder takes the place."""
+    context = QuietContext(**options)
+    protocol = kind(context, set(), recorder)  # type: ignore[arg-type]
     protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
+    return protocol, context
+
+
+def test_a_client_that_is_read_again_gets_time_for_its_pong() -> None:
+    recorder = Recorder()
+    protocol, context = opened(recorder, ping_interval=20, ping_timeout=20)
     protocol.tick(20)
     protocol.pause()
     protocol.tick(100)
@@ -538,10 +546,7 @@ def test_what_a_client_may_send_while_its_handshake_waits_is_bounded(size: int, 
 @pytest.mark.parametrize("answers", [True, False])
 def test_only_the_pong_to_its_own_ping_keeps_a_client(answers: bool) -> None:
     recorder = Recorder()
-    context = SimpleNamespace(options=Options(ping_interval=20, ping_timeout=20), now=0.0, tickers=set())
-    protocol = WebSocketProtocol(context, set(), recorder)  # type: ignore[arg-type]
-    protocol._is_open = True
-    protocol._connection = recorder  # type: ignore[assignment]
+    protocol, _ = opened(recorder, ping_interval=20, ping_timeout=20)
     protocol.tick(20)
     [ping] = recorder.got
     assert isinstance(ping, bytes)
@@ -661,10 +666,7 @@ class OnlyTheLibrary(WebSocketProtocol):
 
 def outcome(kind: type[WebSocketProtocol], reads: list[bytes]) -> list[object]:
     recorder = Recorder()
-    context = SimpleNamespace(options=Options(websocket_max_message=150), now=0.0, tickers=set())
-    protocol = kind(context, set(), recorder)  # type: ignore[arg-type]
-    protocol._is_open = True
-    protocol._connection = recorder  # type: ignore[assignment]
+    protocol, _ = opened(recorder, kind, websocket_max_message=150)
     for data in reads:
         if not recorder.closed:
             protocol.data_received(data)
