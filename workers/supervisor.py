@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from .stop_signals import handling_stop_signals
+
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
@@ -72,10 +74,7 @@ class Supervisor:
         Returns:
             An exit code: 0 if all processes ended well when they were told to.
         """
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with handling_stop_signals(self._on_signal):
             try:
                 while not self._stopping:
                     for child in self._children:
@@ -84,9 +83,6 @@ class Supervisor:
             finally:
                 code = self._shut_down()
             return code
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def stop(self) -> None:
         """Have `run` stop the processes and return; callable from any thread and from signal handlers."""

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from types import FrameType
 
 from channel_layer.channel import Message
@@ -27,6 +28,7 @@ from .hooks import Hook, Hooks
 from .notices import Notices, Running
 from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
+from .stop_signals import handling_stop_signals
 from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
 
@@ -141,10 +143,8 @@ class Worker:
         Returns:
             True if everything was finished within the grace period.
         """
-        restore = self._install_signal_handlers()
         team: list[threading.Thread] = []
-        finished = False
-        try:
+        with handling_stop_signals(self._on_signal) if self._signal_handlers else nullcontext():
             self._hooks.worker_process_ready(self)
             try:
                 team += [self._start_thread(number) for number in range(1, self.threads + 1)]
@@ -153,8 +153,6 @@ class Worker:
             finally:
                 self.stop()
                 finished = self._finish(team)
-        finally:
-            restore()
         return finished
 
     def ready(self) -> None:
@@ -325,18 +323,6 @@ class Worker:
             action()
         except Exception:
             logger.exception("%s failed; going on", getattr(action, "__qualname__", action))
-
-    def _install_signal_handlers(self) -> Callable[[], None]:
-        """Handle SIGTERM and SIGINT; returns a function that restores the handlers before."""
-        if not self._signal_handlers or threading.current_thread() is not threading.main_thread():
-            return lambda: None
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-        return restore
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.termed and number == signal.SIGINT:

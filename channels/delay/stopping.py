@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
+
+from workers.stop_signals import handling_stop_signals
 
 logger = logging.getLogger("channels.delay")
 
@@ -43,14 +44,10 @@ class Stopper:
     def running(self, signal_handlers: bool) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT inside the block, if it is entered in the main thread."""
         self._thread.start()
-        before: dict[int, Any] = {}
-        if signal_handlers and threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            yield
+            with handling_stop_signals(self._on_signal) if signal_handlers else nullcontext():
+                yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self._ended.set()
             self._wake()
             self._thread.join()
