@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Protocol
 
 from channel_layer.delivery import Outgoing
@@ -77,10 +76,6 @@ class Context:
         self.read_ahead = 0
         self.tells_of_ends = False
         self.stopping = False
-
-    def clock(self) -> float:
-        """The exact time, for measuring."""
-        return time.monotonic()
 
     def _resolve(self, item: Outgoing) -> None:
         self.last_wills.resolve(item)

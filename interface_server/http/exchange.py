@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ class HttpExchange:
         self._local = local
         self._scope = scope
         self._writer = writer
-        self._started = context.clock()
+        self._started = time.monotonic()
         self._opened = context.now
         self._begun = False
         self._piece = b""
@@ -427,7 +428,7 @@ class HttpExchange:
             message = {"reply_channel": self.channel, "path": self._scope["path"]}
             self._context.uplink.put(self._context.layer.prepare(HTTP_DISCONNECT, message))
         if self._begun and self._context.access_log.enabled:
-            seconds = self._context.clock() - self._started
+            seconds = time.monotonic() - self._started
             self._context.access_log.request(self._scope, status, self._written, seconds)
 
     def _to_producer(self, message: dict[str, Any]) -> None:
