@@ -229,3 +229,12 @@ class Message:
 
     def __repr__(self) -> str:
         return f"<Message on {self.channel.name}: {sorted(self.content)}>"
+
+
+class AnswerableMessage(Message):
+    """A message with a reply channel, as every message of a request or a WebSocket is, for annotations.
+
+    No message is made of this class; a consumer of such channels may rely on it.
+    """
+
+    reply_channel: Channel

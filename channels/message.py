@@ -6,7 +6,7 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from channel_layer.channel import Channel, Group, Message
+from channel_layer.channel import AnswerableMessage, Channel, Group, Message
 from channel_layer.exceptions import ChannelFull
 from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_collecting
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # models want the apps to be ready
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
-__all__ = ["DecoratedMessage", "Message", "PendingMessageStore", "pending_message_store"]
+__all__ = ["AnswerableMessage", "DecoratedMessage", "Message", "PendingMessageStore", "pending_message_store"]
 
 Message.givers.update(
     channel_session="decorate the consumer with @channel_session, of channels.sessions",
@@ -23,7 +23,7 @@ Message.givers.update(
 )
 
 
-class DecoratedMessage(Message):
+class DecoratedMessage(AnswerableMessage):
     """A message with what the decorators of `channels.sessions` and `channels.auth` give it, for annotations.
 
     No message is made of this class: a decorator adds the attributes to the `Message` that there is.

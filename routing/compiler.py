@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, TypeGuard
 
 from .exceptions import RoutingError
 from .filters import Filter, compile_filters
 from .resolve import resolve
-from .routes import Consumer, Include, Match, Matching, Route, RouteClass, RoutedMessage
+from .routes import Consumer, Include, Matching, OwnEntry, Route, RouteClass
 from .signature import complaint, describe
 
 
@@ -24,16 +24,6 @@ class Branch(NamedTuple):
 
     filters: tuple[Filter, ...]
     children: tuple[Node, ...]
-
-
-class OwnEntry(Protocol):
-    """An entry of a routing with methods of its own."""
-
-    def match(self, message: RoutedMessage) -> Match | None:
-        """See `Matching.match`."""
-
-    def channel_names(self) -> Iterable[str]:
-        """See `Matching.channel_names`."""
 
 
 class Own(NamedTuple):
@@ -54,7 +44,7 @@ class Trail(NamedTuple):
     groups: tuple[str, ...] = ()
 
 
-def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
+def entries(routing: object, trail: Trail) -> tuple[list[object], Trail]:
     """The entries of a routing given as list, dict or dotted path.
 
     Raises:
@@ -76,7 +66,7 @@ def entries(routing: Any, trail: Trail) -> tuple[list[Any], Trail]:
     )
 
 
-def compile_entry(entry: Any, trail: Trail) -> Tree:
+def compile_entry(entry: object, trail: Trail) -> Tree:
     """Compile one entry of a routing; an object with `match` and `channel_names` of its own is to be asked.
 
     Raises:
@@ -87,7 +77,7 @@ def compile_entry(entry: Any, trail: Trail) -> Tree:
     return compile_written(entry, trail)
 
 
-def matches_itself(entry: object) -> bool:
+def matches_itself(entry: object) -> TypeGuard[OwnEntry]:
     """True if an entry has a `match` or `channel_names` that is not that of `route`, `route_class` and `include`."""
     if isinstance(entry, type):
         return False
@@ -145,14 +135,15 @@ def _compile_include(entry: Include, trail: Trail, where: str) -> Tree:
 
 
 def _names(given: object, where: str) -> list[str]:
-    listed = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]
-    names: list[Any] = [name.decode("ascii") if isinstance(name, bytes) and name.isascii() else name for name in listed]
-    if not names:
-        raise RoutingError(where, "the list of channels is empty")
-    for name in names:
+    names: dict[str, None] = {}
+    for item in given if isinstance(given, (list, tuple, set, frozenset)) else [given]:
+        name = item.decode("ascii") if isinstance(item, bytes) and item.isascii() else item
         if not isinstance(name, str) or not name:
             raise RoutingError(where, f"the channel is a name, not {describe_value(name)}")
-    return list(dict.fromkeys(names))
+        names[name] = None
+    if not names:
+        raise RoutingError(where, "the list of channels is empty")
+    return list(names)
 
 
 def _consumer(given: Consumer | str, where: str) -> Consumer:

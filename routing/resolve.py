@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 from .exceptions import RoutingError
 
 
-def resolve(path: str, where: str) -> Any:
+def resolve(path: str, where: str) -> object:
     """Import the object that a dotted path names: a module's attribute, or an attribute of a class in it.
 
     Args:
@@ -23,7 +22,7 @@ def resolve(path: str, where: str) -> Any:
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise RoutingError(where, f"{path!r} is no dotted path; write it as 'package.module.name'")
     module, used = _longest_module(parts, path, where)
-    found: Any = module
+    found: object = module
     for position, name in enumerate(parts[used:], used):
         try:
             found = getattr(found, name)

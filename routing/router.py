@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Protocol
 
 from .compiler import Branch, Leaf, Node, Own, Trail, Tree, compile_entry, compile_written, entries
 from .filters import Filter, as_text
-from .routes import Consumer, Match, Matching, Route, RoutedMessage
+from .routes import Consumer, Entry, Match, Matching, Route, RoutedMessage, Routing
 
 
 class Router:
@@ -23,7 +23,7 @@ class Router:
         RoutingError: a route cannot work; the text names it.
     """
 
-    def __init__(self, routing: Any = ()) -> None:
+    def __init__(self, routing: Routing = ()) -> None:
         self._tree: Tree = {}
         self._connect_default: Consumer = accept
         given, trail = entries(routing, Trail("the routing"))
@@ -41,7 +41,7 @@ class Router:
         router._tree = compile_written(entry, Trail("the routing"))
         return router
 
-    def add_route(self, entry: Any) -> None:
+    def add_route(self, entry: Entry) -> None:
         """Add a route, class route or include behind those already there.
 
         Raises:
@@ -70,7 +70,7 @@ class Router:
         nodes = self._tree.get(message.channel.name)
         return None if nodes is None else _first(nodes, message, {}, {})
 
-    def may_match(self, channel: str, key: str, value: Any) -> bool:
+    def may_match(self, channel: str, key: str, value: object) -> bool:
         """True if some route of a channel can take a message with this value of a key, whatever else it holds."""
         return _may_pass(self._tree.get(channel, ()), key, as_text(value))
 
@@ -98,22 +98,33 @@ class Router:
         self.add_route(Route("websocket.disconnect", ignore))
         self.add_route(Route("http.disconnect", ignore))
 
-    def _add(self, entry: Any, trail: Trail) -> None:
+    def _add(self, entry: object, trail: Trail) -> None:
         for channel, nodes in compile_entry(entry, trail).items():
             self._tree.setdefault(channel, []).extend(nodes)
 
 
-def accept(message: Any, *args: Any, **kwargs: Any) -> None:
+class _ReplyChannel(Protocol):
+    def send(self, content: dict[str, object], /) -> object: ...
+
+
+class _Opened(Protocol):
+    """The part of a ``websocket.connect`` message that is answered."""
+
+    @property
+    def reply_channel(self) -> _ReplyChannel: ...
+
+
+def accept(message: _Opened, *args: object, **kwargs: object) -> None:
     """Accept a WebSocket that no route is interested in."""
     message.reply_channel.send({"accept": True})
 
 
-def ignore(*args: Any, **kwargs: Any) -> None:
+def ignore(*args: object, **kwargs: object) -> None:
     """Do nothing with a message."""
 
 
 def _first(
-    nodes: Iterable[Node], message: RoutedMessage, cut: Mapping[str, str], outer: dict[str, Any]
+    nodes: Iterable[Node], message: RoutedMessage, cut: Mapping[str, str], outer: dict[str, object]
 ) -> Match | None:
     """The first node that takes a message.
 
@@ -152,9 +163,9 @@ def _pass(
     filters: tuple[Filter, ...],
     message: RoutedMessage,
     cut: Mapping[str, str],
-    outer: dict[str, Any],
+    outer: dict[str, object],
     rest: dict[str, str] | None,
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Collect the named groups, ``None`` if a filter does not match; ``rest`` gets the values without what matched."""
     groups = outer.copy()
     for key, match, names, _ in filters:

@@ -7,15 +7,15 @@ is built from them, which is at start-up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .signature import describe
 
 if TYPE_CHECKING:
     from .router import Router
 
-Consumer = Callable[..., Any]
+Consumer: TypeAlias = Callable[..., object]
 """Called with a message and the named groups of its route."""
 
 Names = str | bytes | Collection[str | bytes]
@@ -24,7 +24,7 @@ Names = str | bytes | Collection[str | bytes]
 Pattern = str | bytes | re.Pattern[str] | re.Pattern[bytes]
 """A regular expression, compiled or not."""
 
-Match = tuple[Consumer, dict[str, Any]]
+Match: TypeAlias = tuple[Consumer, Mapping[str, object]]
 """The consumer of a message and its keyword arguments."""
 
 
@@ -43,19 +43,19 @@ class RoutedMessage(Protocol):
     def channel(self) -> Named:
         """The channel it came from."""
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> object:
         """The value of a key, or the default."""
 
     def copy(self) -> RoutedMessage:
         """A copy, to be changed for included routes."""
 
-    def __setitem__(self, key: str, value: Any) -> None: ...
+    def __setitem__(self, key: str, value: str) -> None: ...
 
 
 class Matcher(Protocol):
     """Anything that finds the consumer of a message."""
 
-    def match(self, message: Any) -> Match | None:
+    def match(self, message: RoutedMessage) -> Match | None:
         """The consumer of a message and its keyword arguments; ``None`` if there is none."""
 
 
@@ -65,6 +65,13 @@ class MessageRouter(Matcher, Protocol):
     @property
     def channels(self) -> Collection[str]:
         """Names of the channels."""
+
+
+class OwnEntry(Matcher, Protocol):
+    """An entry of a routing with methods of its own."""
+
+    def channel_names(self) -> Iterable[str]:
+        """See `Matching.channel_names`."""
 
 
 class Matching:
@@ -100,6 +107,13 @@ class Matching:
 
             self._router = Router.of(self)
         return self._router
+
+
+Entry: TypeAlias = Matching | OwnEntry
+"""An entry of a list of routes."""
+
+Routing: TypeAlias = str | Mapping[str, Consumer | str] | Iterable[Entry]
+"""A dotted path to a routing, a dict ``{channel: consumer}``, or a list of routes."""
 
 
 class Route(Matching):
@@ -149,7 +163,7 @@ class Include(Matching):
         filters: as those of `Route`.
     """
 
-    def __init__(self, routing: Any, **filters: Pattern) -> None:
+    def __init__(self, routing: Routing, **filters: Pattern) -> None:
         self.routing = routing
         self.filters = filters
 

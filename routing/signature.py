@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-Wrapper = TypeVar("Wrapper", bound=Callable[..., Any])
+Wrapper = TypeVar("Wrapper", bound=Callable[..., object])
 
 _MARK = "_passes_arguments"
 
@@ -21,10 +21,10 @@ def passes_arguments(wrapper: Wrapper) -> Wrapper:
     return wrapper
 
 
-def complaint(consumer: Callable[..., Any], names: Iterable[str]) -> str | None:
+def complaint(consumer: Callable[..., object], names: Iterable[str]) -> str | None:
     """Say why ``consumer(message, **{name: text})`` cannot work, or return ``None`` if it can."""
     arguments = dict.fromkeys(names, "")
-    layer: Callable[..., Any] | None = consumer
+    layer: Callable[..., object] | None = consumer
     while layer is not None:
         try:
             signature = inspect.signature(layer, follow_wrapped=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from channel_layer.channel import Message
+from channel_layer.channel import AnswerableMessage
 from routing import Router
 from routing.router import accept
 
@@ -31,7 +31,7 @@ class RefuseUnrouted:
             for patterns in router.patterns(name, "path")
         ]
 
-    def __call__(self, message: Message) -> None:
+    def __call__(self, message: AnswerableMessage) -> None:
         """Accept a socket of which a route takes the frames or the end, and refuse others."""
         path = message.get("path")
         if any(self._router.may_match(name, "path", path) for name in WEBSOCKET_CHANNELS[1:]):

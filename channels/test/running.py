@@ -21,6 +21,7 @@ from channels.runtime.surroundings import prefix_urls, set_defaults
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
 from interface_server.bridge.messages import CONNECT, DISCONNECT, RECEIVE
+from routing.routes import Match, RoutedMessage
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
@@ -82,7 +83,7 @@ class _Run:
         self.error: BaseException | None = None
         self.is_settled = False
 
-    def match(self, message: Message) -> tuple[Callable[..., Any], dict[str, Any]]:
+    def match(self, message: RoutedMessage) -> Match:
         """See `Router.match`."""
         return self._call, self._kwargs
 
