@@ -34,11 +34,17 @@ _silent: dict[str, float] = {}
 
 
 class HeldState:
-    """State of a connection that lives in this process and needs no message to be asked: a test's client."""
+    """State of a connection that lives in this process and needs no message to be asked: a test's client.
+
+    Attributes:
+        values: the state.
+        takes_turns: false for a connection whose messages may be processed in another order than its own.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.values: State = {}
+        self.takes_turns = True
 
     def change(self, changed: Any) -> None:
         """Carry out changes; raises `ValueError` as an interface server logs it."""

@@ -165,7 +165,8 @@ class _Turn:
     def __init__(self, message: Message) -> None:
         self._reply = message.reply_channel.name if message.reply_channel is not None else ""
         is_of_connection = message.channel.name in (CONNECT, RECEIVE, DISCONNECT) and uses_connections()
-        self._holder = held.get(self._reply) if is_of_connection else None
+        holder = held.get(self._reply) if is_of_connection else None
+        self._holder = holder if holder is not None and holder.takes_turns else None
         self.headers = cast("Headers", dict(message.headers))
         if self._holder is not None:
             self.headers["turn"], self.headers["state"] = 0, self._holder.values

@@ -187,8 +187,12 @@ class OrderTests(ChannelTestCase):
                 client.send_and_consume("websocket.receive", text=number)
         assert [client.receive() for _ in range(4)] == [0, 1, 2, None]
 
-    @override_settings(CHANNEL_SESSION_STORE="database")
-    def test_one_that_comes_too_early_waits(self) -> None:
+    def test_one_that_the_test_sends_too_early_waits(self) -> None:
+        for store in ("connection", "database"):
+            with self.subTest(store), override_settings(CHANNEL_SESSION_STORE=store):
+                self.check_one_that_comes_too_early()
+
+    def check_one_that_comes_too_early(self) -> None:
         @enforce_ordering
         def consumer(message: Any) -> None:
             message.reply_channel.send({"text": str(message["order"])})
