@@ -79,7 +79,7 @@ def main(kind: str, url: str, prefix: str, options: str = "{}") -> int:
     if kind == "supervisor":
         return Supervisor([sys.executable, __file__, "worker", url, prefix], processes=2, grace=10).run()
     given = {"async_tasks": 20, "grace": 20, **json.loads(options)}
-    layer = RedisChannelLayer(hosts=[url], prefix=prefix, **given.pop("layer", {}))
+    layer = RedisChannelLayer(hosts=[url], prefix=prefix, **{"expiry": 600, **given.pop("layer", {})})
     worker = Worker(layer, Routes(), hooks=[TellReady(), WaitAfter()], **given)
     exit_with_parent(worker.stop)
     return 0 if worker.run() else 1

@@ -51,7 +51,10 @@ class Processes:
 
 @pytest.fixture
 def layer(redis_url: str) -> Iterator[RedisChannelLayer]:
-    layer = RedisChannelLayer(hosts=[redis_url], prefix=f"workers-{secrets.token_hex(8)}:", capacity=100_000)
+    # On a busy machine some messages wait for more than a minute.
+    layer = RedisChannelLayer(
+        hosts=[redis_url], prefix=f"workers-{secrets.token_hex(8)}:", capacity=100_000, expiry=600
+    )
     yield layer
     layer.flush()
     layer.close()

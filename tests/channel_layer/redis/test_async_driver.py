@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -215,23 +216,29 @@ def test_what_is_sent_while_an_event_loop_ends_keeps_no_connection(redis_url: st
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_loop_that_is_closed_without_being_ended_in_order_is_let_go_of_with_the_next(redis_url: str) -> None:
+def test_a_loop_that_is_closed_without_being_ended_in_order_is_let_go_of_with_the_next(
+    redis_url: str, eventually: Callable[..., Any]
+) -> None:
     drivers = [AsyncDriver([Host(redis_url)])]
 
-    def in_a_loop_just_closed() -> None:
+    def in_a_loop_just_closed() -> weakref.ref[asyncio.AbstractEventLoop]:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(drivers[0].run(0, [plain("PING")]))
         loop.close()
+        return weakref.ref(loop)
 
-    in_a_loop_just_closed()
-    gc.collect()
+    def is_collected(loop: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
+        gc.collect()  # which does nothing while another thread collects
+        return loop() is None
+
+    first = in_a_loop_just_closed()
     before = open_descriptors()
-    for _ in range(20):
-        in_a_loop_just_closed()
-    gc.collect()
+    *others, last = [in_a_loop_just_closed() for _ in range(20)]
+    for loop in (first, *others):
+        eventually(lambda loop=loop: is_collected(loop), "the end of a loop")
     assert open_descriptors() <= before
     drivers.clear()  # and with them the last connection, here where its warnings are expected
-    gc.collect()
+    eventually(lambda: is_collected(last), "the end of the last loop")
 
 
 def test_a_loop_may_go_on_after_the_driver_was_closed_there(redis_url: str) -> None:
