@@ -117,6 +117,13 @@ def test_the_licence_travels_with_both(distributions: Path, wheel: Path) -> None
     assert {"LICENSE", "README.md", "CHANGELOG.md", "setup.cfg", "pyproject.toml"} <= names
 
 
+def test_the_index_is_told_where_the_project_is(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    labels = re.findall(r"^Project-URL: (\w+), https://", archive.read(name).decode(), re.MULTILINE)
+    assert labels == ["Documentation", "Source", "Issues", "Changelog"]
+
+
 def test_the_rooms_work_from_a_clean_environment(clean: Path, tmp_path: Path) -> None:
     result = run(clean / "python", "-W", "error", "-c", ROUND_TRIP, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
