@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from .codec import BadFrame
+from .codec import InvalidFrame
 from .exceptions import LayerConfigurationError
 
 if TYPE_CHECKING:
@@ -151,15 +151,15 @@ class Sealer:
         for sealed, expires in data:
             try:
                 frames.append((self.open(reader, sealed, server_time), expires))
-            except BadFrame as error:
+            except InvalidFrame as error:
                 dropped += 1
                 self._complain(reader, str(error))
         return frames, dropped
 
     def open(self, reader: str, data: bytes, server_time: float | None = None) -> bytes:
-        """Open one; raises `BadFrame` unless it was sealed with one of the secrets, for here, and not long ago."""
+        """Open one; raises `InvalidFrame` unless it was sealed with one of the secrets, for here, and not long ago."""
         if len(data) > self._longest:
-            raise BadFrame(TOO_LARGE)
+            raise InvalidFrame(TOO_LARGE)
         now = self._now(server_time)
         kind = data[0] if data else None
         if kind == CHANNEL:
@@ -171,23 +171,23 @@ class Sealer:
             end = 1 + content[0]
             self._open(TICKET, (content[1:end].decode(), reader), data[-OVERHEAD:], now)
             return content[end:]
-        raise BadFrame(NOT_SEALED)
+        raise InvalidFrame(NOT_SEALED)
 
     def _open(self, kind: int, place: Sequence[str], data: bytes, now: float) -> bytes:
         from cryptography.exceptions import InvalidTag
 
         key_id = data[1:_SALT_AT]
         if len(data) < OVERHEAD or data[0] != kind:
-            raise BadFrame(NOT_SEALED)
+            raise InvalidFrame(NOT_SEALED)
         if key_id not in self._secrets:
-            raise BadFrame(UNKNOWN_KEY)
+            raise InvalidFrame(UNKNOWN_KEY)
         cipher = self._cipher(key_id, data[_SALT_AT:_NONCE_AT])
         try:
             content = cipher.decrypt(data[_NONCE_AT:_SEALED_AT], data[_SEALED_AT:], self._bind(kind, place))
         except InvalidTag:
-            raise BadFrame(ALTERED) from None
+            raise InvalidFrame(ALTERED) from None
         if now > _deadline.unpack_from(content)[0] + CLOCK_TOLERANCE:
-            raise BadFrame(TOO_OLD)
+            raise InvalidFrame(TOO_OLD)
         return content[_deadline.size :]
 
     def _now(self, server_time: float | None) -> float:

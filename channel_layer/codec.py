@@ -11,7 +11,7 @@ into any number of frames::
 
 Frames come from a broker that other programs can write to, so decoding trusts nothing: extension
 types, keys that are no text, nesting beyond `MAX_DEPTH`, too many elements and lengths the data does not
-hold are refused with `BadFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
+hold are refused with `InvalidFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
 integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans, ``None``.
 """
 
@@ -57,7 +57,7 @@ class _Packers(threading.local):
 _packers = _Packers()
 
 
-class BadFrame(ValueError):
+class InvalidFrame(ValueError):
     """Bytes on a channel that are no frame of ours."""
 
 
@@ -89,9 +89,9 @@ def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> 
 
 
 def unpack_frame(data: bytes, max_size: int) -> list[Any]:
-    """Decode a frame into ``[kind, address, content, headers]``; raises `BadFrame`."""
+    """Decode a frame into ``[kind, address, content, headers]``; raises `InvalidFrame`."""
     if len(data) > max_size:
-        raise BadFrame(f"{len(data)} bytes, the limit is {max_size}")
+        raise InvalidFrame(f"{len(data)} bytes, the limit is {max_size}")
     if len(data) > MAX_ELEMENTS:
         value = _unpack_counted(data)
     else:
@@ -100,31 +100,31 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
         except Exception:  # it is no frame, or has a longer array
             value = _unpack_counted(data)
     if type(value) is not list or len(value) != 4:
-        raise BadFrame("not an array of four")
+        raise InvalidFrame("not an array of four")
     kind, address, content, headers = value
     if type(address) is not str:
-        raise BadFrame("the address is no text")
+        raise InvalidFrame("the address is no text")
     if kind in (DIRECT, GROUP):
         if type(content) is not dict or not (headers is None or type(headers) is dict):
-            raise BadFrame("message or headers are no dict")
+            raise InvalidFrame("message or headers are no dict")
         _check_content(content)
     elif kind in (JOIN, LEAVE):
         if type(content) is not str:
-            raise BadFrame("the member is no text")
+            raise InvalidFrame("the member is no text")
     else:
-        raise BadFrame(f"unknown kind {kind!r}")
+        raise InvalidFrame(f"unknown kind {kind!r}")
     return value
 
 
 def _unpack_counted(data: bytes) -> Any:
     if has_more_elements(data, _MOST_IN_A_FRAME):
-        raise BadFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
+        raise InvalidFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
     try:
         return _unpack(data, len(data))
-    except BadFrame:
+    except InvalidFrame:
         raise
     except Exception as error:  # msgpack raises half a dozen types, RecursionError-like ones among them
-        raise BadFrame(f"not msgpack as we write it: {error}") from error
+        raise InvalidFrame(f"not msgpack as we write it: {error}") from error
 
 
 def _check_content(content: dict[Any, Any]) -> None:
@@ -136,7 +136,7 @@ def _check_content(content: dict[Any, Any]) -> None:
             if type(box) is dict:
                 for key in box:
                     if type(key) is not str:
-                        raise BadFrame("a key is no text")
+                        raise InvalidFrame("a key is no text")
                 box = box.values()
             for item in box:
                 if type(item) in _BOXES and item:
@@ -144,11 +144,11 @@ def _check_content(content: dict[Any, Any]) -> None:
         if not inner:
             return
         level = inner
-    raise BadFrame(f"nested deeper than {MAX_DEPTH} levels")
+    raise InvalidFrame(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:
-    raise BadFrame(f"extension type {code}")
+    raise InvalidFrame(f"extension type {code}")
 
 
 def _unpack(data: bytes, longest_array: int) -> Any:

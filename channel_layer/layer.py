@@ -440,8 +440,8 @@ class ChannelLayer(ABC):
             try:
                 kind, address, content, rest = codec.unpack_frame(data, limit)
                 if (kind == codec.DIRECT and not address) == reader.endswith("!"):
-                    raise codec.BadFrame("its address does not fit the channel it lies on")
-            except codec.BadFrame:
+                    raise codec.InvalidFrame("its address does not fit the channel it lies on")
+            except codec.InvalidFrame:
                 self.counters.bad_frames += 1
                 continue
             if kind == codec.DIRECT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TextIO
 
-from interface_server.logs.server_log import FORMATS, LineHandler, formatter, one_line
+from interface_server.logs.server_log import FORMATS, LineHandler, formatter, printable
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -59,12 +59,6 @@ def add_format_option(parser: CommandParser) -> None:
         default=FORMATS[0],
         help="form of the log: lines for people, or a JSON object a line (default: %(default)s)",
     )
-
-
-def printable(text: object, width: int = 200) -> str:
-    """Text from outside for a log line: no control characters, no more than ``width`` characters."""
-    shown = one_line(str(text)[: width + 1])
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
 def message_line(channel: str, path: object, seconds: float, outcome: object) -> str:

@@ -19,7 +19,7 @@ _SCHEMES = ("redis", "rediss", _UNIX)
 
 
 @dataclass(frozen=True)
-class Address:
+class ServerAddress:
     """An address in which everything has one meaning only.
 
     Messages quote nothing of one that has not: what is left of a password that was cut in two looks like a host or
@@ -38,7 +38,7 @@ class Address:
     is_local: bool
 
     @classmethod
-    def parse(cls, spec: Any, label: str, defaults: Mapping[str, Any]) -> Address:
+    def parse(cls, spec: Any, label: str, defaults: Mapping[str, Any]) -> ServerAddress:
         """Read an entry of ``hosts``.
 
         Args:

@@ -17,7 +17,7 @@ from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, tran
 from .hosts import Host, check_server
 from .redis_py import transport_of
 from .scripts import Call, Reply, Word
-from .wire import Answers, pack
+from .wire import ReplyReader, pack
 
 
 class AsyncConnection(asyncio.Protocol):
@@ -31,7 +31,7 @@ class AsyncConnection(asyncio.Protocol):
         # Kept, because its stream would close the transport when it is collected.
         self._opened = host.connect_async()
         self._transport: asyncio.Transport | None = None
-        self._answers = Answers()
+        self._answers = ReplyReader()
         self._waiter: asyncio.Future[list[Reply]] | None = None
 
     @property

@@ -14,7 +14,7 @@ from redis.retry import Retry
 from ..exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from ..redaction import redact
 from . import redis_py
-from .address import Address
+from .address import ServerAddress
 from .errors import DRIVER_ERRORS, IN_CLUSTER, translate, translate_opening
 from .outage import Outage
 
@@ -57,7 +57,7 @@ class Host:
         label: str = "the Redis host",
         is_one_of_several: bool = False,
     ) -> None:
-        address = Address.parse(spec, label, connection_kwargs or {})
+        address = ServerAddress.parse(spec, label, connection_kwargs or {})
         options = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": OPERATION_SECONDS,
@@ -75,8 +75,8 @@ class Host:
             options["socket_timeout"] = None
             async_retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
             async_pool = redis.asyncio.ConnectionPool.from_url(address.url, retry=async_retry, **options)
-            self._make_sync: Callable[[], redis_py.Connection] = _maker(sync_pool)
-            self._make_async: Callable[[], redis_py.AsyncConnection] = _maker(async_pool)
+            self._make_sync: Callable[[], redis_py.RedisPyConnection] = _maker(sync_pool)
+            self._make_async: Callable[[], redis_py.AsyncRedisPyConnection] = _maker(async_pool)
             self._make_sync()
         except (ValueError, TypeError, redis.RedisError) as error:
             reason = redact(error, [address.url, address.options])
@@ -88,11 +88,11 @@ class Host:
         self.has_password = bool(known.get("password") or known.get("credential_provider"))
         self.outage = Outage(self.name, self._probe, matters=is_one_of_several)
 
-    def connect_sync(self) -> redis_py.Connection:
+    def connect_sync(self) -> redis_py.RedisPyConnection:
         """A redis-py connection, not connected yet."""
         return self._make_sync()
 
-    def connect_async(self) -> redis_py.AsyncConnection:
+    def connect_async(self) -> redis_py.AsyncRedisPyConnection:
         """A redis-py asyncio connection, not connected yet."""
         return self._make_async()
 

@@ -37,7 +37,7 @@ HELD_UP = 0.8
 there: the process may have been taken for gone, and has to hear of that first."""
 
 
-class LastWills:
+class LastWillSchedule:
     """When to look for processes that have gone, and where else to say that this one has not.
 
     Attributes:

@@ -20,7 +20,7 @@ from .errors import raise_replies
 from .exchange import RedisExchange
 from .hosts import OPERATION_SECONDS, parse_hosts
 from .last_will_calls import LastWillCalls
-from .last_wills import LastWills
+from .last_wills import LastWillSchedule
 from .plan import Planner
 from .poller import Poller, Pollers
 from .pops import More, Pops
@@ -80,7 +80,7 @@ class RedisChannelLayer(ChannelLayer):
         calls = LastWillCalls(storage)
         self._plan = Planner(storage, calls)
         self._presence = Presence(self._plan, self.index, self.presence)
-        self._last_wills = LastWills(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
+        self._last_wills = LastWillSchedule(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts)
         self._pollers = Pollers(self._sync)

@@ -15,7 +15,7 @@ from ..exceptions import LayerUnavailable
 from ..layer import ChannelLayer
 from .errors import is_unblocked, raise_replies
 from .hosts import BLOCK_SECONDS, Host
-from .last_wills import LastWills
+from .last_wills import LastWillSchedule
 from .plan import Planner
 from .presence import Presence
 from .scripts import Call, Reply
@@ -49,7 +49,7 @@ class Pops:
         hosts: Sequence[Host],
         plan: Planner,
         presence: Presence,
-        last_wills: LastWills,
+        last_wills: LastWillSchedule,
         sealer: Sealer | None,
     ) -> None:
         self._layer = layer

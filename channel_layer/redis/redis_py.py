@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from redis._parsers import BaseParser
 
 
-class Connection(Protocol):
+class RedisPyConnection(Protocol):
     """A connection of redis-py, as far as it is used; redis-py itself leaves it half untyped."""
 
     def connect(self) -> None: ...
@@ -26,7 +26,7 @@ class Connection(Protocol):
     def read_response(self) -> Any: ...
 
 
-class AsyncConnection(Protocol):
+class AsyncRedisPyConnection(Protocol):
     """The same for asyncio."""
 
     async def connect(self) -> None: ...
@@ -34,18 +34,18 @@ class AsyncConnection(Protocol):
     async def disconnect(self, nowait: bool = False) -> None: ...
 
 
-def socket_of(connection: Connection) -> socket.socket:
+def socket_of(connection: RedisPyConnection) -> socket.socket:
     """The socket of an open connection; of TLS with what OpenSSL makes of it."""
     return cast("socket.socket", cast("Any", connection)._sock)
 
 
-def transport_of(connection: AsyncConnection) -> asyncio.Transport:
+def transport_of(connection: AsyncRedisPyConnection) -> asyncio.Transport:
     """The transport of an open asyncio connection."""
     writer: asyncio.StreamWriter = cast("Any", connection)._writer
     return cast("asyncio.Transport", writer.transport)
 
 
-def opened_socket(connection: Connection) -> socket.socket:
+def opened_socket(connection: RedisPyConnection) -> socket.socket:
     """Open a socket as the connection would, before anything is said on it."""
     return cast("socket.socket", cast("Any", connection)._connect())
 

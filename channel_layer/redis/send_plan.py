@@ -13,7 +13,7 @@ class _Transaction(list[list[Outgoing]]):
     """Items by queue, whose outcome is in the reply to a transaction: to the push and to ``push_large.lua``."""
 
 
-class Answers:
+class SendOutcome:
     """Outcome of a batch on one server, read from its replies.
 
     Attributes:
@@ -71,9 +71,9 @@ class SendPlan:
         """Messages that go to a server."""
         return [item for pushed in self._pushed[shard] for item in _items_of(pushed)]
 
-    def read(self, shard: int, replies: Sequence[Reply]) -> Answers:
+    def read(self, shard: int, replies: Sequence[Reply]) -> SendOutcome:
         """Read a server's replies."""
-        answers = Answers()
+        answers = SendOutcome()
         for reply, pushed in zip(replies, self._pushed[shard], strict=True):
             if type(pushed) is _Transaction and type(reply) is list:
                 push, reply = reply

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .async_driver import AsyncDriver
-from .last_wills import LastWills
+from .last_wills import LastWillSchedule
 from .steps import awalk
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Signs:
         driver: asks the servers.
     """
 
-    def __init__(self, last_wills: LastWills, driver: AsyncDriver) -> None:
+    def __init__(self, last_wills: LastWillSchedule, driver: AsyncDriver) -> None:
         self._last_wills = last_wills
         self._driver = driver
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()

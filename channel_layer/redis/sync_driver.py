@@ -21,7 +21,7 @@ from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, tran
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
 from .redis_py import socket_of
 from .scripts import Call, Reply, Word, plain
-from .wire import Answers, pack
+from .wire import ReplyReader, pack
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class SyncConnection:
         self._connection = host.connect_sync()
         self._socket: Any = None
         self._readable = select.poll()
-        self._answers = Answers()
+        self._answers = ReplyReader()
         self._pending: Sequence[Call] | None = None
         self._wakes_at = 1
         self.deadline = 0.0
@@ -84,7 +84,7 @@ class SyncConnection:
         self._socket = socket_of(self._connection)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
-        self._answers = Answers()
+        self._answers = ReplyReader()
         self._wakes_at = 1
         commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]

@@ -41,7 +41,7 @@ def _parts(command: LargeWords) -> list[bytes]:
     return parts
 
 
-class Answers:
+class ReplyReader:
     """Gathers the replies to one pipeline after the other from what comes out of a socket."""
 
     __slots__ = ("_missing", "_more_follow", "_reader", "_replies")

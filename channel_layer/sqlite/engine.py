@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .database import BusyError, Database
 from .location import Location
 from .space import Space
-from .watch import Watch
+from .watch import FileWatch
 
 T = TypeVar("T")
 
@@ -22,14 +22,14 @@ class Engine:
 
     Args:
         location: the file.
-        every_look: see `Watch`.
+        every_look: see `FileWatch`.
     """
 
     def __init__(self, location: Location, every_look: Callable[[], None]) -> None:
         self.pid = os.getpid()
         self.database = Database(location)
         self.space = Space(location.path, self.database.merge_log)
-        self.watch = Watch(Database(location), every_look)
+        self.watch = FileWatch(Database(location), every_look)
         self._executor: ThreadPoolExecutor | None = None
         self._executor_lock = threading.Lock()
         self._in_thread = 0

@@ -28,7 +28,7 @@ LINGER = 1.0
 _log = logging.getLogger("channel_layer.sqlite")
 
 
-class Watch:
+class FileWatch:
     """Calls back who waits for channels when something lies on one of them.
 
     The thread lives while somebody waits. It asks SQLite's ``data_version``, which changes with

@@ -10,10 +10,11 @@ from django.core import serializers
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
 
+from interface_server.logs.server_log import printable
+
 from ..generic.applying import enforce_ordering
 from ..generic.refusing import UNUSABLE, BadFrame, decode_text, refuse
 from ..generic.websockets import WebsocketMultiplexer
-from ..log import printable
 from .base import CREATE, UPDATE, Binding
 from .fields import read, writable
 

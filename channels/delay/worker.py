@@ -36,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reach a layer or a database that is away, growing."""
 
 
-class Worker:
+class DelayWorker:
     """Keeps messages until they are due, and sends them.
 
     Several processes may run one each: a message is sent by one of them, at most once. Messages are
@@ -220,6 +220,10 @@ class Worker:
 
     def _stopper_is_set(self) -> bool:
         return self._stopper is not None and self._stopper.stopping.is_set()
+
+
+Worker = DelayWorker
+"""The name that Channels 1 gave it."""
 
 
 def _seconds_until(moment: Any) -> float:

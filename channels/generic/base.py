@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 from asgiref.sync import iscoroutinefunction
 
+from interface_server.logs.server_log import printable
 from routing import RouteClass, route_class
 
 from ..db import database_sync_to_async
-from ..log import printable
 from .applying import Handler, channel_session, channel_session_user
 from .refusing import INTERNAL, aclose_refused, refuse
 

@@ -12,10 +12,10 @@ from asgiref.sync import iscoroutinefunction
 from django.core.serializers.json import DjangoJSONEncoder
 
 from channel_layer.channel import Channel, Group
+from interface_server.logs.server_log import printable
 
 from ..db import database_sync_to_async
 from ..exceptions import SendNotAvailableOnDemultiplexer
-from ..log import printable
 from .base import BaseConsumer, named, outcome_of
 from .json_text import JsonWebsocketConsumer
 from .refusing import INTERNAL, UNUSABLE, BadFrame, refuse

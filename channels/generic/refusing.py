@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 from asgiref.sync import sync_to_async
 
 from channel_layer.exceptions import ChannelLayerError
-
-from ..log import printable
+from interface_server.logs.server_log import printable
 
 UNSUPPORTED = 1003
 """Close code for bytes where text is expected (RFC 6455, 7.4.1)."""

@@ -19,10 +19,10 @@ from asgiref.sync import sync_to_async
 from django.core.files.base import File
 from django.http import FileResponse
 
+from interface_server.logs.server_log import printable
 from interface_server.spool.cached import read_cached
 from workers import Stream
 
-from ..log import printable
 from ..runtime.sync_threads import keeping_shared_connections, renew_connections
 from . import encoding, request_signals
 from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 from channel_layer.channel import AnswerableMessage
+from interface_server.logs.server_log import printable
 from routing import Router
 from routing.router import accept
 
 from ..exceptions import DenyConnection
-from ..log import printable
 
 logger = logging.getLogger("channels.routing")
 

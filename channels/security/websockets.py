@@ -20,7 +20,7 @@ from channel_layer.channel import Message
 from channels.decorating import Consumer, message_of
 from channels.exceptions import DenyConnection
 from channels.http.request import header_pairs
-from channels.log import printable
+from interface_server.logs.server_log import printable
 from routing import passes_arguments
 
 __all__ = ["AllowedHostsOnlyOriginValidator", "BaseOriginValidator", "allowed_hosts_only"]

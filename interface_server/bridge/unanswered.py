@@ -55,6 +55,15 @@ class Unanswered:
                 logger.warning("%s: %s", text, reason(channel, age, waited, self._layer))
 
 
+def reason_now(channel: str, waited: float, layer: ChannelLayer) -> str:
+    """Ask the layer and return advice, see `reason`; blocks."""
+    try:
+        age = layer.channel_statistics(channel).get("messages_max_age")
+    except ChannelLayerError:
+        age = None
+    return reason(channel, age, waited, layer)
+
+
 def reason(channel: str, age: float | None, waited: float, layer: ChannelLayer) -> str:
     """Advice for a message that got no answer.
 

@@ -30,7 +30,7 @@ about the next one."""
 _OVERHEAD = 512
 
 
-class Sender(Protocol):
+class SendListener(Protocol):
     """The sender of a queued message, told what became of it. Calls must not block or raise."""
 
     def sent(self, item: Outgoing) -> None:
@@ -51,7 +51,7 @@ class Entry:
 
     __slots__ = ("cancelled", "full_since", "item", "patient", "report", "sender", "stored_at")
 
-    def __init__(self, item: Outgoing, sender: Sender | None, patient: bool, report: bool) -> None:
+    def __init__(self, item: Outgoing, sender: SendListener | None, patient: bool, report: bool) -> None:
         self.item = item
         self.sender = sender
         self.patient = patient
@@ -102,7 +102,7 @@ class Uplink:
         self.down: LayerUnavailable | None = None
 
     def put(
-        self, item: Outgoing, sender: Sender | None = None, *, patient: bool = False, report: bool = False
+        self, item: Outgoing, sender: SendListener | None = None, *, patient: bool = False, report: bool = False
     ) -> Entry | None:
         """Queue a message; returns at once.
 

@@ -20,25 +20,17 @@ from ..bridge.connection import Kind
 from ..bridge.context import Context
 from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
 from ..bridge.replies import Reply
-from ..logs.access_log import printable
+from ..logs.server_log import printable
 from ..spool.spool import LEAST
-from ..wire.responses import BadResponse, Head, content_of, is_push
+from ..wire.responses import BadResponse, Head, beginning_of, content_of, is_push
 from .download import PIECE, Download, ResponseWriter, piece_size
+from .rules import closed_body, end_of_exchange, own_answer, status_of
 from .upload import Upload
 
 logger = logging.getLogger("interface_server.http")
 
 LOST_SECONDS = 100.0
 """After how much silence the producer of a response is gone. It asks for a sign of life after 30 s."""
-
-_REASONS = {
-    400: "The request cannot be understood.",
-    408: "The request did not arrive in time.",
-    413: "The request is too large.",
-    500: "The application failed to answer, or answered with something that is no HTTP response.",
-    503: "The service is overloaded or restarting. Please try again in a few seconds.",
-    504: "The application did not answer in time.",
-}
 
 
 class Phase(enum.Enum):
@@ -176,7 +168,7 @@ class HttpExchange:
             elif self.phase is Phase.RESPONDING:
                 self._continue(content_of(message), bool(message.get("more_content")))
             else:
-                self._respond(Head(message), content_of(message), bool(message.get("more_content")))
+                self._respond(*beginning_of(message, self._scope["method"]))
         except BadResponse as error:
             logger.error("the response to %s was dropped: %s", self._describe(), error)
             self.fail(500)
@@ -281,12 +273,9 @@ class HttpExchange:
         if self.phase is Phase.RESPONDING:
             self._cut("it cannot be completed")
             return
-        text = _REASONS[status].encode() + b"\n"
-        fields: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
-        if status == 503:
-            fields.append((b"retry-after", b"%d" % self._context.options.retry_after))
+        head, text = own_answer(status, self._context.options.retry_after)
         self._written = len(text)
-        self._writer.start(Head({"status": status, "headers": fields}), text, False)
+        self._writer.start(head, text, False)
         self._finish(status)
 
     # -- the request -----------------------------------------------------------------------------
@@ -331,7 +320,7 @@ class HttpExchange:
             item = context.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
-            self.fail(400 if isinstance(error, InvalidMessage) else 413)
+            self.fail(status_of(error))
             return
         if context.trace:
             logger.debug("%s %s to http.request", self._describe(), self.channel)
@@ -346,8 +335,6 @@ class HttpExchange:
 
     def _respond(self, head: Head, content: bytes, more: bool) -> None:
         bodiless = head.bodiless(self._scope["method"])
-        if not more and not bodiless and head.length is not None and head.length != len(content):
-            raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
         self._status = head.status
         if not more and (bodiless or len(content) <= PIECE or len(content) <= piece_size(self._context.spools)):
             self._written = len(content)
@@ -417,15 +404,14 @@ class HttpExchange:
             self._context.departures.add([self.channel])
         body_channel = self._upload.close() if self._upload is not None else None
         if body_channel is not None and dispatched and not complete:
-            closed = {"content": b"", "closed": True, "more_content": False}
-            self._context.uplink.put(self._context.layer.prepare(body_channel, closed), patient=True)
+            self._context.uplink.put(self._context.layer.prepare(body_channel, closed_body()), patient=True)
         if self._download is not None:
             self._written = self._download.given
             self._download.close()
         if dispatched and not complete and not produced:
             self._to_producer({"closed": True})
         if dispatched and (not complete or self._context.tells_of_ends):
-            message = {"reply_channel": self.channel, "path": self._scope["path"]}
+            message = end_of_exchange(self._scope, self.channel)
             self._context.uplink.put(self._context.layer.prepare(HTTP_DISCONNECT, message))
         if self._begun and self._context.access_log.enabled:
             seconds = time.monotonic() - self._started

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from channel_layer.delivery import Outgoing
 
 from ..bridge.context import Context
 from ..bridge.messages import BODY_PATTERN
-from ..bridge.uplink import Entry, Sender
+from ..bridge.uplink import Entry, SendListener
 from ..spool.spool import Spool
+from .rules import body_chunk
 
 WINDOW = 2 * 1024 * 1024
 """Bytes on their way to a worker that has not said yet that it has read them."""
@@ -34,7 +34,7 @@ class Upload:
         channel: where the chunks go, if the beginning is not all of it.
     """
 
-    def __init__(self, context: Context, local: str, sender: Sender, moved: Callable[[], None]) -> None:
+    def __init__(self, context: Context, local: str, sender: SendListener, moved: Callable[[], None]) -> None:
         self.received = 0
         self.complete = False
         self.channel: str | None = None
@@ -136,11 +136,8 @@ class Upload:
             return None
         self._sent += len(content)
         self._last_made = self.complete and self._sent == self.received
-        message: dict[str, Any] = {"content": content, "closed": False, "more_content": not self._last_made}
-        if self._last_made:
-            message["length"] = self.received  # chunks before it may have expired
         assert self.channel is not None, "the beginning went out, and named it"
-        return self._context.layer.prepare(self.channel, message)
+        return self._context.layer.prepare(self.channel, body_chunk(content, not self._last_made, self.received))
 
     def _take(self, size: int) -> bytes | bytearray | None:
         """The next so many bytes, less only at the end; ``None`` while they are fetched."""

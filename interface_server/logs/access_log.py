@@ -14,8 +14,8 @@ GATHER_SECONDS = 0.02
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
 
-def printable(text: str) -> str:
-    """Text as printable ASCII without quotes and backslashes, so that it stays one field of a log line."""
+def ascii_field(text: str) -> str:
+    """Escape text to printable ASCII without quotes and backslashes, so that it stays one field of a log line."""
     return _UNSAFE.sub(_escape, text)
 
 
@@ -79,8 +79,8 @@ class AccessLog:
         if self._writer is None:
             return
         client = scope.get("client")
-        host = printable(f"{client[0]}:{client[1]}") if client else "-"
-        self._writer.write(f'{host} - - [{self._now()}] "{printable(what)}" {status} {size}{more}\n')
+        host = ascii_field(f"{client[0]}:{client[1]}") if client else "-"
+        self._writer.write(f'{host} - - [{self._now()}] "{ascii_field(what)}" {status} {size}{more}\n')
 
     def _now(self) -> str:
         second = int(time.time())

@@ -102,7 +102,7 @@ class File(Descriptor):
             return True
 
 
-class Stream:
+class TextStream:
     """A text stream that has no descriptor."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -122,7 +122,7 @@ def sink_of(stream: TextIO) -> Sink:
     try:
         return Descriptor(stream.fileno())
     except (OSError, ValueError, AttributeError):
-        return Stream(stream)
+        return TextStream(stream)
 
 
 class LineWriter:

@@ -18,6 +18,14 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def printable(text: object, width: int = 200) -> str:
+    """Text from outside for a log line: no control characters, no more than ``width`` characters."""
+    if isinstance(text, str) and len(text) <= width and text.isprintable():
+        return text  # most, and a path on every frame
+    shown = one_line(str(text)[: width + 1])
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
 class LineFormatter(logging.Formatter):
     """Begins a line for each record. The lines of a traceback are indented, so that none can pass for a record."""
 

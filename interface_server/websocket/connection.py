@@ -22,7 +22,7 @@ from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
 from ..bridge.replies import BadReply, Reply, agreed_subprotocol, refuses
 from ..bridge.states import State
 from ..bridge.uplink import Entry
-from ..logs.access_log import printable
+from ..logs.server_log import printable
 from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
 from .slow_turns import LOOK_SECONDS, SlowTurn

@@ -79,6 +79,21 @@ def content_of(message: Mapping[str, Any]) -> bytes:
     return content
 
 
+def beginning_of(message: Mapping[str, Any], method: str) -> tuple[Head, bytes, bool]:
+    """The checked beginning of a response to a request with this method.
+
+    Returns:
+        The head, the first content, and whether more follows.
+
+    Raises:
+        BadResponse: it must not go out; a whole response has another length than its head says, for example.
+    """
+    head, content, more = Head(message), content_of(message), bool(message.get("more_content"))
+    if not more and head.length is not None and head.length != len(content) and not head.bodiless(method):
+        raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
+    return head, content, more
+
+
 def _status(value: Any) -> int:
     if type(value) is not int or not 200 <= value <= 599:
         raise BadResponse(f"status {value!r} is no HTTP status from 200 to 599")

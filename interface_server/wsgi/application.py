@@ -25,9 +25,10 @@ from typing import Any
 from channel_layer.layer import ChannelLayer
 
 from ..bridge.messages import MessageFactory
+from ..http.rules import own_answer
 from ..options import Options
 from ..wire.responses import Head, ResponseCut
-from .exchange import Exchange, Failed, RequestBody, SpooledBody
+from .exchange import Failed, RequestBody, SpooledBody, WsgiExchange
 from .reader import Reader
 from .scope import BadEnviron, Environ, body_length, scope_of
 
@@ -81,7 +82,7 @@ class WsgiInterface:
             return self._fail(413, start_response)
         reader = self._own_reader()
         mailbox = reader.open()
-        exchange = Exchange(
+        exchange = WsgiExchange(
             self.channel_layer, self.options, self._factory, scope, mailbox, lambda: reader.tells_of_ends
         )
         response = _Response(exchange, lambda: reader.shut(mailbox))
@@ -104,7 +105,7 @@ class WsgiInterface:
         if reader is not None and reader.belongs_here:
             reader.close()
 
-    def _ask(self, exchange: Exchange, stream: Any, length: int | None, reader: Reader) -> dict[str, Any]:
+    def _ask(self, exchange: WsgiExchange, stream: Any, length: int | None, reader: Reader) -> dict[str, Any]:
         body = RequestBody(stream, length, self.options.body_max)
         if self.options.stream_bodies or body.ended:
             return exchange.ask(body)
@@ -124,11 +125,8 @@ class WsgiInterface:
             return self._reader
 
     def _fail(self, status: int, start_response: StartResponse) -> Iterable[bytes]:
-        text = _PHRASES[status].encode() + b"\n"
-        fields: Fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
-        if status == 503:
-            fields.append(("Retry-After", str(self.options.retry_after)))
-        start_response(_status_line(status), fields)
+        head, text = own_answer(status, self.options.retry_after)
+        start_response(_status_line(status), _fields(head, text, False, "GET"))
         return [text]
 
 
@@ -139,7 +137,7 @@ WsgiToAsgiAdapter = WsgiInterface
 class _Response:
     """The iterable that a WSGI server gets: a response that has begun."""
 
-    def __init__(self, exchange: Exchange, release: Callable[[], None]) -> None:
+    def __init__(self, exchange: WsgiExchange, release: Callable[[], None]) -> None:
         self._exchange = exchange
         self._release = release
         self._parts: Iterator[bytes] = iter(())

@@ -13,13 +13,14 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
 
 from ..bridge.messages import BODY_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope, with_length
-from ..bridge.unanswered import reason
+from ..bridge.unanswered import reason_now
+from ..http.rules import body_chunk, closed_body, end_of_exchange, status_of
 from ..http.upload import WINDOW
-from ..logs.access_log import printable
+from ..logs.server_log import printable
 from ..options import Options
 from ..spool.file import SpoolFile
 from ..spool.spool import Spool
-from ..wire.responses import BadResponse, Head, ResponseCut, content_of
+from ..wire.responses import BadResponse, Head, ResponseCut, beginning_of
 from .reader import Mailbox
 
 logger = logging.getLogger("interface_server.wsgi")
@@ -135,7 +136,7 @@ class SpooledBody:
                 raise Failed(503)
 
 
-class Exchange:
+class WsgiExchange:
     """One request and its response. Belongs to one thread; calls block.
 
     Args:
@@ -182,18 +183,12 @@ class Exchange:
             self._send_rest(self._open_body, body, len(first))
         answer = self._mailbox.take(self._options.http_timeout)
         if answer is None:
-            logger.warning("no consumer answered %s in time: %s", self.describe(), self._why_unanswered())
+            why = reason_now(HTTP_REQUEST, self._options.http_timeout, self._layer)
+            logger.warning("no consumer answered %s in time: %s", self.describe(), why)
             raise Failed(504)
         if answer.get("closed"):
             raise Failed(500)
         return answer
-
-    def _why_unanswered(self) -> str:
-        try:
-            age = self._layer.channel_statistics(HTTP_REQUEST).get("messages_max_age")
-        except ChannelLayerError:
-            age = None
-        return reason(HTTP_REQUEST, age, self._options.http_timeout, self._layer)
 
     def next(self) -> tuple[bytes, bool]:
         """The next chunk of the response, and whether there are more.
@@ -226,12 +221,12 @@ class Exchange:
         if not self._dispatched:
             return
         if self._open_body is not None:
-            self._tell(self._open_body, {"content": b"", "closed": True, "more_content": False})
+            self._tell(self._open_body, closed_body())
         self._tell(self._mailbox.flow, {"closed": True})
         self._tell_of_end()
 
     def _tell_of_end(self) -> None:
-        self._tell(HTTP_DISCONNECT, {"reply_channel": self._mailbox.channel, "path": self.scope["path"]})
+        self._tell(HTTP_DISCONNECT, end_of_exchange(self.scope, self._mailbox.channel))
 
     def describe(self) -> str:
         """Method and path for the log."""
@@ -244,14 +239,10 @@ class Exchange:
             Failed: it must not go out.
         """
         try:
-            head, content, more = Head(answer), content_of(answer), bool(answer.get("more_content"))
-            whole = not more and not head.bodiless(self.scope["method"])
-            if whole and head.length is not None and head.length != len(content):
-                raise BadResponse(f"its content length says {head.length}, its content has {len(content)} bytes")
+            return beginning_of(answer, self.scope["method"])
         except BadResponse as error:
             logger.error("the response to %s was dropped: %s", self.describe(), error)
             raise Failed(500) from None
-        return head, content, more
 
     def _send_request(self, first: bytes) -> None:
         message = self._factory.request(self.scope, self._mailbox.channel, first, self._open_body)
@@ -259,7 +250,7 @@ class Exchange:
             item = self._layer.prepare(HTTP_REQUEST, message, {"flow": self._mailbox.flow})
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
-            raise Failed(400 if isinstance(error, InvalidMessage) else 413) from None
+            raise Failed(status_of(error)) from None
         try:
             refused = self._layer.send_batch([item])
         except LayerUnavailable as error:
@@ -284,8 +275,7 @@ class Exchange:
                 allowed = read + WINDOW if read else sent + WINDOW
             content = body.read(self._options.body_chunk)
             sent += len(content)
-            end: dict[str, Any] = {"length": sent} if body.ended else {}
-            self._send_patiently(channel, {"content": content, "closed": False, "more_content": not body.ended, **end})
+            self._send_patiently(channel, body_chunk(content, not body.ended, sent))
             deadline = time.monotonic() + self._options.http_timeout
         if body.ended:
             self._open_body = None

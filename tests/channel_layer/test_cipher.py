@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from channel_layer import cipher
 from channel_layer.cipher import CLOCK_JUMP, CLOCK_TOLERANCE, OVERHEAD, Sealer
-from channel_layer.codec import BadFrame
+from channel_layer.codec import InvalidFrame
 from channel_layer.exceptions import LayerConfigurationError
 
 NOW = 1_800_000_000.0
@@ -35,7 +35,7 @@ def sealer(*secrets: str | bytes, domain: str = "asgi:", clock: Clock | None = N
 
 
 def refused(by: Sealer, reader: str, data: bytes, reason: str, server_time: float | None = None) -> bool:
-    with pytest.raises(BadFrame) as caught:
+    with pytest.raises(InvalidFrame) as caught:
         by.open(reader, data, server_time)
     return str(caught.value) == reason
 
@@ -119,7 +119,7 @@ def test_no_bit_can_be_changed(reader: str) -> None:
         for bit in range(8):
             altered = bytearray(data)
             altered[place] ^= 1 << bit
-            with pytest.raises(BadFrame):
+            with pytest.raises(InvalidFrame):
                 by.open(reader, bytes(altered))
 
 
@@ -127,7 +127,7 @@ def test_no_byte_can_be_cut_off_or_added() -> None:
     by = sealer()
     data = by.for_channel("room", b"frame", 1)
     for altered in [data[:length] for length in range(len(data))] + [data + b"\0", b"\0" + data, data * 2]:
-        with pytest.raises(BadFrame):
+        with pytest.raises(InvalidFrame):
             by.open("room", altered)
 
 
@@ -167,7 +167,7 @@ def test_a_frame_for_a_group_needs_the_ticket_of_that_group_and_channel() -> Non
     assert refused(by, "room", frame + by.ticket("group", "another", 1), cipher.ALTERED)
     assert refused(by, "room", frame + by.ticket("another", "room", 1), cipher.ALTERED)
     for no_ticket in (b"", b"\0" * OVERHEAD, by.for_channel("room", b"", 1), by.for_processes(b"", 1)):
-        with pytest.raises(BadFrame):
+        with pytest.raises(InvalidFrame):
             by.open("room", frame + no_ticket)
     assert refused(by, "room", by.ticket("group", "room", 1), cipher.NOT_SEALED)
 
@@ -181,7 +181,7 @@ def test_garbage_is_a_bad_frame_and_nothing_else(data: bytes, reader: str) -> No
     by = sealer()
     known = by.for_channel(reader, b"", 1)[1:9]
     for attempt in (data, data[:1] + known + data[1:], b"\x01" + known + data, b"\x03" + data + b"\x04" + known + data):
-        with pytest.raises(BadFrame):
+        with pytest.raises(InvalidFrame):
             by.open(reader, attempt)
 
 
@@ -193,7 +193,7 @@ def test_a_changed_frame_never_opens(data: st.DataObject) -> None:
     end = data.draw(st.integers(start, len(sealed)))
     altered = sealed[:start] + data.draw(st.binary(max_size=20)) + sealed[end:]
     if altered != sealed:
-        with pytest.raises(BadFrame):
+        with pytest.raises(InvalidFrame):
             by.open("room", altered)
 
 

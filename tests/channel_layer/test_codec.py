@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channel_layer import codec
-from channel_layer.codec import BadFrame
+from channel_layer.codec import InvalidFrame
 from channel_layer.elements import MAX_ELEMENTS
 from channel_layer.exceptions import InvalidMessage
 
@@ -98,14 +98,14 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bytes_are_a_bad_frame_and_nothing_else(name: str) -> None:
-    with pytest.raises(BadFrame):
+    with pytest.raises(InvalidFrame):
         codec.unpack_frame(HOSTILE[name], LIMIT)
 
 
 def test_a_frame_over_the_limit_is_not_even_decoded() -> None:
     data = frame({"k": b"x" * 100})
     assert codec.unpack_frame(data, len(data))[2] == {"k": b"x" * 100}
-    with pytest.raises(BadFrame, match=f"{len(data)} bytes, the limit is {len(data) - 1}"):
+    with pytest.raises(InvalidFrame, match=f"{len(data)} bytes, the limit is {len(data) - 1}"):
         codec.unpack_frame(data, len(data) - 1)
 
 
@@ -149,7 +149,7 @@ def test_a_long_list_in_a_short_frame_passes() -> None:
 def test_random_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
     try:
         kind, address, content, _ = codec.unpack_frame(data, LIMIT)
-    except BadFrame:
+    except InvalidFrame:
         return
     assert kind in (codec.DIRECT, codec.GROUP, codec.JOIN, codec.LEAVE)
     assert isinstance(address, str)

@@ -27,7 +27,7 @@ from channel_layer.memory import MemoryChannelLayer
 from channels import asked_state, route, route_class
 from channels.asked_state import AskedState, can_be_asked, hold
 from channels.auth import channel_session_user, channel_session_user_from_http
-from channels.delay.worker import Worker as DelayWorker
+from channels.delay.worker import DelayWorker
 from channels.exceptions import ConsumeLater, SessionUnavailable
 from channels.generic.multiplexing import WebsocketDemultiplexer
 from channels.layers import channel_layers

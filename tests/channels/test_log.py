@@ -89,11 +89,6 @@ def test_a_message_line_can_be_read() -> None:
     assert line.split() == ["websocket.receive", "/chat/", "4.2", "ms", "ok"]
 
 
-def test_text_from_outside_cannot_break_a_line() -> None:
-    assert log.printable("a\r\nINFO forged\x1b[31m") == "a\\r\\nINFO forged\\x1b[31m"
-    assert log.printable("x" * 300) == "x" * 199 + "…"
-
-
 @pytest.mark.parametrize(("verbosity", "level"), [(0, logging.INFO), (1, logging.INFO), (2, logging.DEBUG)])
 def test_a_command_of_an_application_sets_up_its_own_logger_once(
     verbosity: int, level: int, capfd: pytest.CaptureFixture[str]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.redis.address import Address
+from channel_layer.redis.address import ServerAddress
 from channel_layer.redis.hosts import Host, parse_hosts
 from channel_layer.redis.layer import RedisChannelLayer
 from tests.channel_layer.redis.confidential import SECRET, entries
@@ -49,7 +49,7 @@ def test_no_text_about_a_server_has_its_password(entry: Any) -> None:
     ],
 )
 def test_a_name_has_no_secrets(spec: Any, name: str, is_local: bool) -> None:
-    address = Address.parse(spec, "hosts[0]", {})
+    address = ServerAddress.parse(spec, "hosts[0]", {})
     assert (address.name, address.is_local) == (name, is_local)
 
 

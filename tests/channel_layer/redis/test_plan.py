@@ -87,7 +87,7 @@ def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
         ("d!", plan.leave("everyone", "d!", "1").args[3], 60),
     ):
         codec.unpack_frame(at(lifetime + CLOCK_TOLERANCE).open(reader, sealed), 1000)
-        with pytest.raises(codec.BadFrame):
+        with pytest.raises(codec.InvalidFrame):
             at(lifetime + CLOCK_TOLERANCE + 1).open(reader, sealed)
 
 

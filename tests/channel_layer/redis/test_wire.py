@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from channel_layer.redis.scripts import LargeWords
-from channel_layer.redis.wire import Answers, pack
+from channel_layer.redis.wire import ReplyReader, pack
 
 
 def test_commands_are_packed_one_behind_the_other() -> None:
@@ -20,7 +20,7 @@ def test_large_commands_are_packed_in_another_way_to_the_same_bytes() -> None:
 
 
 def test_replies_come_when_the_last_byte_has_come() -> None:
-    answers = Answers()
+    answers = ReplyReader()
     answers.expect(3)
     data = b"$3\r\nabc\r\n*-1\r\n:7\r\n"
     assert [answers.feed(data[at : at + 1]) for at in range(len(data))] == [None] * (len(data) - 1) + [
@@ -31,7 +31,7 @@ def test_replies_come_when_the_last_byte_has_come() -> None:
 
 
 def test_errors_of_single_commands_are_among_the_replies() -> None:
-    answers = Answers()
+    answers = ReplyReader()
     answers.expect(3)
     replies = answers.feed(b"-NOSCRIPT none\r\n-UNBLOCKED by us\r\n:1\r\n")
     assert replies is not None
@@ -42,14 +42,14 @@ def test_errors_of_single_commands_are_among_the_replies() -> None:
 
 
 def test_a_server_that_will_not_go_on_is_a_lost_connection() -> None:
-    answers = Answers()
+    answers = ReplyReader()
     answers.expect(2)
     with pytest.raises(redis.ConnectionError):
         answers.feed(b"-NOAUTH Authentication required.\r\n")
 
 
 def test_a_server_that_is_loading_goes_on_to_answer() -> None:
-    answers = Answers()
+    answers = ReplyReader()
     answers.expect(2)
     replies = answers.feed(b"-LOADING Redis is loading the dataset in memory\r\n:1\r\n")
     assert replies is not None
@@ -59,7 +59,7 @@ def test_a_server_that_is_loading_goes_on_to_answer() -> None:
 
 @pytest.mark.parametrize("data", [b"?what\r\n", b":1\r\n:2\r\n", b"HTTP/1.1 400 Bad Request\r\n"])
 def test_what_is_no_answer_is_refused(data: bytes) -> None:
-    answers = Answers()
+    answers = ReplyReader()
     answers.expect(1)
     with pytest.raises(redis.InvalidResponse):
         answers.feed(data)

@@ -16,7 +16,7 @@ from channel_layer.sqlite import queues
 from channel_layer.sqlite import watch as watch_module
 from channel_layer.sqlite.database import Database
 from channel_layer.sqlite.location import Location
-from channel_layer.sqlite.watch import Watch
+from channel_layer.sqlite.watch import FileWatch
 from tests.channel_layer.interleaving import Intruder
 from tests.workers.interleaving import Scene, interleave
 
@@ -31,9 +31,9 @@ def other(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> Iterator[Watch]:
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> Iterator[FileWatch]:
     monkeypatch.setattr(watch_module, "LINGER", 0.05)
-    watch = Watch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
+    watch = FileWatch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
     yield watch
     eventually(lambda: watch._thread is None, "the end of the watching thread")
 
@@ -42,7 +42,7 @@ def put(database: Database, channel: str) -> None:
     database.write(lambda connection: queues.put_front(connection, channel, [(b"x", None)], 60))
 
 
-def test_who_waits_is_woken_by_what_comes_on_its_channel(watch: Watch, other: Database) -> None:
+def test_who_waits_is_woken_by_what_comes_on_its_channel(watch: FileWatch, other: Database) -> None:
     mine, yours = threading.Event(), threading.Event()
     with watch.waiting(["room", "hall"], mine.set), watch.waiting(["kitchen"], yours.set):
         put(other, "elsewhere")
@@ -54,7 +54,7 @@ def test_who_waits_is_woken_by_what_comes_on_its_channel(watch: Watch, other: Da
 
 
 def test_the_thread_ends_when_nobody_waits_and_comes_back(
-    watch: Watch, other: Database, eventually: Eventually
+    watch: FileWatch, other: Database, eventually: Eventually
 ) -> None:
     for _ in range(2):
         woken = threading.Event()
@@ -64,7 +64,7 @@ def test_the_thread_ends_when_nobody_waits_and_comes_back(
         eventually(lambda: watch._thread is None, "the end of the watching thread")
 
 
-def test_two_who_begin_to_wait_at_once_have_one_thread(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_who_begin_to_wait_at_once_have_one_thread(watch: FileWatch, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[threading.Thread] = []
     entered = threading.Event()
 
@@ -96,7 +96,7 @@ def test_somebody_who_begins_to_wait_while_the_thread_ends_has_a_thread(
     monkeypatch.setattr(watch_module, "LINGER", 0.0)
 
     def scene() -> Scene:
-        watch = Watch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
+        watch = FileWatch(Database(Location(tmp_path / "layer.sqlite3")), lambda: None)
         watch._thread = threading.current_thread()  # stands for the one that looks around below
         goes_on: list[bool] = []
         waiting = ExitStack()
@@ -115,7 +115,7 @@ def test_somebody_who_begins_to_wait_while_the_thread_ends_has_a_thread(
     interleave(scene, watch_module)
 
 
-def test_waking_all_wakes_all(watch: Watch) -> None:
+def test_waking_all_wakes_all(watch: FileWatch) -> None:
     events = [threading.Event() for _ in range(3)]
     with (
         watch.waiting(["a"], events[0].set),
@@ -127,7 +127,7 @@ def test_waking_all_wakes_all(watch: Watch) -> None:
 
 
 def test_an_error_wakes_everybody_is_logged_once_and_passes(
-    watch: Watch, other: Database, caplog: pytest.LogCaptureFixture, eventually: Eventually
+    watch: FileWatch, other: Database, caplog: pytest.LogCaptureFixture, eventually: Eventually
 ) -> None:
     failing = threading.Event()
     failing.set()

@@ -17,11 +17,11 @@ from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
 from channels.delay import store
 from channels.delay.models import DelayedMessage
-from channels.delay.worker import Worker
+from channels.delay.worker import DelayWorker
 from tests.conftest import wait_until
 
 
-class Rounds(Worker):
+class Rounds(DelayWorker):
     """A worker that stops after so many rounds: ``termed = 2`` is two more."""
 
     left = 0
@@ -212,7 +212,7 @@ def test_a_message_whose_fate_is_unknown_is_not_sent_again(monkeypatch: pytest.M
 
 def test_it_stops_at_once_while_it_waits() -> None:
     layer = MemoryChannelLayer()
-    worker = Worker(layer, database_sleep_duration=3600)
+    worker = DelayWorker(layer, database_sleep_duration=3600)
 
     def run() -> None:
         try:
@@ -231,4 +231,4 @@ def test_it_stops_at_once_while_it_waits() -> None:
 
 def test_a_sleep_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="database_sleep_duration must be above 0"):
-        Worker(MemoryChannelLayer(), database_sleep_duration=0)
+        DelayWorker(MemoryChannelLayer(), database_sleep_duration=0)

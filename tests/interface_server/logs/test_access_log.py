@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from interface_server.logs.access_log import AccessLog, printable
+from interface_server.logs.access_log import AccessLog, ascii_field
 from tests.interface_server.fakes import scope
 from tests.interface_server.helpers import running, status_of
 
@@ -33,8 +33,8 @@ def test_a_websocket_event_is_a_line(path: Path) -> None:
 
 
 def test_text_from_outside_is_printable_ascii() -> None:
-    assert printable('a\nb"c\\d\x1b[31m\u2028') == r"a\x0ab\x22c\x5cd\x1b[31m\u2028"
-    assert printable("é\u202e\ud800\U0001f600 ~!") == r"\xe9\u202e\ud800\U0001f600 ~!"
+    assert ascii_field('a\nb"c\\d\x1b[31m\u2028') == r"a\x0ab\x22c\x5cd\x1b[31m\u2028"
+    assert ascii_field("é\u202e\ud800\U0001f600 ~!") == r"\xe9\u202e\ud800\U0001f600 ~!"
 
 
 EVIL = 'x\r\n1.2.3.4 - - "GET \x1b[2J\u202e\\'

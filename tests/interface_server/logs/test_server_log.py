@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from interface_server.logs.server_log import LineFormatter, LineHandler, formatter, one_line
+from interface_server.logs.server_log import LineFormatter, LineHandler, formatter, one_line, printable
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def test_nothing_from_outside_begins_a_line_or_moves_the_cursor() -> None:
         r"a\r\nERROR b\x1b[2J\x9b1m\u202e\u2028\ud800\x00"
     )
     assert one_line("Grüße, 世界") == "Grüße, 世界"
+
+
+def test_text_from_outside_cannot_break_a_line() -> None:
+    assert printable("a\r\nINFO forged\x1b[31m") == "a\\r\\nINFO forged\\x1b[31m"
+    assert printable("x" * 300) == "x" * 199 + "…"
 
 
 def test_a_record_is_a_line(record: tuple[logging.Logger, io.StringIO, LineHandler]) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from interface_server.wire.responses import BadResponse, Head, content_of
+from interface_server.wire.responses import BadResponse, Head, beginning_of, content_of
 
 
 def test_the_fields_about_framing_are_not_passed_on() -> None:
@@ -71,3 +71,11 @@ def test_content_is_bytes_or_nothing() -> None:
 )
 def test_some_responses_have_no_content(status: int, method: str, bodiless: bool) -> None:
     assert Head({"status": status}).bodiless(method) is bodiless
+
+
+def test_a_whole_response_has_the_length_that_its_head_says() -> None:
+    message = {"status": 200, "headers": [(b"Content-Length", b"3")], "content": b"four"}
+    with pytest.raises(BadResponse, match="its content length says 3, its content has 4 bytes"):
+        beginning_of(message, "GET")
+    assert beginning_of(message, "HEAD")[1:] == (b"four", False)
+    assert beginning_of({**message, "more_content": True}, "GET")[1:] == (b"four", True)

@@ -23,6 +23,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
+from interface_server.http.rules import own_answer
 from interface_server.options import Options
 from interface_server.wsgi import ResponseCut, WsgiInterface, WsgiToAsgiAdapter
 from tests.conftest import free_port, wait_until
@@ -214,7 +215,7 @@ def test_fields_about_the_connection_stay_here() -> None:
 def test_what_is_no_response_is_a_500(answer: dict[str, Any]) -> None:
     with served(lambda workers, delivery: workers.reply(delivery, answer)) as (application, workers):
         asked = ask(application)
-        assert (asked.status, asked.body) == ("500 Internal Server Error", b"Internal Server Error\n")
+        assert (asked.status, asked.body) == ("500 Internal Server Error", own_answer(500, 0)[1])
         workers.wait_for("http.disconnect")
 
 
@@ -236,7 +237,8 @@ def test_a_full_channel_is_a_503() -> None:
     application = WsgiInterface(layer, Options(retry_after=7))
     asked = ask(application)
     application.close()
-    assert (asked.status, asked.headers["Retry-After"]) == ("503 Service Unavailable", "7")
+    assert (asked.status, asked.headers["retry-after"]) == ("503 Service Unavailable", "7")
+    assert asked.body == own_answer(503, 7)[1]
 
 
 def test_a_layer_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:

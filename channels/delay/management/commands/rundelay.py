@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from channels import log
 from channels.delay import store
-from channels.delay.worker import Worker
+from channels.delay.worker import DelayWorker
 from channels.management.working import add_layer_option, open_layer, reach
 
 logger = logging.getLogger("channels.delay")
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         reach(layer)
         self._check_table()
         logger.info("Delayed messages on channel layer %r: %s", layer.alias, layer.describe())
-        Worker(layer, database_sleep_duration=options["sleep"]).run()
+        DelayWorker(layer, database_sleep_duration=options["sleep"]).run()
 
     def _check_table(self) -> None:
         try:
