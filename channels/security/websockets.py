@@ -55,32 +55,40 @@ class BaseOriginValidator:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def get_origin(self, message: Message) -> str | None:
-        """The Origin header; ``None`` if there is none, several, or one that is no ASCII text."""
-        # What is no pair of a name and a value names no origin; a message made by hand may hold it.
-        pairs = [pair for pair in header_pairs(message) if len(pair) == 2]
-        values = [value for name, value in pairs if name.lower() == b"origin"]
-        if len(values) != 1 or not values[0].isascii():
-            return None
-        return str(values[0].decode("ascii"))
+    def get_header(self, message: Message, name: bytes) -> list[bytes]:
+        """The first value of a header, in a list; raises `KeyError` if there is none."""
+        values = _values(message, name)
+        if not values:
+            raise KeyError(f"No header named {name!r}")
+        return values[:1]
 
-    def validate_origin(self, message: Message, origin: str | None) -> bool:
+    def get_origin(self, message: Message) -> str:
+        """The Origin header. A subclass that lets in clients without one gives them a name here.
+
+        Raises:
+            DenyConnection: there is none, there are several, or it is no ASCII text.
+        """
+        values = _values(message, b"origin")
+        if len(values) != 1 or not values[0].isascii():
+            _log(message, None)
+            raise DenyConnection
+        return values[0].decode("ascii")
+
+    def validate_origin(self, message: Message, origin: str) -> bool:
         """Tell if the consumer is to run; a subclass decides."""
         raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
 
-    def process_invalid_origin(self, message: Message, origin: str | None) -> Any:
+    def process_invalid_origin(self, message: Message, origin: str) -> Any:
         """Reject the connection; its client gets HTTP 403."""
-        logger.warning("denied a WebSocket to %s from origin %s", printable(message.get("path")), printable(origin))
+        _log(message, origin)
         raise DenyConnection
 
 
 class AllowedHostsOnlyOriginValidator(BaseOriginValidator):
     """Takes origins whose host is in ALLOWED_HOSTS; with DEBUG and an empty list, those on this machine."""
 
-    def validate_origin(self, message: Message, origin: str | None) -> bool:
+    def validate_origin(self, message: Message, origin: str) -> bool:
         """See `BaseOriginValidator.validate_origin`."""
-        if origin is None:
-            return False
         try:
             parts = urlsplit(origin)
             host = parts.hostname
@@ -95,3 +103,13 @@ class AllowedHostsOnlyOriginValidator(BaseOriginValidator):
 
 
 allowed_hosts_only = AllowedHostsOnlyOriginValidator
+
+
+def _values(message: Message, name: bytes) -> list[bytes]:
+    # What is no pair of a name and a value is no header; a message made by hand may hold it.
+    pairs = [pair for pair in header_pairs(message) if len(pair) == 2]
+    return [value for key, value in pairs if key.lower() == name]
+
+
+def _log(message: Message, origin: str | None) -> None:
+    logger.warning("denied a WebSocket to %s from origin %s", printable(message.get("path")), printable(origin))

@@ -133,6 +133,34 @@ def test_other_rules_are_a_subclass(layer: Any) -> None:
     assert Only(consumer.func)(from_origin(layer, b"app://mine")) == "ran "
 
 
+class EverybodyWithAnOrigin(BaseOriginValidator):
+    def validate_origin(self, message: Any, origin: str) -> bool:
+        return not origin.startswith("http://blocked")
+
+
+@pytest.mark.parametrize("origins", [[], [b"http://good.com", b"http://good.com"], [b"\xff\xfe"]])
+def test_a_subclass_is_not_asked_about_a_client_without_an_origin(layer: Any, origins: list[bytes]) -> None:
+    guarded = EverybodyWithAnOrigin(consumer.func)
+    with pytest.raises(DenyConnection):
+        guarded(from_origin(layer, *origins))
+    assert guarded(from_origin(layer, b"http://other")) == "ran "
+
+
+def test_a_subclass_lets_in_clients_without_an_origin_by_giving_them_a_name(layer: Any) -> None:
+    class AppsToo(EverybodyWithAnOrigin):
+        def get_origin(self, message: Any) -> str:
+            try:
+                return super().get_origin(message)
+            except DenyConnection:
+                return f"app {self.get_header(message, b'user-agent')[0].decode()}"
+
+    message = from_origin(layer)
+    with pytest.raises(KeyError, match="user-agent"):
+        AppsToo(consumer.func)(message)
+    message.content["headers"].append([b"user-agent", b"mine"])
+    assert AppsToo(consumer.func)(message) == "ran "
+
+
 def test_the_router_looks_through_it() -> None:
     Router([route("a", consumer, path="(?P<room>.)")])
     with pytest.raises(RoutingError):
