@@ -14,6 +14,7 @@ from django.contrib.sessions.serializers import JSONSerializer
 from channel_layer.state import size_of
 
 from .exceptions import SessionTooLarge
+from .runtime.django_internals import empty_session, session_content
 
 MAX_BYTES = 16 * 1024
 """Bytes that a connection carries for its consumers."""
@@ -94,7 +95,7 @@ class ConnectionSession(SessionBase):
         Raises:
             SessionTooLarge: the content, encoded, has more than `MAX_BYTES`.
         """
-        content = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
+        content = session_content(self, no_load=must_create)
         loaded, encoded = self._loaded, self._encoded
         encode = _encode_json if self.serializer is JSONSerializer else self.serializer().dumps
         state: dict[str, bytes] = {}
@@ -115,14 +116,14 @@ class ConnectionSession(SessionBase):
 
     def create(self) -> None:
         """Start empty."""
-        self._session_cache: dict[str, Any] = {}
+        empty_session(self)
         self.save()
         self.modified = True
 
     def delete(self, session_key: str | None = None) -> None:
         """Empty the session; its connection goes on and so does its key."""
         if session_key is None or session_key == self.session_key:
-            self._session_cache = {}
+            empty_session(self)
             self.save()
 
     def flush(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.core.handlers.base import BaseHandler, reset_urlconf
+from django.core.handlers.base import reset_urlconf
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
@@ -17,11 +17,10 @@ from workers import Stream
 
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
 from .http import encoding, request_signals
-from .http.body import LazyBody
 from .http.flow import BrokenOff, ClientGone, PacedSender
 from .http.request import AsgiRequest
 from .http.streaming import FAILED, ResponseStream, described, file_behind, has_known_end
-from .runtime.django_internals import hand_over_resources
+from .runtime.django_internals import UnloggedResponse, ViewHandler, finish_as, hand_over_resources
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
@@ -29,19 +28,19 @@ logger = logging.getLogger("django.request")
 stream_logger = logging.getLogger("channels.handler")
 
 
-class NoResponse(HttpResponse):
+class NoResponse(UnloggedResponse):
     """Placeholder that passes through the middleware when no response is to go out."""
 
-    _has_been_logged = True
 
-
-class AsgiHandler(BaseHandler):
+class AsgiHandler(ViewHandler):
     """Turns an ``http.request`` message into ``http.response`` messages, through middleware and view.
 
     Thread-safe once made. Making one loads the middleware.
     """
 
     request_class: ClassVar[type[AsgiRequest]] = AsgiRequest
+
+    outcomes = (ResponseLater, RequestAborted, RequestTimeout)
 
     chunk_size: ClassVar[int] = 512 * 1024
     """Most bytes of content in one message."""
@@ -65,7 +64,7 @@ class AsgiHandler(BaseHandler):
         request = self.request_class(message)
         set_script_prefix(request.script_name + "/")
         response = self._answer(request)
-        response._handler_class = self.__class__
+        finish_as(response, self.__class__)
         return response, request.method != "HEAD"
 
     def replies(self, response: Any, with_content: bool) -> Generator[dict[str, Any], None, None]:
@@ -86,28 +85,27 @@ class AsgiHandler(BaseHandler):
         """Yield (chunk, whether it is the last) for bytes of any length."""
         return encoding.split(data, cls.chunk_size)
 
-    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
-        """Let middleware look at an exception of a view, unless it is no error."""
-        if isinstance(exception, (ResponseLater, RequestAborted, RequestTimeout)):
-            raise exception
-        return super().process_exception_by_middleware(exception, request)
-
     def _answer(self, request: AsgiRequest) -> Any:
         response: Any = self.get_response(request)
         # Middleware that read the body around the view has made an error page of its failure.
-        failure = request._stream.failure if isinstance(request._stream, LazyBody) else None
+        failure = request.body_failure
         if failure is None or getattr(response, "answers_failure", False):
             return response
-        replacement: Any = _response_to(failure)
+        replacement = self.response_to(failure)
         # Not response.close(): that would send request_finished, which is sent once.
         hand_over_resources(response, replacement)
         return replacement
 
-    def _get_response(self, request: Any) -> Any:
-        try:
-            return super()._get_response(request)  # type: ignore[misc]
-        except (ResponseLater, RequestAborted, RequestTimeout) as outcome:
-            return _response_to(outcome)
+    def response_to(self, outcome: Exception) -> HttpResponse:
+        """Answer a timeout with 408, the other outcomes with `NoResponse`."""
+        response: HttpResponse
+        if isinstance(outcome, RequestTimeout):
+            response = HttpResponse("408 Request Timeout: the request's body did not arrive in time.", status=408)
+            response["Content-Type"] = f"text/plain; charset={settings.DEFAULT_CHARSET}"
+        else:
+            response = NoResponse()
+        response.answers_failure = True  # type: ignore[attr-defined]
+        return response
 
 
 class ViewConsumer:
@@ -189,14 +187,3 @@ def _send_at_all(message: Any, reply: dict[str, Any]) -> None:
         message.reply_channel.send(reply, immediately=True)
     except ChannelLayerError as error:
         stream_logger.warning("%s: %s", message.reply_channel, error)
-
-
-def _response_to(outcome: Exception) -> HttpResponse:
-    response: HttpResponse
-    if isinstance(outcome, RequestTimeout):
-        response = HttpResponse("408 Request Timeout: the request's body did not arrive in time.", status=408)
-        response["Content-Type"] = f"text/plain; charset={settings.DEFAULT_CHARSET}"
-    else:
-        response = NoResponse()
-    response.answers_failure = True  # type: ignore[attr-defined]
-    return response

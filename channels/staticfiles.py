@@ -11,7 +11,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 from django.core.handlers.exception import response_for_exception
 
 from .handler import AsgiHandler, ViewConsumer
-from .runtime.django_internals import close_with
+from .runtime.django_internals import close_with, serves
 
 __all__ = ["StaticFilesConsumer", "StaticFilesHandler", "http_consumer"]
 
@@ -29,7 +29,7 @@ class StaticFilesHandler(StaticFilesHandlerMixin, AsgiHandler):
 
     def get_response(self, request: Any) -> Any:
         """The file, or the view's response."""
-        if not self._should_handle(request.path):
+        if not serves(self, request.path):
             return AsgiHandler.get_response(self, request)
         response: Any
         try:

@@ -8,18 +8,19 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, QueryDict, parse_cookie
+from django.http import QueryDict, parse_cookie
 from django.utils.functional import cached_property
 
 from channel_layer.channel import Message
 
 from .. import exceptions
+from ..runtime.django_internals import UnparsedRequest
 from .body import LazyBody
 
 _SPECIAL = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
-class AsgiRequest(HttpRequest):
+class AsgiRequest(UnparsedRequest):
     """Django's request made from a message.
 
     Making one does no I/O. A body that comes in parts is fetched when it is first read; reading it
@@ -38,22 +39,15 @@ class AsgiRequest(HttpRequest):
     """Seconds to wait for each next part of a body."""
 
     def __init__(self, message: Message) -> None:
-        # HttpRequest.__init__ would make GET, POST and COOKIES, which are made on demand here.
+        super().__init__()
         self.message = message
         self.reply_channel = message.reply_channel
         content = message.content
-        self._content_length = 0
-        self._post_parse_error = False
-        self._read_started = False
-        self.resolver_match = None
         self.script_name, self.path, self.path_info = _paths(content)
         self.method = (content.get("method") or "GET").upper()
         self.META = self._meta(content)
-        if "CONTENT_TYPE" in self.META:
-            self._set_content_type_params(self.META)  # type: ignore[attr-defined]
-        else:
-            self.content_type, self.content_params = "", {}
-        self._stream = self._open_body(content)
+        self.parse_content_type()
+        self.body_stream = self._open_body(content)
 
     @cached_property
     def GET(self) -> QueryDict:  # type: ignore[override]
@@ -65,22 +59,6 @@ class AsgiRequest(HttpRequest):
         """Cookies by name."""
         return parse_cookie(self.META.get("HTTP_COOKIE", ""))
 
-    def _get_post(self) -> QueryDict:
-        if not hasattr(self, "_post"):
-            self._load_post_and_files()
-        return self._post
-
-    def _set_post(self, post: QueryDict) -> None:
-        self._post = post
-
-    def _get_files(self) -> Any:
-        if not hasattr(self, "_files"):
-            self._load_post_and_files()
-        return self._files  # type: ignore[attr-defined]
-
-    POST = property(_get_post, _set_post)
-    FILES = property(_get_files)
-
     @property
     def body(self) -> bytes:
         """The whole body; see `HttpRequest.body`."""
@@ -90,23 +68,31 @@ class AsgiRequest(HttpRequest):
     def close(self) -> None:
         """Give up uploaded files and the body."""
         super().close()
-        self._stream.close()
+        self.body_stream.close()
 
-    def _get_scheme(self) -> str:
+    def original_scheme(self) -> str:
+        """See `UnparsedRequest.original_scheme`."""
         return self.message.content.get("scheme") or "http"
 
-    def _load_post_and_files(self) -> None:
-        if isinstance(self._stream, LazyBody) and self._stream.failure is not None:
-            # Who reads it first is told. Who comes later reports the error, and must not meet it again.
-            self._mark_post_parse_error()  # type: ignore[attr-defined]
-            return
+    @property
+    def body_failure(self) -> Exception | None:
+        """Why a body that comes in parts could not be read, if somebody has tried."""
+        stream = self.body_stream
+        return stream.failure if isinstance(stream, LazyBody) else None
+
+    def prepare_to_parse(self) -> bool:
+        """See `UnparsedRequest.prepare_to_parse`."""
+        # The first reader gets the failure as an exception. Later ones report that error, and must not meet it again.
+        if self.body_failure is not None:
+            return False
         self._settle_length()
-        super()._load_post_and_files()
+        return True
 
     def _settle_length(self) -> None:
         """Give a body that came without a length one: Django checks it and parses no forms without."""
-        if "CONTENT_LENGTH" not in self.META and isinstance(self._stream, LazyBody) and not self._stream.closed:
-            self.META["CONTENT_LENGTH"] = str(self._stream.size())
+        stream = self.body_stream
+        if "CONTENT_LENGTH" not in self.META and isinstance(stream, LazyBody) and not stream.closed:
+            self.META["CONTENT_LENGTH"] = str(stream.size())
 
     def _open_body(self, content: dict[str, Any]) -> Any:
         first = content.get("body") or b""

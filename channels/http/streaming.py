@@ -23,6 +23,7 @@ from interface_server.logs.server_log import printable
 from interface_server.spool.cached import read_cached
 from workers import Stream
 
+from ..runtime.django_internals import iterator_of
 from ..runtime.sync_threads import keeping_shared_connections, renew_connections
 from . import encoding, request_signals
 from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone
@@ -142,7 +143,7 @@ class ResponseStream(Stream):
     async def _end(self, parts: Any) -> None:
         """End the generators from the outside to the inside, then the request."""
         # Django wraps what the view gave it, and the end of a wrapper does not end what it wraps.
-        for iterator in (parts, getattr(self._response, "_iterator", None)):
+        for iterator in (parts, iterator_of(self._response)):
             aclose = getattr(iterator, "aclose", None)
             try:
                 if aclose is not None:
@@ -173,7 +174,7 @@ def file_behind(response: Any) -> Any:
     if isinstance(response, FileResponse):
         file = response.file_to_stream
     else:
-        iterator = getattr(response, "_iterator", None)
+        iterator = iterator_of(response)
         file = iterator.filelike if type(iterator) is FileWrapper else None
     innermost = file
     while isinstance(innermost, (File, tempfile._TemporaryFileWrapper)):

@@ -1,18 +1,25 @@
 """Undocumented parts of Django and asgiref that this package uses, in one place.
 
-Classes that derive from Django's, as `channels.http.request.AsgiRequest` and `channels.connection_session`, override
-more of it. The tests of this module fail, with the versions in their messages, when a release changes something.
+The tests of this module fail, with the versions in their messages, when a release changes something.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.handlers.base import BaseHandler
 from django.dispatch import Signal
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
+
+if TYPE_CHECKING:
+    from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 
 
 def receiver_keys(signal: Signal) -> list[Hashable]:
@@ -45,6 +52,134 @@ def close_with(response: HttpResponseBase, closer: Callable[[], object]) -> None
 def hand_over_resources(response: HttpResponseBase, replacement: HttpResponseBase) -> None:
     """Have what is to be closed with a response closed with its replacement, too."""
     replacement._resource_closers.extend(response._resource_closers)  # type: ignore[attr-defined]
+
+
+def finish_as(response: HttpResponseBase, handler: type) -> None:
+    """Name the handler that a response sends ``request_finished`` for."""
+    response._handler_class = handler  # type: ignore[attr-defined]
+
+
+def iterator_of(response: HttpResponseBase) -> Any:
+    """What the view gave a streaming response to read from; ``None`` for other responses."""
+    return getattr(response, "_iterator", None)
+
+
+class UnloggedResponse(HttpResponse):
+    """A response whose status Django does not log."""
+
+    _has_been_logged = True
+
+
+class UnparsedRequest(HttpRequest):
+    """Django's request before anything of it has been parsed.
+
+    `HttpRequest` would make GET, POST and COOKIES at once, and leaves forms and files to each of its subclasses.
+
+    Attributes:
+        body_stream: what the body is read from; to be set before that.
+    """
+
+    def __init__(self) -> None:
+        self._content_length = 0
+        self._post_parse_error = False
+        self._read_started = False
+        self.resolver_match = None
+
+    @property
+    def body_stream(self) -> Any:
+        """The file-like object that the body is read from."""
+        return self._stream
+
+    @body_stream.setter
+    def body_stream(self, stream: Any) -> None:
+        self._stream = stream
+
+    def parse_content_type(self) -> None:
+        """Set ``content_type``, ``content_params`` and the encoding from META."""
+        if "CONTENT_TYPE" in self.META:
+            self._set_content_type_params(self.META)  # type: ignore[attr-defined]
+        else:
+            self.content_type, self.content_params = "", {}
+
+    @abstractmethod
+    def original_scheme(self) -> str:
+        """The scheme that the interface server has seen; ``SECURE_PROXY_SSL_HEADER`` may overrule it."""
+
+    @abstractmethod
+    def prepare_to_parse(self) -> bool:
+        """Called before forms and files are parsed; returns false if nothing can be read any more."""
+
+    def _get_scheme(self) -> str:
+        return self.original_scheme()
+
+    def _get_post(self) -> QueryDict:
+        if not hasattr(self, "_post"):
+            self._load_post_and_files()
+        return self._post
+
+    def _set_post(self, post: QueryDict) -> None:
+        self._post = post
+
+    def _get_files(self) -> Any:
+        if not hasattr(self, "_files"):
+            self._load_post_and_files()
+        return self._files  # type: ignore[attr-defined]
+
+    POST = property(_get_post, _set_post)
+    FILES = property(_get_files)
+
+    def _load_post_and_files(self) -> None:
+        if self.prepare_to_parse():
+            super()._load_post_and_files()
+        else:
+            self._mark_post_parse_error()  # type: ignore[attr-defined]
+
+
+class ViewHandler(BaseHandler):
+    """Django's handler, in which some exceptions of a view are outcomes that pass through the middleware.
+
+    Attributes:
+        outcomes: the types of these exceptions.
+    """
+
+    outcomes: ClassVar[tuple[type[Exception], ...]] = ()
+
+    @abstractmethod
+    def response_to(self, outcome: Exception) -> HttpResponseBase:
+        """The response in which an outcome is passed on."""
+
+    def process_exception_by_middleware(self, exception: Exception, request: Any) -> Any:
+        """Let middleware look at an exception of a view, unless it is an outcome."""
+        if isinstance(exception, self.outcomes):
+            raise exception
+        return super().process_exception_by_middleware(exception, request)
+
+    def _get_response(self, request: Any) -> Any:
+        try:
+            return super()._get_response(request)  # type: ignore[misc]
+        except self.outcomes as outcome:
+            return self.response_to(outcome)
+
+
+def serves(handler: StaticFilesHandlerMixin, path: str) -> bool:
+    """Tell if a path is below the STATIC_URL of a handler."""
+    return bool(handler._should_handle(path))
+
+
+def settings_holder() -> Any:
+    """The object that holds the settings, or the innermost override of them; to read it raises no warning."""
+    return cast("Any", settings)._wrapped
+
+
+def session_content(session: SessionBase, no_load: bool = False) -> dict[str, Any]:
+    """The content of a session, loaded if it was not yet and ``no_load`` is false."""
+    content: dict[str, Any] = session._get_session(no_load=no_load)  # type: ignore[attr-defined]
+    return content
+
+
+def empty_session(session: SessionBase) -> None:
+    """Drop the content of a session without loading it."""
+    session._session_cache = {}  # type: ignore[attr-defined]
 
 
 def give_key(session: SessionBase, key: str | None) -> None:

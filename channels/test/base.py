@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
 from collections.abc import Sequence
 
 from django.test import TestCase, TransactionTestCase
@@ -14,6 +13,7 @@ from channels.message import Message
 from .client import Client, next_message
 from .layers import in_memory
 from .routes import apply_routes
+from .unittest_internals import EarlySetUp
 
 __all__ = [
     "ChannelTestCase",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class ChannelTestCaseMixin(unittest.TestCase):
+class ChannelTestCaseMixin(EarlySetUp):
     """Gives each test empty memory layers in place of the configured ones, with their routing.
 
     They are there from before ``setUp`` until everything that ``addCleanup`` registered has run.
@@ -35,11 +35,9 @@ class ChannelTestCaseMixin(unittest.TestCase):
 
     test_channel_aliases: Sequence[str] = [DEFAULT_CHANNEL_LAYER]
 
-    def _callSetUp(self) -> None:
-        # Not in setUp, which a subclass may override without calling it, nor in Django's _pre_setup,
-        # which belongs to the instance in some of its versions and to the class in others.
+    def _set_up_early(self) -> None:
+        super()._set_up_early()
         self.enterContext(in_memory(self.test_channel_aliases))
-        super()._callSetUp()  # type: ignore[misc]
 
     def get_next_message(
         self, channel: str, alias: str = DEFAULT_CHANNEL_LAYER, require: bool = False

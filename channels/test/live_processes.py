@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from channel_layer.exceptions import clause
+from channels.runtime.django_internals import settings_holder
 
 from .live_child import READY
 from .live_parts import STOP_SECONDS
@@ -115,15 +116,14 @@ def _environment() -> dict[str, Any]:
 def _settings() -> tuple[dict[str, Any], str | None]:
     """Settings that are not those of the settings module, and that module."""
     values: dict[str, Any] = {}
-    lazy: Any = settings
-    holder = lazy._wrapped
+    holder = wrapped = settings_holder()
     while "default_settings" in vars(holder):  # one for each override, the innermost first
         values = {name: value for name, value in vars(holder).items() if name.isupper()} | values
         holder = holder.default_settings
     for name in _OF_THE_TEST_ENVIRONMENT:
         # Not asked of the settings themselves, which warn of what is deprecated: the project was warned already.
-        if hasattr(lazy._wrapped, name) and not (name == "EMAIL_BACKEND" and "MAILERS" in values):
-            values.setdefault(name, getattr(lazy._wrapped, name))
+        if hasattr(wrapped, name) and not (name == "EMAIL_BACKEND" and "MAILERS" in values):
+            values.setdefault(name, getattr(wrapped, name))
     # At the bottom lie the settings of a module, or the defaults if they were configured without one.
     return values, getattr(holder, "SETTINGS_MODULE", None)
 

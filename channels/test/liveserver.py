@@ -17,11 +17,12 @@ from .live_database import on_disk
 from .live_parts import ServerPart, WorkerPart
 from .live_processes import Process
 from .live_threads import Threaded
+from .unittest_internals import EarlySetUp
 
 __all__ = ["ChannelLiveServerTestCase"]
 
 
-class ChannelLiveServerTestCase(TransactionTestCase):
+class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
     """Runs each test beside an interface server on a free port, and workers for every layer.
 
     They are processes of their own, as in production, that have the settings and the databases of the test; SQLite
@@ -60,12 +61,12 @@ class ChannelLiveServerTestCase(TransactionTestCase):
         cls.enterClassContext(on_disk())
         super().setUpClass()
 
-    def _callSetUp(self) -> None:
+    def _set_up_early(self) -> None:
+        super()._set_up_early()
         # Whatever becomes of the test, all of it has ended before Django flushes the databases.
         self.enterContext(modify_settings(ALLOWED_HOSTS={"append": self.host}))
         layers = self.enterContext(_test_layers())
         self._port = self.enterContext(self._serving(layers))
-        super()._callSetUp()  # type: ignore[misc]
 
     @contextmanager
     def _serving(self, layers: list[Any]) -> Iterator[int]:

@@ -22,7 +22,7 @@ PROVEN_BYTES = 1024 * 1024
 HIGH_WATER = 16_384
 """Bytes that a connection holds beyond which it gets no more, and after which it says that it caught up."""
 
-REPORT_BYTES = 524_288
+WRITTEN_REPORT_BYTES = 524_288
 """Progress that is worth a report to the producer."""
 
 IN_FLIGHT = 2 * 1024 * 1024
@@ -144,7 +144,7 @@ class Download:
 
     def report(self) -> int | None:
         """How much has been taken over, if its producer should hear of that and may send more."""
-        if self.taken - self.reported < REPORT_BYTES or self._ended:
+        if self.taken - self.reported < WRITTEN_REPORT_BYTES or self._ended:
             return None
         spool, limit = self._spool, max(self._options.response_spool, IN_FLIGHT + KEPT)
         if spool is not None and (spool.in_memory > KEPT or spool.size + IN_FLIGHT > limit):

@@ -49,7 +49,6 @@ class Command(StaticFilesCommand):
 
     addr: str
     port: str
-    _raw_ipv6: bool
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options, Django's among them."""
@@ -163,7 +162,7 @@ class Command(StaticFilesCommand):
         )
 
     def _banner(self, layer: Any, worker: Worker | None) -> None:
-        host = f"[{self.addr}]" if self._raw_ipv6 else "0.0.0.0" if self.addr == "0" else self.addr
+        host = f"[{self.addr}]" if ":" in self.addr else "0.0.0.0" if self.addr == "0" else self.addr
         workers = f"{worker.threads} worker threads" if worker is not None else "no workers in this process"
         quit_command = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
         self.stdout.write(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from threading import current_thread
-from typing import Any
+from typing import Any, ClassVar
 
 import django
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.signals import request_finished
 from django.dispatch import Signal
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict, StreamingHttpResponse
+from django.test import override_settings
+from django.urls import path as url
+from django.utils.log import log_response
 
 from channels.runtime import django_internals as internals
+from tests.test_house import ROOMS, ROOT
 
 VERSIONS = f"with Django {django.get_version()} and asgiref {version('asgiref')}"
 
@@ -74,3 +82,150 @@ def test_sync_code_runs_on_the_executor_of_its_context() -> None:
 
     with ThreadPoolExecutor(1, "chosen") as executor:
         assert asyncio.run(run()) == ["chosen_0"] * 2, VERSIONS
+
+
+class Request(internals.UnparsedRequest):
+    """A form from an interface server."""
+
+    def __init__(self, readable: bool) -> None:
+        super().__init__()
+        self.readable = readable
+        form = b"a=1"
+        self.method, self.META = "POST", {"CONTENT_LENGTH": str(len(form)), "SERVER_NAME": "a", "SERVER_PORT": "80"}
+        self.GET, self.COOKIES = QueryDict(), {}
+        if readable:
+            self.META["CONTENT_TYPE"] = "application/x-www-form-urlencoded; charset=utf-8"
+        self.parse_content_type()
+        self.body_stream = io.BytesIO(form)
+
+    def original_scheme(self) -> str:
+        return "https"
+
+    def prepare_to_parse(self) -> bool:
+        return self.readable
+
+
+def test_a_request_is_parsed_on_demand() -> None:
+    request = Request(readable=True)
+    assert (request.scheme, request.content_type, request.encoding) == (
+        "https", "application/x-www-form-urlencoded", "utf-8",
+    ), VERSIONS  # fmt: skip
+    assert (request.POST.dict(), len(request.FILES), request.body) == ({"a": "1"}, 0, b"a=1"), VERSIONS
+
+
+def test_a_request_that_cannot_be_read_has_an_empty_form() -> None:
+    request = Request(readable=False)
+    assert (request.POST.dict(), len(request.FILES), request.content_type) == ({}, 0, ""), VERSIONS
+
+
+class Outcome(Exception):
+    """No error."""
+
+
+class Handler(internals.ViewHandler):
+    """A handler with one outcome."""
+
+    outcomes: ClassVar = (Outcome,)
+
+    def response_to(self, outcome: Exception) -> HttpResponse:
+        return HttpResponse(f"passed on: {outcome}")
+
+
+def through_views(exception: Exception) -> Any:
+    def view(request: Any) -> HttpResponse:
+        raise exception
+
+    handler, request = Handler(), Request(readable=True)
+    handler.load_middleware()
+    request.method, request.path, request.path_info = "GET", "/", "/"
+    with override_settings(ROOT_URLCONF=(url("", view),), ALLOWED_HOSTS=["a"]):
+        return handler.get_response(request)
+
+
+def test_an_outcome_of_a_view_is_a_response_and_an_error_is_an_error_page() -> None:
+    response = through_views(Outcome("as it is"))
+    assert (response.status_code, response.content) == (200, b"passed on: as it is"), VERSIONS
+    assert through_views(ValueError("a fault")).status_code == 500, VERSIONS
+
+
+def test_the_status_of_a_placeholder_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for made in (internals.UnloggedResponse(status=503), HttpResponse(status=503)):
+        log_response("%s", made.status_code, response=made, request=Request(readable=True))
+    assert len(caplog.records) == 1, VERSIONS
+
+
+def test_a_response_names_its_handler_when_it_is_closed() -> None:
+    senders: list[Any] = []
+
+    def note(sender: Any, **kwargs: Any) -> None:
+        senders.append(sender)
+
+    response = HttpResponse()
+    internals.finish_as(response, Handler)
+    request_finished.connect(note)
+    try:
+        response.close()
+    finally:
+        request_finished.disconnect(note)
+    assert senders == [Handler], VERSIONS
+
+
+def test_a_streaming_response_has_an_iterator() -> None:
+    parts = [b"a"]
+    assert list(internals.iterator_of(StreamingHttpResponse(parts))) == parts, VERSIONS
+    assert internals.iterator_of(HttpResponse()) is None, VERSIONS
+
+
+@override_settings(STATIC_URL="/static/")
+def test_static_files_are_known_by_their_path() -> None:
+    handler = StaticFilesHandler(None)  # type: ignore[arg-type]
+    assert internals.serves(handler, "/static/a.css"), VERSIONS
+    assert not internals.serves(handler, "/a.css"), VERSIONS
+
+
+def test_what_holds_the_settings_has_their_overrides() -> None:
+    with override_settings(EXTRA=1):
+        holder = internals.settings_holder()
+        assert vars(holder)["EXTRA"] == 1, VERSIONS
+        assert not hasattr(holder.default_settings, "EXTRA"), VERSIONS
+
+
+def test_a_session_is_read_and_emptied() -> None:
+    session = SessionStore()
+    session["a"] = 1
+    assert internals.session_content(session) == {"a": 1}, VERSIONS
+    internals.empty_session(session)
+    assert internals.session_content(session) == {}, VERSIONS
+
+
+NO_SECRETS = {"_meta", "_state", "_default_manager", "_base_manager", "_exit", "_binding_group_names"}
+"""Names that Django and Python document, and one that the data binding sets on models."""
+
+
+def private_names(source: str, ours: bool) -> set[str]:
+    """Names with an underscore that a file makes (``ours``), or that it uses as attributes."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        name: str | None = None
+        if isinstance(node, ast.Attribute):
+            sets_own = isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
+            name = node.attr if sets_own or not ours else None
+        elif ours and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name = node.name
+        elif ours and isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            name = node.id
+        if name is not None and re.match("_[a-z]", name):
+            names.add(name)
+    return names
+
+
+def test_no_other_file_uses_private_names_of_others() -> None:
+    sources = {file: file.read_text() for room in ROOMS for file in (ROOT / room).rglob("*.py")}
+    sources = {file: text for file, text in sources.items() if not file.stem.endswith("_internals")}
+    known = NO_SECRETS.union(*(private_names(text, ours=True) for text in sources.values()))
+    used = {
+        file.relative_to(ROOT).as_posix(): private_names(text, ours=False) - known
+        for file, text in sources.items()
+        if file.is_relative_to(ROOT / "channels")
+    }
+    assert {file: names for file, names in used.items() if names} == {}
