@@ -104,7 +104,7 @@ class WorkerGroup(Worker):
 
 
 class _Engine(workers.Worker):
-    """The worker behind a face. It asks the face again and again, for a subclass may define ``termed`` anew."""
+    """The worker behind a face. It asks the face for all that a subclass may define anew."""
 
     def __init__(self, face: Worker) -> None:
         self._face = face
@@ -118,6 +118,10 @@ class _Engine(workers.Worker):
             message_retries=face.message_retries,
             signal_handlers=face.signal_handlers,
         )
+
+    def choose_channels(self, channels: Iterable[str], only: Collection[str], exclude: Collection[str]) -> list[str]:
+        """See `workers.Worker.choose_channels`. The face decides, which knows the globs."""
+        return filter_channels(self._face.apply_channel_filters(channels))
 
     @property
     def termed(self) -> bool:

@@ -109,7 +109,7 @@ class Worker:
             raise TypeError(f"a worker needs a router: give it one, for {channel_layer.describe()} has none")
         self.channel_layer = channel_layer
         self.router = router
-        self.channels = filter_channels(router.channels, only_channels or (), exclude_channels or ())
+        self.channels = self.choose_channels(router.channels, only_channels or (), exclude_channels or ())
         self.threads = threads
         self.grace = grace
         self.hung_seconds = hung_seconds
@@ -133,6 +133,10 @@ class Worker:
         self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
         self._busy: dict[threading.Thread, Running] = {}
         self._reported: dict[threading.Thread, float] = {}
+
+    def choose_channels(self, channels: Iterable[str], only: Collection[str], exclude: Collection[str]) -> list[str]:
+        """The routed channels to listen on; raises `ValueError` if that is none."""
+        return filter_channels(channels, only, exclude)
 
     def run(self) -> bool:
         """Work until `stop` is called or a signal arrives; blocks. For one call only.

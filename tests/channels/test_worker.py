@@ -131,6 +131,22 @@ def test_one_that_was_told_to_stop_before_does_not_start(layer: Any) -> None:
     assert worker.termed
 
 
+def test_a_subclass_may_choose_its_channels(layer: Any, eventually: Any) -> None:
+    class Some(Worker):
+        def apply_channel_filters(self, channels: Any) -> list[str]:
+            return [name for name in super().apply_channel_filters(channels) if name in ("2", "4")]
+
+    seen: list[str] = []
+    routes = [route(name, lambda message: seen.append(message.channel.name)) for name in ("1", "2", "3", "4")]
+    with running(Some(routed(layer, *routes), exclude_channels=["3"])):
+        for name in ("1", "2", "3", "4"):
+            layer.send(name, {})
+        eventually(lambda: sorted(seen) == ["2", "4"])
+    assert layer.receive(["1"]) == ("1", {})
+    with pytest.raises(ValueError, match="no channels are left"):
+        Some(routed(layer, route("1", str))).run()
+
+
 class EndsItself(Worker):
     """Stops once it has run one message, by a ``termed`` of its own."""
 
