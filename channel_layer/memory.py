@@ -262,6 +262,19 @@ class MemoryChannelLayer(ChannelLayer):
                 "messages_max_age": self._oldest_age(queue),
             }
 
+    def waiting(self) -> dict[str, int]:
+        """Channels on which messages wait, process-specific ones up to their ``!``, and how many."""
+        with self._lock:
+            now = self._clock()
+            for queue in self._queues.values():
+                self.counters.expired += queue.drop_expired(now)
+            return {name: queue.messages for name, queue in self._queues.items() if queue.messages}
+
+    def memberships(self) -> dict[str, list[str]]:
+        """Groups that have members, and those."""
+        with self._lock:
+            return {group: list(present) for group in list(self._groups) if (present := self._present(group))}
+
     # -- under the lock --------------------------------------------------------------------------
 
     def _take(self, channels: Sequence[str], limit: int) -> list[Delivery]:

@@ -11,7 +11,7 @@ from channel_layer.channel import Channel, Group  # noqa: E402
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
 from routing import include, route, route_class  # noqa: E402
 
-from .layers import channel_layers  # noqa: E402
+from .configured_layers import channel_layers  # noqa: E402
 from .version import __version__  # noqa: E402
 
 __all__ = [

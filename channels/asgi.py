@@ -10,7 +10,7 @@ from interface_server.options import Options
 # First of all: another distribution may have put its files over those that are imported next.
 check_installation()
 
-from .layers import (  # noqa: E402
+from .configured_layers import (  # noqa: E402
     ChannelLayerManager,
     ChannelLayerWrapper,
     InvalidChannelLayerError,

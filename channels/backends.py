@@ -13,6 +13,9 @@ from channel_layer.exceptions import LayerConfigurationError, UnknownLayer
 from channel_layer.layer import ChannelLayer
 from channel_layer.redaction import redact
 
+from .base_layer import BaseChannelLayer
+from .coroutine_layer import CoroutineChannelLayer
+
 REDIS = "channel_layer.redis.RedisChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
@@ -39,7 +42,6 @@ UNAVAILABLE = {
     "asgi_rabbitmq.RabbitmqLocalChannelLayer": _NO_RABBITMQ,
     "channels_redis.core.RedisChannelLayer": f"{_LATER}{REDIS!r}",
     "channels_redis.pubsub.RedisPubSubChannelLayer": f"{_LATER}{REDIS!r}",
-    "channels.layers.InMemoryChannelLayer": f"{_LATER}{MEMORY!r}",
 }
 """Backends that cannot be used, and why."""
 
@@ -83,6 +85,10 @@ class UnknownChannelLayerError(InvalidChannelLayerError, UnknownLayer):
     """There is no entry of CHANNEL_LAYERS with this alias."""
 
 
+class ForeignChannelLayerError(InvalidChannelLayerError):
+    """A layer for Channels 2 to 4 that is not of this project: code may send through it, connections cannot."""
+
+
 def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
     """The class that an entry's BACKEND names; raises `InvalidChannelLayerError`."""
     path = config.get("BACKEND")
@@ -96,6 +102,16 @@ def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
     except ImportError as error:
         shown = repr(path) if path == target else f"{path!r} (now {target!r})"
         raise InvalidChannelLayerError(alias, f"BACKEND {shown} cannot be imported: {error}") from error
+
+
+def is_foreign(alias: str, config: Mapping[str, Any]) -> bool:
+    """True if BACKEND names a class for Channels 2 to 4 that is not of this project; raises as `backend_class`."""
+    backend = backend_class(alias, config)
+    return (
+        inspect.isclass(backend)
+        and issubclass(backend, BaseChannelLayer)
+        and not issubclass(backend, CoroutineChannelLayer)
+    )
 
 
 def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:

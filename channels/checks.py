@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from routing import Router, RoutingError
 
-from .backends import ALIASES, REDIS, InvalidChannelLayerError
-from .layers import channel_layers
+from .backends import ALIASES, REDIS, ForeignChannelLayerError, InvalidChannelLayerError
+from .configured_layers import channel_layers, require_work
 from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
 
@@ -26,7 +26,10 @@ FEWEST_CHARACTERS = 5
 
 @register(TAG)
 def check_layers(**kwargs: Any) -> list[CheckMessage]:
-    """CHANNEL_LAYERS: each entry can be made; Redis asks for a password where others can reach it."""
+    """CHANNEL_LAYERS: each entry can be made, and workers have something to run.
+
+    Redis asks for a password where others can reach it.
+    """
     found: list[CheckMessage] = []
     try:
         configs = channel_layers.configs
@@ -35,10 +38,17 @@ def check_layers(**kwargs: Any) -> list[CheckMessage]:
     for alias, config in configs.items():
         try:
             layer = channel_layers.make_backend(alias)
+        except ForeignChannelLayerError as error:
+            found.append(Warning(str(error), id="channels.W005"))
+            continue
         except InvalidChannelLayerError as error:
             found.append(Error(str(error), id="channels.E001"))
             continue
         layer.close()
+        try:
+            require_work(alias, config.get("ROUTING"))
+        except InvalidChannelLayerError as error:
+            found.append(Warning(str(error), id="channels.W006"))
         options = config.get("CONFIG") or {}
         found.extend(_weak_keys(alias, options))
         if _is_redis(config):
@@ -51,7 +61,7 @@ def check_routings(**kwargs: Any) -> list[CheckMessage]:
     """ROUTING: every route can work."""
     found: list[CheckMessage] = []
     for alias, config in _entries():
-        if "ROUTING" not in config:
+        if config.get("ROUTING") is None:
             continue
         try:
             router = Router(config["ROUTING"])

@@ -1,194 +1,118 @@
-"""The layers that the settings configure."""
+"""Channel layers as Channels 2 to 4 have them: `get_channel_layer` and what it returns.
+
+They are the layers of `channels.asgi`, with coroutines in place of plain calls: what is sent to a group through one
+interface reaches the members that were added through the other.
+"""
 
 from __future__ import annotations
 
-import inspect
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import django
-from django.apps import apps
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
-from routing import Router
 
-from .backends import InvalidChannelLayerError, UnknownChannelLayerError, conforming, make_layer
+from .backends import UnknownChannelLayerError, is_foreign, make_layer
+from .base_layer import BaseChannelLayer
+from .configured_layers import InvalidChannelLayerError
+from .configured_layers import channel_layers as configured
+from .coroutine_layer import CoroutineChannelLayer, InMemoryChannelLayer
 
 __all__ = [
     "DEFAULT_CHANNEL_LAYER",
+    "BaseChannelLayer",
     "ChannelLayerManager",
-    "ChannelLayerWrapper",
+    "CoroutineChannelLayer",
+    "InMemoryChannelLayer",
     "InvalidChannelLayerError",
     "channel_layers",
     "get_channel_layer",
 ]
 
 
-class ChannelLayerWrapper:
-    """A layer with its place in the settings; whatever else is asked of it, it asks the layer.
+class ChannelLayerManager:
+    """Alias → layer with coroutines, made from the setting CHANNEL_LAYERS on first use.
 
     Attributes:
-        alias: its name in CHANNEL_LAYERS.
-        channel_layer: the layer itself.
-        routing: what ROUTING says.
+        backends: the layers that were asked for until now.
     """
 
-    def __init__(self, channel_layer: ChannelLayer, alias: str, routing: Any) -> None:
-        self.channel_layer = channel_layer
-        self.alias = alias
-        self.routing = routing
-        self._router: Router | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def router(self) -> Router:
-        """The compiled routing with Django's views behind it. Built on first use; raises `RoutingError`."""
-        with self._lock:
-            if self._router is None:
-                self._router = self._build_router(None)
-            return self._router
-
-    def serve_http_with(self, http_consumer: Any) -> Router:
-        """Build the router anew with another consumer than Django's views for requests without a route."""
-        with self._lock:
-            self._router = self._build_router(http_consumer)
-            return self._router
-
-    def _build_router(self, http_consumer: Any | None) -> Router:
-        # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
-        from .handler import ViewConsumer
-        from .runtime.unrouted import RefuseUnrouted
-
-        router = Router(self.routing)
-        router.check_default(
-            http_consumer if http_consumer is not None else ViewConsumer(),
-            RefuseUnrouted(Router(self.routing)) if settings.DEBUG else None,
-        )
-        return router
-
-    @property
-    def local_only(self) -> bool:
-        """True if the layer reaches no further than this process."""
-        return bool(getattr(self.channel_layer, "local_only", False))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "channel_layer":  # before __init__, as copy and pickle ask
-            raise AttributeError(name)
-        value = getattr(self.channel_layer, name)
-        if inspect.ismethod(value):
-            self.__dict__[name] = value  # found without this detour from now on
-        return value
-
-    def __repr__(self) -> str:
-        return f"<ChannelLayerWrapper {self.alias}: {self.channel_layer!r}>"
-
-
-class ChannelLayerManager:
-    """Alias → wrapped layer, made from the settings on first use. Thread-safe."""
-
     def __init__(self) -> None:
-        registry.factory = self.make_backend
+        self.backends: dict[str, Any] = {}
+        self._placed: dict[str, Any] = {}
+        setting_changed.connect(self._forget)
 
     @property
     def configs(self) -> Mapping[str, Any]:
         """The setting CHANNEL_LAYERS; empty if there is none."""
-        configs = getattr(settings, "CHANNEL_LAYERS", None) or {}
-        if not isinstance(configs, Mapping):
-            raise InvalidChannelLayerError(None, f"CHANNEL_LAYERS is a dict of aliases, not {type(configs).__name__}")
-        return configs
+        return configured.configs
 
-    def make_backend(self, alias: str) -> ChannelLayerWrapper:
+    def make_backend(self, name: str) -> Any:
         """Make the layer of an alias anew; raises `InvalidChannelLayerError`."""
-        return self._make(alias, "CONFIG")
+        return self._make_foreign(name, "CONFIG") or configured.make_backend(name).coroutine_layer
 
-    def make_test_backend(self, alias: str) -> ChannelLayerWrapper:
-        """Make the layer of an alias with TEST_CONFIG in place of CONFIG."""
-        if "TEST_CONFIG" not in self._config(alias):
-            raise InvalidChannelLayerError(alias, "TEST_CONFIG is missing")
-        return self._make(alias, "TEST_CONFIG")
+    def make_test_backend(self, name: str) -> Any:
+        """Make the layer of an alias with TEST_CONFIG in place of CONFIG; raises `InvalidChannelLayerError`."""
+        configured.require_test_config(name)
+        return self._make_foreign(name, "TEST_CONFIG") or configured.make_test_backend(name).coroutine_layer
 
-    def __getitem__(self, alias: str) -> Any:
-        return registry[alias]
+    def __getitem__(self, key: str) -> Any:
+        """The layer of an alias.
 
-    def __contains__(self, alias: object) -> bool:
-        return alias in self.configs or (isinstance(alias, str) and alias in registry)
+        Raises:
+            KeyError: CHANNEL_LAYERS has no such alias.
+            InvalidChannelLayerError: its entry cannot work.
+        """
+        placed = self._placed.get(key)
+        if placed is not None:
+            return placed
+        found = self.backends.get(key)
+        if found is not None and not isinstance(found, CoroutineChannelLayer):
+            return found
+        layer = None if key in registry else self._make_foreign(key, "CONFIG")
+        if layer is None:
+            # Asked each time: a test may have put another in its place.
+            below = registry[key]
+            if found is not None and found.channel_layer is getattr(below, "channel_layer", below):
+                return found
+            layer = getattr(below, "coroutine_layer", None) or CoroutineChannelLayer(below)
+        self.backends[key] = layer
+        return layer
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.configs, *registry]))
+    def __contains__(self, key: object) -> bool:
+        return key in self.configs
 
-    def set(self, alias: str, layer: Any | None) -> Any | None:
-        """Put a layer under an alias (``None`` removes it) and return what was there before."""
-        return registry.set(alias, layer)
+    def set(self, key: str, layer: Any | None) -> Any | None:
+        """Put a layer under an alias (``None`` removes it) and return what was there before, if it had been used."""
+        before = self._placed.pop(key, None) or self.backends.pop(key, None)
+        if layer is not None:
+            self._placed[key] = self.backends[key] = layer
+        return before
 
-    def _make(self, alias: str, options: str) -> ChannelLayerWrapper:
-        config = self._config(alias)
-        if not config.get("ROUTING") and config.get("ROUTING") not in ([], {}, ()):
-            raise InvalidChannelLayerError(
-                alias, "ROUTING is missing; set it to the dotted path of a list of routes, or to the list itself"
-            )
-        layer = conforming(alias, make_layer(alias, config, config.get(options)), config.get(options))
-        return ChannelLayerWrapper(layer, alias, config["ROUTING"])
+    def _make_foreign(self, alias: str, options: str) -> Any | None:
+        """Make the layer of an alias if its class is for Channels 2 to 4 and not of this project."""
+        config = configured.config(alias)
+        return make_layer(alias, config, config.get(options)) if is_foreign(alias, config) else None
 
-    def _config(self, alias: str) -> Mapping[str, Any]:
-        configs = self.configs
-        if not configs:
-            raise UnknownChannelLayerError(
-                None, f"there is no channel layer {alias!r}: the settings have no CHANNEL_LAYERS"
-            )
-        if alias not in configs:
-            known = ", ".join(repr(name) for name in configs)
-            raise UnknownChannelLayerError(None, f"there is no channel layer {alias!r}; CHANNEL_LAYERS has {known}")
-        config = configs[alias]
-        if not isinstance(config, Mapping):
-            raise InvalidChannelLayerError(
-                alias, f"the entry is a dict with BACKEND and ROUTING, not {type(config).__name__}"
-            )
-        return config
+    def _forget(self, *, setting: str, **kwargs: Any) -> None:
+        if setting == "CHANNEL_LAYERS":
+            self.backends = {}
+            self._placed = {}
 
 
-def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> ChannelLayer:
-    """Set Django up and return the layer of an alias, for a project's ``asgi.py``.
+def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
+    """The layer of an alias, or ``None`` if CHANNEL_LAYERS has no such alias.
 
     Raises:
-        InvalidChannelLayerError: the settings cannot be loaded or the alias cannot work; one sentence.
+        InvalidChannelLayerError: its entry cannot work; one sentence.
     """
-    _set_up(django.setup)
-    if not apps.is_installed("channels"):
-        raise InvalidChannelLayerError(
-            None, "'channels' is missing from INSTALLED_APPS; add it, for manage.py runworker and the system checks"
-        )
-    wrapper: ChannelLayerWrapper = channel_layers[alias]
-    return wrapper.channel_layer
-
-
-def _set_up(setup: Callable[[], None]) -> None:
     try:
-        setup()
-    except ImproperlyConfigured as error:
-        if settings.configured or "DJANGO_SETTINGS_MODULE" not in str(error):
-            raise InvalidChannelLayerError(None, f"Django cannot be set up: {error}") from error
-        raise InvalidChannelLayerError(
-            None,
-            "DJANGO_SETTINGS_MODULE is not set; call os.environ.setdefault('DJANGO_SETTINGS_MODULE', "
-            "'project.settings') in asgi.py before get_channel_layer()",
-        ) from error
-    except ModuleNotFoundError as error:
-        raise InvalidChannelLayerError(None, f"Django cannot be set up: {error}") from error
-
-
-def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting == "CHANNEL_LAYERS":
-        for alias in list(registry):
-            registry.set(alias, None)
+        return channel_layers[alias]
+    except UnknownChannelLayerError:
+        return None
 
 
 channel_layers = ChannelLayerManager()
-"""The process-wide manager; `channel_layer.registry.channel_layers` asks it."""
-
-setting_changed.connect(_forget, dispatch_uid="channels.layers")
+"""The process-wide manager."""

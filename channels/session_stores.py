@@ -18,10 +18,10 @@ from channel_layer.channel import Message
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .asked_state import AskedState, can_be_asked
+from .configured_layers import channel_layers
 from .connection_session import ConnectionSession
 from .exceptions import ConsumeLater
 from .http.request import header_pairs
-from .layers import channel_layers
 from .runtime.cached_settings import cached_until_set
 from .runtime.django_internals import give_key
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from channel_layer.channel import Channel
 from channel_layer.exceptions import ChannelFull
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 
 
 class DelayedMessageQuerySet(models.QuerySet["DelayedMessage"]):

@@ -13,7 +13,7 @@ from channel_layer.channel import Message
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.backends import InvalidChannelLayerError
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers, require_work
 from channels.log import message_line
 from routing import RoutingError
 
@@ -52,9 +52,12 @@ def websocket_protocols() -> tuple[str, ...]:
 
 
 def route_with(layer: Any, http_consumer: Any) -> Any:
-    """The layer's router; raises `CommandError` that names the route that cannot work."""
+    """The layer's router; raises `CommandError` if there is nothing to run, or names the route that cannot work."""
     try:
+        require_work(layer.alias, layer.routing)
         return layer.serve_http_with(http_consumer)
+    except InvalidChannelLayerError as error:
+        raise CommandError(str(error)) from error
     except RoutingError as error:
         raise CommandError(f"the ROUTING of channel layer {layer.alias!r} does not work. {error}") from error
 

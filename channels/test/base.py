@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.test import TestCase, TransactionTestCase
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 from channels.message import Message
 
 from .client import Client, next_message

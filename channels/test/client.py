@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from channel_layer.delivery import Delivery
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.asked_state import hold
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 from channels.message import Message
 from interface_server.options import Options
 

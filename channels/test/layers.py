@@ -8,7 +8,7 @@ from typing import Any
 
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.registry import channel_layers as registry
-from channels.layers import ChannelLayerWrapper, channel_layers
+from channels.configured_layers import ChannelLayerWrapper, channel_layers
 from routing import Router
 
 

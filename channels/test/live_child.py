@@ -56,7 +56,7 @@ def _set_up(plan: dict[str, Any]) -> list[Any]:
     # Its routing may name consumers, whose modules can be imported only now.
     settings.CHANNEL_LAYERS = pickle.loads(plan["channel_layers"])
 
-    from channels.layers import channel_layers
+    from channels.configured_layers import channel_layers
 
     layers = []
     for alias in channel_layers.configs:
@@ -67,7 +67,7 @@ def _set_up(plan: dict[str, Any]) -> list[Any]:
 
 
 def _make(plan: dict[str, Any], layers: list[Any]) -> Any:
-    from channels.layers import channel_layers
+    from channels.configured_layers import channel_layers
     from channels.test.live_parts import ServerPart, WorkerPart
 
     if plan["part"] == "server":

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.test import TransactionTestCase, modify_settings
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 from routing import Router
 
 from .layers import placed

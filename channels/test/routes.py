@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any, TypeVar, cast
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 from routing import include
 
 from .layers import IsolatedLayer, placed

@@ -22,7 +22,7 @@ from django.db import connections
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from channel_layer.memory import MemoryChannelLayer
-from channels.layers import ChannelLayerWrapper, channel_layers
+from channels.configured_layers import ChannelLayerWrapper, channel_layers
 from channels.runtime.sync_threads import SyncThreads
 from workers.event_loop import EventLoop
 from workers.streams import Streams, current_streams

@@ -6,9 +6,9 @@ import pytest
 
 from channel_layer.memory import MemoryChannelLayer
 from channels.asgi import InvalidChannelLayerError, channel_layers, get_channel_layer
-from channels.layers import channel_layers as manager
+from channels.configured_layers import channel_layers as manager
 
-from .test_layers import run
+from .test_configured_layers import run
 
 
 def test_it_has_the_manager_of_the_settings_layers() -> None:

@@ -27,10 +27,10 @@ from channel_layer.memory import MemoryChannelLayer
 from channels import asked_state, route, route_class
 from channels.asked_state import AskedState, can_be_asked, hold
 from channels.auth import channel_session_user, channel_session_user_from_http
+from channels.configured_layers import channel_layers
 from channels.delay.worker import DelayWorker
 from channels.exceptions import ConsumeLater, SessionUnavailable
 from channels.generic.multiplexing import WebsocketDemultiplexer
-from channels.layers import channel_layers
 from channels.session_stores import session_for_reply_channel
 from channels.test import WSClient
 from channels.test.layers import IsolatedLayer, placed

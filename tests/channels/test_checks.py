@@ -11,6 +11,7 @@ from hypothesis import given
 
 from channel_layer.memory import MemoryChannelLayer
 from channels import checks
+from channels.base_layer import BaseChannelLayer
 from tests.channel_layer.redis.confidential import SECRET, entries
 from tests.fixtures.draft_layer import FileChannelLayer
 
@@ -30,6 +31,22 @@ def test_a_layer_that_cannot_be_made() -> None:
     assert found(BACKEND="nowhere.Layer") == [
         "channels.E001 CHANNEL_LAYERS['default']: BACKEND 'nowhere.Layer' cannot be imported: No module named 'nowhere'"
     ]
+
+
+class SomebodysLayer(BaseChannelLayer):
+    """A layer for Channels 2 to 4 that is not of this project."""
+
+
+def test_a_layer_that_cannot_carry_connections() -> None:
+    [text] = found(BACKEND=f"{__name__}.SomebodysLayer")
+    assert text.startswith("channels.W005 CHANNEL_LAYERS['default']: BACKEND 'tests.channels.test_checks.Somebodys")
+
+
+def test_a_layer_whose_workers_have_nothing_to_run() -> None:
+    [text] = found(BACKEND=MEMORY, ROUTING=None)
+    assert text.startswith("channels.W006 CHANNEL_LAYERS['default']: workers have nothing to run; set ROUTING")
+    with override_settings(ASGI_APPLICATION="project.asgi.application"):
+        assert found(BACKEND=MEMORY, ROUTING=None) == []
 
 
 def test_a_route_that_cannot_work() -> None:

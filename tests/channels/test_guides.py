@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
-from channels.layers import channel_layers
+from channels.configured_layers import channel_layers
 from channels.message import Message
 from channels.signals import consumer_finished
 from channels.test import WSClient

@@ -1,150 +1,150 @@
-"""`channels.layers` and `channels.backends`: from the settings to layers."""
+"""`channels.layers`: the layers of the settings, as Channels 2 to 4 have them."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import asyncio
 from typing import Any
 
 import pytest
-from django.test import modify_settings, override_settings
+from asgiref.sync import async_to_sync
+from django.test import override_settings
 
 import channels
-from channel_layer.draft import DraftChannelLayer
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.registry import channel_layers as registry
-from channels.asgi import InvalidChannelLayerError, channel_layers, get_channel_layer
-from channels.handler import ViewConsumer
-from routing import RoutingError, route
+from channels import Group
+from channels.configured_layers import channel_layers as configured
+from channels.layers import (
+    BaseChannelLayer,
+    ChannelLayerManager,
+    CoroutineChannelLayer,
+    InMemoryChannelLayer,
+    InvalidChannelLayerError,
+    channel_layers,
+    get_channel_layer,
+)
 
-from .messages import request
-
-MEMORY = "channel_layer.memory.MemoryChannelLayer"
-
-
-def error_of(alias: str = "default", **setting: Any) -> str:
-    with override_settings(CHANNEL_LAYERS={"default": setting}), pytest.raises(InvalidChannelLayerError) as caught:
-        channel_layers[alias]
-    return str(caught.value)
-
-
-def made(**setting: Any) -> Any:
-    with override_settings(CHANNEL_LAYERS={"default": {"ROUTING": [], **setting}}):
-        return channel_layers["default"]
+IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 
 
-def test_the_settings_name_the_layers() -> None:
-    assert sorted(channel_layers) == ["default", "other"]
-    assert "other" in channel_layers
-    assert "third" not in channel_layers
-    assert isinstance(channel_layers["other"].channel_layer, MemoryChannelLayer)
+class OwnLayer(InMemoryChannelLayer):
+    """A subclass as applications have them."""
 
 
-def test_a_layer_is_made_once_and_known_to_the_registry_of_the_ground_floor() -> None:
-    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": MEMORY, "ROUTING": []}}):
-        assert channel_layers["default"] is channel_layers["default"]
-        assert registry["default"] is channels.channel_layers["default"]
-        assert channels.Channel("x").channel_layer is channel_layers["default"]
+class SomebodysLayer(BaseChannelLayer):
+    """A layer that is not of this project."""
+
+    def __init__(self, color: str = "red", **options: Any) -> None:
+        super().__init__(**options)
+        self.color = color
 
 
-def test_the_wrapper_knows_its_place_and_delegates_the_rest() -> None:
-    wrapper = made(BACKEND=MEMORY, CONFIG={"expiry": 7}, ROUTING="tests.channels.project_routing.channel_routing")
-    assert (wrapper.alias, wrapper.local_only, wrapper.expiry) == ("default", True, 7)
-    assert wrapper.routing == "tests.channels.project_routing.channel_routing"
-    wrapper.send("x", {"a": 1})
-    assert wrapper.channel_layer.receive(["x"]) == ("x", {"a": 1})
-    assert "groups" in wrapper.extensions
-    with pytest.raises(AttributeError, match="MemoryChannelLayer"):
-        wrapper.nonsense  # noqa: B018
+def entry(backend: str = IN_MEMORY, **options: Any) -> Any:
+    return override_settings(CHANNEL_LAYERS={"default": {"BACKEND": backend, **options}})
 
 
-def test_the_router_sends_what_no_route_takes_to_djangos_views(layer: Any) -> None:
-    wrapper = made(BACKEND=MEMORY, ROUTING="tests.channels.project_routing.channel_routing")
-    assert wrapper.router is wrapper.router
-    assert wrapper.router.channels >= {"http.request", "gone", "websocket.receive"}
-    consumer, kwargs = wrapper.router.match(request(layer))
-    assert isinstance(consumer, ViewConsumer)
-    assert kwargs == {}
+def test_without_layers_there_is_none() -> None:
+    with override_settings(CHANNEL_LAYERS={}):
+        assert get_channel_layer() is None
+    with entry():
+        assert get_channel_layer("other") is None
+        with pytest.raises(KeyError):
+            channel_layers["other"]
 
 
-def test_the_routing_is_not_resolved_before_somebody_needs_it() -> None:
-    wrapper = made(BACKEND=MEMORY, ROUTING="nowhere.to.be.found")
-    with pytest.raises(RoutingError, match="there is no module 'nowhere'"):
-        wrapper.router  # noqa: B018
+def test_a_layer_is_made_once_until_the_setting_changes() -> None:
+    with entry():
+        assert channel_layers.backends == {}
+        layer = get_channel_layer()
+        assert isinstance(layer, InMemoryChannelLayer)
+        assert get_channel_layer() is layer is channel_layers[channels.DEFAULT_CHANNEL_LAYER]
+        assert channel_layers.backends == {"default": layer}
+        assert channel_layers.make_backend("default") is not layer
+        assert "default" in channel_layers
+        assert "other" not in channel_layers
+    assert channel_layers.backends == {}
 
 
-def test_a_test_layer_is_made_with_its_own_options() -> None:
-    assert channel_layers.make_test_backend("default").capacity.of_reader("x") == 5
-    with pytest.raises(InvalidChannelLayerError, match=r"CHANNEL_LAYERS\['other'\]: TEST_CONFIG is missing"):
-        channel_layers.make_test_backend("other")
+def test_an_entry_with_a_routing_serves_both_generations() -> None:
+    with entry("channel_layer.memory.MemoryChannelLayer", ROUTING=[]):
+        layer = get_channel_layer()
+        assert layer.channel_layer is configured["default"].channel_layer
+
+        async def join_and_receive() -> Any:
+            name = await layer.new_channel()
+            await layer.group_add("g", name)
+            Group("g").send({"text": "hello"})
+            return await layer.receive(name)
+
+        assert async_to_sync(join_and_receive)() == {"text": "hello"}
 
 
-def test_a_missing_backend_and_a_missing_routing() -> None:
-    assert "BACKEND is missing" in error_of(ROUTING=[])
-    assert "CHANNEL_LAYERS['default']: ROUTING is missing" in error_of(BACKEND=MEMORY)
+def test_a_layer_that_a_test_puts_in_place_is_the_one_below() -> None:
+    with entry():
+        before = get_channel_layer()
+        mine = MemoryChannelLayer()
+        configured.set("default", mine)
+        assert get_channel_layer().channel_layer is mine
+        assert get_channel_layer() is get_channel_layer() is not before
 
 
-@pytest.mark.parametrize("layers", [{}, {"default": {"BACKEND": MEMORY, "ROUTING": []}}])
-def test_an_unknown_alias_is_a_key_error_too(layers: Any) -> None:
-    with override_settings(CHANNEL_LAYERS=layers), pytest.raises(KeyError, match="there is no channel layer 'nosuch'"):
-        channel_layers["nosuch"]
+def test_a_layer_can_be_put_in_place_and_taken_away() -> None:
+    with entry():
+        first = get_channel_layer()
+        mine = InMemoryChannelLayer()
+        assert channel_layers.set("default", mine) is first
+        assert get_channel_layer() is mine
+        assert channel_layers.set("default", None) is mine
+        assert get_channel_layer() not in (mine, None)
 
 
-def test_an_unknown_alias_lists_the_known_ones() -> None:
-    assert error_of("mail", BACKEND=MEMORY, ROUTING=[]) == (
-        "there is no channel layer 'mail'; CHANNEL_LAYERS has 'default'"
-    )
+def test_a_test_layer_has_its_own_options() -> None:
+    with entry(TEST_CONFIG={"expiry": 100_500}):
+        assert ChannelLayerManager().make_test_backend("default").expiry == 100_500
+    for backend in (IN_MEMORY, f"{__name__}.SomebodysLayer"):
+        with entry(backend), pytest.raises(InvalidChannelLayerError, match="TEST_CONFIG is missing"):
+            channel_layers.make_test_backend("default")
 
 
-def test_settings_without_layers_say_so() -> None:
-    with override_settings(CHANNEL_LAYERS={}), pytest.raises(InvalidChannelLayerError, match="have no CHANNEL_LAYERS"):
+def test_a_subclass_of_an_application_carries_connections() -> None:
+    with entry(f"{__name__}.OwnLayer", CONFIG={"capacity": 3}):
+        layer = get_channel_layer()
+        assert isinstance(layer, OwnLayer)
+        assert configured["default"].channel_layer is layer.channel_layer
+
+
+def test_a_layer_of_others_is_returned_as_it_is() -> None:
+    options = {"CONFIG": {"color": "blue", "expiry": 5}, "TEST_CONFIG": {"color": "green"}}
+    with entry(f"{__name__}.SomebodysLayer", **options):
+        layer = get_channel_layer()
+        assert isinstance(layer, SomebodysLayer)
+        assert not isinstance(layer, CoroutineChannelLayer)
+        assert (layer.color, layer.expiry) == ("blue", 5)
+        assert get_channel_layer() is layer
+        assert channel_layers.make_backend("default") is not layer
+        assert channel_layers.make_test_backend("default").color == "green"
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "words"),
+    [
+        ("no.such.Layer", {}, "BACKEND 'no.such.Layer' cannot be imported"),
+        (IN_MEMORY, {"CONFIG": {"speed": 7}}, "CONFIG has no option 'speed'; InMemoryChannelLayer takes capacity"),
+        (IN_MEMORY, {"CONFIG": {"expiry": -1}}, "expiry must be a number above 0"),
+    ],
+)
+def test_an_entry_that_cannot_work_says_why(backend: str, options: Any, words: str) -> None:
+    with entry(backend, **options), pytest.raises(InvalidChannelLayerError, match=words):
         get_channel_layer()
-    with override_settings(CHANNEL_LAYERS=["x"]), pytest.raises(InvalidChannelLayerError, match="is a dict of aliases"):
-        channel_layers.configs  # noqa: B018
-    with override_settings(CHANNEL_LAYERS={"default": "x"}), pytest.raises(InvalidChannelLayerError, match="is a dict"):
-        channel_layers["default"]
 
 
-def test_a_project_without_the_application_is_told_so() -> None:
-    with (
-        modify_settings(INSTALLED_APPS={"remove": "channels"}),
-        pytest.raises(InvalidChannelLayerError, match="'channels' is missing from INSTALLED_APPS"),
-    ):
-        get_channel_layer()
+def test_sync_code_sends_to_a_consumer_s_group() -> None:
+    with entry():
+        layer = get_channel_layer()
 
+        async def consume() -> Any:
+            name = await layer.new_channel()
+            await layer.group_add("g", name)
+            await asyncio.to_thread(async_to_sync(layer.group_send), "g", {"type": "hello"})
+            return await layer.receive(name)
 
-def test_a_layer_can_be_put_in_place_of_another() -> None:
-    mine = MemoryChannelLayer()
-    before = channel_layers.set("default", mine)
-    assert channel_layers["default"] is mine
-    assert channel_layers.set("default", before) is mine
-
-
-def test_routes_in_a_list_in_the_settings() -> None:
-    def consumer(message: Any) -> None: ...
-
-    assert "mine" in made(BACKEND=MEMORY, ROUTING=[route("mine", consumer)]).router.channels
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_the_package_can_be_imported_without_settings() -> None:
-    modules = "channels.asgi, channels.exceptions, channels.message, channels.routing, channels.signals"
-    names = "Channel, Group, route, include, channel_layers, __version__"
-    found = run(f"import {modules}; from channels import {names}; print(__version__)")
-    assert (found.returncode, found.stdout.strip()) == (0, channels.__version__), found.stderr
-
-
-def test_a_layer_for_channels_1_is_adapted(tmp_path: Path) -> None:
-    setting = {"BACKEND": "tests.fixtures.draft_layer.FileChannelLayer", "CONFIG": {"path": str(tmp_path / "layer")}}
-    wrapper = made(**setting)
-    assert isinstance(wrapper.channel_layer, DraftChannelLayer)
-    wrapper.send("x", {"a": 1})
-    assert wrapper.channel_layer.draft.receive(["x"]) == ("x", {"a": 1})
+        assert asyncio.run(consume()) == {"type": "hello"}

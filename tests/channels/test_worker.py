@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from channels import route
+from channels.configured_layers import ChannelLayerWrapper
 from channels.exceptions import ConsumeLater
-from channels.layers import ChannelLayerWrapper
 from channels.signals import consumer_started, worker_ready
 from channels.worker import Worker, WorkerGroup
 

@@ -53,7 +53,7 @@ def test_a_self_signed_certificate_is_trusted_only_if_the_environment_says_so(
     tmp_path: Path, cert_reqs: str, expected: str
 ) -> None:
     show = (
-        "from channels.layers import channel_layers;"
+        "from channels.configured_layers import channel_layers;"
         "pool = channel_layers['default'].channel_layer._hosts[0].connect_sync();"
         "print(pool.cert_reqs.name)"
     )

@@ -26,7 +26,7 @@ check_rooms(neighbours=True)
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
 from channels import log  # noqa: E402
-from channels.layers import channel_layers  # noqa: E402
+from channels.configured_layers import channel_layers  # noqa: E402
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
 from channels.runtime.hooks import DjangoHook  # noqa: E402
 from channels.runtime.sync_threads import SyncThreads  # noqa: E402

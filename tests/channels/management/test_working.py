@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from channels.layers import ChannelLayerWrapper
+from channels.configured_layers import ChannelLayerWrapper
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols
 from tests.channels.messages import websocket
 
@@ -60,6 +60,12 @@ def test_a_route_that_cannot_work_is_named_with_its_layer() -> None:
         route_with(wrapped({"mail": "nowhere.consumer"}), print)
     text = str(caught.value)
     assert text.startswith("the ROUTING of channel layer 'default' does not work. route('mail', 'nowhere.consumer')")
+
+
+def test_without_routes_and_application_there_is_nothing_to_run() -> None:
+    layer = ChannelLayerWrapper(MemoryChannelLayer(), "default", None)
+    with pytest.raises(CommandError, match=r"^CHANNEL_LAYERS\['default'\]: workers have nothing to run; set ROUTING"):
+        route_with(layer, print)
 
 
 def test_a_broker_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,8 @@ from django.test import override_settings
 
 from channel_layer.channel import Message
 from channel_layer.memory import MemoryChannelLayer
+from channels.configured_layers import ChannelLayerWrapper
 from channels.exceptions import DenyConnection
-from channels.layers import ChannelLayerWrapper
 from channels.routing import include, route
 
 

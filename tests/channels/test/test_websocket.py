@@ -17,8 +17,8 @@ from django.test import SimpleTestCase, override_settings
 from channel_layer.memory import MemoryChannelLayer
 from channels import route
 from channels.auth import channel_session_user, channel_session_user_from_http, http_session_user
+from channels.configured_layers import ChannelLayerWrapper
 from channels.http.request import AsgiRequest
-from channels.layers import ChannelLayerWrapper
 from channels.sessions import (
     channel_and_http_session,
     channel_session,
