@@ -9,6 +9,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+
+# A run imports this code in hundreds of processes. Compiling it anew in each takes half of their time to start, so the
+# compiled modules are kept even where the environment, as in many container images, asks for none.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest.register_assert_rewrite("channel_layer.conformance")
 

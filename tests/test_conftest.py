@@ -29,3 +29,10 @@ def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
     workers = [path.read_text() for path in tmp_path.glob("*.worker")]
     assert len(workers) == 8
     assert len(set(workers)) == 1, "pytest and pytest-xdist do not go together: see setup.cfg"
+
+
+def test_processes_that_tests_start_keep_compiled_modules(tmp_path: Path) -> None:
+    """Otherwise each of hundreds compiles all that it imports."""
+    (tmp_path / "compiled.py").touch()
+    subprocess.run([sys.executable, "-c", "import compiled"], cwd=tmp_path, check=True, timeout=60)
+    assert len(list(tmp_path.glob("__pycache__/compiled.*.pyc"))) == 1
