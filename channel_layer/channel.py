@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .delivery import Headers, Outgoing
+from .delivery import Content, Headers, Outgoing
 from .exceptions import ChannelFull
 from .outbox import current_outbox
 from .registry import DEFAULT_CHANNEL_LAYER, channel_layers
@@ -32,7 +32,7 @@ class Channel:
         self.name: str = name if isinstance(name, str) else _as_text(name, "channel")
         self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
 
-    def send(self, content: dict[str, Any], immediately: bool = False) -> None:
+    def send(self, content: Content, immediately: bool = False) -> None:
         """Send a message.
 
         Inside a consumer the message is encoded now and sent when the consumer returns; it is dropped
@@ -44,7 +44,7 @@ class Channel:
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
 
-    async def asend(self, content: dict[str, Any], immediately: bool = False) -> None:
+    async def asend(self, content: Content, immediately: bool = False) -> None:
         """Async form of `send`: inside a consumer it is held back too, otherwise it is awaited."""
         await _ahand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
 
@@ -95,7 +95,7 @@ class Group:
         """Async form of `discard`."""
         await self.channel_layer.agroup_discard(self.name, channel.name if isinstance(channel, Channel) else channel)
 
-    def send(self, content: dict[str, Any], immediately: bool = False) -> None:
+    def send(self, content: Content, immediately: bool = False) -> None:
         """Send a message to every member; held back inside a consumer as `Channel.send` does.
 
         Members whose channel is full miss the message.
@@ -106,7 +106,7 @@ class Group:
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
 
-    async def asend(self, content: dict[str, Any], immediately: bool = False) -> None:
+    async def asend(self, content: Content, immediately: bool = False) -> None:
         """Async form of `send`: inside a consumer it is held back too, otherwise it is awaited."""
         await _ahand_over(self.channel_layer, self.channel_layer.prepare(self.name, content, group=True), immediately)
 
@@ -173,12 +173,12 @@ class Message:
         content: dict[str, Any],
         channel_name: str | None,
         channel_layer: Any,
-        headers: Headers | Mapping[str, Any] | None = None,
+        headers: Headers | None = None,
     ) -> None:
         self.content = content
         self.channel = Channel("" if channel_name is None else channel_name, channel_layer=channel_layer)
         self.channel_layer = channel_layer = self.channel.channel_layer
-        self.headers: Mapping[str, Any] = headers or {}
+        self.headers: Headers = headers or {}
         self.state: Mapping[str, bytes] | None = self.headers.get("state")
         reply = content.get("reply_channel")
         self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None

@@ -18,11 +18,11 @@ integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
+from .delivery import Content
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import InvalidMessage
 
@@ -61,7 +61,7 @@ class InvalidFrame(ValueError):
     """Bytes on a channel that are no frame of ours."""
 
 
-def pack_body(message: Mapping[str, Any], target: str | None = None) -> bytes:
+def pack_body(message: Content, target: str | None = None) -> bytes:
     """Encode one message; raises `InvalidMessage` that names the offending value."""
     if not isinstance(message, dict):
         raise InvalidMessage(target, f"a message is a dict, not {type(message).__name__}")
@@ -77,7 +77,7 @@ def pack_body(message: Mapping[str, Any], target: str | None = None) -> bytes:
         raise InvalidMessage(target, str(error)) from error
 
 
-def frame(kind: int, address: str, body: bytes, headers: Mapping[str, Any] | None = None) -> bytes:
+def frame(kind: int, address: str, body: bytes, headers: Content | None = None) -> bytes:
     """Put an encoded body into a frame."""
     pack = _packers.pack
     return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, pack(address), body, _NIL if headers is None else pack(headers))

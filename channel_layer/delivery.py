@@ -9,7 +9,13 @@ LAST_ORDER: Final = 2**31 - 1
 """``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
 
 Message: TypeAlias = dict[str, Any]
-"""Content of a message: text keys, and values of the types that ``channel_layer/codec.py`` carries."""
+"""Content of a received message: text keys, and values of the types that ``channel_layer/codec.py`` carries.
+
+Any, because applications read their own messages from it; `channel_layer.messages` has the types of all others.
+"""
+
+Content: TypeAlias = Mapping[str, object]
+"""Content of a message to send: a dict, or one of the types of `channel_layer.messages`."""
 
 
 class Headers(TypedDict, total=False):
@@ -25,6 +31,7 @@ class Headers(TypedDict, total=False):
     failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
     ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
     ``tries`` counts how often a consumer asked for the message to be delivered later.
+    ``ends`` says that consumers want to know of the end of every request.
     ``root_path`` is where the application is mounted, for messages of a WebSocket that do not say so themselves.
 
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
@@ -33,9 +40,10 @@ class Headers(TypedDict, total=False):
     """
 
     turn: int
-    state: Mapping[str, Any] | None
+    state: Mapping[str, Any] | None  # of bytes, and of None on the way back
     ask: str
     failed: bool
+    ends: bool
     begun: int
     seconds: float
     later: int

@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from . import codec, names
 from .backoff import Backoff
-from .delivery import Delivery, Headers, Message, Outgoing
+from .delivery import Content, Delivery, Headers, Message, Outgoing
 from .exceptions import ChannelFull, InvalidMessage, LayerConfigurationError, LayerUnavailable, MessageTooLarge
 from .forks import forget_in_children
 from .layer import ChannelLayer, Statistics
@@ -60,7 +60,7 @@ class DraftLayer(Protocol):
     extensions: Sequence[str]
     ChannelFull: type[Exception]
 
-    def send(self, channel: str, message: Message) -> None: ...
+    def send(self, channel: str, message: Content) -> None: ...
 
     def receive(self, channels: list[str], block: bool = False) -> tuple[str | None, Message | None]: ...
 
@@ -72,7 +72,7 @@ class DraftLayer(Protocol):
 
     def group_channels(self, group: str) -> Iterable[str]: ...
 
-    def send_group(self, group: str, message: Message) -> None: ...
+    def send_group(self, group: str, message: Content) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -164,7 +164,7 @@ class DraftChannelLayer(ChannelLayer):
     def prepare(
         self,
         target: str,
-        message: Message,
+        message: Content,
         headers: Headers | None = None,
         group: bool = False,
     ) -> Outgoing:
@@ -175,7 +175,7 @@ class DraftChannelLayer(ChannelLayer):
             raise InvalidMessage(target, f"the key {ENVELOPE!r} is the layer's own")
         return super().prepare(target, message, headers, group)
 
-    def send(self, channel: str, message: Message) -> None:
+    def send(self, channel: str, message: Content) -> None:
         """See `ChannelLayer.send`."""
         item = self.prepare(channel, message)
         try:

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from . import codec, names
 from .capacity import CapacityRules
 from .copies import Copies
-from .delivery import Delivery, Headers, Message, Outgoing
+from .delivery import Content, Delivery, Headers, Message, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
@@ -120,7 +120,7 @@ class ChannelLayer(ABC):
 
     # -- one message at a time -------------------------------------------------------------------
 
-    def send(self, channel: str, message: Message) -> None:
+    def send(self, channel: str, message: Content) -> None:
         """Send one message.
 
         Raises:
@@ -131,12 +131,12 @@ class ChannelLayer(ABC):
         if self.send_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
-    async def asend(self, channel: str, message: Message) -> None:
+    async def asend(self, channel: str, message: Content) -> None:
         """Async form of `send`."""
         if await self.asend_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 
-    def send_group(self, group: str, message: Message) -> None:
+    def send_group(self, group: str, message: Content) -> None:
         """Send to every member of a group; members whose channel is full miss it (counted).
 
         Raises:
@@ -145,7 +145,7 @@ class ChannelLayer(ABC):
         """
         self.send_batch([self.prepare(group, message, group=True)])
 
-    async def asend_group(self, group: str, message: Message) -> None:
+    async def asend_group(self, group: str, message: Content) -> None:
         """Async form of `send_group`."""
         await self.asend_batch([self.prepare(group, message, group=True)])
 
@@ -197,7 +197,7 @@ class ChannelLayer(ABC):
     def prepare(
         self,
         target: str,
-        message: Message,
+        message: Content,
         headers: Headers | None = None,
         group: bool = False,
     ) -> Outgoing:

@@ -7,7 +7,6 @@ whose message arrives last wins; of different keys nothing is lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 MARK = "s."
 """Prefix of the local part of a reply channel whose connection keeps state and can be asked for it."""
@@ -18,7 +17,7 @@ def keeps_state(channel: str) -> bool:
     return channel.partition("!")[2].startswith(MARK)
 
 
-def changes(before: Any, after: Any) -> dict[str, bytes | None]:
+def changes(before: object, after: object) -> dict[str, bytes | None]:
     """The keys whose values differ, with their new values; ``None`` for one that is gone.
 
     Raises:
@@ -42,7 +41,7 @@ def changes(before: Any, after: Any) -> dict[str, bytes | None]:
     return found
 
 
-def merged(kept: Mapping[str, bytes] | None, changed: Any, limit: int) -> dict[str, bytes]:
+def merged(kept: Mapping[str, bytes] | None, changed: object, limit: int) -> dict[str, bytes]:
     """A state with changes carried out, all of them or none.
 
     Raises:

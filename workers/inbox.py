@@ -9,10 +9,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Delivery, Headers, Outgoing
+from channel_layer.delivery import Delivery, Headers, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
 
@@ -32,7 +31,7 @@ ASK_SECONDS = 30.0
 LOST_SECONDS = 100.0
 """The silence after which a peer is gone."""
 
-Deliver = Callable[[dict[str, Any], Headers | None], None]
+Deliver = Callable[[Message, Headers | None], None]
 """Called with a message's content and headers, on the event loop; must be quick."""
 
 
@@ -152,7 +151,7 @@ class Inbox:
                 address.heard = time.monotonic()
                 self._give(address, delivery.message, delivery.headers)
 
-    def _give(self, address: Address, message: dict[str, Any], headers: Headers | None) -> None:
+    def _give(self, address: Address, message: Message, headers: Headers | None) -> None:
         try:
             address.deliver(message, headers)
         except Exception:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from channel_layer.codec import pack_body
 from channel_layer.delivery import Delivery, Outgoing
@@ -21,7 +20,7 @@ NOTICE_SECONDS = 1.0
 EMPTY = pack_body({})
 """The body of a message that consists of headers."""
 
-Running = tuple[float, Delivery, Any]
+Running = tuple[float, Delivery, object]
 """A consumer that runs: its start (`time.perf_counter`), its message, and the reply channel that this named then."""
 
 

@@ -98,7 +98,7 @@ class Runner:
             ValueError: the message's ``reply_channel`` is no text.
         """
         # Read again when the consumer has ended, so it must not be changed.
-        headers: Mapping[str, Any] = MappingProxyType(delivery.headers or {})
+        headers: Headers = MappingProxyType(delivery.headers or {})  # type: ignore[assignment]  # read-only
         message = Message(delivery.message, delivery.channel, self._layer, headers)
         reply_channel = message.reply_channel
         outbox: Outbox = []
@@ -113,7 +113,7 @@ class Runner:
     ) -> Outcome | tuple[Consumer, Coroutine[Any, Any, Any]]:
         """Call the consumer and the hooks around it; returns the outcome, or the consumer and its coroutine."""
         error: BaseException | None = None
-        coroutine: Coroutine[Any, Any, Any] | None = None
+        coroutine: Coroutine[object, object, object] | None = None
         consumer: Consumer | None = None
         self._hooks.before(message)
         try:
@@ -156,7 +156,7 @@ class Runner:
         outcome: Outcome,
         message: Message,
         reply_channel: Channel | None,
-        headers: Mapping[str, Any],
+        headers: Headers,
     ) -> Finished:
         """Add the end of the message's turn to what is to be sent."""
         if reply_channel is not None:
@@ -206,9 +206,7 @@ class Runner:
             self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 2)), self._layer, item)
         return "later"
 
-    def _tell_of_turn(
-        self, name: str, message: Message, before: Mapping[str, Any], outcome: Outcome, outbox: Outbox
-    ) -> None:
+    def _tell_of_turn(self, name: str, message: Message, before: Headers, outcome: Outcome, outbox: Outbox) -> None:
         """Tell the sender that it may send the next message, unless this one is tried again, and the state to keep."""
         headers: Headers = {"later": before["turn"]} if outcome == "later" else {"turn": before["turn"]}
         if outcome in FAILURES:
@@ -260,14 +258,14 @@ class PendingCoroutine:
         reply_channel: Channel | None,
         outbox: Outbox,
         consumer: Consumer,
-        coroutine: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[object, object, object],
     ) -> None:
         self.coroutine = coroutine
         self.context = contextvars.copy_context()
         self.delivery = delivery
         self._runner = runner
         self._message = message
-        self._headers: Mapping[str, Any] = delivery.headers or {}
+        self._headers: Headers = delivery.headers or {}
         self._reply_channel = reply_channel
         self._outbox = outbox
         self._consumer = consumer

@@ -10,6 +10,7 @@ from typing import Any
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import reverse
 
+from channel_layer.delivery import Headers
 from channel_layer.memory import MemoryChannelLayer
 from channels import channel_layers
 from channels.exceptions import DenyConnection
@@ -98,7 +99,9 @@ class Visitor:
         self.run(consumers.disconnect, "websocket.disconnect", {})
 
     def run(self, consumer: Any, channel: str, content: dict[str, Any], **kwargs: str) -> None:
-        headers = {"turn": 1} | ({"state": self.state} if self.state else {})
+        headers: Headers = {"turn": 1}
+        if self.state:
+            headers["state"] = self.state
         message = ChannelMessage(content | {"reply_channel": self.reply_channel}, channel, self.layer, headers)
         consumer(message, **kwargs)
         self.state = message.state

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Protocol
+from typing import Protocol
 
-from channel_layer.delivery import Headers
+from channel_layer.delivery import Headers, Message
 
 from .replies import Reply
 
@@ -49,7 +49,7 @@ class Connection(Protocol):
     @property
     def last_will(self) -> LastWillOwner | None: ...
 
-    def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
+    def deliver(self, message: Message, headers: Headers | None) -> None:
         """Take a message to this connection alone."""
 
     def apply(self, reply: Reply) -> None:

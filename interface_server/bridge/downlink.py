@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery
@@ -107,7 +106,7 @@ class Downlink:
                     self._tell_gone(delivery.headers["flow"])
                 self._states.hear_late(delivery.channel[start:], delivery.headers)
 
-    def _tell_gone(self, flow: Any) -> None:
+    def _tell_gone(self, flow: str) -> None:
         """Tell the producer of a response that nobody is there to take it."""
         try:
             self._uplink.put(self._layer.prepare(flow, {"closed": True}))

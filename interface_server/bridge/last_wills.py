@@ -19,6 +19,7 @@ from functools import partial
 from channel_layer.delivery import LAST_ORDER, Headers, LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import DisconnectMessage
 
 from ..wire.websocket_frames import ABNORMAL
 from .connection import Connection, LastWillOwner
@@ -65,7 +66,7 @@ class LastWills:
     def leave(self, item: Outgoing, channel: str, path: str) -> None:
         """Have a message leave the last will of a WebSocket."""
         if self._wanted:
-            message = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
+            message: DisconnectMessage = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
             item.last_will = LastWill(channel, self._layer.prepare(DISCONNECT, message, self._headers))
 
     def withdraw(self, item: Outgoing, channel: str) -> None:

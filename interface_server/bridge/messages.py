@@ -5,7 +5,10 @@ They are made from an ASGI 3 scope, the one description of a connection that eve
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+from channel_layer.messages import ConnectMessage, RequestMessage
 
 from ..options import Options
 from .proxies import TrustedProxies
@@ -18,7 +21,8 @@ CONNECT: Final = "websocket.connect"
 RECEIVE: Final = "websocket.receive"
 DISCONNECT: Final = "websocket.disconnect"
 
-Scope = dict[str, Any]
+Scope: TypeAlias = dict[str, Any]
+"""An ASGI 3 scope: what is in it depends on the server that made it."""
 
 
 class MessageFactory:
@@ -47,36 +51,45 @@ class MessageFactory:
 
     def request(
         self, scope: Scope, reply_channel: str, body: bytes | bytearray, body_channel: str | None
-    ) -> dict[str, Any]:
+    ) -> RequestMessage:
         """An ``http.request`` message."""
-        message = self._describe(scope, reply_channel)
-        message["http_version"] = scope.get("http_version", "1.1")
-        message["method"] = scope["method"]
-        message["body"] = body
+        message: RequestMessage = {
+            "reply_channel": reply_channel,
+            "http_version": scope.get("http_version", "1.1"),
+            "method": scope["method"],
+            "scheme": scope.get("scheme", "http"),
+            "path": scope["path"],
+            "query_string": scope.get("query_string", b""),
+            "root_path": self._root_of(scope),
+            "headers": scope["headers"],
+            "body": body,
+            "client": scope.get("client"),
+            "server": scope.get("server"),
+        }
         if body_channel is not None:
             message["body_channel"] = body_channel
         return message
 
-    def connect(self, scope: Scope, reply_channel: str) -> dict[str, Any]:
+    def connect(self, scope: Scope, reply_channel: str) -> ConnectMessage:
         """A ``websocket.connect`` message."""
-        message = self._describe(scope, reply_channel)
-        message["order"] = 0
-        return message
-
-    def _describe(self, scope: Scope, reply_channel: str) -> dict[str, Any]:
         return {
             "reply_channel": reply_channel,
             "scheme": scope.get("scheme", "http"),
             "path": scope["path"],
             "query_string": scope.get("query_string", b""),
-            "root_path": self._root_path or scope.get("root_path", ""),
+            "root_path": self._root_of(scope),
             "headers": scope["headers"],
             "client": scope.get("client"),
             "server": scope.get("server"),
+            "order": 0,
         }
 
+    def _root_of(self, scope: Scope) -> str:
+        root: str = self._root_path or scope.get("root_path", "")
+        return root
 
-def clean_headers(headers: Any) -> list[tuple[bytes, bytes]]:
+
+def clean_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Headers as they go into messages: lower case, without names that hold an underscore.
 
     ``X_Real_Ip`` and ``X-Real-Ip`` are one name in a CGI-like environment, so the former could pass

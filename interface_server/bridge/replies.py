@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
+from typing import TypeVar
+
+from channel_layer.delivery import Content
 
 from ..wire.websocket_frames import message_frame
 
@@ -18,6 +20,8 @@ KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol")
 """Keys of a reply to a WebSocket."""
 
 _HTTP_KEYS = ("status", "headers", "content", "more_content")
+
+T = TypeVar("T")
 
 _RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
 
@@ -63,13 +67,13 @@ class Reply:
 
     __slots__ = ("accept", "close", "message", "payload", "reason", "subprotocol")
 
-    def __init__(self, message: Mapping[str, Any]) -> None:
+    def __init__(self, message: Content) -> None:
         self.message = message
-        self.accept: bool | None = _typed(message, "accept", bool)
+        self.accept = _typed(message, "accept", bool)
         self.payload = _payload(message)
         self.close = _close_code(message.get("close"))
         self.reason = "" if self.close is None else _reason(message)
-        self.subprotocol: str | None = _typed(message, "subprotocol", str)
+        self.subprotocol = _typed(message, "subprotocol", str)
         if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, *_HTTP_KEYS)):
             unknown = ", ".join(map(repr, message))
             raise BadReply(f"nothing known in it, only {unknown}; the keys of a reply are {', '.join(KNOWN_KEYS)}")
@@ -80,7 +84,7 @@ class Reply:
         return self.accept is None and self.payload is None and self.close is None
 
 
-def refuses(message: Mapping[str, Any]) -> bool:
+def refuses(message: Content) -> bool:
     """True if a reply refuses a handshake: it says so, or it closes and has nothing to send first."""
     if message.get("accept") is False:
         return True
@@ -96,7 +100,7 @@ def agreed_subprotocol(chosen: str | None, offered: Collection[str], spoken: tup
     return next((name for name in spoken if name in offered), None)
 
 
-def _payload(message: Mapping[str, Any]) -> Payload | None:
+def _payload(message: Content) -> Payload | None:
     text, data = _typed(message, "text", str), _typed(message, "bytes", bytes)
     if text and data:
         raise BadReply("it holds both text and bytes; send two messages")
@@ -106,7 +110,7 @@ def _payload(message: Mapping[str, Any]) -> Payload | None:
     return None if content is None else Payload(content)
 
 
-def _close_code(value: Any) -> int | None:
+def _close_code(value: object) -> int | None:
     if value is None or value is False or value == 0:
         return None
     if value is True:
@@ -116,14 +120,14 @@ def _close_code(value: Any) -> int | None:
     raise BadReply(f"{value!r} is no close code; use True, 1000 or 3000 to 4999")
 
 
-def _reason(message: Mapping[str, Any]) -> str:
-    reason: str = _typed(message, "reason", str) or ""
+def _reason(message: Content) -> str:
+    reason = _typed(message, "reason", str) or ""
     if len(reason.encode("utf-8", "replace")) > MOST_REASON_BYTES:
         raise BadReply(f"'reason' is longer than {MOST_REASON_BYTES} bytes, the room of a close frame")
     return reason
 
 
-def _typed(message: Mapping[str, Any], key: str, kind: type) -> Any:
+def _typed(message: Content, key: str, kind: type[T]) -> T | None:
     value = message.get(key)
     if value is None or isinstance(value, kind):
         return value

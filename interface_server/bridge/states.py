@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
-from channel_layer.delivery import Headers
+from channel_layer.delivery import Content, Headers
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.state import merged, size_of
@@ -44,7 +43,7 @@ class States:
         self._closed: dict[str, tuple[float, State | None]] = {}
         self._bytes = 0
 
-    def hear(self, state: State | None, headers: Mapping[str, Any], name: str) -> State | None:
+    def hear(self, state: State | None, headers: Headers, name: str) -> State | None:
         """Carry out changes, and answer a question; returns the state from now on."""
         if "state" in headers:
             try:
@@ -62,7 +61,7 @@ class States:
         while self._bytes > MOST_BYTES:
             self._forget(next(iter(self._closed)))
 
-    def hear_late(self, local: str, headers: Mapping[str, Any]) -> None:
+    def hear_late(self, local: str, headers: Headers) -> None:
         """Something for a connection that has closed, or never was."""
         kept = self._closed.get(local)
         if kept is not None:
@@ -85,7 +84,7 @@ class States:
         _, state = self._closed.pop(local)
         self._bytes -= _cost(state)
 
-    def _answer(self, channel: Any, message: dict[str, Any], headers: Headers | None) -> None:
+    def _answer(self, channel: str, message: Content, headers: Headers | None) -> None:
         try:
             self._uplink.put(self._layer.prepare(channel, message, headers))
         except ChannelLayerError as error:

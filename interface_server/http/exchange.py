@@ -10,11 +10,10 @@ import enum
 import logging
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any
 
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import Content, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
+from channel_layer.messages import ResponseReport
 
 from ..bridge.connection import Kind
 from ..bridge.context import Context
@@ -155,7 +154,7 @@ class HttpExchange:
 
     # -- from the consumers ----------------------------------------------------------------------
 
-    def deliver(self, message: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> None:
+    def deliver(self, message: Content, headers: Headers | None = None) -> None:
         """The response's beginning or its next chunk."""
         if headers is not None:
             self._take_headers(headers, alone=not message)
@@ -173,7 +172,7 @@ class HttpExchange:
             logger.error("the response to %s was dropped: %s", self._describe(), error)
             self.fail(500)
 
-    def _take_headers(self, headers: Mapping[str, Any], alone: bool) -> None:
+    def _take_headers(self, headers: Headers, alone: bool) -> None:
         flow, count = headers.get("flow"), headers.get("read")
         if isinstance(flow, str):
             self._flow = flow
@@ -417,7 +416,7 @@ class HttpExchange:
             seconds = time.monotonic() - self._started
             self._context.access_log.request(self._scope, status, self._written, seconds)
 
-    def _to_producer(self, message: dict[str, Any]) -> None:
+    def _to_producer(self, message: ResponseReport) -> None:
         try:
             item = self._context.layer.prepare(self._flow, message)
         except InvalidName as error:

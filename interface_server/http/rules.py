@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from channel_layer.exceptions import InvalidMessage, MessageTooLarge
+from channel_layer.messages import RequestBodyMessage, RequestEndMessage
 
 from ..bridge.messages import Scope
 from ..wire.responses import Head
@@ -37,7 +36,7 @@ def status_of(error: InvalidMessage | MessageTooLarge) -> int:
     return 413 if isinstance(error, MessageTooLarge) else 400
 
 
-def body_chunk(content: bytes | bytearray, more: bool, length: int) -> dict[str, Any]:
+def body_chunk(content: bytes | bytearray, more: bool, length: int) -> RequestBodyMessage:
     """A message with a part of a request's body.
 
     Args:
@@ -45,17 +44,17 @@ def body_chunk(content: bytes | bytearray, more: bool, length: int) -> dict[str,
         more: whether others follow.
         length: bytes of the body so far. The last part carries it, because those before it may have expired.
     """
-    message: dict[str, Any] = {"content": content, "closed": False, "more_content": more}
+    message: RequestBodyMessage = {"content": content, "closed": False, "more_content": more}
     if not more:
         message["length"] = length
     return message
 
 
-def closed_body() -> dict[str, Any]:
+def closed_body() -> RequestBodyMessage:
     """The message after which no part of a body follows, though it is incomplete."""
     return {"content": b"", "closed": True, "more_content": False}
 
 
-def end_of_exchange(scope: Scope, reply_channel: str) -> dict[str, Any]:
+def end_of_exchange(scope: Scope, reply_channel: str) -> RequestEndMessage:
     """An ``http.disconnect`` message."""
     return {"reply_channel": reply_channel, "path": scope["path"]}

@@ -10,10 +10,11 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from channel_layer.delivery import Headers, Outgoing
+from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
+from channel_layer.messages import DisconnectMessage, ReceiveMessage
 from channel_layer.state import MARK
 
 from ..bridge.connection import Kind
@@ -141,7 +142,7 @@ class WebSocketConnection:
 
     # -- from the consumers ----------------------------------------------------------------------
 
-    def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
+    def deliver(self, message: Message, headers: Headers | None) -> None:
         """A message on the reply channel: something to do, the end of the turn, or both."""
         if message and self.phase is Phase.HANDSHAKE and refuses(message):
             self._deny(403)
@@ -350,12 +351,11 @@ class WebSocketConnection:
 
     def _send_frame(self, content: str | bytes) -> None:
         self._order += 1
-        message = {
-            "reply_channel": self.channel,
-            "path": self.path,
-            "text" if isinstance(content, str) else "bytes": content,
-            "order": self._order,
-        }
+        message: ReceiveMessage = {"reply_channel": self.channel, "path": self.path, "order": self._order}
+        if isinstance(content, str):
+            message["text"] = content
+        else:
+            message["bytes"] = content
         try:
             item = self._prepare(RECEIVE, message)
         except (InvalidMessage, MessageTooLarge) as error:
@@ -367,7 +367,12 @@ class WebSocketConnection:
 
     def _send_disconnect(self, closing: Closing) -> None:
         self._order += 1
-        message = {"reply_channel": self.channel, "code": closing.code, "path": self.path, "order": self._order}
+        message: DisconnectMessage = {
+            "reply_channel": self.channel,
+            "code": closing.code,
+            "path": self.path,
+            "order": self._order,
+        }
         if closing.reason:
             message["reason"] = closing.reason
         item = self._prepare(DISCONNECT, message)
@@ -379,7 +384,7 @@ class WebSocketConnection:
         if self._ordered:
             self._context.states.leave(self._local, self._state, self._context.now)
 
-    def _prepare(self, target: str, message: dict[str, Any]) -> Outgoing:
+    def _prepare(self, target: str, message: Content) -> Outgoing:
         headers: Headers | None = None
         if self._ordered:
             self._turn += 1
@@ -390,8 +395,7 @@ class WebSocketConnection:
             headers = {**(headers or {}), "root_path": self._root_path}
         if self._context.trace:
             logger.debug("%s %s to %s", printable(self.path), self.channel, target)
-        outgoing: Outgoing = self._context.layer.prepare(target, message, headers)
-        return outgoing
+        return self._context.layer.prepare(target, message, headers)
 
     def _put(self, item: Outgoing, patient: bool) -> bool:
         entry = self._context.uplink.put(item, self, patient=patient, report=not self._ordered and patient)

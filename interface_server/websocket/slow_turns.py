@@ -8,8 +8,9 @@ consumer that has run for a second, and of what was stored long ago the layer kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from channel_layer.delivery import Headers
 
 from ..bridge.context import Context
 
@@ -52,7 +53,7 @@ class SlowTurn:
         self._begun_at: float | None = None
         self._lost = False
 
-    def hear(self, headers: Mapping[str, Any], now: float) -> None:
+    def hear(self, headers: Headers, now: float) -> None:
         """A worker says that it has been at work for some time, or that the message goes back to its channel."""
         seconds = headers.get("seconds")
         if "later" in headers:

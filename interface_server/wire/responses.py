@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from channel_layer.delivery import Content
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z").match
 _DIGITS = re.compile(rb"[0-9]{1,18}\Z").match
@@ -37,7 +37,7 @@ class Head:
 
     __slots__ = ("close", "has_date", "headers", "length", "status")
 
-    def __init__(self, message: Mapping[str, Any]) -> None:
+    def __init__(self, message: Content) -> None:
         self.status = _status(message.get("status"))
         self.headers: list[tuple[bytes, bytes]] = []
         self.length: int | None = None
@@ -66,12 +66,12 @@ class Head:
             self.headers.append((name, value))
 
 
-def is_push(message: Mapping[str, Any]) -> bool:
+def is_push(message: Content) -> bool:
     """True if a message asks for a server push (ASGI 1 draft, "Server Push"), which no client takes any more."""
     return "request" in message and "status" not in message
 
 
-def content_of(message: Mapping[str, Any]) -> bytes:
+def content_of(message: Content) -> bytes:
     """The body bytes of a response or of one of its chunks."""
     content = message.get("content") or b""
     if type(content) is not bytes:
@@ -79,7 +79,7 @@ def content_of(message: Mapping[str, Any]) -> bytes:
     return content
 
 
-def beginning_of(message: Mapping[str, Any], method: str) -> tuple[Head, bytes, bool]:
+def beginning_of(message: Content, method: str) -> tuple[Head, bytes, bool]:
     """The checked beginning of a response to a request with this method.
 
     Returns:
@@ -94,13 +94,13 @@ def beginning_of(message: Mapping[str, Any], method: str) -> tuple[Head, bytes, 
     return head, content, more
 
 
-def _status(value: Any) -> int:
+def _status(value: object) -> int:
     if type(value) is not int or not 200 <= value <= 599:
         raise BadResponse(f"status {value!r} is no HTTP status from 200 to 599")
     return value
 
 
-def _pair(item: Any) -> tuple[bytes, bytes]:
+def _pair(item: object) -> tuple[bytes, bytes]:
     if not isinstance(item, (list, tuple)) or len(item) != 2:
         raise BadResponse(f"header {item!r} is no pair of name and value")
     name, value = item
@@ -113,7 +113,7 @@ def _pair(item: Any) -> tuple[bytes, bytes]:
     return name, value
 
 
-def _as_bytes(part: Any) -> bytes:
+def _as_bytes(part: object) -> bytes:
     if isinstance(part, str):
         try:
             return part.encode("latin-1")

@@ -20,15 +20,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
+from channel_layer.delivery import Message
 from channel_layer.layer import ChannelLayer
 
 from ..bridge.messages import MessageFactory
 from ..http.rules import own_answer
 from ..options import Options
 from ..wire.responses import Head, ResponseCut
-from .exchange import Failed, RequestBody, SpooledBody, WsgiExchange
+from .exchange import Failed, Input, RequestBody, SpooledBody, WsgiExchange
 from .reader import Reader
 from .scope import BadEnviron, Environ, body_length, scope_of
 
@@ -36,7 +36,7 @@ __all__ = ["ResponseCut", "WsgiInterface", "WsgiToAsgiAdapter"]
 
 logger = logging.getLogger("interface_server.wsgi")
 
-StartResponse = Callable[..., Any]
+StartResponse = Callable[..., object]
 Fields = list[tuple[str, str]]
 
 _PHRASES = {int(status): status.phrase for status in http.HTTPStatus}
@@ -105,7 +105,7 @@ class WsgiInterface:
         if reader is not None and reader.belongs_here:
             reader.close()
 
-    def _ask(self, exchange: WsgiExchange, stream: Any, length: int | None, reader: Reader) -> dict[str, Any]:
+    def _ask(self, exchange: WsgiExchange, stream: Input, length: int | None, reader: Reader) -> Message:
         body = RequestBody(stream, length, self.options.body_max)
         if self.options.stream_bodies or body.ended:
             return exchange.ask(body)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from channel_layer.backoff import Backoff
+from channel_layer.delivery import Message
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, LayerUnavailable, MessageTooLarge
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import RequestBodyMessage, RequestEndMessage, ResponseReport
 from channel_layer.names import split
 
 from ..bridge.messages import BODY_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope, with_length
@@ -40,6 +42,12 @@ class Failed(Exception):
         super().__init__(status)
 
 
+class Input(Protocol):
+    """The part of ``wsgi.input`` that is used (PEP 3333)."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class RequestBody:
     """The input of a request.
 
@@ -49,7 +57,7 @@ class RequestBody:
         limit: most bytes to take.
     """
 
-    def __init__(self, stream: Any, length: int | None, limit: int) -> None:
+    def __init__(self, stream: Input, length: int | None, limit: int) -> None:
         self.ended = length == 0
         self._stream = stream
         self._left = length
@@ -168,7 +176,7 @@ class WsgiExchange:
         self._over = False
         self._open_body: str | None = None
 
-    def ask(self, body: RequestBody | SpooledBody) -> dict[str, Any]:
+    def ask(self, body: RequestBody | SpooledBody) -> Message:
         """Send the request and wait for the first message of the response.
 
         Raises:
@@ -232,7 +240,7 @@ class WsgiExchange:
         """Method and path for the log."""
         return printable(f"{self.scope['method']} {self.scope['path']}")
 
-    def head(self, answer: dict[str, Any]) -> tuple[Head, bytes, bool]:
+    def head(self, answer: Message) -> tuple[Head, bytes, bool]:
         """The checked beginning of the response: head, content, and whether there is more.
 
         Raises:
@@ -280,7 +288,7 @@ class WsgiExchange:
         if body.ended:
             self._open_body = None
 
-    def _send_patiently(self, channel: str, message: dict[str, Any]) -> None:
+    def _send_patiently(self, channel: str, message: RequestBodyMessage) -> None:
         deadline = time.monotonic() + self._options.http_timeout
         pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
@@ -295,7 +303,7 @@ class WsgiExchange:
                 raise Failed(503) from None
             time.sleep(pauses.next())
 
-    def _tell(self, channel: str, message: dict[str, Any]) -> None:
+    def _tell(self, channel: str, message: RequestBodyMessage | RequestEndMessage | ResponseReport) -> None:
         try:
             self._layer.send(channel, message)
         except ChannelLayerError as error:

@@ -9,14 +9,14 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Delivery
+from channel_layer.delivery import Delivery, Headers, Message
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import ResponseReport
 
 from ..bridge.messages import FLOW_PATTERN
 from ..http.download import Download
@@ -33,9 +33,9 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach a layer that is away."""
 
 
-Tell = Callable[[str, dict[str, Any]], None]
+Tell = Callable[[str, ResponseReport], None]
 
-BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
+BROKEN_OFF: Message = {"content": b"", "more_content": True, "closed": True}
 """Marks in a mailbox that the consumer has failed."""
 
 
@@ -65,7 +65,7 @@ class Mailbox:
         self._tell = tell
         self.read = 0
         self._options = options
-        self._first: dict[str, Any] | None = None
+        self._first: Message | None = None
         self._download: Download | None = None
         self._ready: deque[tuple[bytes, bool]] = deque()
         self._ready_size = 0
@@ -78,7 +78,7 @@ class Mailbox:
         """True once the response has begun."""
         return self._first is not None
 
-    def put(self, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
+    def put(self, message: Message, headers: Headers) -> None:
         """Add a message; an empty one says nothing of the response."""
         with self._arrived:
             flow, read = headers.get("flow"), headers.get("read")
@@ -98,7 +98,7 @@ class Mailbox:
             asked = self._download is not None and isinstance(flow, str) and not message
         self._report(asked)
 
-    def take(self, timeout: float) -> dict[str, Any] | None:
+    def take(self, timeout: float) -> Message | None:
         """The first message; ``None`` if it does not come in time."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._first is not None, timeout)
@@ -160,14 +160,14 @@ class Mailbox:
 
     # -- under the lock --------------------------------------------------------------------------
 
-    def _begin(self, message: dict[str, Any]) -> None:
+    def _begin(self, message: Message) -> None:
         self._first = message
         if message.get("more_content"):
             content = message.get("content")
             begun = len(content) if isinstance(content, bytes) else 0
             self._download = Download(self._spools, self._options, self, self._moved, begun)
 
-    def _continue(self, message: dict[str, Any]) -> None:
+    def _continue(self, message: Message) -> None:
         if self._problem is not None or self._download is None:
             return
         if message.get("closed"):
@@ -266,7 +266,7 @@ class Reader:
             for local in locals_:
                 self._hand_over(delivery.channel + local, delivery.message, delivery.headers or {})
 
-    def _hand_over(self, channel: str, message: dict[str, Any], headers: Mapping[str, Any]) -> None:
+    def _hand_over(self, channel: str, message: Message, headers: Headers) -> None:
         if headers.get("ends"):
             self.tells_of_ends = True
         mailbox = self._mailboxes.get(channel)
@@ -279,7 +279,7 @@ class Reader:
         if "flow" in headers:
             self._tell(headers["flow"], {"closed": True})
 
-    def _tell(self, channel: str, message: dict[str, Any]) -> None:
+    def _tell(self, channel: str, message: ResponseReport) -> None:
         try:
             self._layer.send(channel, message)
         except ChannelLayerError as error:
