@@ -1,4 +1,4 @@
-"""The peer that is no Python program: ``python -m benchmarks.nchan <port>`` becomes an nginx with one nchan channel.
+"""The peer that is not a Python program: ``python -m benchmarks.nchan <port>`` becomes an nginx with one nchan channel.
 
 Every WebSocket on ``/group/`` hears the channel and speaks to it: a frame from one goes to all, itself included, which
 is what the group consumers of the other peers do. There is one worker process, and messages are kept in its memory.

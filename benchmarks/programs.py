@@ -1,4 +1,4 @@
-"""Programs that are no Python packages: Redis, wrk, and nginx with its nchan module. apt brings them where it may."""
+"""Programs that are not Python packages: Redis, wrk, and nginx with its nchan module. apt brings them where it may."""
 
 from __future__ import annotations
 

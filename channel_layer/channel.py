@@ -39,7 +39,7 @@ class Channel:
         if the consumer raises. Outside, or with ``immediately``, it is sent before this call returns.
 
         Raises:
-            TypeError: the content is no dict or holds a value that cannot be carried.
+            TypeError: the content is not a dict or holds a value that cannot be carried.
             ChannelFull, MessageTooLarge, LayerUnavailable: as `ChannelLayer.send`.
         """
         _hand_over(self.channel_layer, self.channel_layer.prepare(self.name, content), immediately)
@@ -82,7 +82,7 @@ class Group:
         await self.channel_layer.agroup_add(self.name, channel.name if isinstance(channel, Channel) else channel)
 
     def discard(self, channel: Channel | str) -> None:
-        """Remove a channel at once; no error if it was no member.
+        """Remove a channel at once; no error if it was not a member.
 
         Raises:
             InvalidName: of the group or the channel.

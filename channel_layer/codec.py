@@ -10,7 +10,7 @@ into any number of frames::
     [LEAVE,  group,      local part, nil]             and of one that left
 
 Frames come from a broker that other programs can write to, so decoding trusts nothing: extension
-types, keys that are no text, nesting beyond `MAX_DEPTH`, too many elements and lengths the data does not
+types, keys that are not text, nesting beyond `MAX_DEPTH`, too many elements and lengths the data does not
 hold are refused with `InvalidFrame`. Types are those of the ASGI 1 draft ("Channels"): byte strings, text, 64-bit
 integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans, ``None``.
 """
@@ -58,7 +58,7 @@ _packers = _Packers()
 
 
 class InvalidFrame(ValueError):
-    """Bytes on a channel that are no frame of ours."""
+    """Bytes on a channel that are not a frame of ours."""
 
 
 def pack_body(message: Content, target: str | None = None) -> bytes:
@@ -97,20 +97,20 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     else:
         try:
             value = _unpack(data, _UNCOUNTED_ARRAY)
-        except Exception:  # it is no frame, or has a longer array
+        except Exception:  # it is not a frame, or has a longer array
             value = _unpack_counted(data)
     if type(value) is not list or len(value) != 4:
         raise InvalidFrame("not an array of four")
     kind, address, content, headers = value
     if type(address) is not str:
-        raise InvalidFrame("the address is no text")
+        raise InvalidFrame("the address is not text")
     if kind in (DIRECT, GROUP):
         if type(content) is not dict or not (headers is None or type(headers) is dict):
-            raise InvalidFrame("message or headers are no dict")
+            raise InvalidFrame("message or headers are not dicts")
         _check_content(content)
     elif kind in (JOIN, LEAVE):
         if type(content) is not str:
-            raise InvalidFrame("the member is no text")
+            raise InvalidFrame("the member is not text")
     else:
         raise InvalidFrame(f"unknown kind {kind!r}")
     return value
@@ -136,7 +136,7 @@ def _check_content(content: dict[Any, Any]) -> None:
             if type(box) is dict:
                 for key in box:
                     if type(key) is not str:
-                        raise InvalidFrame("a key is no text")
+                        raise InvalidFrame("a key is not text")
                 box = box.values()
             for item in box:
                 if type(item) in _BOXES and item:
@@ -159,7 +159,7 @@ def _unpack(data: bytes, longest_array: int) -> Any:
 
 
 def _check(value: Any, target: str | None, path: str, depth: int) -> None:
-    """Refuse what msgpack would take and a reader could not: keys that are no text, endless depth."""
+    """Refuse what msgpack would take and a reader could not: keys that are not text, endless depth."""
     if depth > MAX_DEPTH:
         raise InvalidMessage(target, f"{path!r} is nested deeper than {MAX_DEPTH} levels")
     if type(value) is list or (isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType)):
@@ -194,7 +194,7 @@ def _locate(value: Any, target: str | None, path: str) -> None:
         except OverflowError:
             raise InvalidMessage(target, f"{path!r} is an integer of more than 64 bits") from None
         except UnicodeEncodeError as error:
-            raise InvalidMessage(target, f"{path!r} is text that is no valid Unicode ({error.reason})") from None
+            raise InvalidMessage(target, f"{path!r} is text that is not valid Unicode ({error.reason})") from None
         except (TypeError, ValueError):
             raise InvalidMessage(
                 target,

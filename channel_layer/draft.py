@@ -96,7 +96,7 @@ def missing(layer: object) -> list[str]:
             for name in methods:
                 method = getattr(layer, name, None)
                 if inspect.iscoroutinefunction(method):
-                    lacking.append(f"a {name} that is no coroutine")
+                    lacking.append(f"a {name} that is not a coroutine")
                 elif not callable(method):
                     lacking.append(name)
     return lacking

@@ -88,7 +88,7 @@ class InvalidName(ChannelLayerError, TypeError):
 
 
 class InvalidMessage(ChannelLayerError, TypeError):
-    """A message that is no dict, or holds a value that cannot be carried."""
+    """A message that is not a dict, or holds a value that cannot be carried."""
 
     def __init__(self, target: str | None, reason: str) -> None:
         self.target, self.reason = target, reason

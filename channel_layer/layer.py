@@ -160,7 +160,7 @@ class ChannelLayer(ABC):
             up to `BLOCK_SECONDS` first.
 
         Raises:
-            InvalidName: of a channel, or ``channels`` is no list.
+            InvalidName: of a channel, or ``channels`` is not a list.
             LayerUnavailable: the broker cannot be reached; a message may be lost if ``uncertain``.
         """
         names.check_receivers(channels)
@@ -205,7 +205,7 @@ class ChannelLayer(ABC):
 
         Raises:
             InvalidName: of the target.
-            InvalidMessage: it is no dict, or holds a value that cannot be carried.
+            InvalidMessage: it is not a dict, or holds a value that cannot be carried.
             MessageTooLarge: encoded it has more than ``max_message_size`` bytes, or too many elements.
         """
         (names.check_group if group else names.check_channel)(target)
@@ -251,7 +251,7 @@ class ChannelLayer(ABC):
             was taken had expired.
 
         Raises:
-            InvalidName: of a channel, or ``channels`` is no list.
+            InvalidName: of a channel, or ``channels`` is not a list.
             LayerUnavailable: the broker cannot be reached; messages may be lost if ``uncertain``.
         """
 
@@ -272,7 +272,7 @@ class ChannelLayer(ABC):
             channels, limit, timeout: as for `receive_batch`.
 
         Raises:
-            InvalidName: of a channel, or ``channels`` is no list; nothing was sent.
+            InvalidName: of a channel, or ``channels`` is not a list; nothing was sent.
         """
         names.check_receivers(channels)
         return Exchange(self, items, channels, limit, timeout)

@@ -21,7 +21,7 @@ def changes(before: object, after: object) -> dict[str, bytes | None]:
     """The keys whose values differ, with their new values; ``None`` for one that is gone.
 
     Raises:
-        TypeError: ``after`` is no state; what is wrong with ``before`` counts as empty.
+        TypeError: ``after`` is not a state; what is wrong with ``before`` counts as empty.
     """
     if after is before:
         return {}
@@ -45,7 +45,7 @@ def merged(kept: Mapping[str, bytes] | None, changed: object, limit: int) -> dic
     """A state with changes carried out, all of them or none.
 
     Raises:
-        ValueError: they are no changes, or the state would be larger than ``limit``.
+        ValueError: they are not changes, or the state would be larger than ``limit``.
     """
     if not isinstance(changed, dict):
         raise ValueError(f"it is {type(changed).__name__}, it must be a dict of bytes")

@@ -60,7 +60,7 @@ class BaseChannelLayer:
         return isinstance(name, str) and len(name) < self.MAX_NAME_LENGTH
 
     def require_valid_channel_name(self, name: Any, receive: bool = False) -> bool:
-        """Return True, or raise `TypeError` for what is no channel name.
+        """Return True, or raise `TypeError` for what is not a channel name.
 
         Args:
             name: any object.
@@ -72,7 +72,7 @@ class BaseChannelLayer:
         return True
 
     def require_valid_group_name(self, name: Any) -> bool:
-        """Return True, or raise `TypeError` for what is no group name."""
+        """Return True, or raise `TypeError` for what is not a group name."""
         self._require(name, self.group_name_regex, "Group")
         return True
 

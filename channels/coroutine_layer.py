@@ -39,7 +39,7 @@ class CoroutineChannelLayer(BaseChannelLayer):
     """The interface of Channels 2 to 4 over a `ChannelLayer`.
 
     Messages are encoded when they are sent, so nothing is shared between sender and receiver, and what a layer cannot
-    carry (`datetime`, sets, keys that are no text) is a `TypeError` where it is sent.
+    carry (`datetime`, sets, keys that are not text) is a `TypeError` where it is sent.
 
     Attributes:
         channel_layer: the layer below, the same object that `Group` and `Channel` send through.

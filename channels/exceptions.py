@@ -50,7 +50,7 @@ class DenyConnection(ChannelSocketException):
     keeps_sends: ClassVar[bool] = False
 
     def run(self, message: Any) -> None:
-        """Send the rejection; raises `ValueError` for a message that is no ``websocket.connect``."""
+        """Send the rejection; raises `ValueError` for a message that is not a ``websocket.connect``."""
         if message.channel.name != "websocket.connect":
             raise ValueError(
                 f"DenyConnection was raised for a message on {message.channel.name!r}; it can only reject a "

@@ -145,7 +145,7 @@ def main(channel_layer: str, **values: Any) -> None:
 
 
 class LayerPathError(Exception):
-    """The command's argument is no path of a channel layer; the text is one sentence."""
+    """The command's argument is not a path of a channel layer; the text is one sentence."""
 
 
 def serve(path: str, values: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def load_layer(path: str) -> ChannelLayer:
     module_name, mark, attribute = path.partition(":")
     if not mark or not module_name or not attribute:
         raise LayerPathError(
-            f"{path!r} is no path of a channel layer; write module:attribute, as project.asgi:channel_layer"
+            f"{path!r} is not a path of a channel layer; write module:attribute, as project.asgi:channel_layer"
         )
     try:
         found: Any = importlib.import_module(module_name)

@@ -123,10 +123,10 @@ def parse_mode(text: str) -> int:
     """Read the permissions of a Unix socket, as chmod takes them: ``660``, ``0666``.
 
     Raises:
-        EndpointError: the text is no octal number from 0 to 777.
+        EndpointError: the text is not an octal number from 0 to 777.
     """
     if not re.fullmatch("0*[0-7]{1,3}", text):
-        raise EndpointError(f"{text!r} is no mode of a socket; write its permissions in octal, for example 0660")
+        raise EndpointError(f"{text!r} is not a mode of a socket; write its permissions in octal, for example 0660")
     return int(text, 8)
 
 
@@ -141,7 +141,7 @@ def address_of(listener: socket.socket, tls: bool) -> str:
 
 def _bind_address(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:
-        raise EndpointError(f"{port} is no port; ports go from 0 to 65535")
+        raise EndpointError(f"{port} is not a port; ports go from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]  # an IPv6 address as it stands in a URL
     family, kind, number, _, address = socket.getaddrinfo(

@@ -156,5 +156,5 @@ def _check_proxy(proxy: str) -> None:
         ipaddress.ip_network(proxy, strict=False)
     except ValueError:
         raise OptionsError(
-            f"trusted_proxies holds {proxy!r}, which is no IP address, no network such as 10.0.0.0/8, and not '*'"
+            f"trusted_proxies holds {proxy!r}, which is not an IP address, a network such as 10.0.0.0/8, or '*'"
         ) from None

@@ -105,7 +105,7 @@ def compile_written(entry: object, trail: Trail) -> Tree:
     else:
         raise RoutingError(
             trail.where,
-            f"{describe_value(entry)} is no route; use route(), route_class(), include(), "
+            f"{describe_value(entry)} is not a route; use route(), route_class(), include(), "
             "or an object with match() and channel_names()",
         )
     filters = compile_filters(entry.filters, where)

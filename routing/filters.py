@@ -22,7 +22,7 @@ def compile_filters(filters: Mapping[str, object], where: str) -> tuple[Filter, 
     """Compile a route's filters.
 
     Raises:
-        RoutingError: one is no regular expression.
+        RoutingError: one is not a regular expression.
     """
     compiled = []
     for key, given in filters.items():
@@ -35,7 +35,7 @@ def compile_filters(filters: Mapping[str, object], where: str) -> tuple[Filter, 
         try:
             expression = re.compile(pattern, flags)
         except (re.error, ValueError, OverflowError) as error:  # a flag that text cannot have, a repetition without end
-            raise RoutingError(where, f"the filter {key}={pattern!r} is no regular expression: {error}") from error
+            raise RoutingError(where, f"the filter {key}={pattern!r} is not a regular expression: {error}") from error
         compiled.append(Filter(key, expression.match, tuple(expression.groupindex), pattern))
     return tuple(compiled)
 

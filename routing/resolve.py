@@ -20,7 +20,7 @@ def resolve(path: str, where: str) -> object:
     """
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise RoutingError(where, f"{path!r} is no dotted path; write it as 'package.module.name'")
+        raise RoutingError(where, f"{path!r} is not a dotted path; write it as 'package.module.name'")
     module, used = _longest_module(parts, path, where)
     found: object = module
     for position, name in enumerate(parts[used:], used):

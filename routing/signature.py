@@ -28,7 +28,7 @@ def complaint(consumer: Callable[..., object], names: Iterable[str]) -> str | No
     while layer is not None:
         try:
             signature = inspect.signature(layer, follow_wrapped=False)
-        except (TypeError, ValueError):  # written in C, or its signature is no Signature
+        except (TypeError, ValueError):  # written in C, or its signature is not a Signature
             return None
         try:
             signature.bind(None, **arguments)

@@ -108,7 +108,7 @@ def read_port(text: str) -> int:
     """The port as a number, or an end with a sentence."""
     if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
-    sys.exit(f"PORT={text} is no port: give a number from 1 to 65535, for example make demo PORT=9000.")
+    sys.exit(f"PORT={text} is not a port: give a number from 1 to 65535, for example make demo PORT=9000.")
 
 
 def check_free(port: int) -> None:

@@ -86,7 +86,7 @@ class Runner:
         """Run the consumer of a message to its end; a coroutine on an event loop made for it.
 
         Raises:
-            ValueError: the message's ``reply_channel`` is no text.
+            ValueError: the message's ``reply_channel`` is not text.
         """
         result = self.begin(delivery)
         return result.run_here() if isinstance(result, PendingCoroutine) else result
@@ -95,7 +95,7 @@ class Runner:
         """Run the consumer of a message, unless it is a coroutine: then that is returned, to be run elsewhere.
 
         Raises:
-            ValueError: the message's ``reply_channel`` is no text.
+            ValueError: the message's ``reply_channel`` is not text.
         """
         # Read again when the consumer has ended, so it must not be changed.
         headers: Headers = MappingProxyType(delivery.headers or {})  # type: ignore[assignment]  # read-only

@@ -29,7 +29,7 @@ def join(connections: list[Connection]) -> Load:
     The time is that from the first ``join`` to the last ``joined``; the message to all is not in it.
 
     Raises:
-        LoadError: an answer was wrong or did not come, or a socket is no member after all.
+        LoadError: an answer was wrong or did not come, or a socket is not a member after all.
     """
     poll, by_fd = watch(connections)
     request, answer = client_frame(TEXT, JOIN, MASK), server_frame(TEXT, JOINED)

@@ -62,11 +62,11 @@ class ServerAddress:
                 raise LayerConfigurationError(f"{label} has a host with '@'; give a password as 'password' in a dict")
         if not isinstance(spec, str):
             raise LayerConfigurationError(
-                f"{label} is none of: a URL, a (host, port) pair, a dict of redis-py arguments; "
+                f"{label} is not one of: a URL, a (host, port) pair, a dict of redis-py arguments; "
                 f"it is of type {type(spec).__name__}"
             )
         if spec.partition("://")[0] not in _SCHEMES or "://" not in spec:
-            raise LayerConfigurationError(f"{label} is no URL. Write it as {FORMS}")
+            raise LayerConfigurationError(f"{label} is not a URL. Write it as {FORMS}")
         name, is_local = _read(spec, label)
         return cls(spec, name, options, is_local)
 
@@ -85,7 +85,7 @@ def _read(url: str, label: str) -> tuple[str, bool]:
     if "@" in parts.path or "@" in parts.query:
         raise LayerConfigurationError(f"{label} has an '@' behind a '/' or '?'; {ENCODE}")
     if not re.fullmatch(r"/?\d*/?", parts.path):
-        raise LayerConfigurationError(f"{label} has a path that is no database; write its number, as in {FORMS}")
+        raise LayerConfigurationError(f"{label} has a path that is not a database; write its number, as in {FORMS}")
     host = parts.hostname or "localhost"
     if not _is_host(host):
         raise LayerConfigurationError(f"{label} has no host that can be looked up. Write it as {FORMS}")
@@ -95,7 +95,7 @@ def _read(url: str, label: str) -> tuple[str, bool]:
 
 def _read_path(parts: SplitResult, label: str) -> tuple[str, bool]:
     if parts.netloc and not parts.netloc.endswith("@"):
-        raise LayerConfigurationError(f"{label} has something before the path that is no user:password@; {ENCODE}")
+        raise LayerConfigurationError(f"{label} has something before the path that is not user:password@; {ENCODE}")
     return f"{_UNIX}://{parts.path}", True
 
 

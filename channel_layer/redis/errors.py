@@ -119,7 +119,7 @@ def is_unblocked(reply: Any) -> bool:
 
 
 def has_stepped_down(reply: Exception) -> bool:
-    """Detect a server that is no primary any more. Its name may lead to another one by now: connect anew."""
+    """Detect a server that is not a primary any more. Its name may lead to another one by now: connect anew."""
     return isinstance(reply, _STEPPED_DOWN)
 
 

@@ -102,5 +102,5 @@ class LargeCall(Call):
 
 
 def plain(*args: Word) -> Call:
-    """A command that is no script."""
+    """A command that is not a script."""
     return Call(None, [], args)

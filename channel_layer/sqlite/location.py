@@ -34,7 +34,7 @@ def default_path(name: str | None) -> Path:
         name = _name_of(Path.cwd())
     elif not isinstance(name, str) or not _NAME(name):
         raise LayerConfigurationError(
-            f"name={name!r} is no name for a channel layer's file: "
+            f"name={name!r} is not a name for a channel layer's file: "
             "use up to 100 ASCII letters, digits, '-', '_' and '.'"
         )
     return _base() / f"millrace-{os.geteuid()}" / f"{name}.sqlite3"
@@ -91,7 +91,7 @@ class Location:
             if stat.S_ISLNK(found.st_mode):
                 raise self._refused(path, "is a symbolic link")
             if not stat.S_ISREG(found.st_mode):
-                raise self._refused(path, "is no regular file")
+                raise self._refused(path, "is not a regular file")
             if self.shared_group:
                 self._check_shared(path, found)
             else:
@@ -114,7 +114,7 @@ class Location:
         directory = self.path.parent
         found = directory.lstat() if self.is_default else directory.stat()
         if not stat.S_ISDIR(found.st_mode):
-            raise self._refused(directory, "is no directory")
+            raise self._refused(directory, "is not a directory")
         if self.shared_group:
             if found.st_gid not in {os.getegid(), *os.getgroups()} or found.st_mode & 0o3002 != stat.S_ISGID:
                 raise LayerConfigurationError(

@@ -116,7 +116,7 @@ class Binding(metaclass=BindingMetaclass):
             except (LookupError, ValueError) as error:
                 raise ValueError(cls._complaint(f"has the model {model!r}, which does not exist: {error}")) from error
         if not (isinstance(model, type) and issubclass(model, models.Model)) or model._meta.abstract:
-            raise ValueError(cls._complaint(f"has {model!r} as model, which is none that has a table"))
+            raise ValueError(cls._complaint(f"has {model!r} as model, which is not a model with a table"))
         return model
 
     @classmethod

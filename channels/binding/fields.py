@@ -51,7 +51,7 @@ def writable(
     may have one, unless it is that of an instance it inherits from.
 
     Raises:
-        FieldDoesNotExist: the data names something that is no field.
+        FieldDoesNotExist: the data names something that is not a field.
     """
     allowed: dict[str, Any] = {}
     for name, value in data.items():

@@ -79,7 +79,7 @@ class WebsocketBinding(Binding):
             refuse(message, UNUSABLE, BadFrame(self._complaint(f"got {printable(body, 80)}, which has no action")))
         action, data = body["action"], body.get("data")
         if action in (CREATE, UPDATE) and not isinstance(data, dict):
-            problem = f"got {printable(body, 80)}, whose data is no dict"
+            problem = f"got {printable(body, 80)}, whose data is not a dict"
             refuse(message, UNUSABLE, BadFrame(self._complaint(problem)))
         return action, body.get("pk"), data
 

@@ -87,7 +87,7 @@ class BaseConsumer(metaclass=ConsumerType):
             kwargs: the route's filters.
 
         Raises:
-            TypeError: ``attrs`` is no dict.
+            TypeError: ``attrs`` is not a dict.
         """
         if attrs is None:
             return route_class(cls, **kwargs)
@@ -152,7 +152,7 @@ class BaseConsumer(metaclass=ConsumerType):
 
     @classmethod
     def _channels_blocks(cls, name: str) -> bool:
-        """Tell if a method that is no coroutine must not be called on an event loop."""
+        """Tell if a method that is not a coroutine must not be called on an event loop."""
         return True
 
 

@@ -30,7 +30,7 @@ class JsonWebsocketConsumer(WebsocketConsumer):
 
     @classmethod
     def decode_json(cls, text: str) -> Any:
-        """From text to content; raises `ValueError` for text that is no JSON."""
+        """From text to content; raises `ValueError` for text that is not JSON."""
         return json.loads(text)
 
     @classmethod

@@ -147,7 +147,7 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         if not callable(consumer) or (isinstance(consumer, type) and hasattr(consumer, "trigger_inbound")):
             # The second is a binding, whose consumer is a method of it.
             advice = f"use {consumer.__qualname__}.consumer" if callable(consumer) else "it cannot be called"
-            what = f"{consumer!r} is no consumer for the stream {stream!r} of {named(type(self))}"
+            what = f"{consumer!r} is not a consumer for the stream {stream!r} of {named(type(self))}"
             refuse(message, INTERNAL, TypeError(f"{what}: {advice}"))
         arguments = {**kwargs, "multiplexer": self.multiplexer_class(stream, message.reply_channel)}
         if not (isinstance(consumer, type) and issubclass(consumer, BaseConsumer) and hasattr(consumer, "send")):

@@ -77,10 +77,10 @@ def decode_text(message: Any, who: str, decode: Callable[[str], Any]) -> Any:
     Args:
         message: the message.
         who: the consumer, for the error.
-        decode: from text to content; raises `ValueError` for text that is no JSON.
+        decode: from text to content; raises `ValueError` for text that is not JSON.
 
     Raises:
-        BadFrame: there is no text, or it is no JSON. The socket gets closed, with 1003 or 1007.
+        BadFrame: there is no text, or it is not JSON. The socket gets closed, with 1003 or 1007.
     """
     text = message.get("text")
     path = printable(message.get("path"))

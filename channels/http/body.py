@@ -32,7 +32,7 @@ class LazyBody(io.IOBase):
         first: what the message itself holds.
         layer: the layer to receive from.
         channel: the body channel.
-        length: how long the whole is, if that is known before its last chunk says so; anything else is no whole body.
+        length: of the whole body, if it is known before the last chunk says it; a body of another length is incomplete.
         reports: the channel of those who send the chunks.
         timeout: longest wait for a next chunk, in seconds.
         memory: above so many bytes it is kept in a temporary file.

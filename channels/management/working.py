@@ -43,7 +43,7 @@ def websocket_protocols() -> tuple[str, ...]:
     """The setting CHANNELS_WS_PROTOCOLS: WebSocket subprotocols that this process's interface server speaks.
 
     Raises:
-        ImproperlyConfigured: it is no list of names.
+        ImproperlyConfigured: it is not a list of names.
     """
     names = getattr(settings, "CHANNELS_WS_PROTOCOLS", None) or ()
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):

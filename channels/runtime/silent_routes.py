@@ -37,7 +37,7 @@ def silent_routes(alias: str, router: Router) -> Iterator[CheckMessage]:
 
 
 def _needs_no_slash(pattern: str) -> bool:
-    """Tell if a regular expression begins with something that certainly is no slash. Doubtful ones pass."""
+    """Tell if a regular expression begins with something that certainly is not a slash. Doubtful ones pass."""
     found = _FIRST_ATOM.match(pattern)
     if found is None or "|" in pattern or re.search(r"\)(?:[?*]|\{0?,)", pattern):
         return False

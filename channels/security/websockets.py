@@ -66,7 +66,7 @@ class BaseOriginValidator:
         """The Origin header. A subclass that lets in clients without one gives them a name here.
 
         Raises:
-            DenyConnection: there is none, there are several, or it is no ASCII text.
+            DenyConnection: there is none, there are several, or it is not ASCII text.
         """
         values = _values(message, b"origin")
         if len(values) != 1 or not values[0].isascii():
@@ -106,7 +106,7 @@ allowed_hosts_only = AllowedHostsOnlyOriginValidator
 
 
 def _values(message: Message, name: bytes) -> list[bytes]:
-    # What is no pair of a name and a value is no header; a message made by hand may hold it.
+    # What is not a pair of a name and a value is not a header; a message made by hand may hold it.
     pairs = [pair for pair in header_pairs(message) if len(pair) == 2]
     return [value for key, value in pairs if key.lower() == name]
 

@@ -33,7 +33,7 @@ class ServerPart:
         port: where it listens, from the beginning.
 
     Raises:
-        EndpointError: the host is no address of this machine.
+        EndpointError: the host is not an address of this machine.
     """
 
     def __init__(self, layer: Any, host: str) -> None:

@@ -99,7 +99,7 @@ class WSClient(Client):
             no reply.
 
         Raises:
-            ValueError: the text is no JSON.
+            ValueError: the text is not JSON.
         """
         content = super().receive()
         if not content:
@@ -115,7 +115,7 @@ class WSClient(Client):
         Args:
             to: name of the channel.
             content: keys of the message; they take precedence.
-            text: the text; what is no `str` is encoded as JSON.
+            text: the text; what is not a `str` is encoded as JSON.
             path: where the WebSocket is connected to; for ``websocket.connect`` and ``http.request`` with a query
                 string.
         """

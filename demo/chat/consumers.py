@@ -60,7 +60,7 @@ def receive(message: Any) -> None:
         name, text = said.get("name"), said.get("text")
         key = None if text is None else uuid.UUID(said.get("key"))
     except (ValueError, TypeError, AttributeError):
-        reply(message, refused="That was no JSON object with a name, or with a text and the UUID that is its key.")
+        reply(message, refused="That was not a JSON object with a name, or with a text and the UUID that is its key.")
         return
 
     if name is not None:

@@ -17,7 +17,7 @@ class TrustedProxies:
     """Reads ``X-Forwarded-For``, ``-Port`` and ``-Proto``, as long as trusted proxies wrote them.
 
     Each proxy appends the peer it saw, so the list is walked from the right and the first address
-    that is no trusted proxy is the client: whatever stands left of it, the client may have invented.
+    that is not a trusted proxy is the client: whatever stands left of it, the client may have invented.
 
     Args:
         networks: addresses or networks of the proxies; ``*`` trusts every peer, for one hop.
@@ -77,7 +77,7 @@ def _port(digits: str | bytes) -> int:
 
 
 def _parse(entry: str) -> Address | None:
-    """``host``, ``host:port`` or ``[v6]:port``; ``None`` for what is no address."""
+    """``host``, ``host:port`` or ``[v6]:port``; ``None`` for what is not an address."""
     host, port = entry, "0"
     if entry.startswith("["):
         host, _, rest = entry[1:].partition("]")

@@ -117,7 +117,7 @@ def _close_code(value: object) -> int | None:
         return NORMAL_CLOSURE
     if isinstance(value, int) and (1000 <= value <= 1014 or 3000 <= value <= 4999) and value not in _RESERVED_CODES:
         return value
-    raise BadReply(f"{value!r} is no close code; use True, 1000 or 3000 to 4999")
+    raise BadReply(f"{value!r} is not a close code; use True, 1000 or 3000 to 4999")
 
 
 def _reason(message: Content) -> str:

@@ -20,7 +20,7 @@ class Refusal(Exception):
 
 
 class BadTarget(Refusal):
-    """A request target that is none (RFC 9112, section 3.2)."""
+    """A request target that is not one (RFC 9112, section 3.2)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(400, reason)
@@ -29,7 +29,7 @@ class BadTarget(Refusal):
 def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes | None]:
     """Split a request target into the decoded path, the raw query string, and the authority if it names one.
 
-    Percent escapes are decoded as UTF-8; what is no UTF-8 becomes U+FFFD. Only the absolute form has an
+    Percent escapes are decoded as UTF-8; what is not UTF-8 becomes U+FFFD. Only the absolute form has an
     authority, which takes the place of the Host field (RFC 9112, section 3.2.2). ``OPTIONS *`` gives ``*``.
 
     >>> split_target(b"/caf%C3%A9?a=%20", "GET")
@@ -54,16 +54,16 @@ def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes | None]:
 def check_host(host: bytes) -> None:
     """Raise `BadTarget` for a value that cannot be a Host field (RFC 9112, section 3.2)."""
     if _HOST(host) is None:
-        raise BadTarget("the Host is no host name or address with an optional port")
+        raise BadTarget("the Host is not a host name or address with an optional port")
 
 
 def _from_absolute(target: bytes, method: str) -> tuple[bytes, bytes | None]:
-    """Path with query, and authority, of a target that is no path."""
+    """Path with query, and authority, of a target that is not a path."""
     if target == b"*" and method == "OPTIONS":
         return target, None
     scheme, mark, rest = target.partition(b"://")
     if not mark or scheme.lower() not in (b"http", b"https"):
-        raise BadTarget("the request target is no path")
+        raise BadTarget("the request target is not a path")
     end = next((at for at, byte in enumerate(rest) if byte in b"/?"), len(rest))
     authority, path = rest[:end], rest[end:]
     if not authority.partition(b":")[0]:

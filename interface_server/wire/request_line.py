@@ -40,7 +40,7 @@ def replace_request_line(line: bytes) -> tuple[bytes, str]:
         The line to parse, and the method that the client said.
 
     Raises:
-        Refusal: 400 for what is no request line, 505 for another major version.
+        Refusal: 400 for what is not a request line, 505 for another major version.
     """
     match = _REQUEST_LINE(line)
     if match is None:

@@ -57,7 +57,7 @@ class Head:
         lowered = name.lower()
         if lowered == b"content-length":
             if not _DIGITS(value):
-                raise BadResponse(f"content length {value!r} is no number")
+                raise BadResponse(f"content length {value!r} is not a number")
             self.length = int(value)
         elif lowered == b"connection":
             self.close = self.close or b"close" in value.lower()
@@ -96,13 +96,13 @@ def beginning_of(message: Content, method: str) -> tuple[Head, bytes, bool]:
 
 def _status(value: object) -> int:
     if type(value) is not int or not 200 <= value <= 599:
-        raise BadResponse(f"status {value!r} is no HTTP status from 200 to 599")
+        raise BadResponse(f"status {value!r} is not an HTTP status from 200 to 599")
     return value
 
 
 def _pair(item: object) -> tuple[bytes, bytes]:
     if not isinstance(item, (list, tuple)) or len(item) != 2:
-        raise BadResponse(f"header {item!r} is no pair of name and value")
+        raise BadResponse(f"header {item!r} is not a pair of name and value")
     name, value = item
     if type(name) is not bytes or type(value) is not bytes:
         name, value = _as_bytes(name), _as_bytes(value)

@@ -41,12 +41,12 @@ def body_length(environ: Environ) -> int | None:
     """Length of the body, 0 if there is none, ``None`` if it ends where the input does.
 
     Raises:
-        BadEnviron: the content length is no number.
+        BadEnviron: the content length is not a number.
     """
     text = environ.get("CONTENT_LENGTH") or ""
     if text:
         if not (text.isascii() and text.isdigit()):
-            raise BadEnviron(f"content length {text!r} is no number")
+            raise BadEnviron(f"content length {text!r} is not a number")
         return int(text)
     return None if environ.get("wsgi.input_terminated") else 0
 

@@ -76,7 +76,7 @@ HOSTILE: dict[str, bytes] = {
     "trailing bytes": frame({"k": 1}) + b"\x00",
     "two frames": frame({"k": 1}) * 2,
     "cut off": frame({"k": "some text"})[:-3],
-    "text that is no UTF-8": b"\x94\x00\xa0\x81\xa1k\xa1\xff\xc0",
+    "text that is not UTF-8": b"\x94\x00\xa0\x81\xa1k\xa1\xff\xc0",
     "no array": msgpack.packb({"k": 1}),
     "a number": b"\x01",
     "an array of three": msgpack.packb([0, "", {}]),
@@ -91,7 +91,7 @@ HOSTILE: dict[str, bytes] = {
     "a negative kind": frame({}, kind=-1),
     "a kind that is text": frame({}, kind="0"),
     "a kind that is a list": frame({}, kind=[]),
-    "a member that is no text": frame(7, kind=codec.JOIN, address="group"),
+    "a member that is not text": frame(7, kind=codec.JOIN, address="group"),
     "a member that is a dict": frame({}, kind=codec.LEAVE, address="group"),
 }
 
@@ -197,8 +197,8 @@ def test_text_and_numbers_of_derived_types_pass_as_what_they_derive_from() -> No
     [
         ({"a": {"b": [object()]}}, r"'a\.b\[0\]' is builtins\.object"),
         ({"a": 2**64}, "'a' is an integer of more than 64 bits"),
-        ({"a": ["\ud800"]}, r"'a\[0\]' is text that is no valid Unicode"),
-        ({"a": {"\ud800": 1}}, "is text that is no valid Unicode"),
+        ({"a": ["\ud800"]}, r"'a\[0\]' is text that is not valid Unicode"),
+        ({"a": {"\ud800": 1}}, "is text that is not valid Unicode"),
         ({1: "x"}, "key 1 is int; keys are text"),
         ({"a": {b"k": 1}}, "key b'k' in 'a' is bytes; keys are text"),
         ({"a": [{"b": {3: 1}}]}, r"key 3 in 'a\[\].b' is int"),

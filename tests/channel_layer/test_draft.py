@@ -238,4 +238,4 @@ def test_what_a_layer_lacks_is_named(draft: Failing, change: dict[str, Any], lac
 
 
 def test_methods_that_are_coroutines_are_those_of_channels_2(tmp_path: Path) -> None:
-    assert missing(Coroutines(str(tmp_path / "layer"))) == ["a send that is no coroutine"]
+    assert missing(Coroutines(str(tmp_path / "layer"))) == ["a send that is not a coroutine"]

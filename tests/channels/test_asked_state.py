@@ -169,7 +169,7 @@ class ClientSocket:
 
     @staticmethod
     def gone() -> str:
-        """Name of a connection that is no more."""
+        """Name of a connection that has ended."""
         name = WSClient().reply_channel
         gc.collect()
         return name

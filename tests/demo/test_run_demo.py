@@ -165,7 +165,7 @@ def test_each_process_is_restarted_alone_by_a_key(demo: Demo) -> None:
 
 
 def test_what_ends_before_the_demo_was_ready_ends_it(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, CHANNEL_FILE=str(tmp_path))  # a directory, which is no file for the layer
+    demo = Demo(tmp_path, CHANNEL_FILE=str(tmp_path))  # a directory, which is not a file for the layer
     try:
         assert demo.process.wait(60) == 1
         said = demo.log.read_text()

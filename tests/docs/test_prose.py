@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,29 @@ def test_the_glossary_has_a_term_once() -> None:
     ]
     assert {"turn", "last will", "heartbeat"} <= set(terms)
     assert [term for term in sorted(set(terms) - {"term"}) if terms.count(term) > 1] == []
+
+
+ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels", "benchmarks")
+SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+UNCOUNTED = "longer|more|such|need|reason|limit|room|time|answer|reply|way|use"
+INVERTED = re.compile(rf"(?<!there )\b(?:is|are|was|were) no\b(?! (?:{UNCOUNTED})\b)[^.;]*", re.IGNORECASE)
+"""``x is no y``, where plain English says that it is not a y."""
+
+
+def texts(source: str) -> Iterator[str]:
+    """Docstrings, messages and other texts of a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield " ".join(node.value.split())
+
+
+def test_messages_and_docstrings_say_that_something_is_not_a_thing() -> None:
+    found = [
+        (path.name, turn) for path in SOURCES for text in texts(path.read_text()) for turn in INVERTED.findall(text)
+    ]
+    assert found == []
+
+
+def test_an_inverted_negation_would_be_found() -> None:
+    assert INVERTED.findall("There is no port. 7 is no longer free; 70000 is no port") == ["is no port"]

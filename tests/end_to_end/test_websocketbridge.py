@@ -174,7 +174,8 @@ def test_what_is_no_json_is_reported_and_the_next_message_heard(page: Page, site
     opened(page)
     site.say("no json", b"\x00", {"a": 1})
     assert heard(page, 1) == [[{"a": 1}, None]]
-    assert [line.startswith("WebSocketBridge: a message that is no JSON was ignored") for line in lines] == [True, True]
+    assert len(lines) == 2
+    assert all(line.startswith("WebSocketBridge: a message that is not JSON was ignored") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_descriptor_is_used_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "sentence"),
     [
-        (Endpoint(port=70_000), "70000 is no port; ports go from 0 to 65535"),
+        (Endpoint(port=70_000), "70000 is not a port; ports go from 0 to 65535"),
         (Endpoint(host="203.0.113.1", port=0), "cannot listen on 203.0.113.1:0: Cannot assign requested address"),
         (Endpoint(path="/nowhere/s"), "cannot listen on /nowhere/s: No such file or directory"),
     ],

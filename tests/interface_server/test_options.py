@@ -44,7 +44,7 @@ def test_the_defaults_are_those_of_the_documented_limits() -> None:
         ({"root_path": "app"}, "root_path must begin with '/' and not end with one, not 'app'"),
         (
             {"trusted_proxies": ("router",)},
-            "trusted_proxies holds 'router', which is no IP address, no network such as 10.0.0.0/8, and not '*'",
+            "trusted_proxies holds 'router', which is not an IP address, a network such as 10.0.0.0/8, or '*'",
         ),
     ],
 )

@@ -34,13 +34,13 @@ def test_a_consumer_that_cannot_be_called_is_refused() -> None:
 def test_a_bad_regular_expression_names_its_filter() -> None:
     text = error_of([route("a", plain, path="(?P<room")])
     assert text.startswith(f"route('a', {HERE}.plain, path='(?P<room') in the routing: ")
-    assert "the filter path='(?P<room' is no regular expression" in text
+    assert "the filter path='(?P<room' is not a regular expression" in text
 
 
 @pytest.mark.parametrize("entry", ["text", ("a", plain), plain, None, 3, re.compile("^/x")])
 def test_a_wrong_object_in_the_list_is_refused(entry: Any) -> None:
     text = error_of([entry])
-    assert "is no route; use route(), route_class(), include(), or an object with match()" in text
+    assert "is not a route; use route(), route_class(), include(), or an object with match()" in text
     assert type(entry).__name__ in text
 
 

@@ -31,7 +31,7 @@ def test_a_path_may_name_a_module() -> None:
 
 @pytest.mark.parametrize("path", ["plain", "a b.c", "", ".x", "x.", "a..b"])
 def test_text_that_is_no_dotted_path_is_refused(path: str) -> None:
-    assert error_of(path) == f"{path!r} is no dotted path; write it as 'package.module.name'"
+    assert error_of(path) == f"{path!r} is not a dotted path; write it as 'package.module.name'"
 
 
 def test_a_missing_module_is_named() -> None:

@@ -56,18 +56,18 @@ def test_a_name_has_no_secrets(spec: Any, name: str, is_local: bool) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("localhost", "is no URL. Write it as redis://host:port/0"),
-        ("http://x", "is no URL. Write it as redis://host:port/0"),
-        (3, "is none of: a URL, a (host, port) pair, a dict of redis-py arguments; it is of type int"),
+        ("localhost", "is not a URL. Write it as redis://host:port/0"),
+        ("http://x", "is not a URL. Write it as redis://host:port/0"),
+        (3, "is not one of: a URL, a (host, port) pair, a dict of redis-py arguments; it is of type int"),
         (("x", 1, 2), "it is of type tuple"),
         ("redis://:a#b@x/0", "has a '#', a space or a control character; write such characters of a user or password"),
         ("redis://:a/b@x/0", "has no readable host and port; write such characters"),
         ("redis://u:1/b@x/0", "has an '@' behind a '/' or '?'; write such characters"),
         ("redis://x:70000/0", "has no readable host and port"),
-        ("redis://x/zero", "has a path that is no database; write its number"),
+        ("redis://x/zero", "has a path that is not a database; write its number"),
         ("redis://a..b/0", "has no host that can be looked up"),
         ("redis://[1::2::3]/0", "has no "),
-        ("unix://u/b@/run/x", "has something before the path that is no user:password@"),
+        ("unix://u/b@/run/x", "has something before the path that is not user:password@"),
         (("u:pw@x", 6379), "has a host with '@'; give a password as 'password' in a dict"),
     ],
 )

@@ -81,7 +81,7 @@ def test_without_hosts_it_is_the_one_on_this_machine() -> None:
     [
         ("redis://x", "'hosts' must be a list of servers, not str"),
         ({"host": "x"}, "'hosts' must be a list of servers, not dict"),
-        (["redis://x", "localhost"], "hosts[1] is no URL. Write it as redis://host:port/0"),
+        (["redis://x", "localhost"], "hosts[1] is not a URL. Write it as redis://host:port/0"),
         ([{"host": "x", "prot": 1}], "hosts[0] (redis://x:6379/0) cannot be used: "),
         ([{"host": "x", "prot": 1}], "unexpected keyword argument 'prot'"),
     ],

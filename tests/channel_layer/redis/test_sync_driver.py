@@ -197,7 +197,7 @@ def test_a_forked_process_leaves_the_connections_of_its_parent_alone(driver: Syn
 
 
 class BrokenSocket:
-    """Takes the place of a connection's socket and raises, or says what is no answer."""
+    """Takes the place of a connection's socket and raises, or says what is not an answer."""
 
     def __init__(self, real: Any, moment: str, trouble: BaseException | bytes) -> None:
         self._real, self._moment, self._trouble = real, moment, trouble

@@ -58,7 +58,7 @@ def test_without_a_name_the_working_directory_tells_projects_apart(
 
 @pytest.mark.parametrize("name", ["", "a/b", "..\x00", "a b", "ü", "n" * 101, 7])
 def test_a_name_that_belongs_into_no_file_name_is_refused(name: object) -> None:
-    with pytest.raises(LayerConfigurationError, match="is no name for a channel layer's file"):
+    with pytest.raises(LayerConfigurationError, match="is not a name for a channel layer's file"):
         default_path(name)  # type: ignore[arg-type]
 
 
@@ -138,7 +138,7 @@ def test_a_file_of_somebody_else_is_refused(place: Place, suffix: str) -> None:
 def test_what_is_no_file_is_refused(place: Place) -> None:
     place.path.unlink()
     place.path.mkdir()
-    refused(place, r"layer.sqlite3 is no regular file")
+    refused(place, r"layer.sqlite3 is not a regular file")
 
 
 def test_a_directory_everybody_can_write_to_is_refused_unless_it_is_sticky(place: Place) -> None:
@@ -156,7 +156,7 @@ def test_the_default_directory_is_to_be_its_owners_alone(place: Place) -> None:
         default.prepare()
     place.own.rename(place.own.with_name("real"))
     place.own.symlink_to("real")
-    with pytest.raises(LayerConfigurationError, match="own is no directory"):
+    with pytest.raises(LayerConfigurationError, match="own is not a directory"):
         default.prepare()
 
 

@@ -74,7 +74,7 @@ def test_a_class_may_have_several_models() -> None:
         ({"model": "shelves.Nothing", "stream": "s", "fields": ["name"]}, "'shelves.Nothing', which does not exist"),
         ({"model": "nowhere.Book", "stream": "s", "fields": ["name"]}, "'nowhere.Book', which does not exist"),
         ({"model": "Book", "stream": "s", "fields": ["name"]}, "'Book', which does not exist"),
-        ({"model": int, "stream": "s", "fields": ["name"]}, "which is none that has a table"),
+        ({"model": int, "stream": "s", "fields": ["name"]}, "which is not a model with a table"),
     ],
 )
 def test_a_binding_that_cannot_work_is_an_error_that_names_it(attributes: dict[str, Any], problem: str) -> None:

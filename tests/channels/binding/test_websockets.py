@@ -218,9 +218,9 @@ def test_what_cannot_be_done_is_an_error(
     [
         ({}, "has no action"),
         ({"pk": 1}, "has no action"),
-        ({"action": "create"}, "whose data is no dict"),
-        ({"action": "create", "data": [1]}, "whose data is no dict"),
-        ({"action": "update", "pk": 1, "data": "x"}, "whose data is no dict"),
+        ({"action": "create"}, "whose data is not a dict"),
+        ({"action": "create", "data": [1]}, "whose data is not a dict"),
+        ({"action": "update", "pk": 1, "data": "x"}, "whose data is not a dict"),
     ],
 )
 def test_a_payload_that_asks_for_nothing_closes_with_1007(layer: Any, payload: Any, text: str) -> None:

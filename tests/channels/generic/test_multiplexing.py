@@ -299,7 +299,7 @@ def test_what_is_no_consumer_is_said_and_closes_with_1011(layer: Any, wrong: Any
     class Own(WebsocketDemultiplexer):
         consumers = {"echo": wrong}
 
-    with pytest.raises(TypeError, match=r"is no consumer for the stream 'echo' of .*Own") as caught:
+    with pytest.raises(TypeError, match=r"is not a consumer for the stream 'echo' of .*Own") as caught:
         Own(websocket(layer))
     assert advice in str(caught.value)
     assert replies(layer)[-1] == {"close": 1011}

@@ -27,7 +27,7 @@ def test_close_may_be_left_out(value: object) -> None:
 
 @pytest.mark.parametrize("value", [1, 999, 1005, 1006, 1015, 1500, 2999, 5000, -1, "1000", 1000.0])
 def test_a_code_that_cannot_be_sent_is_refused(value: object) -> None:
-    with pytest.raises(BadReply, match="is no close code; use True, 1000 or 3000 to 4999"):
+    with pytest.raises(BadReply, match="is not a close code; use True, 1000 or 3000 to 4999"):
         Reply({"close": value})
 
 

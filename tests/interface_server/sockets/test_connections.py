@@ -127,7 +127,7 @@ def test_a_tls_handshake_counts_until_it_is_over(tmp_path: Path, monkeypatch: py
         with server.connect() as client:
             wait_until(lambda: len(server.server._open) == 1, "the connection to be counted")
             monkeypatch.setattr(http_protocol, "HANDSHAKE_SECONDS", -1.0)
-            client.sendall(b"this is no TLS at all")
+            client.sendall(b"this is not TLS at all")
         wait_until(lambda: not server.server._open, "the connection to be forgotten")
 
 

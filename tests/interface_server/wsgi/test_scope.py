@@ -80,5 +80,5 @@ def test_a_body_has_the_length_it_says() -> None:
 
 @pytest.mark.parametrize("text", ["-1", "1e3", "x", "٣"])
 def test_a_content_length_that_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(BadEnviron, match="is no number"):
+    with pytest.raises(BadEnviron, match="is not a number"):
         body_length({"CONTENT_LENGTH": text})

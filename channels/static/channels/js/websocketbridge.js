@@ -231,7 +231,7 @@
       try {
         message = JSON.parse(data);
       } catch (error) {
-        console.error("WebSocketBridge: a message that is no JSON was ignored:", data);
+        console.error("WebSocketBridge: a message that is not JSON was ignored:", data);
         return;
       }
       const inStream = message !== null && typeof message === "object" && message.stream !== undefined;
