@@ -1,4 +1,8 @@
-"""Users for consumers: ``message.user``, loaded from the database when it is first looked at."""
+"""Users for consumers.
+
+Those of Channels 1 get ``message.user``, loaded from the database when it is first looked at. Those of Channels 2 to 4
+get ``scope["user"]``, loaded once for each connection.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +15,29 @@ from django.utils.functional import SimpleLazyObject
 
 from .decorating import Consumer, consumer_decorator
 from .message import DecoratedMessage
+from .runtime.session_holder import SESSION_KEYS, SessionHolder
+from .scope.users import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
 from .sessions import with_both_sessions, with_channel_session, with_http_session
 
 __all__ = [
+    "AuthMiddleware",
+    "AuthMiddlewareStack",
+    "UserLazyObject",
     "channel_and_http_session_user_from_http",
     "channel_session_user",
     "channel_session_user_from_http",
+    "get_user",
     "http_session_user",
+    "login",
+    "logout",
     "transfer_user",
 ]
-
-_KEYS = (auth.BACKEND_SESSION_KEY, auth.SESSION_KEY, auth.HASH_SESSION_KEY)
-
-
-class _Snapshot(dict[str, Any]):
-    """Keys of a session that say who is logged in, for `django.contrib.auth.get_user`.
-
-    That would change the session itself: it gives a new key to one whose hash a fallback of the secret key has made,
-    and empties one whose hash is wrong. A view may do so, which can tell the browser.
-    """
-
-    def cycle_key(self) -> None:
-        """Nothing."""
-
-    def flush(self) -> None:
-        """Nothing."""
-
-
-class _SessionHolder:
-    """The part of a request that `django.contrib.auth.get_user` reads."""
-
-    def __init__(self, session: Any) -> None:
-        self.session = _Snapshot((key, session[key]) for key in _KEYS if key in session)
 
 
 def transfer_user(from_session: Any, to_session: Any) -> None:
     """Copy who is logged in from one session to another; nothing if nobody is."""
-    if all(key in from_session for key in _KEYS):
-        for key in _KEYS:
+    if all(key in from_session for key in SESSION_KEYS):
+        for key in SESSION_KEYS:
             to_session[key] = from_session[key]
 
 
@@ -117,6 +106,6 @@ def _user_of(session: Any) -> Any:
     def load() -> Any:
         from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
 
-        return AnonymousUser() if session is None else auth.get_user(_SessionHolder(session))  # type: ignore[arg-type]
+        return AnonymousUser() if session is None else auth.get_user(SessionHolder(session))  # type: ignore[arg-type]
 
     return SimpleLazyObject(load)

@@ -70,7 +70,9 @@ class InvalidChannelLayerError(LayerConfigurationError, ValueError):
         reason: what is wrong and what to do.
     """
 
-    def __init__(self, alias: str | None, reason: str) -> None:
+    def __init__(self, alias: str | None, reason: str | None = None) -> None:
+        if reason is None:  # as in Channels 4: one argument, the reason
+            alias, reason = None, str(alias)
         self.alias = alias
         super().__init__(reason)
 

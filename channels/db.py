@@ -7,18 +7,17 @@ than many a consumer, so the connections a thread has opened are remembered.
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import django.db
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db.backends.signals import connection_created
 
-__all__ = ["close_old_connections", "database_sync_to_async"]
+__all__ = ["DatabaseSyncToAsync", "aclose_old_connections", "close_old_connections", "database_sync_to_async"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +38,9 @@ class _Mine(threading.local):
 
 
 _mine = _Mine()
+
+_threads_with_connections: set[int] = set()
+"""Threads that have opened a connection since they last had none; some may have closed it, or ended."""
 
 
 def close_old_connections(**kwargs: Any) -> None:
@@ -83,38 +85,53 @@ def suspect_connections() -> None:
     _mine.walk_at = 0.0
 
 
-def database_sync_to_async(
-    func: Callable[P, R], thread_sensitive: bool = True, executor: Any = None
-) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Make a function that uses the database one to await: `sync_to_async`, with old connections closed.
+class DatabaseSyncToAsync(SyncToAsync[P, R]):
+    """Makes a function that uses the database one to await: `sync_to_async`, with old connections closed.
 
-    Inside an ``async def`` consumer plain `sync_to_async` does: its thread is looked after around the
+    Inside an ``async def`` consumer of Channels 1 plain `sync_to_async` does: its thread is looked after around the
     consumer. This is for tasks that go on for long, for other threads (``thread_sensitive=False``), and for
     code written for Channels 2 and later. Connections inside a transaction are left to those who began it.
 
     Args:
-        func: the function.
+        func: the function, or a method.
         thread_sensitive, executor: see `asgiref.sync.sync_to_async`.
     """
 
-    @functools.wraps(func)
-    def looked_after(*args: P.args, **kwargs: P.kwargs) -> R:
+    def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the function in its thread, with the thread's connections looked after."""
         _close_idle()
         try:
-            return func(*args, **kwargs)
+            return super().thread_handler(loop, *args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
             _close_idle()
 
-    return sync_to_async(looked_after, thread_sensitive=thread_sensitive, executor=executor)
+
+database_sync_to_async = DatabaseSyncToAsync
+
+
+async def aclose_old_connections() -> None:
+    """Close the old connections of the thread that the calling coroutine's sync code runs in.
+
+    Nothing happens while no thread has one, and in a worker, which looks after the thread before its next job.
+    """
+    from .runtime.sync_threads import renew_connections  # it imports this module
+
+    if not renew_connections() and _threads_with_connections:
+        await sync_to_async(_close_idle)()
 
 
 def _close_idle() -> None:
+    opened = False
     for connection in django.db.connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+        opened = opened or connection.connection is not None
+    if not opened:
+        _threads_with_connections.discard(threading.get_ident())
 
 
 def _remember(*, connection: Any, **kwargs: Any) -> None:
+    _threads_with_connections.add(threading.get_ident())
     if all(connection is not known for known in _mine.opened):
         _mine.opened.append(connection)
 

@@ -8,11 +8,16 @@
     │   ├── DenyConnection                  reject the WebSocket that wants to connect
     │   └── WebsocketCloseException         close the WebSocket with a code
     ├── ResponseLater                       somebody else answers this request
-    ├── RequestTimeout                      the rest of a request's body did not come in time
     ├── RequestAborted                      the client went away before its request was complete
+    │   └── RequestTimeout                  the rest of a request's body did not come in time
+    ├── AcceptConnection                    accept the WebSocket that wants to connect (Channels 2 to 4)
+    ├── StopConsumer                        end this consumer's instance (Channels 2 to 4)
     ├── SessionTooLarge (ValueError)        a channel session that its connection cannot carry
     ├── SessionUnavailable                  a channel session whose connection is gone
     └── SendNotAvailableOnDemultiplexer     send through a multiplexer instead
+
+Here too, under the names of Channels 4: `ChannelFull` and `MessageTooLarge` of `channel_layer.exceptions`, and
+`InvalidChannelLayerError` of ``channels.layers``.
 """
 
 from __future__ import annotations
@@ -20,6 +25,28 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import workers.exceptions
+from channel_layer.exceptions import ChannelFull, MessageTooLarge
+
+from .backends import InvalidChannelLayerError
+
+__all__ = [
+    "AcceptConnection",
+    "ChannelFull",
+    "ChannelSocketException",
+    "ChannelsException",
+    "ConsumeLater",
+    "DenyConnection",
+    "InvalidChannelLayerError",
+    "MessageTooLarge",
+    "RequestAborted",
+    "RequestTimeout",
+    "ResponseLater",
+    "SendNotAvailableOnDemultiplexer",
+    "SessionTooLarge",
+    "SessionUnavailable",
+    "StopConsumer",
+    "WebsocketCloseException",
+]
 
 MIN_APPLICATION_CODE, MAX_APPLICATION_CODE = 3000, 4999
 """Close codes that applications may choose (RFC 6455, 7.4.2), besides 1000."""
@@ -44,7 +71,8 @@ class DenyConnection(ChannelSocketException):
     """Rejects the WebSocket of a ``websocket.connect``: its client gets HTTP 403.
 
     What the consumer had queued to send is dropped, because text sent to a socket that has not been
-    accepted would accept it.
+    accepted would accept it. Raised in ``connect`` of a consumer of `channels.generic.websocket`, it closes the socket
+    before it is open, which is the same for the client.
     """
 
     keeps_sends: ClassVar[bool] = False
@@ -87,12 +115,20 @@ class ResponseLater(ChannelsException):
     """Raised by a view: no response now, somebody will send one to ``request.reply_channel``."""
 
 
-class RequestTimeout(ChannelsException):
+class RequestAborted(ChannelsException):
+    """The client went away before its request was complete; nobody is there for a response."""
+
+
+class RequestTimeout(RequestAborted):
     """The rest of a request's body did not arrive in time; the client gets 408."""
 
 
-class RequestAborted(ChannelsException):
-    """The client went away before its request was complete; nobody is there for a response."""
+class AcceptConnection(ChannelsException):
+    """Accepts the WebSocket, raised in ``connect`` of a consumer of `channels.generic.websocket`."""
+
+
+class StopConsumer(ChannelsException):
+    """Ends an instance of a consumer of `channels.consumer`, raised in one of its handlers."""
 
 
 class SessionTooLarge(ChannelsException, ValueError):

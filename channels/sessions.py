@@ -3,7 +3,8 @@
 ``message.channel_session`` belongs to a reply channel, which for a WebSocket means: to the connection.
 By default it rides with the connection and costs no database query; with ``CHANNEL_SESSION_STORE =
 "database"``, and for messages whose sender carries no state, it is a Django session.
-``message.http_session`` is the session that the browser has with Django's views.
+``message.http_session`` is the session that the browser has with Django's views; for consumers of Channels 2 to 4, and
+other ASGI applications, `SessionMiddleware` puts it into ``scope["session"]``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from .decorating import Consumer, consumer_decorator
 from .exceptions import ConsumeLater
 from .message import DecoratedMessage
 from .ordering import in_order
+from .scope.cookies import CookieMiddleware
+from .scope.sessions import InstanceSessionWrapper, SessionMiddleware, SessionMiddlewareStack
 from .session_stores import http_session_key, open_channel_session, open_http_session, session_for_reply_channel
 
 __all__ = [
+    "CookieMiddleware",
+    "InstanceSessionWrapper",
+    "SessionMiddleware",
+    "SessionMiddlewareStack",
     "channel_and_http_session",
     "channel_session",
     "enforce_ordering",

@@ -1,11 +1,13 @@
-"""Names for logs."""
+"""Names for logs, and events from several sources."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-__all__ = ["name_that_thing"]
+__all__ = ["await_many_dispatch", "name_that_thing"]
 
 
 def name_that_thing(thing: Any) -> str:
@@ -19,3 +21,33 @@ def name_that_thing(thing: Any) -> str:
     if not hasattr(thing, "__qualname__"):
         thing = type(thing)
     return f"{thing.__module__}.{thing.__qualname__}"
+
+
+async def await_many_dispatch(
+    consumer_callables: Sequence[Callable[[], Awaitable[Any]]], dispatch: Callable[[Any], Awaitable[Any]]
+) -> None:
+    """Pass the results of several sources on, one after the other, until something raises an exception.
+
+    A source is asked again only after its last result has been dealt with. If several have one, the first source goes
+    first.
+
+    Args:
+        consumer_callables: the sources; each call makes an awaitable for the next result.
+        dispatch: deals with a result.
+    """
+    if len(consumer_callables) == 1:  # nothing to wait for beside it
+        while True:
+            await dispatch(await consumer_callables[0]())
+    waiting = [asyncio.ensure_future(source()) for source in consumer_callables]
+    try:
+        while True:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for place, source in enumerate(consumer_callables):
+                if waiting[place].done():
+                    await dispatch(waiting[place].result())
+                    waiting[place] = asyncio.ensure_future(source())
+    finally:
+        for future in waiting:
+            future.cancel()
+        # Whatever ended this is the exception to report, not what a source raises besides.
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Workers under the names and with the arguments that Channels 1 gave them."""
+"""Workers under the names and with the arguments that Channels 1 gave them, and Channels 2 to 4."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from workers.channel_filter import filter_channels
 
 from .runtime.hooks import DjangoHook
 from .runtime.sync_threads import SyncThreads
+from .scope.application_worker import ApplicationWorker
 
 __all__ = ["Worker", "WorkerGroup"]
 
@@ -20,6 +21,9 @@ Callback = Callable[[str, Any], None]
 
 class Worker:
     """Takes messages off a layer and runs their consumers, one at a time.
+
+    With the arguments that Channels 2 to 4 gave it, ``Worker(application, channels, channel_layer,
+    max_applications=1000)``, it is the worker of theirs, an `ApplicationWorker`.
 
     Args:
         channel_layer: a layer with a ``router``, for example ``channel_layers["default"]``.
@@ -34,6 +38,12 @@ class Worker:
     """
 
     n_threads = 1
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a worker of the generation whose arguments these are."""
+        if "application" in kwargs or "channels" in kwargs or (len(args) > 2 and _are_channels(args[1])):
+            return ApplicationWorker(*args, **kwargs)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -83,6 +93,11 @@ class Worker:
         if not self._is_ready:
             self._is_ready = True
             DjangoHook().worker_ready(worker)
+
+
+def _are_channels(argument: Any) -> bool:
+    """True for names of channels, which stand where Channels 1 had a callback."""
+    return argument is not None and not callable(argument)
 
 
 class WorkerGroup(Worker):

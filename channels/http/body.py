@@ -56,7 +56,7 @@ class LazyBody(io.IOBase):
         self._timeout = timeout
         self._memory = memory
         self._file: IO[bytes] | None = None
-        self.failure: RequestTimeout | RequestAborted | None = None
+        self.failure: RequestAborted | None = None
 
     def size(self) -> int:
         """Length of the body; fetches it."""
@@ -111,7 +111,7 @@ class LazyBody(io.IOBase):
             file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=self._memory)  # noqa: SIM115
             try:
                 self._fetch(file)
-            except (RequestTimeout, RequestAborted) as failure:
+            except RequestAborted as failure:
                 self.failure = failure
                 file.close()
                 raise

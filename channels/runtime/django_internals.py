@@ -17,6 +17,8 @@ from django.core.handlers.base import BaseHandler
 from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
+from django.urls.resolvers import RegexPattern, RoutePattern
+from django.utils.functional import LazyObject
 
 if TYPE_CHECKING:
     from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
@@ -196,3 +198,23 @@ def run_in(executor: Executor, context: ThreadSensitiveContext) -> None:
     """
     SyncToAsync.context_to_thread_executor[context] = executor
     SyncToAsync.thread_sensitive_context.set(context)
+
+
+def open_ended(pattern: Any) -> Any:
+    """Make the same pattern of ``path()`` or ``re_path()``, matching the beginning of a path.
+
+    Raises:
+        ValueError: it is another kind of pattern.
+    """
+    if isinstance(pattern, RegexPattern):
+        text = pattern._regex  # type: ignore[attr-defined]
+    elif isinstance(pattern, RoutePattern):
+        text = pattern._route  # type: ignore[attr-defined]
+    else:
+        raise ValueError(f"Unsupported pattern type: {type(pattern)}")
+    return type(pattern)(text, pattern.name, is_endpoint=False)
+
+
+def fill_lazy(lazy: LazyObject, value: Any) -> None:  # type: ignore[type-arg]  # Django 4.2 cannot take it
+    """Give a lazy object what it stands for, before it asks for it or after."""
+    lazy._wrapped = value

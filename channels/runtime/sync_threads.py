@@ -137,11 +137,17 @@ _ticket: ContextVar[_Ticket | None] = ContextVar("channels_sync_thread", default
 """The ticket of the consumer that is run in this context."""
 
 
-def renew_connections() -> None:
-    """A consumer that goes on for long is at a point where its broken connections may be closed."""
+def renew_connections() -> bool:
+    """A consumer that goes on for long is at a point where its broken connections may be closed.
+
+    Returns:
+        False if the caller runs in no consumer that has a thread here.
+    """
     ticket = _ticket.get()
-    if ticket is not None:
-        ticket.renew()
+    if ticket is None:
+        return False
+    ticket.renew()
+    return True
 
 
 def keeping_shared_connections() -> AbstractContextManager[None]:

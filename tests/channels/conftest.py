@@ -27,6 +27,8 @@ from channels.runtime.sync_threads import SyncThreads
 from workers.event_loop import EventLoop
 from workers.streams import Streams, current_streams
 
+from .coroutines import LoopLayer
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -72,3 +74,17 @@ def streams(layer: Any) -> Iterator[Streams]:
     made.close()
     loop.close()
     side.close()
+
+
+@pytest.fixture
+def loop_layer(monkeypatch: pytest.MonkeyPatch) -> LoopLayer:
+    """What consumers of Channels 4 get for the alias ``default``; for others there is no layer."""
+    layer = LoopLayer()
+    monkeypatch.setattr("channels.consumer.get_channel_layer", {"default": layer}.get)
+    return layer
+
+
+@pytest.fixture
+def no_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers of Channels 4 find no layer."""
+    monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: None)

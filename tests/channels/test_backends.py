@@ -130,3 +130,9 @@ def test_the_options_given_are_left_as_they_are() -> None:
     options = {"prefix": "mine", "channel_memory": 1}
     made(BACKEND="asgi_ipc.IPCChannelLayer", CONFIG=options).close()
     assert options == {"prefix": "mine", "channel_memory": 1}
+
+
+def test_an_error_may_have_one_argument_as_in_channels_4() -> None:
+    error = InvalidChannelLayerError("no such thing")
+    assert (error.alias, error.reason, str(error)) == (None, "no such thing", "no such thing")
+    assert str(pickle.loads(pickle.dumps(error))) == "no such thing"

@@ -9,15 +9,19 @@ from typing import Any
 
 import django.db
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 
 from channels import db
 from channels.db import (
+    DatabaseSyncToAsync,
+    aclose_old_connections,
     close_old_connections,
     database_sync_to_async,
     keeping_old_connections,
     suspect_connections,
 )
+from channels.runtime.sync_threads import SyncThreads
 
 pytestmark = pytest.mark.usefixtures("closed")
 
@@ -159,6 +163,91 @@ class TestFromCoroutines:
             """Find it."""
 
         assert database_sync_to_async(find).__name__ == "find"
+
+    def test_it_decorates_methods_and_can_be_subclassed(self) -> None:
+        class Noting(DatabaseSyncToAsync[..., Any]):
+            noted = 0
+
+            def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+                type(self).noted += 1
+                return super().thread_handler(loop, *args, **kwargs)
+
+        class Room:
+            name = "kitchen"
+
+            @database_sync_to_async
+            def load(self, suffix: str) -> str:
+                return self.name + suffix
+
+            @Noting
+            def store(self) -> str:
+                return self.name
+
+        assert asyncio.run(Room().load("!")) == "kitchen!"
+        assert asyncio.run(Room().store()) == "kitchen"
+        assert Noting.noted == 1
+
+
+class TestCloseFromCoroutines:
+    @pytest.fixture(autouse=True)
+    def _no_thread_has_connections(self, closed: None) -> Iterator[None]:
+        known = {*db._threads_with_connections}
+        db._threads_with_connections.clear()
+        yield
+        db._threads_with_connections.update(known)
+
+    @pytest.fixture
+    def trips(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """An entry for each trip to a thread."""
+        made: list[int] = []
+        real = db._close_idle
+        monkeypatch.setattr(db, "_close_idle", lambda: (made.append(1), real())[1])
+        return made
+
+    def test_an_old_connection_of_the_other_thread_is_closed(self, trips: list[int]) -> None:
+        async def run() -> None:
+            await sync_to_async(outlive)()
+            await aclose_old_connections()
+            assert await sync_to_async(lambda: connection.connection)() is None
+            assert len(trips) == 1
+            await aclose_old_connections()  # nothing is left to be closed
+            assert len(trips) == 1
+            await sync_to_async(outlive)()
+            await aclose_old_connections()
+            assert len(trips) == 2
+
+        asyncio.run(run())
+
+    def test_one_in_a_transaction_is_left_alone(self) -> None:
+        async def run() -> None:
+            await aclose_old_connections()
+            assert await sync_to_async(lambda: connection.connection)() is not None
+
+        with transaction.atomic():
+            outlive()
+            async_to_sync(run)()
+            assert connection.connection is not None
+
+    def test_in_a_worker_the_thread_is_looked_after_before_its_next_job(self, trips: list[int]) -> None:
+        side = SyncThreads(1)
+
+        async def run() -> None:
+            side.enter()
+            await sync_to_async(outlive)()
+            await aclose_old_connections()
+            assert await sync_to_async(lambda: connection.connection)() is not None  # it may be read from
+            await sync_to_async(lambda: setattr(connection, "errors_occurred", True))()
+            await sync_to_async(lambda: setattr(connection, "is_usable", lambda: False))()
+            await aclose_old_connections()
+            assert await sync_to_async(lambda: connection.connection)() is None
+            await sync_to_async(lambda: delattr(connection, "is_usable"))()
+            side.leave()
+
+        try:
+            asyncio.run(run())
+        finally:
+            side.close()
+        assert trips == []
 
 
 def test_one_that_is_old_is_kept_while_others_may_read_from_it_and_one_that_broke_is_not(

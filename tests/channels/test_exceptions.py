@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+import channel_layer.exceptions
 import workers.exceptions
 from channels import exceptions
+from channels.backends import InvalidChannelLayerError
 from channels.exceptions import DenyConnection, WebsocketCloseException
 
 from .messages import replies, websocket
@@ -17,7 +19,7 @@ from .messages import replies, websocket
 def test_there_is_one_root() -> None:
     own = inspect.getmembers(exceptions, inspect.isclass)
     classes = [member for _, member in own if member.__module__ == exceptions.__name__]
-    assert len(classes) == 11
+    assert len(classes) == 13
     assert all(issubclass(one, exceptions.ChannelsException) for one in classes)
 
 
@@ -54,3 +56,13 @@ def test_a_socket_can_be_closed_with_a_reason(layer: Any) -> None:
 def test_codes_that_applications_may_not_send_are_refused(code: Any) -> None:
     with pytest.raises(ValueError, match="code 1000 or 3000 to 4999, not"):
         WebsocketCloseException(code)
+
+
+def test_the_names_of_channels_4_are_the_layers_own() -> None:
+    assert exceptions.ChannelFull is channel_layer.exceptions.ChannelFull
+    assert exceptions.MessageTooLarge is channel_layer.exceptions.MessageTooLarge
+    assert exceptions.InvalidChannelLayerError is InvalidChannelLayerError
+
+
+def test_a_timeout_is_an_abort() -> None:
+    assert issubclass(exceptions.RequestTimeout, exceptions.RequestAborted)

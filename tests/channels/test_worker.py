@@ -14,6 +14,7 @@ import pytest
 from channels import route
 from channels.configured_layers import ChannelLayerWrapper
 from channels.exceptions import ConsumeLater
+from channels.scope.application_worker import ApplicationWorker
 from channels.signals import consumer_started, worker_ready
 from channels.worker import Worker, WorkerGroup
 
@@ -201,3 +202,27 @@ def test_the_signals_are_sent_around_consumers(layer: Any, eventually: Any) -> N
             eventually(lambda: seen == ["a"])
     finally:
         consumer_started.disconnect(started)
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((application, ["a"], object()), {}),
+        ((application, ("a",), object(), 5), {}),
+        ((application,), {"channels": ["a"], "channel_layer": object()}),
+        ((), {"application": application, "channels": ["a"], "channel_layer": object(), "max_applications": 5}),
+    ],
+)
+def test_the_arguments_of_channels_4_make_the_worker_of_channels_4(arguments: Any, named: Any) -> None:
+    worker: Any = Worker(*arguments, **named)
+    assert isinstance(worker, ApplicationWorker)
+    assert worker.channels == ["a"]
+
+
+@pytest.mark.parametrize("callback", [None, lambda channel, message: None])
+def test_those_of_channels_1_make_that_of_channels_1(layer: Any, callback: Any) -> None:
+    worker = Worker(layer, callback, 3)
+    assert (type(worker), worker.message_retries) == (Worker, 3)

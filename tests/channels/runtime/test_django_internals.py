@@ -21,6 +21,8 @@ from django.dispatch import Signal
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path as url
+from django.urls import re_path
+from django.utils.functional import LazyObject
 from django.utils.log import log_response
 
 from channels.runtime import django_internals as internals
@@ -229,3 +231,17 @@ def test_no_other_file_uses_private_names_of_others() -> None:
         if file.is_relative_to(ROOT / "channels")
     }
     assert {file: names for file, names in used.items() if names} == {}
+
+
+def test_a_pattern_can_be_opened_at_its_end() -> None:
+    closed = [url("chat/<room>/", receiver).pattern, re_path(r"^chat/(?P<room>\w+)/", receiver).pattern]
+    assert closed[0].match("chat/kitchen/3/") is None, VERSIONS
+    for pattern in closed:
+        assert internals.open_ended(pattern).match("chat/kitchen/3/") == ("3/", (), {"room": "kitchen"}), VERSIONS
+
+
+def test_a_lazy_object_can_be_filled() -> None:
+    lazy = LazyObject()  # type: ignore[var-annotated]
+    for value in ("one", "two"):
+        internals.fill_lazy(lazy, value)
+        assert lazy.upper() == value.upper(), VERSIONS  # type: ignore[attr-defined]

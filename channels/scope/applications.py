@@ -1,0 +1,65 @@
+"""Types of an ASGI 3 application, and the way from an older form to it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.utils import name_that_thing
+
+Scope = dict[str, Any]
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[Any]]
+
+
+def single_callable(application: Any, stacklevel: int = 3) -> Application:
+    """Return an application in the form of ASGI 3; one that has it is returned as it is.
+
+    A consumer class without ``as_asgi()`` and an application in the form of ASGI 2, ``application(scope)`` and then
+    ``instance(receive, send)``, are what Channels 2 took. They are wrapped, with a `DeprecationWarning`.
+
+    Args:
+        application: what was passed as an application.
+        stacklevel: the frame that the warning points at, as of `warnings.warn`.
+
+    Raises:
+        TypeError: it is no application.
+    """
+    if not callable(application):
+        raise TypeError(f"an ASGI application is a callable (scope, receive, send), not {application!r}")
+    if inspect.isclass(application) and hasattr(application, "as_asgi"):
+        name = application.__name__
+        _warn(f"{name} is passed without .as_asgi(), as in Channels 2; write {name}.as_asgi()", stacklevel)
+        made: Application = application.as_asgi()
+        return made
+    if _takes(application, 3) or not _takes(application, 1):
+        found: Application = application
+        return found
+    _warn(f"{name_that_thing(application)} takes only a scope, as in ASGI 2; take (scope, receive, send)", stacklevel)
+    return _from_double(application)
+
+
+def _from_double(application: Any) -> Application:
+    async def single(scope: Scope, receive: Receive, send: Send) -> Any:
+        return await application(scope)(receive, send)
+
+    return single
+
+
+def _takes(application: Any, arguments: int) -> bool:
+    try:
+        # Not of what it wraps: an application made by as_asgi() wraps a class, which takes other arguments.
+        inspect.signature(application, follow_wrapped=False).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a callable of C, without a signature
+        return arguments == 3
+    return True
+
+
+def _warn(text: str, stacklevel: int) -> None:
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)

@@ -1,0 +1,130 @@
+"""The browser's session in a scope."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import UpdateError
+from django.core.exceptions import SuspiciousOperation
+from django.utils.functional import LazyObject
+from django.utils.http import http_date
+
+from channels.db import database_sync_to_async
+from channels.runtime.django_internals import fill_lazy
+
+from .applications import Event, Receive, Scope, Send, single_callable
+from .cookies import CookieMiddleware
+
+
+class InstanceSessionWrapper:
+    """The session of one connection: it is put into a copy of the scope, and saved by `send`.
+
+    Args:
+        scope: with cookies.
+        send: the server's.
+
+    Attributes:
+        scope: the copy.
+        activated: false if something further out has given the scope a session, and looks after it.
+    """
+
+    save_message_types: ClassVar[list[str]] = ["http.response.start"]
+    """Types of events with which a modified session is saved."""
+
+    cookie_response_message_types: ClassVar[list[str]] = ["http.response.start"]
+    """Types of events that can carry the session's cookie."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.cookie_name = settings.SESSION_COOKIE_NAME
+        self.session_store = import_module(settings.SESSION_ENGINE).SessionStore
+        self.scope = dict(scope)
+        self.real_send = send
+        self.activated = "session" not in scope
+        if self.activated:
+            if "cookies" not in scope:
+                raise ValueError("SessionMiddleware found no cookies in the scope; put it inside a CookieMiddleware")
+            self.scope["session"] = LazyObject()
+
+    async def resolve_session(self) -> None:
+        """Make the session object, which reads its data when they are first asked for."""
+        if self.activated:
+            fill_lazy(self.scope["session"], self.session_store(self.scope["cookies"].get(self.cookie_name)))
+
+    async def send(self, message: Event) -> None:
+        """Save the session if the event is one to do so with, and pass the event on.
+
+        Raises:
+            SuspiciousOperation: the session has been deleted meanwhile, by a logout for example.
+        """
+        if (
+            self.activated
+            and message["type"] in self.save_message_types
+            and message.get("status", 200) != 500
+            and (self.scope["session"].modified or settings.SESSION_SAVE_EVERY_REQUEST)
+        ):
+            carries_cookie = message["type"] in self.cookie_response_message_types
+            if carries_cookie and self.scope["session"].is_empty():
+                self._delete_cookie(message)
+            else:
+                await self.save_session()
+                if carries_cookie:
+                    self._set_cookie(message)
+        await self.real_send(message)
+
+    async def save_session(self) -> None:
+        """Save the session; raises `SuspiciousOperation` if it has been deleted."""
+        try:
+            await database_sync_to_async(self.scope["session"].save)()
+        except UpdateError:
+            raise SuspiciousOperation(
+                "The session was deleted before the request completed; its user may have logged out elsewhere."
+            ) from None
+
+    def _delete_cookie(self, message: Event) -> None:
+        if self.cookie_name in self.scope["cookies"]:
+            CookieMiddleware.delete_cookie(
+                message, self.cookie_name, path=settings.SESSION_COOKIE_PATH, domain=settings.SESSION_COOKIE_DOMAIN
+            )
+
+    def _set_cookie(self, message: Event) -> None:
+        session = self.scope["session"]
+        age = None if session.get_expire_at_browser_close() else session.get_expiry_age()
+        CookieMiddleware.set_cookie(
+            message,
+            self.cookie_name,
+            session.session_key,
+            max_age=age,
+            expires=None if age is None else http_date(time.time() + age),
+            path=settings.SESSION_COOKIE_PATH,
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            secure=settings.SESSION_COOKIE_SECURE,
+            httponly=settings.SESSION_COOKIE_HTTPONLY,
+            samesite=settings.SESSION_COOKIE_SAMESITE or None,
+        )
+
+
+class SessionMiddleware:
+    """Gives the inner application ``scope["session"]``: the session that the browser has with Django's views.
+
+    It is saved, and its cookie set, with the beginning of an HTTP response. A WebSocket has none: save there yourself.
+
+    Args:
+        inner: the application to wrap; a `CookieMiddleware` is to be around this one.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = single_callable(inner)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Run the inner application; raises `ValueError` for a scope without cookies."""
+        wrapper = InstanceSessionWrapper(scope, send)
+        await wrapper.resolve_session()
+        return await self.inner(wrapper.scope, receive, wrapper.send)
+
+
+def SessionMiddlewareStack(inner: Any) -> CookieMiddleware:
+    """Wrap an application for cookies and sessions."""
+    return CookieMiddleware(SessionMiddleware(single_callable(inner)))
