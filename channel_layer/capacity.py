@@ -1,4 +1,4 @@
-"""How many messages a channel may hold."""
+"""Capacity: most messages that a channel may hold."""
 
 from __future__ import annotations
 

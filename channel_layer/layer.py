@@ -40,7 +40,7 @@ from .exchange import Exchange
 from .members import MembershipIndex
 
 BLOCK_SECONDS = 5.0
-"""How long ``receive(block=True)`` waits before it returns ``(None, None)``."""
+"""Longest wait of ``receive(block=True)`` before it returns ``(None, None)``."""
 
 
 Statistics: TypeAlias = dict[str, float]
@@ -424,7 +424,7 @@ class ChannelLayer(ABC):
         """Release what the async side holds in this event loop."""
 
     def describe(self) -> str:
-        """Where this layer lives, for start-up lines and logs; never with a password."""
+        """Describe the place of this layer for start-up lines and logs, without passwords."""
         return type(self).__name__
 
     # -- shared by the backends ------------------------------------------------------------------

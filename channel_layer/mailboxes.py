@@ -32,10 +32,10 @@ BATCH = 100
 """Messages to take at once."""
 
 WAIT_SECONDS = 2.0
-"""How long one receive of the pump waits."""
+"""Longest wait of one receive of the pump."""
 
 SIGNS_PER_PRESENCE = 3
-"""How often in the time of ``presence`` a pump that nobody waits for receives, so that the process counts as alive."""
+"""Number of receives, in the time of ``presence``, of a pump that nobody waits for: they keep the process alive."""
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 

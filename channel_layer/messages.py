@@ -18,7 +18,7 @@ Address: TypeAlias = Sequence[str | int | None]
 
 
 class ConnectionMessage(TypedDict):
-    """What ``http.request`` and ``websocket.connect`` say of their connection."""
+    """Keys of ``http.request`` and ``websocket.connect`` that describe their connection."""
 
     reply_channel: str
     scheme: str

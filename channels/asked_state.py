@@ -20,7 +20,7 @@ State = Mapping[str, bytes]
 ANSWER_PATTERN = "channels.state?"
 
 ANSWER_SECONDS = 5.0
-"""How long a connection's process is waited for. It answers within a millisecond, unless it is gone or held up."""
+"""Longest wait for a connection's process. It answers within a millisecond, unless it is gone or held up."""
 
 SILENT_SECONDS = 10.0
 """For how long a process that did not answer is not asked again: others need the threads that would wait for it."""

@@ -1,4 +1,4 @@
-"""How a decorator gets around a consumer of any kind: function or method, sync or async."""
+"""Decoration of consumers of any kind: function or method, sync or async."""
 
 from __future__ import annotations
 

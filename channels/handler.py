@@ -59,7 +59,7 @@ class AsgiHandler(ViewHandler):
         yield from self.replies(response, with_content)
 
     def respond(self, message: Any) -> tuple[Any, bool]:
-        """Django's response to a request, and whether its content is wanted. Who calls this has it closed."""
+        """Return Django's response, and whether its content is wanted. The caller has to close the response."""
         request_signals.send_started(self.__class__, message)
         request = self.request_class(message)
         set_script_prefix(request.script_name + "/")
@@ -68,7 +68,7 @@ class AsgiHandler(ViewHandler):
         return response, request.method != "HEAD"
 
     def replies(self, response: Any, with_content: bool) -> Generator[dict[str, Any], None, None]:
-        """Yield the messages of a response, and close it in the end."""
+        """Yield the messages of a response, then close it."""
         try:
             if not isinstance(response, NoResponse):
                 yield from self.encode_response(response, with_content=with_content)
@@ -82,7 +82,7 @@ class AsgiHandler(ViewHandler):
 
     @classmethod
     def chunk_bytes(cls, data: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Yield (chunk, whether it is the last) for bytes of any length."""
+        """Yield pairs of a chunk and a flag for the last one, for bytes of any length."""
         return encoding.split(data, cls.chunk_size)
 
     def _answer(self, request: AsgiRequest) -> Any:
@@ -138,7 +138,7 @@ class ViewConsumer:
                 if first is not None and not first["more_content"]:
                     message.reply_channel.send(first)
             except Exception:
-                # Not a view's error, which has a page of its own. Nobody shall wait for an answer in vain.
+                # Not a view's error, which has a page of its own. No client must wait for an answer in vain.
                 _send_at_all(message, FAILED)
                 raise
             if first is not None and first["more_content"]:
@@ -175,14 +175,14 @@ class ViewConsumer:
                     sender.break_off()
                 stream_logger.info("the response to %s was given up: %s", described(message), reason)
             except BaseException:
-                # It has begun, so no error page can follow: the connection is to break off, lest the client
-                # take what it has for the whole.
+                # It has begun, so no error page can follow: the connection is cut, so that the client does not
+                # take the part for the whole.
                 sender.break_off()
                 raise
 
 
 def _send_at_all(message: Any, reply: dict[str, Any]) -> None:
-    """Send now, if it is possible: an error is on its way, and it is the one to report."""
+    """Send at once; log a failure instead of raising it, because another error is on its way."""
     try:
         message.reply_channel.send(reply, immediately=True)
     except ChannelLayerError as error:

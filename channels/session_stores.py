@@ -1,4 +1,4 @@
-"""Where sessions of channels and of browsers are kept."""
+"""Stores of the sessions of channels and of browsers."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 ANY_PEER = "*"
-"""As a trusted proxy: every peer is one (a platform's router has no fixed address)."""
+"""Trusted proxy that stands for every peer (a platform's router has no fixed address)."""
 
 _MAY_BE_ZERO = frozenset({"ping_interval", "ping_timeout", "verbosity", "keep_alive", "websocket_life"})
 

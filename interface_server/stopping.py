@@ -23,7 +23,7 @@ ANSWERS_SHARE: Final = 5 / 6
 
 DESERTED_SHARE: Final = 1 / 10
 DESERTED_SECONDS = 3.0
-"""If no worker takes a message off a channel for the shorter of these times, its messages are not waited for."""
+"""Times without a worker that takes a message off a channel; after the shorter one, its messages are not waited for."""
 
 CHECK_SECONDS = 0.02
 LOOK_SECONDS = 0.25

@@ -1,4 +1,4 @@
-"""How much a channel holds, and what happens beyond."""
+"""Rules of capacity: what fits onto a channel, and the refusal of more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a Redis server is, as the configuration says it, and how to say so without its secrets."""
+"""Addresses of Redis servers from the configuration, and their form without secrets."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BLOCK_SECONDS = 2.0
 """Longest time one blocking pop waits in Redis; leaves `OPERATION_SECONDS` two seconds to spare."""
 
 LISTEN_SECONDS = 0.5
-"""How long a server may take to say what it has against our certificate."""
+"""Longest wait for a server to say why it refuses our certificate."""
 
 OLDEST_REDIS = (7, 0)
 

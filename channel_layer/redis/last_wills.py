@@ -30,15 +30,15 @@ from .steps import Steps
 logger = logging.getLogger(__name__)
 
 LOOKS = 15
-"""How often in the time of ``presence`` a process looks for others that have gone."""
+"""Number of looks for gone processes in the time of ``presence``."""
 
 HELD_UP = 0.8
-"""After this share of ``presence`` without a sign of life on another server, nothing is received before one is given
+"""Share of ``presence`` without a heartbeat on another server after which nothing is received before one is sent
 there: the process may have been taken for gone, and has to hear of that first."""
 
 
 class LastWillSchedule:
-    """When to look for processes that have gone, and where else to say that this one has not.
+    """Times for looks at processes that may be gone, and for heartbeats of this one on other servers.
 
     Attributes:
         unfinished: servers where last wills remain to be carried out right now.

@@ -20,10 +20,10 @@ FIRST_PROBE, LAST_PROBE = 0.05, 0.5
 """Seconds between two probes of a server that is down, at first and at last."""
 
 UNASKED_SECONDS = 60.0
-"""After so long without a call for it a server is probed no more; the next call finds out by itself."""
+"""Time without a call after which a server is no longer probed; the next call finds out by itself."""
 
 SURE_SECONDS = 3.0
-"""So long a server has to refuse nothing before it counts as one that stores again."""
+"""Time without a refusal after which a server counts as storing again."""
 
 
 class Outage:

@@ -63,7 +63,7 @@ class Pops:
         self._longest_block: float = min(BLOCK_SECONDS, layer.presence / 3, *patience)
 
     def block_until(self, deadline: float) -> float:
-        """How long to block in Redis: not longer than a pop may take, and 0 for not at all."""
+        """Return the time to block in Redis: not longer than a pop may take, and 0 for not at all."""
         return max(0.0, min(self._longest_block, deadline - time.monotonic()))
 
     def calls(self, shard: int, channels: list[str], limit: int, block: float, *, alone: bool = True) -> list[Call]:

@@ -10,7 +10,7 @@ from .plan import Planner
 from .scripts import Call, Reply
 
 RENEWALS = 15
-"""How often in the time of ``presence`` a process that receives on its own channels says that it is alive."""
+"""Number of heartbeats, in the time of ``presence``, of a process that receives on its own channels."""
 
 RESTORE_BATCH = 500
 """Memberships put back in one pipeline."""

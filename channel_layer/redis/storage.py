@@ -10,7 +10,7 @@ from .keys import Keys
 from .ring import HashRing
 
 STATISTICS_MS = 86_400_000
-"""How long statistics live without a change."""
+"""Lifetime of statistics without a change."""
 
 
 class Storage:

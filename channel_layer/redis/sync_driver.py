@@ -51,7 +51,7 @@ class SyncConnection:
         self._pending: Sequence[Call] | None = None
         self._wakes_at = 1
         self.deadline = 0.0
-        """When the answers to a blocking pop must have come, by `time.monotonic`."""
+        """Deadline for the answers to a blocking pop, by `time.monotonic`."""
 
     def prepare(self) -> None:
         """See to it that a pipeline can be written: open a connection unless there is one that the server keeps.

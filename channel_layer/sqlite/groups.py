@@ -9,13 +9,13 @@ from .. import codec, names
 from .schema import clock
 
 BEATS = 6
-"""How often in the time of ``presence`` a process says that it still reads its channels."""
+"""Number of heartbeats of a process in the time of ``presence``."""
 
 SILENT_SECONDS = 30.0
-"""After so long without a sign of life a process's members are passed over, unless the layer is told otherwise."""
+"""Default time without a heartbeat after which the members of a process are passed over."""
 
 GONE_SECONDS = 120.0
-"""After so long they are removed, or after twice ``presence``. A process that comes back puts its memberships back."""
+"""Time, or twice ``presence``, after which they are removed. A process that comes back restores its memberships."""
 
 _READERS = """
 WITH RECURSIVE step (reader) AS (

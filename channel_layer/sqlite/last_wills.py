@@ -14,7 +14,7 @@ CHUNK = 200
 """Last wills carried out in one transaction, which holds up other writers for so long."""
 
 NEWS_SECONDS = 86_400.0
-"""How long it is remembered whose last wills were carried out, for a process that comes back."""
+"""Time for which carried-out last wills are remembered, for a process that comes back."""
 
 _LEAVE = (
     "INSERT INTO wills (reader, channel, target, data, made) VALUES (?, ?, ?, ?, ?)"

@@ -30,7 +30,7 @@ OLDEST_SQLITE = (3, 35)
 """The first version with ``RETURNING``."""
 
 LOOK_SECONDS = 1.0
-"""How often to look whether the file is still the one that is open."""
+"""Time between two checks that the open file is still the one under its path."""
 
 MEMBERSHIP_BYTES = 512
 """About what it takes to note a membership."""

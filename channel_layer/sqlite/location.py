@@ -1,4 +1,4 @@
-"""Where the file lies, so that the processes of one project meet and strangers stay out."""
+"""Place of the file, where the processes of one project meet and strangers cannot read."""
 
 from __future__ import annotations
 

@@ -11,15 +11,15 @@ from ..backoff import Backoff
 from .errors import is_busy
 
 LOCK_SECONDS = 0.7
-"""How long to wait while others keep the lock and nobody gets anything done, before the layer counts as unavailable: an
+"""Longest wait while others keep the lock and no process makes progress, before the layer counts as unavailable: an
 interface server says so within a second. A transaction takes tens of microseconds; only a process that is stuck holds a
 lock for so long."""
 
 NEXT_SECONDS = 0.05
-"""How long the next one waits when that time has passed in vain."""
+"""Longest wait of the next call when that time has passed in vain."""
 
 CROWDED_SECONDS = 4.0
-"""How long to wait while others do get something done: on a machine with more to do than it can, turns are long."""
+"""Longest wait while others make progress: on an overloaded machine, turns are long."""
 
 T = TypeVar("T")
 

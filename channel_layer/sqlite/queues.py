@@ -212,7 +212,7 @@ def statistics(connection: sqlite3.Connection, reader: str | None) -> dict[str, 
 
 
 def backlog(connection: sqlite3.Connection, reader: str, expiry: float) -> dict[str, Any]:
-    """How many messages wait on a channel and for how long the oldest has."""
+    """Count the messages that wait on a channel, and the seconds for which the oldest has."""
     now = clock()
     [(pending, oldest)] = connection.execute(
         "SELECT count(*), min(expires) FROM frames WHERE channel = ? AND control = 0 AND expires > ?", (reader, now)

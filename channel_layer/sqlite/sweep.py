@@ -8,7 +8,7 @@ from . import groups, last_wills, queues
 from .schema import clock
 
 SWEEP_SECONDS = 10.0
-"""How often the file is swept, by whichever process comes first."""
+"""Time between two sweeps of the file, by the first process that gets there."""
 
 SPARE_PAGES = 1024
 """Free pages (4 KiB each) that are kept for what comes next; more are given back."""

@@ -1,4 +1,4 @@
-"""`Binding`: a model's changes to groups, and messages to a model's changes. No protocol yet."""
+"""`Binding`: send changes of a model to groups, and make the changes that messages ask for, in any protocol."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DELETE = "delete"
 class Binding(metaclass=BindingMetaclass):
     """Binds a model to groups (outbound) and to messages (inbound).
 
-    Outbound, a subclass says in `group_names` who gets to know of an instance and in `serialize` what.
+    Outbound, a subclass names the groups of an instance in `group_names` and makes the content in `serialize`.
     A save or a delete then sends, in this order, a delete to the groups that the instance has left, an
     update to those it stays in, and a create to those it has joined. Changes that send no signals
-    (``QuerySet.update``, ``bulk_create``, many-to-many relations, raw SQL) are not seen.
+    (``QuerySet.update``, ``bulk_create``, many-to-many relations, raw SQL) are not noticed.
 
     Inbound, `consumer` takes messages: `deserialize` reads one, `has_permission` allows or refuses it,
-    `create`, `update` or `delete` do it.
+    `create`, `update` or `delete` make the change.
 
     Subclasses are registered when the applications are ready; a module that defines some must have
     been imported in every process whose changes are to be seen. A class that sets ``model = None``
@@ -46,11 +46,11 @@ class Binding(metaclass=BindingMetaclass):
         send_on_commit: send when the transaction of the change is committed, and nothing if it is
             rolled back. By default messages are sent at once (in a consumer or a view that runs in a
             worker: when it ends).
-        signal_kwargs: the keyword arguments of the signal that is being dealt with.
+        signal_kwargs: the keyword arguments of the signal that is being handled.
         model_label: ``"app_label.model"``, in lower case.
-        instance: outbound, what has changed.
-        message, kwargs, action, pk, data, user: inbound, the message, what its route captured, and what
-            it asks for.
+        instance: outbound, the one that has changed.
+        message, kwargs, action, pk, data, user: inbound, the message, what its route captured, its content, and
+            its user.
     """
 
     model: Any = None
@@ -75,7 +75,11 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def register(cls) -> None:
-        """Connect to the signals of `get_registered_models`. May be called again."""
+        """Connect to the signals of `get_registered_models`. May be called again.
+
+        Raises:
+            ValueError: as `get_registered_models`.
+        """
         models = cls.get_registered_models()
         for model in models if cls._sends() else ():
             pre_save.connect(cls.pre_save_receiver, sender=model)
@@ -88,7 +92,8 @@ class Binding(metaclass=BindingMetaclass):
         """Resolve and return the model; nothing for an abstract class.
 
         Raises:
-            ValueError: ``model``, or ``fields`` and ``exclude`` are missing or of no use.
+            ValueError: ``model`` is missing or not a model with a table, ``fields`` and ``exclude`` are both missing,
+                or one of them is text.
         """
         if cls.model is None:
             if "model" in cls.__dict__:
@@ -105,7 +110,7 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def _sends(cls) -> bool:
-        """Whether the class says what it sends, or to whom; without either it only takes messages."""
+        """Tell if the class has a stream or names groups; without either it only takes messages."""
         return cls.stream is not None or cls.group_names.__func__ is not Binding.group_names.__func__  # type: ignore[attr-defined]
 
     @classmethod
@@ -127,44 +132,43 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def group_names(cls, instance: Any) -> Iterable[str]:
-        """Names of the groups that get to know of an instance."""
+        """Name the groups that are told of changes to an instance. Subclasses that send override it."""
         raise NotImplementedError(cls._complaint("sends nothing without group_names(cls, instance)"))
 
     def serialize(self, instance: Any, action: str) -> Any:
-        """What is sent about an instance; nothing is if it is ``{}``."""
+        """Make the payload for an action on an instance; ``{}`` sends nothing. Subclasses that send override it."""
         raise NotImplementedError(self._complaint("sends nothing without serialize(self, instance, action)"))
 
     @classmethod
     def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
-        """The message that carries a payload on a stream."""
+        """Make the message that carries a payload on a stream. Subclasses that send override it."""
         raise NotImplementedError(cls._complaint("sends nothing without encode(cls, stream, payload)"))
 
     @classmethod
     def pre_save_receiver(cls, instance: Any, **kwargs: Any) -> None:
-        """An instance is about to be saved."""
+        """Prepare for a save; connected to ``pre_save``."""
         cls.pre_change_receiver(instance, CREATE if instance._state.adding else UPDATE)
 
     @classmethod
     def post_save_receiver(cls, instance: Any, created: bool, **kwargs: Any) -> None:
-        """An instance has been saved."""
+        """Report a save; connected to ``post_save``."""
         cls.post_change_receiver(instance, CREATE if created else UPDATE, **kwargs)
 
     @classmethod
     def pre_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
-        """An instance is about to be deleted."""
+        """Prepare for a deletion; connected to ``pre_delete``."""
         cls.pre_change_receiver(instance, DELETE)
 
     @classmethod
     def post_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
-        """An instance has been deleted."""
+        """Report a deletion; connected to ``post_delete``."""
         cls.post_change_receiver(instance, DELETE, **kwargs)
 
     @classmethod
     def pre_change_receiver(cls, instance: Any, action: str) -> None:
-        """Note on the instance which groups know of it.
+        """Note on the instance the groups that it belongs to before the change.
 
-        Before an update that takes a query: the instance has its new values already, and its groups are
-        those of the old ones.
+        For an update this takes a query, because the instance has its new values already.
         """
         before: Any | None = None
         if action == UPDATE:
@@ -179,7 +183,12 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def post_change_receiver(cls, instance: Any, action: str, **kwargs: Any) -> None:
-        """Tell the groups that knew of the instance, and those that know of it now."""
+        """Send the change to the groups of before and after it.
+
+        Raises:
+            ValueError: the class has no stream.
+            ChannelLayerError: as `Group.send`.
+        """
         old = instance._binding_group_names[cls]
         current = instance if action == DELETE else with_values(instance)
         new = set() if action == DELETE else set(cls.group_names(current))
@@ -193,7 +202,13 @@ class Binding(metaclass=BindingMetaclass):
         """Serialize an instance and send it to groups.
 
         Args:
+            instance: the one that has changed.
+            group_names: where to; nothing is serialized for none.
+            action: create, update or delete.
             kwargs: become `signal_kwargs`.
+
+        Raises:
+            ValueError: the class has no stream.
         """
         names = list(group_names)
         if not names:
@@ -215,12 +230,12 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def consumer(cls, message: Any, **kwargs: Any) -> Any:
-        """The consumer that does what messages ask for."""
+        """Make the change that a message asks for; the consumer for a route or a demultiplexer."""
         return cls.get_handler()(message, **kwargs)
 
     @classmethod
     def get_handler(cls) -> Callable[..., Any]:
-        """`trigger_inbound`, with the decorators that the attributes ask for."""
+        """Return `trigger_inbound` with the session decorators that the attributes name."""
         if cls.channel_session_user:
             return channel_session_user(cls.trigger_inbound)
         if cls.channel_session:
@@ -229,7 +244,11 @@ class Binding(metaclass=BindingMetaclass):
 
     @classmethod
     def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
-        """Do what a message asks for, if its user may."""
+        """Make the change that a message asks for, if its user has permission.
+
+        Raises:
+            ValueError: as `run_action`.
+        """
         self = cls()
         self.message = message
         self.kwargs = kwargs
@@ -238,15 +257,15 @@ class Binding(metaclass=BindingMetaclass):
         self.run_action(self.action, self.pk, self.data)
 
     def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
-        """Action, primary key (``None`` to create) and data (``None`` to delete) of a message."""
+        """Read action, primary key (``None`` to create) and data (``None`` to delete) from a message."""
         raise NotImplementedError(self._complaint("takes nothing without deserialize(self, message)"))
 
     def has_permission(self, user: Any, action: str, pk: Any) -> bool:
-        """Whether a user may do an action to the instance with a primary key; ``None`` when creating."""
+        """Tell if a user may create an instance (``pk`` is ``None``), or update or delete the one with this key."""
         raise NotImplementedError(self._complaint("allows nothing without has_permission(self, user, action, pk)"))
 
     def run_action(self, action: str, pk: Any, data: Any) -> None:
-        """Do an action if the user may; otherwise nothing.
+        """Create, update or delete if the user has permission; otherwise do nothing.
 
         Raises:
             ValueError: there is no such action.
@@ -263,15 +282,15 @@ class Binding(metaclass=BindingMetaclass):
             raise ValueError(self._complaint(f"knows no action {action!r}; there are create, update and delete"))
 
     def create(self, data: Any) -> None:
-        """Make an instance."""
+        """Create an instance. Subclasses that take messages override it."""
         raise NotImplementedError(self._complaint("creates nothing without create(self, data)"))
 
     def update(self, pk: Any, data: Any) -> None:
-        """Change an instance."""
+        """Update an instance. Subclasses that take messages override it."""
         raise NotImplementedError(self._complaint("updates nothing without update(self, pk, data)"))
 
     def delete(self, pk: Any) -> None:
-        """Delete an instance; nothing happens if there is none."""
+        """Delete the instance, if it exists."""
         self.model._default_manager.filter(pk=pk).delete()
 
 

@@ -1,4 +1,4 @@
-"""Which fields of a model a binding covers, and what is in them."""
+"""The fields of a model that a binding covers, read and checked for writing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ALL = "__all__"
 
 
 def covers_all(fields: Sequence[str] | None) -> bool:
-    """Whether ``fields`` stands for every field."""
+    """Tell if ``fields`` stands for every field."""
     return fields is not None and (fields == ALL or list(fields) == [ALL])
 
 
 def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: Any) -> bool:
-    """Whether a field is meant, by its name or that of its column (``owner`` and ``owner_id``)."""
+    """Tell if a field is covered, under its own name or that of its column (``owner`` and ``owner_id``)."""
     if covers_all(fields):
         return True
     names = {field.name, getattr(field, "attname", field.name)}
@@ -27,9 +27,9 @@ def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: A
 
 
 def read(instance: Any, fields: Sequence[str] | None, exclude: Sequence[str] | None) -> dict[str, Any]:
-    """Name → value of the fields of an instance, as Django's JSON serializer writes them.
+    """Read the covered fields of an instance by name, as Django's JSON serializer writes them.
 
-    Fields that a model inherits from a model with a table of its own are among them.
+    Fields that a model inherits from a model with a table of its own are included.
     """
     names: list[str] | None = None
     if fields is None:
@@ -45,10 +45,10 @@ def read(instance: Any, fields: Sequence[str] | None, exclude: Sequence[str] | N
 def writable(
     model: Any, data: Mapping[str, Any], fields: Sequence[str] | None, exclude: Sequence[str] | None, creating: bool
 ) -> dict[str, Any]:
-    """What of some data may be written: the fields covered, without what would make it another instance.
+    """Select the data that may be written: covered fields, without a primary key that would change the instance.
 
-    The primary key is what permission was asked for, so it cannot be part of an update. A new instance
-    may have one, unless it is that of an instance it inherits from.
+    Permission was asked for one primary key, so an update cannot set it. A new instance may have one, unless
+    its model inherits from a model with a table.
 
     Raises:
         FieldDoesNotExist: the data names something that is not a field.
@@ -63,7 +63,7 @@ def writable(
 
 
 def _inherited(instance: Any) -> list[Any]:
-    """The instance as each model with a table that it inherits from, with the values it has now."""
+    """Make an instance of each model with a table that it inherits from, with its current values."""
     parts = []
     for model in instance._meta.concrete_model._meta.get_parent_list():
         names = [field.attname for field in model._meta.concrete_fields]

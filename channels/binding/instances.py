@@ -1,4 +1,4 @@
-"""What a model's instance was in the database before a save, and what it is there now."""
+"""Values of an instance in the database, before and after a save."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.utils.functional import cached_property
 
 
 def stored(instance: Any) -> Any | None:
-    """The instance as the database has it, with a query; ``None`` if it has none.
+    """Load the stored form of an instance; ``None`` if it is not stored.
 
-    What the application put on the given instance besides its fields is on the returned one too.
+    Attributes that the application has set besides the fields are copied to it.
     """
     model = type(instance)
     using = router.db_for_write(model, instance=instance)
@@ -24,14 +24,14 @@ def stored(instance: Any) -> Any | None:
 
 
 def with_values(instance: Any) -> Any:
-    """An instance whose fields can be read: another one if some hold expressions such as ``F("count") + 1``."""
+    """Return an instance with plain values: the stored one if fields hold expressions such as ``F("count") + 1``."""
     if any(hasattr(value, "resolve_expression") for value in vars(instance).values()):
         return stored(instance) or instance
     return instance
 
 
 def load_deferred(instance: Any) -> None:
-    """Load the fields that are not loaded, as long as they can be."""
+    """Load the deferred fields while the instance still exists."""
     deferred = instance.get_deferred_fields()
     if deferred:
         instance.refresh_from_db(fields=deferred)

@@ -1,4 +1,4 @@
-"""Which bindings there are."""
+"""The registry of binding classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 
 class BindingMetaclass(type):
-    """Keeps every binding class and registers it: at once, or when the applications are ready if that is later.
+    """Collects binding classes and registers them: at once, or as soon as the applications are ready.
 
     Attributes:
         binding_classes: all of them, in the order of their definition.
@@ -17,7 +17,11 @@ class BindingMetaclass(type):
     binding_classes: ClassVar[list[Any]] = []
 
     def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], **kwargs: Any) -> Any:
-        """Make a class; raises what its ``register`` raises, and then forgets the class."""
+        """Make a class and register it.
+
+        Raises:
+            ValueError: as `Binding.register`; the class is not kept then.
+        """
         made: Any = super().__new__(mcs, name, bases, body, **kwargs)
         if bases:  # all but the first of them
             if mcs.register_immediately:
@@ -27,7 +31,11 @@ class BindingMetaclass(type):
 
     @classmethod
     def register_all(mcs) -> None:
-        """Register what has been defined so far, and from now on each new class at once."""
+        """Register all classes so far, and from now on each new one at once.
+
+        Raises:
+            ValueError: as `Binding.register`.
+        """
         for binding in mcs.binding_classes:
             binding.register()
         BindingMetaclass.register_immediately = True

@@ -22,8 +22,8 @@ from .fields import read, writable
 class WebsocketBinding(Binding):
     """Sends ``{"action", "pk", "data", "model"}`` on its stream, and takes ``{"action", "pk", "data"}``.
 
-    It needs `group_names` to send, `has_permission` to take, and its `consumer` in a demultiplexer. Of
-    what it takes only the fields it covers are written, and never the primary key of what is there.
+    It needs `group_names` to send, `has_permission` to take, and its `consumer` in a demultiplexer. Only covered
+    fields are written, and never the primary key of an existing instance.
 
     Attributes:
         strict_ordering: see `channels.sessions.enforce_ordering`.
@@ -36,11 +36,11 @@ class WebsocketBinding(Binding):
 
     @classmethod
     def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
-        """The message that carries a payload on a stream."""
+        """Make the frame that carries a payload on a stream."""
         return WebsocketMultiplexer.encode(stream, payload)
 
     def serialize(self, instance: Any, action: str) -> dict[str, Any]:
-        """What is sent about an instance."""
+        """Make the payload; see `WebsocketBinding`."""
         return {
             "action": action,
             "pk": instance.pk,
@@ -49,12 +49,16 @@ class WebsocketBinding(Binding):
         }
 
     def serialize_data(self, instance: Any) -> dict[str, Any]:
-        """Name → value of the fields covered, in types that JSON has."""
+        """Read the covered fields by name, in types that JSON has."""
         return read(instance, self.fields, self.exclude)
 
     @classmethod
     def get_handler(cls) -> Callable[..., Any]:
-        """`trigger_inbound`, with the decorators that the attributes ask for."""
+        """Return `trigger_inbound` with the decorators that the attributes name.
+
+        Raises:
+            ValueError: the class sets ``slight_ordering``.
+        """
         handler = super().get_handler()
         if cls.strict_ordering:
             return enforce_ordering(handler)
@@ -64,15 +68,20 @@ class WebsocketBinding(Binding):
 
     @classmethod
     def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
-        """Do what a frame asks for, if its user may; connect and disconnect ask for nothing."""
+        """Make the change that a frame asks for, if its user has permission; ignore connect and disconnect.
+
+        Raises:
+            BadFrame: as `deserialize`.
+            ValueError: as `run_action`.
+        """
         if message.channel.name == "websocket.receive":
             super().trigger_inbound(message, **kwargs)
 
     def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
-        """Action, primary key and data of a frame's payload.
+        """Read action, primary key and data from the payload of a frame.
 
         Raises:
-            BadFrame: it has no action or no fit data. The socket gets closed, with 1007.
+            BadFrame: it has no action, or no dict as data. The socket is closed, with 1003 or 1007.
         """
         body = decode_text(message, f"{type(self).__module__}.{type(self).__qualname__}", json.loads)
         if not isinstance(body, dict) or "action" not in body:
@@ -84,10 +93,12 @@ class WebsocketBinding(Binding):
         return action, body.get("pk"), data
 
     def create(self, data: dict[str, Any]) -> None:
-        """Make and save an instance.
+        """Create an instance in one transaction.
 
         Raises:
-            IntegrityError: it has the primary key of one that exists.
+            FieldDoesNotExist: the data names something that is not a field.
+            DeserializationError: a value does not fit its field.
+            IntegrityError: the primary key is taken.
         """
         hydrated = self._hydrate(None, writable(self.model, data, self.fields, self.exclude, creating=True))
         with transaction.atomic(using=router.db_for_write(self.model)):
@@ -98,7 +109,13 @@ class WebsocketBinding(Binding):
                 getattr(hydrated.object, name).set(related)
 
     def update(self, pk: Any, data: dict[str, Any]) -> None:
-        """Change and save an instance; raises the model's ``DoesNotExist``."""
+        """Update an instance in one transaction.
+
+        Raises:
+            ObjectDoesNotExist: no instance has this primary key.
+            FieldDoesNotExist: the data names something that is not a field.
+            DeserializationError: a value does not fit its field.
+        """
         instance = self.model._default_manager.get(pk=pk)
         changes = writable(self.model, data, self.fields, self.exclude, creating=False)
         hydrated = self._hydrate(pk, changes)
@@ -112,18 +129,18 @@ class WebsocketBinding(Binding):
             instance.save()
 
     def _hydrate(self, pk: Any, data: dict[str, Any]) -> Any:
-        """An instance with some data, not saved."""
+        """Make an unsaved instance of the data."""
         described = [{"pk": pk, "model": self.model_label, "fields": data}]
         return next(iter(serializers.deserialize("python", described)))
 
 
 class WebsocketBindingWithMembers(WebsocketBinding):
-    """A `WebsocketBinding` that sends members of the instance too.
+    """A `WebsocketBinding` that also sends members of the instance.
 
     Attributes:
         send_members: names of attributes, properties and methods without arguments. A dot leads on,
             and becomes ``__`` in what is sent: ``"owner.get_full_name"``.
-        encoder: makes JSON of them.
+        encoder: encodes their values as JSON.
     """
 
     model: Any = None
@@ -131,7 +148,7 @@ class WebsocketBindingWithMembers(WebsocketBinding):
     encoder: json.JSONEncoder = DjangoJSONEncoder()
 
     def serialize_data(self, instance: Any, **kwargs: Any) -> dict[str, Any]:
-        """Name → value of the fields and members."""
+        """Read the covered fields and the members by name."""
         data = super().serialize_data(instance, **kwargs)
         members: dict[str, Any] = {}
         for path in self.send_members:

@@ -19,16 +19,16 @@ class DelayedMessageQuerySet(models.QuerySet["DelayedMessage"]):
     """Selections of waiting messages."""
 
     def is_due(self) -> DelayedMessageQuerySet:
-        """Those whose time has come."""
+        """Select the messages that are due."""
         return self.filter(due_date__lte=timezone.now())
 
 
 class DelayedMessage(models.Model):
-    """One message that waits.
+    """A message that waits until it is due.
 
     Attributes:
-        due_date: when it is to be sent.
-        channel_name: where to.
+        due_date: time at which it is sent.
+        channel_name: channel that it is sent to.
         content: the message as JSON text.
     """
 
@@ -54,11 +54,15 @@ class DelayedMessage(models.Model):
     def send(self, channel_layer: Any = None, requeue_delay: float = 1000) -> None:
         """Send the message now, and remove it from the table if it is there.
 
-        It is removed first, so that of several processes that try one sends it.
+        It is removed first, so that only one of several processes sends it. If its channel is full, it is stored
+        again with a new due time.
 
         Args:
-            channel_layer: where to; the default layer if none is given.
+            channel_layer: layer to send to; the default layer if none is given.
             requeue_delay: milliseconds until it is due again if its channel is full.
+
+        Raises:
+            LayerUnavailable: the message is no longer in the table; if ``uncertain``, it may have been sent.
         """
         layer = channel_layer if channel_layer is not None else channel_layers[DEFAULT_CHANNEL_LAYER]
         if not self._state.adding:

@@ -1,4 +1,4 @@
-"""What a message on ``asgi.delay`` asks for, checked."""
+"""Checks of the messages on ``asgi.delay``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from channel_layer.exceptions import ChannelLayerError, clause
 from .models import DelayedMessage
 
 CHANNEL = "asgi.delay"
-"""Where delayed messages are handed over (ASGI 1 draft, "Delay Protocol")."""
+"""The channel for delayed messages (ASGI 1 draft, "Delay Protocol")."""
 
 DAY_MILLISECONDS = 86_400_000
 
@@ -24,12 +24,12 @@ class BadRequest(ValueError):
 
 
 def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
-    """The row that keeps a message, not yet saved.
+    """Make the unsaved row that keeps a message.
 
     Args:
         content: ``channel``, a channel's name; ``content``, the message, a dict that JSON can hold;
             ``delay``, milliseconds from now.
-        layer: says whether the message can be sent when it is due.
+        layer: checks that the message can be sent when it is due.
 
     Raises:
         BadRequest: it can never be sent.
@@ -66,6 +66,6 @@ def _due(delay: Any) -> Any:
 
 
 def remaining(row: DelayedMessage) -> dict[str, Any]:
-    """The message that would make this row again, for as long as it still has to wait."""
+    """Make the message on ``asgi.delay`` that keeps this row for the rest of its delay."""
     left = (row.due_date - timezone.now()) / timedelta(milliseconds=1)
     return {"channel": row.channel_name, "content": json.loads(row.content), "delay": max(0.0, left)}

@@ -1,4 +1,4 @@
-"""Ending a loop that waits in a layer, from a signal handler."""
+"""A way to end a loop that waits in a layer, from a signal handler."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from workers.stop_signals import handling_stop_signals
 logger = logging.getLogger("channels.delay")
 
 AGAIN_SECONDS = 0.05
-"""How often the layer is interrupted until the loop has ended: it may have been about to wait."""
+"""Time between two interrupts of the layer until the loop has ended: it may have been about to wait."""
 
 
 class Stopper:
-    """Wakes a loop up so that it can end.
+    """Wakes a loop so that it can end.
 
-    A signal handler may run in the middle of anything, also while this very thread holds the lock of
-    an event or waits for an answer on a connection. All it may do is to write to a socket; a thread
-    at the other end does what is to be done.
+    A signal handler may run at any point, also while its thread holds the lock of an event or waits for an
+    answer on a connection. So it only writes to a socket; a thread at the other end does the rest.
 
     Args:
         interrupt: makes calls return that wait in the layer; callable from any thread.
-        note: called at once by `stop`, in the signal handler; sets a plain attribute.
+        note: called at once by `stop`, in the signal handler; must only set a plain attribute.
 
     Attributes:
         stopping: set soon after `stop`; to wait on instead of sleeping.

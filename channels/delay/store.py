@@ -1,4 +1,4 @@
-"""Keeping delayed messages in the database, and taking them out again, each by one process."""
+"""Storage of delayed messages in the database; each is taken out by one process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .models import DelayedMessage, DelayedMessageQuerySet
 logger = logging.getLogger("channels.delay")
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
-"""What the database raises when it cannot be reached or is too busy; the same call may succeed later."""
+"""Errors of a database that cannot be reached or is too busy; the same call may succeed later."""
 
 
 def alias() -> str:
-    """The database that has the table."""
+    """Return the alias of the database that has the table."""
     return router.db_for_write(DelayedMessage)
 
 
 def table_exists() -> bool:
-    """Whether the migrations have been run."""
+    """Tell if the migrations have been run."""
     return DelayedMessage._meta.db_table in connections[alias()].introspection.table_names()
 
 
 def save(rows: Sequence[DelayedMessage]) -> None:
-    """Keep rows, all of them or none; one that the database refuses for good is logged and left out.
+    """Store rows, all of them or none; log and leave out one that the database refuses for good.
 
     Raises:
-        OperationalError, InterfaceError: nothing was kept, see `DATABASE_AWAY`.
+        OperationalError, InterfaceError: nothing was stored, see `DATABASE_AWAY`.
     """
     keys = [row.pk for row in rows]
     try:
@@ -52,11 +52,11 @@ def save(rows: Sequence[DelayedMessage]) -> None:
 def claim(limit: int, without: Collection[str]) -> list[DelayedMessage]:
     """Take up to ``limit`` due messages out of the database, the earliest first.
 
-    When this returns they are gone from there, and no other process has got them.
+    When this returns they are deleted there, and no other process has them.
 
     Args:
         limit: most messages to take.
-        without: channels to leave alone.
+        without: channels whose messages stay.
 
     Raises:
         OperationalError, InterfaceError: nothing was taken.
@@ -72,7 +72,7 @@ def claim(limit: int, without: Collection[str]) -> list[DelayedMessage]:
 
 
 def next_due(without: Collection[str]) -> datetime | None:
-    """When the next message is due; ``None`` if none waits."""
+    """Return the earliest due time; ``None`` if no message waits."""
     return _waiting(without).values_list("due_date", flat=True).first()
 
 

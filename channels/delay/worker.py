@@ -1,4 +1,4 @@
-"""The loop behind ``rundelay``: from ``asgi.delay`` into the database, from there to the channels."""
+"""The loop of ``rundelay``: store messages from ``asgi.delay``, and send them when they are due."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ BATCH = 64
 """Most messages taken off the layer at once."""
 
 CLAIM = 20
-"""Most messages taken out of the database at once: so many a process that is killed outright can lose."""
+"""Most messages taken out of the database at once, and so the most that a killed process can lose."""
 
 FULL_SECONDS = 1.0
-"""For how long a full channel is left alone."""
+"""Time for which nothing is sent to a channel that was full."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to reach a layer or a database that is away, growing."""
+"""Back-off in seconds between attempts to reach a layer or a database that is away."""
 
 
 class DelayWorker:
     """Keeps messages until they are due, and sends them.
 
     Several processes may run one each: a message is sent by one of them, at most once. Messages are
-    sent in the order of their due times. What was taken off the layer is in the database, or is given
-    back to the layer, before `run` returns.
+    sent in the order of their due times. Before `run` returns, every message that was taken off the layer
+    is in the database or back on the layer.
 
     Args:
         channel_layer: the layer to receive from and send to.
@@ -51,6 +51,9 @@ class DelayWorker:
 
     Attributes:
         termed: whether to stop; read once in each round.
+
+    Raises:
+        ValueError: ``database_sleep_duration`` is not above 0.
     """
 
     termed: Any
@@ -126,7 +129,7 @@ class DelayWorker:
             self._check_at = min(self._check_at, time.monotonic() + _seconds_until(earliest))
 
     def _give_back(self) -> None:
-        """At the end: what could not be stored goes back to the layer, to wait for the next process."""
+        """Send what could not be stored back to the layer, for the next process."""
         try:
             self._save_rest()
         except store.DATABASE_AWAY:
@@ -187,7 +190,7 @@ class DelayWorker:
             raise failure
 
     def _keep_for_later(self, row: DelayedMessage, why: str) -> None:
-        """The messages of a channel that takes none keep their due times, and so their order."""
+        """Store a message of a channel that takes none again, with its due time, which keeps the order."""
         if row.channel_name not in self._full:
             logger.warning("channel %s %s; its delayed messages are sent later", row.channel_name, why)
         self._full[row.channel_name] = time.monotonic() + FULL_SECONDS
@@ -223,7 +226,7 @@ class DelayWorker:
 
 
 Worker = DelayWorker
-"""The name that Channels 1 gave it."""
+"""The name in Channels 1."""
 
 
 def _seconds_until(moment: Any) -> float:

@@ -19,7 +19,7 @@ from .refusing import INTERNAL, aclose_refused, refuse
 
 
 def named(consumer: type) -> str:
-    """How errors call a consumer class."""
+    """Name a consumer class for errors."""
     return f"{consumer.__module__}.{consumer.__qualname__}"
 
 

@@ -1,4 +1,4 @@
-"""The body of a request, fetched when somebody reads it."""
+"""The body of a request, fetched when it is first read."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ CHUNKS_PER_RECEIVE = 16
 WAIT_SECONDS = 5.0
 
 REPORT_BYTES = 1024 * 1024
-"""Progress that is worth a report: half of what senders let be under way, so that they never run out of room."""
+"""Progress after which a report is sent: half of the window of the senders, so that it never closes."""
 
 
 class LazyBody(io.IOBase):
     """A seekable file with the body of an ``http.request``, the part on its body channel included.
 
-    Nothing is fetched before the first read. That read blocks until the whole body is here: it takes
-    the chunks off the channel as fast as they come, because they expire there, and reports how much it has, so
-    that the next ones are sent.
+    Nothing is fetched before the first read, which blocks until the whole body has arrived. Chunks are taken off
+    the channel as fast as they come, because they expire there; progress is reported, so that more are sent.
 
     Args:
         first: what the message itself holds.
         layer: the layer to receive from.
         channel: the body channel.
         length: of the whole body, if it is known before the last chunk says it; a body of another length is incomplete.
-        reports: the channel of those who send the chunks.
+        reports: the channel on which the sender of the chunks hears of progress.
         timeout: longest wait for a next chunk, in seconds.
-        memory: above so many bytes it is kept in a temporary file.
+        memory: size in bytes above which the body is kept in a temporary file.
     """
 
     def __init__(
@@ -59,7 +58,11 @@ class LazyBody(io.IOBase):
         self.failure: RequestAborted | None = None
 
     def size(self) -> int:
-        """Length of the body; fetches it."""
+        """Fetch the body and return its length.
+
+        Raises:
+            RequestTimeout, RequestAborted: as `read`.
+        """
         file = self._fetched()
         here = file.tell()
         length = file.seek(0, io.SEEK_END)
@@ -76,7 +79,11 @@ class LazyBody(io.IOBase):
         return self._fetched().read(size)
 
     def readline(self, size: int | None = -1) -> bytes:
-        """Read a line like a file."""
+        """Read a line like a file.
+
+        Raises:
+            RequestTimeout, RequestAborted: as `read`.
+        """
         return self._fetched().readline(-1 if size is None else size)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -99,7 +106,7 @@ class LazyBody(io.IOBase):
         return self._file.tell() if self._file is not None else 0
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Close the temporary file."""
         if self._file is not None:
             self._file.close()
         super().close()

@@ -1,4 +1,4 @@
-"""From Django's response to ``http.response`` messages."""
+"""Encoding of Django's responses as ``http.response`` messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BODILESS = frozenset({204, 304})
 
 
 def encode_headers(response: Any) -> list[tuple[bytes, bytes]]:
-    """Headers and cookies of a response as pairs of byte strings."""
+    """Encode headers and cookies of a response as pairs of byte strings."""
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     for cookie in response.cookies.values():
         headers.append((b"Set-Cookie", cookie.output(header="").encode("ascii").strip()))
@@ -25,12 +25,12 @@ def encode_headers(response: Any) -> list[tuple[bytes, bytes]]:
 
 
 def head(response: Any) -> Reply:
-    """What the first message of a response has besides content."""
+    """Make the first message of a response, still without content."""
     return {"status": response.status_code, "headers": encode_headers(response)}
 
 
 def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
-    """Cut bytes into chunks, each with whether it is the last. At least one, which may be empty."""
+    """Cut bytes into pairs of a chunk and a flag for the last one. Yields at least one chunk, which may be empty."""
     if len(data) <= size:
         yield data, True
         return
@@ -40,9 +40,9 @@ def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
 
 
 def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterator[Reply]:
-    """The messages of a response: one, or one and its further chunks.
+    """Yield the messages of a response: one with the head, and one for each further chunk.
 
-    A streaming response is read as it is encoded; each of its parts goes out when it is there.
+    A streaming response is read while it is encoded; each of its parts is yielded as soon as it exists.
 
     Args:
         response: any response of Django's.

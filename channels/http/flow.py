@@ -1,7 +1,7 @@
-"""Sending a long response no faster than its connection takes it over.
+"""Flow control: send a long response no faster than its connection takes it over.
 
-The first message of such a response names an address of this worker, where the connection reports how many
-bytes it has taken over, and that its client is gone. See docs/reference/messages.md, "flow".
+The first message of such a response names an address of this worker. There the connection reports how many
+bytes it has taken over, and that its client has left. See docs/reference/messages.md, "flow".
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavai
 from workers.streams import current_streams
 
 MAX_IN_FLIGHT = 2 * 1024 * 1024
-"""Bytes sent that the connection has not yet reported as taken over."""
+"""Window: most bytes that are sent beyond those the connection has reported as taken over."""
 
 STALL_SECONDS = 90.0
-"""No progress for so long ends the response: the connection, which has shorter limits, must be gone."""
+"""Time without progress that ends a response: the connection has shorter limits, so it must be gone."""
 
 LOOK_SECONDS = 1.0
-"""How often a thread that waits looks whether its worker stops."""
+"""Time between two looks of a waiting thread whether its worker stops."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
-"""Seconds before a message is sent again that a full channel, or a layer that is away, did not take."""
+"""Back-off in seconds between attempts to send while the channel is full or the layer is away."""
 
 BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
 """The last message of a response that cannot be completed; ``closed`` as in the chunks of a request's body."""
 
 
 class ClientGone(Exception):
-    """Nobody reads this response any more."""
+    """The client of a response has left."""
 
 
 class BrokenOff(Exception):
@@ -41,9 +41,9 @@ class BrokenOff(Exception):
 
 
 class Flow:
-    """How far the connection of one response is. Its reports come on the worker's event loop.
+    """Progress of the connection of one response; its reports arrive on the worker's event loop.
 
-    Outside a worker, or if the sender of the request reports nothing, there is no limit but the channel's capacity.
+    Outside a worker, or if the sender of the request reports nothing, only the channel's capacity limits a response.
 
     Args:
         message: the request's message.
@@ -67,25 +67,25 @@ class Flow:
         return self._written
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the address for reports."""
         if self._address is not None:
             self._address.close()
 
     def prepare(self, reply: dict[str, Any]) -> Outgoing:
-        """Encode a message; the first says where to report to."""
+        """Encode a message; the first one names the address for reports."""
         item: Outgoing = self._layer.prepare(self._name, reply, self._headers)
         self._headers = None
         return item
 
     def count(self, size: int) -> None:
-        """So many bytes of content were sent."""
+        """Count bytes of content that were sent."""
         self._sent += size
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes may be sent now. One message may always be under way, however large it is.
+        """Tell if a message of this size fits into the window. A single one always does, regardless of its size.
 
         Raises:
-            ClientGone
+            ClientGone: the client has left.
         """
         if self.is_gone:
             raise ClientGone("the client went away")
@@ -93,7 +93,7 @@ class Flow:
         return self._address is None or in_flight <= 0 or in_flight + size <= MAX_IN_FLIGHT
 
     def changed(self) -> None:
-        """A report has come; called on the event loop."""
+        """Take note of a report. Called on the event loop; must not block."""
 
     def _deliver(self, report: dict[str, Any], headers: Any) -> None:
         written = report.get("written")
@@ -105,7 +105,7 @@ class Flow:
 
 
 class _Patience:
-    """How much longer to wait for something to move.
+    """A deadline that each progress renews, and the pauses until then.
 
     Raises:
         ClientGone: from `check`, when nothing has moved for `STALL_SECONDS`.
@@ -155,7 +155,7 @@ class PacedSender(Flow):
         """Send one message, waiting for room first.
 
         Raises:
-            ClientGone: the client left, or nothing has moved for `STALL_SECONDS`.
+            ClientGone: the client has left, or nothing has moved for `STALL_SECONDS`.
             BrokenOff: the worker stops.
             LayerUnavailable: the message may be lost.
         """
@@ -166,7 +166,7 @@ class PacedSender(Flow):
         self.count(size)
 
     def break_off(self) -> None:
-        """Have the connection cut, if it can be told: a shorter response must not pass for a whole one."""
+        """Have the connection cut, so that a shorter response does not pass for a whole one. Never raises."""
         try:
             self._layer.send_batch([self.prepare(BROKEN_OFF)])
         except ChannelLayerError:
@@ -209,9 +209,9 @@ class PacedSender(Flow):
 
 
 class AsyncPacedSender(Flow):
-    """The same for a coroutine, as a stream on the worker's event loop is.
+    """`PacedSender` for a coroutine on the worker's event loop.
 
-    When the client leaves, the task that has made this object is cancelled, whatever it waits for.
+    When the client leaves, the task that has made this object is cancelled.
     """
 
     def __init__(self, message: Any) -> None:
@@ -220,7 +220,12 @@ class AsyncPacedSender(Flow):
         super().__init__(message)
 
     async def send(self, reply: dict[str, Any]) -> None:
-        """See `PacedSender.send`."""
+        """Send one message, waiting for room first.
+
+        Raises:
+            ClientGone: nothing has moved for `STALL_SECONDS`.
+            LayerUnavailable: the message may be lost.
+        """
         size = len(reply["content"])
         if not self.has_room(size):
             await self._wait_for_room(size)
@@ -228,7 +233,7 @@ class AsyncPacedSender(Flow):
         self.count(size)
 
     async def send_at_all(self, reply: dict[str, Any]) -> None:
-        """Send the last message of a response that failed, if it can be sent."""
+        """Try once to send the last message of a response that failed. Never raises."""
         try:
             await self._send(self.prepare(reply))
         except ChannelLayerError:
@@ -280,5 +285,5 @@ class AsyncPacedSender(Flow):
 
 
 def _may_be_stored(error: ChannelFull | LayerUnavailable) -> bool:
-    """True if a message must not be sent again: it may have been stored although the error came."""
+    """Tell if the message may have been stored in spite of the error, and must not be sent again."""
     return isinstance(error, LayerUnavailable) and error.uncertain

@@ -23,8 +23,8 @@ _SPECIAL = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"
 class AsgiRequest(UnparsedRequest):
     """Django's request made from a message.
 
-    Making one does no I/O. A body that comes in parts is fetched when it is first read; reading it
-    raises `RequestTimeout` or `RequestAborted` when the rest does not come.
+    Making one does no I/O. A body that comes in parts is fetched when it is first read; that
+    raises `RequestTimeout` or `RequestAborted` if the rest does not arrive.
 
     Attributes:
         message: the message.
@@ -61,12 +61,16 @@ class AsgiRequest(UnparsedRequest):
 
     @property
     def body(self) -> bytes:
-        """The whole body; see `HttpRequest.body`."""
+        """The whole body; see `HttpRequest.body`.
+
+        Raises:
+            RequestTimeout, RequestAborted: the rest of it does not arrive.
+        """
         self._settle_length()
         return super().body
 
     def close(self) -> None:
-        """Give up uploaded files and the body."""
+        """Close uploaded files and the body."""
         super().close()
         self.body_stream.close()
 
@@ -76,7 +80,7 @@ class AsgiRequest(UnparsedRequest):
 
     @property
     def body_failure(self) -> Exception | None:
-        """Why a body that comes in parts could not be read, if somebody has tried."""
+        """The error with which reading a body in parts has failed, if it has."""
         stream = self.body_stream
         return stream.failure if isinstance(stream, LazyBody) else None
 
@@ -146,7 +150,7 @@ class AsgiRequest(UnparsedRequest):
 
 
 def header_pairs(content: Any) -> Iterable[tuple[bytes, bytes]]:
-    """Headers of a message as pairs of bytes; those of messages made by hand may be a dict, of text too."""
+    """Return the headers of a message as pairs of bytes; in messages made by hand they may be a dict, also of text."""
     headers = content.get("headers") or ()
     if not isinstance(headers, Mapping):
         return headers
@@ -159,7 +163,7 @@ def _as_bytes(part: Any) -> bytes:
 
 @lru_cache(maxsize=512)
 def _meta_key(name: bytes) -> str | None:
-    """A header's key in META; ``None`` for names with an underscore, which could pass for another header."""
+    """Map a header's name to its key in META; ``None`` for one with an underscore, which could pass for another."""
     lowered = name.lower()
     if b"_" in lowered:
         return None
@@ -167,7 +171,7 @@ def _meta_key(name: bytes) -> str | None:
 
 
 def _paths(content: dict[str, Any]) -> tuple[str, str, str]:
-    """Script name, path and path info of a request, whether or not a proxy has cut off the mount point."""
+    """Work out script name, path and path info; a proxy may have cut off the mount point, or left it."""
     path = content.get("path") or "/"
     script = (settings.FORCE_SCRIPT_NAME or content.get("root_path") or "").rstrip("/")
     if not script:

@@ -24,7 +24,7 @@ from ..runtime.django_internals import close_resources, receiver_keys
 
 
 def send_started(handler: type, message: Message) -> None:
-    """A request begins: as `request_started` with the handler as sender."""
+    """Begin a request: send `request_started`, or do the work of Django's own receivers directly."""
     if receiver_keys(signals.request_started) == _AT_START:
         db.reset_queries()
         db.close_old_connections()
@@ -33,7 +33,7 @@ def send_started(handler: type, message: Message) -> None:
 
 
 def close(response: Any) -> None:
-    """A request ends: as ``response.close()``, which sends `request_finished`."""
+    """End a request as ``response.close()`` does, but without sending `request_finished` if only Django listens."""
     if (
         receiver_keys(signals.request_finished) != _AT_END
         or type(response).close is not HttpResponseBase.close
@@ -57,7 +57,7 @@ _AT_END = _ids(django.db.close_old_connections, cache.close_caches, base.reset_u
 
 
 class _Caches:
-    """Knows whether one of the project's caches does something when it is closed."""
+    """Remembers if one of the project's caches does anything when it is closed."""
 
     def __init__(self) -> None:
         self._configured: Any = None

@@ -31,7 +31,7 @@ from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone
 logger = logging.getLogger("channels.handler")
 
 ANNOUNCE_SECONDS = 1.0
-"""For how long the beginning of a response waits for the first part of its content, to go out with it."""
+"""Time that the head of a response waits for the first part of its content, to be sent with it."""
 
 FAILED = {
     "status": 500,
@@ -39,7 +39,7 @@ FAILED = {
     "content": b"Internal Server Error\n",
     "more_content": False,
 }
-"""The answer when there is no response to send."""
+"""The response where the view has failed to make one."""
 
 TURNED_AWAY = {
     "status": 503,
@@ -47,7 +47,7 @@ TURNED_AWAY = {
     "content": b"The service is overloaded or restarting. Please try again in a few seconds.\n",
     "more_content": False,
 }
-"""The answer when the worker has as many streams as it runs."""
+"""The response where the worker runs as many streams as it may."""
 
 
 class ResponseStream(Stream):
@@ -55,10 +55,10 @@ class ResponseStream(Stream):
 
     Args:
         message: the request's message.
-        response: Django's response. It is closed in the end.
+        response: Django's response, which is closed at the end.
         chunk_size: most bytes of content in a message.
-        file: the file it is read from, if it is; see `file_behind`.
-        beginning: what has been read of the file.
+        file: the file that the content is read from, if there is one; see `file_behind`.
+        beginning: the part of the file that has been read.
     """
 
     def __init__(self, message: Any, response: Any, chunk_size: int, file: Any = None, beginning: bytes = b"") -> None:
@@ -108,7 +108,7 @@ class ResponseStream(Stream):
             request_signals.close(self._response)
 
     async def _announce(self, sender: AsyncPacedSender) -> None:
-        """Begin the response without content if there is none for a while: the client sees that it is accepted."""
+        """Send the head alone if no content comes for a while, so that the client sees an answer."""
         await asyncio.sleep(ANNOUNCE_SECONDS)
         if self._head:
             await self._send(sender, b"", True)
@@ -122,7 +122,7 @@ class ResponseStream(Stream):
         await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
 
     async def _read_file(self) -> AsyncIterator[bytes]:
-        """Read the file, in a thread as far as that may have to wait for a disk. It is closed in the same thread."""
+        """Yield the parts of the file; reads that may wait for a disk, and the closing, take place in one thread."""
         read = sync_to_async(self._file.read)
         part, self._beginning = self._beginning, b""
         while part:
@@ -130,7 +130,7 @@ class ResponseStream(Stream):
             part = self._read_cached() or await read(self._chunk_size)
 
     def _read_cached(self) -> bytes:
-        """The next part, if the system's cache has it, and nothing but the file itself says what it reads."""
+        """Read the next part without blocking, from the system's page cache; empty if it is not there."""
         if type(self._file) not in (io.FileIO, io.BufferedReader):
             return b""
         if self._buffer is None:
@@ -141,7 +141,7 @@ class ResponseStream(Stream):
         return bytes(self._buffer[:size])
 
     async def _end(self, parts: Any) -> None:
-        """End the generators from the outside to the inside, then the request."""
+        """Close the generators from the outermost to the innermost, then the response."""
         # Django wraps what the view gave it, and the end of a wrapper does not end what it wraps.
         for iterator in (parts, iterator_of(self._response)):
             aclose = getattr(iterator, "aclose", None)
@@ -158,17 +158,17 @@ class ResponseStream(Stream):
 
 
 def described(message: Any) -> str:
-    """A request, for the log."""
+    """Describe a request for the log."""
     return printable(f"{message.get('method')} {message.get('path', '')}")
 
 
 def has_known_end(response: Any) -> bool:
-    """Whether a response says how long it is."""
+    """Tell if a response gives its length."""
     return bool(response.has_header("Content-Length"))
 
 
 def file_behind(response: Any) -> Any:
-    """The file from which a response is read, if any thread may read it and none has to wait for it; else ``None``."""
+    """Find the file behind a response, if reads in any thread are safe and quick; else return ``None``."""
     file: Any
     innermost: Any
     if isinstance(response, FileResponse):

@@ -1,4 +1,4 @@
-"""What the commands that run consumers have in common."""
+"""Common parts of the commands that run consumers."""
 
 from __future__ import annotations
 

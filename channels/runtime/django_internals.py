@@ -62,7 +62,7 @@ def finish_as(response: HttpResponseBase, handler: type) -> None:
 
 
 def iterator_of(response: HttpResponseBase) -> Any:
-    """What the view gave a streaming response to read from; ``None`` for other responses."""
+    """The iterator that a view has given to a streaming response; ``None`` for other responses."""
     return getattr(response, "_iterator", None)
 
 

@@ -12,7 +12,7 @@ from channel_layer.exceptions import ChannelLayerError
 logger = logging.getLogger("channels.handler")
 
 REPEAT_SECONDS = 60.0
-"""How long a server counts as told. A note is lost if the connection that it went to has ended meanwhile."""
+"""Time for which a server counts as told. A note is lost if the connection that it went to has ended meanwhile."""
 
 
 class RequestEnds:

@@ -50,7 +50,7 @@ class _Thread:
 
     @property
     def jobs(self) -> int:
-        """How many it has to do."""
+        """Number of waiting and running calls."""
         return self._put - self._done
 
     def put(self, job: _Job) -> None:
@@ -170,7 +170,7 @@ class SyncThreads(SyncSide):
     """
 
     CLOSE_SECONDS = 1.0
-    """How long threads that still run something are waited for at the end."""
+    """Longest wait at the end for threads that are still busy."""
 
     def __init__(self, threads: int) -> None:
         self._threads = [_Thread(number) for number in range(1, threads + 1)]

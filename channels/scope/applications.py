@@ -27,7 +27,7 @@ def single_callable(application: Any, stacklevel: int = 3) -> Application:
         stacklevel: the frame that the warning points at, as of `warnings.warn`.
 
     Raises:
-        TypeError: it is no application.
+        TypeError: it is not an application.
     """
     if not callable(application):
         raise TypeError(f"an ASGI application is a callable (scope, receive, send), not {application!r}")

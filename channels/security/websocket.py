@@ -92,12 +92,12 @@ class WebsocketDenier(AsyncWebsocketConsumer):
 
 
 def _origin_of(scope: Scope) -> ParseResult | None:
-    """The Origin header; ``None`` if there is none, or one that is no address."""
+    """The Origin header; ``None`` if there is none, or one that is not an address."""
     for name, value in reversed(scope.get("headers", ())):
         if name == b"origin":
             try:
                 origin: ParseResult = urlparse(value.decode("latin-1"))
-                origin.port  # noqa: B018 (raises for a port that is no number)
+                origin.port  # noqa: B018 (raises for a port that is not a number)
             except ValueError:
                 return None
             return origin

@@ -1,4 +1,4 @@
-"""`Client`: somebody with a reply channel, who sends messages and has their consumers run."""
+"""`Client`: the owner of a reply channel, which sends messages and runs their consumers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Client:
     """Sends messages in the name of one reply channel, runs their consumers, and receives the replies.
 
     Nothing runs by itself: `consume` takes one message off a channel and runs its consumer, in the
-    calling thread. The layer is the one that has the alias at the time of each call.
+    calling thread. The layer is looked up by its alias at each call.
 
     Args:
         alias: of the layer.
@@ -43,7 +43,7 @@ class Client:
 
     @property
     def channel_layer(self) -> Any:
-        """The layer."""
+        """The layer that has the alias now."""
         return channel_layers[self.alias]
 
     def get_next_message(self, channel: str) -> Message | None:
@@ -51,27 +51,32 @@ class Client:
         return next_message(self.channel_layer, channel)
 
     def get_consumer_by_channel(self, channel: str) -> Callable[..., Any] | None:
-        """The consumer that a message with nothing but an empty ``text`` would get; ``None`` without a route."""
+        """Return the consumer of a message with only an empty ``text``; ``None`` without a route."""
         match = self.channel_layer.router.match(Message({"text": ""}, channel, self.channel_layer))
         return match[0] if match else None
 
     def send(self, to: str, content: dict[str, Any] | None = None) -> None:
-        """Send a message; it gets this client's ``reply_channel`` unless it has one."""
+        """Send a message, with this client's ``reply_channel`` unless it has one.
+
+        Raises:
+            TypeError: the content is not a dict.
+            ChannelFull, InvalidMessage, MessageTooLarge: as `ChannelLayer.send`.
+        """
         self.channel_layer.send(to, self._with_reply_channel(content))
 
     def consume(self, channel: str, fail_on_none: bool = True) -> Any:
-        """Take the next message off a channel and run its consumer; what it sends is sent when it ends.
+        """Take the next message off a channel and run its consumer, whose messages are sent when it ends.
 
         Args:
             channel: name of the channel.
             fail_on_none: whether a missing message or route fails the test.
 
         Returns:
-            What the consumer returned; ``None`` if it raised a `ChannelSocketException`, which is done as
+            The result of the consumer; ``None`` if it raised a `ChannelSocketException`, which is carried out as
             by a worker, or if there was nothing to run.
 
         Raises:
-            AssertionError: no message, or no consumer for it.
+            AssertionError: there is no message, or no consumer for it, and ``fail_on_none`` is true.
             ConsumeLater: the consumer asked for it; the message is at the back of its channel again.
             DenyConnection: the consumer rejected the connection; the rejection has been sent.
             Exception: whatever else the consumer raised; what it had queued to send is dropped.
@@ -103,7 +108,7 @@ class Client:
         return await sync_to_async(self.send_and_consume)(*args, **kwargs)
 
     def receive(self) -> Any:
-        """The content of the next reply, ``None`` if there is none."""
+        """Take the next reply and return its content; ``None`` if there is none."""
         message = self.get_next_message(self.reply_channel)
         return message.content if message is not None else None
 
@@ -123,7 +128,7 @@ class Client:
 
 
 def next_message(layer: Any, channel: str) -> Message | None:
-    """Take the next message off a channel of a layer, with what travelled beside it."""
+    """Take the next message off a channel of a layer, with its headers; ``None`` if there is none."""
     if channel.endswith("!"):
         # One message for each member of a group that it was sent to.
         name, content = layer.receive([channel])

@@ -13,7 +13,7 @@ from routing import Router
 
 
 class IsolatedLayer(ChannelLayerWrapper):
-    """A layer with a routing and nothing besides.
+    """A layer with a routing of its own.
 
     Unlike a worker it does not fall back on Django's views or accept WebSockets that have no route: a
     test should see that a route is missing.

@@ -19,7 +19,7 @@ from interface_server.server import build_server
 from workers import Worker
 
 STOP_SECONDS = 5.0
-"""How long responses and consumers that have begun get when a test is over."""
+"""Time to finish for responses and consumers that have begun when a test ends."""
 
 
 class ServerPart:
@@ -30,7 +30,7 @@ class ServerPart:
         host: name or address to listen on.
 
     Attributes:
-        port: where it listens, from the beginning.
+        port: the port it listens on, from the beginning.
 
     Raises:
         EndpointError: the host is not an address of this machine.
@@ -86,20 +86,20 @@ class WorkerPart:
             thread.join()
 
     def stop(self) -> None:
-        """Have `run` return when what was begun is finished."""
+        """Have `run` return when the running consumers have finished."""
         for worker in self._workers:
             worker.stop()
 
 
 def start(target: Callable[[], Any]) -> threading.Thread:
-    """Run something in a thread that keeps no process alive."""
+    """Run a function in a daemon thread."""
     thread = threading.Thread(target=target, name="live-test", daemon=True)
     thread.start()
     return thread
 
 
 class _LiveHook(DjangoHook):
-    """Leaves no database connection open, for the test flushes and drops the database in the end."""
+    """Closes all database connections, because the test flushes and drops the database at its end."""
 
     def after(self, message: Any, error: BaseException | None) -> None:
         """See `Hook.after`."""

@@ -37,7 +37,7 @@ class Process:
     test's process. It gets the test's settings, overridden ones included, and its databases.
 
     Args:
-        plan: what the process is to be; see `channels.test.live_child`.
+        plan: the part of the process and its arguments; see `channels.test.live_child`.
 
     Raises:
         ImproperlyConfigured: a setting cannot be passed on.
@@ -101,7 +101,7 @@ class Process:
 
 
 def _environment() -> dict[str, Any]:
-    """What a process needs to have the test's settings."""
+    """Describe the test's environment to a process: path, settings and databases."""
     values, module = _settings()
     values["DATABASES"] = {alias: connections[alias].settings_dict for alias in connections}
     layers = {"CHANNEL_LAYERS": values.pop("CHANNEL_LAYERS", settings.CHANNEL_LAYERS)}
@@ -114,7 +114,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _settings() -> tuple[dict[str, Any], str | None]:
-    """Settings that are not those of the settings module, and that module."""
+    """Return the settings that differ from the settings module, and the name of that module."""
     values: dict[str, Any] = {}
     holder = wrapped = settings_holder()
     while "default_settings" in vars(holder):  # one for each override, the innermost first

@@ -9,7 +9,7 @@ from .live_parts import STOP_SECONDS, start
 
 
 class Part(Protocol):
-    """Something that runs until it is stopped."""
+    """An interface server or workers, running until they are stopped."""
 
     def run(self) -> None:
         """Block until stopped."""
@@ -19,7 +19,7 @@ class Part(Protocol):
 
 
 class Threaded:
-    """A part that runs in a thread from now on."""
+    """A part that runs in a thread from the beginning."""
 
     def __init__(self, part: Part) -> None:
         self._part: Any = part

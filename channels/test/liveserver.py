@@ -27,8 +27,8 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
 
     They are processes of their own, as in production, that have the settings and the databases of the test; SQLite
     databases in memory are replaced by copies in files for the time of the class. Where a layer reaches no
-    further than its process, the memory layer, they are threads of the test's process: quicker to
-    start, and what a test patches is patched for them too.
+    further than its process, the memory layer, they are threads of the test's process: they start
+    faster, and patches of a test apply to them.
 
     The layers are those of CHANNEL_LAYERS with TEST_CONFIG in place of CONFIG, and are flushed before and after
     each test. What a test sends through `Channel` and `Group` goes to them too.
@@ -57,7 +57,7 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Have databases that others can use, before anything is put into them."""
+        """Move databases in memory to files, before anything is put into them."""
         cls.enterClassContext(on_disk())
         super().setUpClass()
 

@@ -24,7 +24,7 @@ class apply_routes:
     The layers go on with the messages they hold. Blocks nest.
 
     Args:
-        routes: a list of routes; one route; a list of such lists; or whatever `Router` takes.
+        routes: a list of routes; one route; a list of such lists; or anything else that `Router` takes.
         aliases: the layers to change.
 
     Raises:
@@ -47,7 +47,7 @@ class apply_routes:
             self._entered.append(stack.pop_all())
 
     def exit(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        """Take them back."""
+        """Restore the routing of before."""
         self._entered.pop().close()
 
     __enter__ = enter

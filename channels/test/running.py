@@ -1,4 +1,4 @@
-"""Running the consumer of one message inside a test, as a worker would, with its errors let through."""
+"""A worker's run of one consumer, for tests: its errors reach the test."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from workers.notices import EMPTY
 from workers.runner import Finished, Runner
 
 MESSAGE_RETRIES = 10
-"""How often a message may be consumed later, as in a worker."""
+"""Most times that a message may be consumed later, as in a worker."""
 
 
 def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[str, Any], sender: Any) -> Any:
-    """Run a consumer with what belongs around it, then send what it left to send.
+    """Run a consumer with the hooks of a worker around it, then send its messages.
 
     Args:
         message: as it was received.
@@ -43,13 +43,13 @@ def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[st
         sender: the sender of `consumer_started` and `consumer_finished`.
 
     Returns:
-        What the consumer returned; ``None`` if it raised a `ChannelSocketException`.
+        The result of the consumer; ``None`` if it raised a `ChannelSocketException`.
 
     Raises:
-        ConsumeLater, DenyConnection: once what a worker does about it has been done: the message is back on
+        ConsumeLater, DenyConnection: after they have been carried out as by a worker: the message is back on
             its channel, the rejection has been sent.
         ChannelFull: a channel takes no more of what the consumer sent.
-        BaseException: whatever else the consumer, or a receiver of a signal, raised. Then nothing that was
+        BaseException: any other error of the consumer or of a receiver of a signal. Then nothing that was
             held back is sent.
     """
     run = _Run(consumer, kwargs)
@@ -74,7 +74,7 @@ def _run_anew(runner: Runner, delivery: Delivery) -> Finished:
 
 
 class _Run:
-    """Stands in for the router: matches the one consumer, and keeps what becomes of it."""
+    """A router that matches one consumer, and keeps its result or its error."""
 
     def __init__(self, consumer: Callable[..., Any], kwargs: dict[str, Any]) -> None:
         self._consumer = consumer
@@ -88,7 +88,7 @@ class _Run:
         return self._call, self._kwargs
 
     def fail(self, error: BaseException, is_settled: bool = False) -> None:
-        """Keep the first error. ``is_settled``: a worker knows what to do about it, and does."""
+        """Keep the first error. ``is_settled``: the runner carries it out as a worker does."""
         if self.error is None:
             self.error, self.is_settled = error, is_settled
 
@@ -110,7 +110,7 @@ class _Run:
 
 
 class _Kept(ChannelSocketException):
-    """What the runner sees of an exception: something to run, and nothing to log."""
+    """The runner's view of a consumer's exception: an action to run, and nothing to log."""
 
     def __init__(self, run: _Run, error: ChannelSocketException | None) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class _Kept(ChannelSocketException):
         self._error = error
 
     def run(self, message: Any) -> None:
-        """Do what the consumer's exception asks for."""
+        """Carry out the consumer's exception."""
         if self._error is None:
             return
         try:
@@ -131,25 +131,25 @@ class _Kept(ChannelSocketException):
 
 
 class _Dropped(_Kept):
-    """The same, for one that has what was queued before it dropped."""
+    """The same for an exception that drops what was queued before it."""
 
     keeps_sends: ClassVar[bool] = False
 
 
 class _Signals(Hook):
-    """Sends the signals around a consumer; what a receiver raises fails the test."""
+    """Sends the signals around a consumer; an error of a receiver fails the test."""
 
     def __init__(self, run: _Run, sender: Any) -> None:
         self._run = run
         self._sender = sender
 
     def before(self, message: Message) -> None:
-        """A consumer is about to run."""
+        """See `Hook.before`."""
         prefix_urls(message)
         self._signal(consumer_started, message=message, environ={})
 
     def after(self, message: Message, error: BaseException | None) -> None:
-        """A consumer has ended."""
+        """See `Hook.after`."""
         self._signal(consumer_finished, message=message)
 
     def _signal(self, signal: Any, **kwargs: Any) -> None:
@@ -160,7 +160,7 @@ class _Signals(Hook):
 
 
 class _Turn:
-    """The turn of a WebSocket's message, which carries the state that the client has as a connection does."""
+    """The turn of a WebSocket's message, with the state that the test client keeps in the connection's place."""
 
     def __init__(self, message: Message) -> None:
         self._reply = message.reply_channel.name if message.reply_channel is not None else ""
@@ -172,7 +172,7 @@ class _Turn:
             self.headers["turn"], self.headers["state"] = 0, self._holder.values
 
     def end(self, outbox: Outbox) -> Outbox:
-        """Keep the state that was changed, and what is to be sent without the end of the turn."""
+        """Store the changed state, and return what is to be sent without the end of the turn."""
         if self._holder is None:
             return outbox
         left: Outbox = []
@@ -204,7 +204,7 @@ def _send_now(seconds: float, layer: Any, item: Outgoing) -> None:
 
 @contextmanager
 def _connections_kept() -> Iterator[None]:
-    """Leave the database connections open, for the test goes on with them."""
+    """Keep the database connections open, because the test continues to use them."""
     uid = "channels.close_old_connections"
     signals = [one for one in (consumer_started, consumer_finished) if one.disconnect(dispatch_uid=uid)]
     try:

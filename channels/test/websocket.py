@@ -62,7 +62,7 @@ class WSClient(Client):
         self._headers[key] = value
 
     def get_cookies(self) -> dict[str, str]:
-        """The cookies that the next message brings."""
+        """The cookies of the next message."""
         cookies = dict(self._cookies)
         if self._session_cookie and apps.is_installed("django.contrib.sessions"):
             key = session_key_for(self.reply_channel) if self._session is None else self._session.session_key
@@ -89,7 +89,7 @@ class WSClient(Client):
         return self._session
 
     def receive(self, json: bool = True) -> Any:
-        """The next reply.
+        """Take the next reply.
 
         Args:
             json: whether its text is JSON.

@@ -33,7 +33,7 @@ KEPT = 1024 * 1024
 
 
 class BodyWriter(Protocol):
-    """Where the body of a response goes. No call blocks."""
+    """Target of the body of a response. No call blocks."""
 
     def write(self, content: bytes, more: bool) -> None:
         """The next part; the last one unless there is ``more``."""
@@ -134,16 +134,16 @@ class Download:
 
     @property
     def failure(self) -> OSError | None:
-        """Why nothing more can be spooled; then the producer is held to what the memory has room for."""
+        """The error that keeps more from being spooled; then only as much is taken as fits into memory."""
         return None if self._spool is None else self._spool.failure
 
     @property
     def is_over(self) -> bool:
-        """Whether the connection has got everything."""
+        """True once the connection has got everything."""
         return self._ended and (self._spool is None or not self._spool.size)
 
     def report(self) -> int | None:
-        """How much has been taken over, if its producer should hear of that and may send more."""
+        """Return the bytes taken over, if they are worth a report and the producer may send more."""
         if self.taken - self.reported < WRITTEN_REPORT_BYTES or self._ended:
             return None
         spool, limit = self._spool, max(self._options.response_spool, IN_FLIGHT + KEPT)
@@ -153,7 +153,7 @@ class Download:
         return self.taken
 
     def problem(self) -> str | None:
-        """Why the response cannot go on."""
+        """Return the reason to cut the response, if there is one."""
         spool, options = self._spool, self._options
         if spool is None:
             return None
@@ -164,7 +164,7 @@ class Download:
         return None
 
     def has_moved(self) -> bool:
-        """Whether the client has taken something since the last call, or has nothing to take.
+        """Tell if the client has taken something since the last call, or has nothing to take.
 
         What lies in memory for longer than that goes to the disk.
         """
@@ -186,5 +186,5 @@ class Download:
 
 
 def piece_size(spools: SpoolThreads) -> int:
-    """How much a connection gets at a time now."""
+    """Return the number of bytes that a connection gets at a time now."""
     return PIECE if spools.file.used else LARGE_PIECE

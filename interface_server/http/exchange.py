@@ -29,7 +29,7 @@ from .upload import Upload
 logger = logging.getLogger("interface_server.http")
 
 LOST_SECONDS = 100.0
-"""After how much silence the producer of a response is gone. It asks for a sign of life after 30 s."""
+"""Silence after which the producer of a response counts as gone. It asks for a sign of life after 30 s."""
 
 
 class Phase(enum.Enum):

@@ -62,19 +62,19 @@ class Upload:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the client should wait: for the disk or, if bodies are streamed, for the worker."""
+        """True while the client should wait: for the disk or, if bodies are streamed, for the worker."""
         if self._streams:
             return self._spool.size > 2 * self._context.options.body_chunk
         return self._spool.in_memory > self._context.options.body_memory + UNWRITTEN
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for the request."""
+        """True once the request can be sent."""
         return self.complete or (self._streams and self._spool.size > self._context.options.body_inline)
 
     @property
     def failure(self) -> OSError | None:
-        """Why the body cannot be kept."""
+        """The error that keeps the body from being stored."""
         if self._spool.lost:
             return OSError("what was spooled cannot be read again")
         return self._spool.failure
@@ -82,7 +82,7 @@ class Upload:
     # -- to the worker ---------------------------------------------------------------------------
 
     def beginning(self) -> bytes | bytearray | None:
-        """What travels in the request message; ``None`` while it has to be fetched from the disk."""
+        """Take the part for the request message; ``None`` while it has to be fetched from the disk."""
         content = self._take(self._context.options.body_inline)
         if content is not None:
             self._sent = len(content)

@@ -22,7 +22,7 @@ Extent = tuple[int, int]
 Content = bytes | bytearray | memoryview
 
 _MOST_BUFFERS = 1_024
-"""What the system takes in one call (``IOV_MAX``)."""
+"""Most buffers that the system takes in one call (``IOV_MAX``)."""
 
 
 class SpoolFile:
@@ -77,12 +77,12 @@ class SpoolFile:
 
     @property
     def has_room(self) -> bool:
-        """Whether another block may be taken."""
+        """True if another block may be taken."""
         return self.used < self._limit
 
     @property
     def is_crowded(self) -> bool:
-        """Whether more is in memory than all bodies together may have there."""
+        """True if more is in memory than all bodies together may have there."""
         return self._memory > self._memory_limit
 
     @property
@@ -91,7 +91,7 @@ class SpoolFile:
         return self._memory
 
     def count(self, size: int) -> None:
-        """So many bytes more, or less, are in memory."""
+        """Count bytes that have come into memory, or have left it."""
         with self._memory_lock:
             self._memory += size
 

@@ -129,7 +129,7 @@ class Spool:
         return b"".join(pieces)
 
     def work(self, *, idle: bool = False) -> Work | None:
-        """What is to be written or read now; ``None`` if there is nothing, or something is under way.
+        """Return the next write or read; ``None`` if there is nothing to do, or work is under way.
 
         Args:
             idle: nobody has taken anything for a while, so what can be spared should leave the memory.
@@ -171,7 +171,7 @@ class Spool:
 
     @property
     def _is_settled(self) -> bool:
-        """Whether no work under way changes what is in the file."""
+        """True if no work under way changes the content of the file."""
         return self._work is None or isinstance(self._work, _Release)
 
     def _come_forward(self) -> None:

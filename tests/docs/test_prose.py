@@ -80,3 +80,27 @@ def test_messages_and_docstrings_say_that_something_is_not_a_thing() -> None:
 
 def test_an_inverted_negation_would_be_found() -> None:
     assert INVERTED.findall("There is no port. 7 is no longer free; 70000 is no port") == ["is no port"]
+
+
+OPENERS = re.compile(r"(?:What|Whether|Who|Whose|Whom|That|How|Why|Where|When|Which)\b")
+"""First words that turn a docstring into a riddle; a noun phrase or an imperative says what it is about."""
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Docstrings of modules, classes and functions, and those behind constants and attributes."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                yield str(statement.value.value)
+
+
+def test_a_docstring_opens_with_a_noun_phrase_or_an_imperative() -> None:
+    found = [
+        (path, text.split("\n")[0])
+        for path in SOURCES
+        if "benchmarks" not in path.parts
+        for text in docstrings(path.read_text())
+    ]
+    assert len(found) > 1_000
+    assert [entry for entry in found if OPENERS.match(entry[1])] == []

@@ -39,7 +39,7 @@ from workers import Worker  # noqa: E402
 
 WORKER_THREADS = 4
 STOP_SECONDS = 2.0
-"""How long a stop may take: a developer waits for it at each change of the code."""
+"""Longest time for a stop: a developer waits for it at each change of the code."""
 
 
 class Command(StaticFilesCommand):
