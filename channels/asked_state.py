@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 from weakref import WeakValueDictionary
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull
+from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel, split
 from channel_layer.state import changes, keeps_state, merged
 from workers.notices import EMPTY
@@ -46,7 +46,7 @@ class HeldState:
         self.values: State = {}
         self.takes_turns = True
 
-    def change(self, changed: Any) -> None:
+    def change(self, changed: object) -> None:
         """Carry out changes; raises `ValueError` as an interface server logs it."""
         self.values = merged(self.values, changed, self._limit)
 
@@ -80,7 +80,7 @@ class AskedState:
         reply_channel: name of the connection's channel.
     """
 
-    def __init__(self, layer: Any, reply_channel: str) -> None:
+    def __init__(self, layer: ChannelLayer, reply_channel: str) -> None:
         self._layer = layer
         self._name = check_channel(reply_channel)
         self._kept: State | None = None

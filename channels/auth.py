@@ -6,14 +6,18 @@ get ``scope["user"]``, loaded once for each connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.contrib import auth
 from django.utils.functional import SimpleLazyObject
 
-from .decorating import Consumer, consumer_decorator
+if TYPE_CHECKING:  # models want the apps to be ready
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
+
+from .decorating import consumer_decorator
 from .message import DecoratedMessage
 from .runtime.session_holder import SESSION_KEYS, SessionHolder
 from .scope.users import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
@@ -33,8 +37,11 @@ __all__ = [
     "transfer_user",
 ]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def transfer_user(from_session: Any, to_session: Any) -> None:
+
+def transfer_user(from_session: SessionBase, to_session: SessionBase) -> None:
     """Copy who is logged in from one session to another; nothing if nobody is."""
     if all(key in from_session for key in SESSION_KEYS):
         for key in SESSION_KEYS:
@@ -71,12 +78,12 @@ def _http_user_remembered_with_session(message: DecoratedMessage) -> Iterator[No
         yield
 
 
-def channel_session_user(func: Consumer) -> Consumer:
+def channel_session_user(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer ``message.user`` from the channel session, and the channel session."""
     return consumer_decorator(_channel_user, "channel_session_user")(func)
 
 
-def http_session_user(func: Consumer) -> Consumer:
+def http_session_user(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer ``message.user`` from the browser's session, and that session.
 
     The user is anonymous if the message brings no session.
@@ -84,7 +91,7 @@ def http_session_user(func: Consumer) -> Consumer:
     return consumer_decorator(_http_user, "http_session_user")(func)
 
 
-def channel_session_user_from_http(func: Consumer) -> Consumer:
+def channel_session_user_from_http(func: Callable[P, R]) -> Callable[P, R]:
     """Give a ``websocket.connect`` consumer the browser's user, and remember it in the channel session.
 
     Later messages of the connection get the user through `channel_session_user`.
@@ -92,7 +99,7 @@ def channel_session_user_from_http(func: Consumer) -> Consumer:
     return consumer_decorator(_http_user_remembered, "channel_session_user_from_http")(func)
 
 
-def channel_and_http_session_user_from_http(func: Consumer) -> Consumer:
+def channel_and_http_session_user_from_http(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer both sessions and the browser's user, on every message of the connection."""
     return consumer_decorator(_http_user_remembered_with_session, "channel_and_http_session_user_from_http")(func)
 
@@ -102,10 +109,11 @@ def _transfer(message: DecoratedMessage) -> None:
         transfer_user(message.http_session, message.channel_session)
 
 
-def _user_of(session: Any) -> Any:
-    def load() -> Any:
+def _user_of(session: SessionBase | None) -> AbstractBaseUser | AnonymousUser:
+    def load() -> AbstractBaseUser | AnonymousUser:
         from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
 
         return AnonymousUser() if session is None else auth.get_user(SessionHolder(session))  # type: ignore[arg-type]
 
-    return SimpleLazyObject(load)
+    user: AbstractBaseUser | AnonymousUser = SimpleLazyObject(load)  # type: ignore[assignment]  # once it is used
+    return user

@@ -35,7 +35,12 @@ def _encode_json(value: dict[str, Any]) -> bytes:
 class Carrier(Protocol):
     """Holder of the state of a connection: a message that brought it along, or somebody who asks the connection."""
 
-    state: Any
+    @property
+    def state(self) -> Mapping[str, bytes] | None:
+        """The state."""
+
+    @state.setter
+    def state(self, content: Mapping[str, bytes]) -> None: ...
 
 
 class ConnectionSession(SessionBase):

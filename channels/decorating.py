@@ -3,46 +3,76 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeGuard, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
 from channel_layer.channel import Message
 from routing import passes_arguments
 
 from .exceptions import SessionUnavailable
+from .message import DecoratedMessage
 
-Consumer = Callable[..., Any]
-Around = Callable[[Any], AbstractContextManager[None]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Around = Callable[[DecoratedMessage], AbstractContextManager[None]]
+
+if TYPE_CHECKING:
+
+    def iscoroutinefunction(function: object) -> TypeGuard[Callable[..., Coroutine[object, object, object]]]:
+        """See `asgiref.sync.iscoroutinefunction`, whose answer checkers cannot use."""
+else:
+    from asgiref.sync import iscoroutinefunction
 
 
-def message_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+class Decorator(Protocol):
+    """A decorator for consumers of any kind, which take the same arguments and return the same as before."""
+
+    def __call__(self, func: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+def message_of(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> DecoratedMessage:
     """The message among a consumer's arguments: the first, or the second behind ``self``."""
-    if args and isinstance(args[0], Message):
+    if args and _is_message(args[0]):
         return args[0]
     for candidate in (*args[:2], kwargs.get("message")):
-        if hasattr(candidate, "reply_channel") and hasattr(candidate, "content"):
+        if _resembles_message(candidate):
             return candidate
     raise ValueError(f"@{name} was called without a message; it decorates consumers, which take one first")
 
 
-def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consumer]:
+def _is_message(value: object) -> TypeGuard[DecoratedMessage]:
+    return isinstance(value, Message)
+
+
+def _resembles_message(value: object) -> TypeGuard[DecoratedMessage]:
+    return hasattr(value, "reply_channel") and hasattr(value, "content")
+
+
+def consumer_decorator(around: Around, name: str) -> Decorator:
     """Make a decorator that runs consumers inside ``around(message)``.
 
     Around an ``async def`` consumer entering and leaving happen in a thread, because both may use the
     database.
     """
 
-    def decorator(func: Consumer) -> Consumer:
+    def decorator(func: Callable[P, R], /) -> Callable[P, R]:
+        if iscoroutinefunction(func):
+            return passes_arguments(cast("Callable[P, R]", awaiting(func)))
+
         @functools.wraps(func)
-        def inner(*args: Any, **kwargs: Any) -> Any:
+        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
             with around(message_of(name, args, kwargs)):
                 return func(*args, **kwargs)
 
+        return passes_arguments(inner)
+
+    def awaiting(func: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | None]]:
         @functools.wraps(func)
-        async def async_inner(*args: Any, **kwargs: Any) -> Any:
+        async def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
             message = message_of(name, args, kwargs)
             context = around(message)
             await sync_to_async(_enter)(context, message)
@@ -55,14 +85,14 @@ def consumer_decorator(around: Around, name: str) -> Callable[[Consumer], Consum
             await sync_to_async(context.__exit__)(None, None, None)
             return result
 
-        return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
+        return inner
 
     functools.update_wrapper(decorator, around, assigned=("__doc__", "__module__"), updated=())
     decorator.__name__ = decorator.__qualname__ = name
     return decorator
 
 
-def _enter(context: AbstractContextManager[None], message: Message) -> None:
+def _enter(context: AbstractContextManager[None], message: DecoratedMessage) -> None:
     """Enter, and load what is loaded on first use: an event loop may not touch the database later.
 
     A session that cannot be had is an error for those who use it.

@@ -22,10 +22,12 @@ Here too, under the names of Channels 4: `ChannelFull` and `MessageTooLarge` of 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import workers.exceptions
+from channel_layer.channel import Message
 from channel_layer.exceptions import ChannelFull, MessageTooLarge
+from channel_layer.messages import SocketReply
 
 from .backends import InvalidChannelLayerError
 
@@ -77,14 +79,14 @@ class DenyConnection(ChannelSocketException):
 
     keeps_sends: ClassVar[bool] = False
 
-    def run(self, message: Any) -> None:
+    def run(self, message: Message) -> None:
         """Send the rejection; raises `ValueError` for a message that is not a ``websocket.connect``."""
         if message.channel.name != "websocket.connect":
             raise ValueError(
                 f"DenyConnection was raised for a message on {message.channel.name!r}; it can only reject a "
                 "'websocket.connect'. Raise WebsocketCloseException to close a socket that is open."
             )
-        message.reply_channel.send({"accept": False})
+        message.reply_channel.send({"accept": False})  # type: ignore[union-attr]  # a WebSocket has one
 
 
 class WebsocketCloseException(ChannelSocketException):
@@ -106,9 +108,12 @@ class WebsocketCloseException(ChannelSocketException):
         self.reason = reason
         super().__init__(code, reason)
 
-    def run(self, message: Any) -> None:
+    def run(self, message: Message) -> None:
         """Send the close."""
-        message.reply_channel.send({"close": self.code, **({"reason": self.reason} if self.reason else {})})
+        reply: SocketReply = {"close": self.code}
+        if self.reason:
+            reply["reason"] = self.reason
+        message.reply_channel.send(reply)  # type: ignore[union-attr]  # a WebSocket has one
 
 
 class ResponseLater(ChannelsException):

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
 from channel_layer.channel import Channel
 from channel_layer.delivery import LAST_ORDER
 from routing import passes_arguments
 
-from .decorating import Consumer, message_of
+from .decorating import iscoroutinefunction, message_of
 from .message import DecoratedMessage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 NEXT = "__channels_next_order"
 ORIGIN = "original_channel"
 
 
-def in_order(func: Consumer) -> Consumer:
+def in_order(func: Callable[P, R], /) -> Callable[P, R]:
     """Run a consumer when the message's number is up; to be used inside a channel session."""
+    if iscoroutinefunction(func):
+        return passes_arguments(cast("Callable[P, R]", _awaiting(func)))
 
     @functools.wraps(func)
-    def inner(*args: Any, **kwargs: Any) -> Any:
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
         message = message_of("enforce_ordering", args, kwargs)
         if not _is_next(message):
-            return None
+            return None  # type: ignore[return-value]  # what a consumer returns goes nowhere
         result = func(*args, **kwargs)
         _count(message)
         return result
 
+    return passes_arguments(inner)
+
+
+def _awaiting(func: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | None]]:
     @functools.wraps(func)
-    async def async_inner(*args: Any, **kwargs: Any) -> Any:
+    async def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
         message = message_of("enforce_ordering", args, kwargs)
         if not await sync_to_async(_is_next)(message):
             return None
@@ -39,7 +49,7 @@ def in_order(func: Consumer) -> Consumer:
         await sync_to_async(_count)(message)
         return result
 
-    return passes_arguments(async_inner if iscoroutinefunction(func) else inner)
+    return inner
 
 
 def _is_next(message: DecoratedMessage) -> bool:
@@ -70,7 +80,6 @@ def _count(message: DecoratedMessage) -> None:
 
 
 def _waiting_channel(message: DecoratedMessage) -> str:
-    assert message.reply_channel is not None  # it has a channel session
     # A '!' in the name would make it a channel of the interface server's.
     return "__wait__." + message.reply_channel.name.replace("!", ".").replace("?", ".")
 

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import logging
 from importlib import import_module
-from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
@@ -15,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import parse_cookie
 
 from channel_layer.channel import Message
+from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .asked_state import AskedState, can_be_asked
@@ -50,7 +50,7 @@ def session_key_for(reply_channel: str) -> str:
     return "chn" + hashlib.sha1(reply_channel.encode(), usedforsecurity=False).hexdigest()[:29]
 
 
-def session_for_reply_channel(reply_channel: str, channel_layer: Any = None) -> Any:
+def session_for_reply_channel(reply_channel: str, channel_layer: ChannelLayer | None = None) -> SessionBase:
     """The channel session of a reply channel, loaded, whether or not it exists yet.
 
     A connection that keeps it is asked for it; changes are sent there by `save`. Other channels have a Django session,
@@ -72,7 +72,7 @@ def session_for_reply_channel(reply_channel: str, channel_layer: Any = None) -> 
     return open_database_session(reply_channel)
 
 
-def open_database_session(reply_channel: str) -> Any:
+def open_database_session(reply_channel: str) -> SessionBase:
     """The Django session of a reply channel, loaded, whether or not it exists yet.
 
     It is kept by ``CHANNEL_SESSION_ENGINE``, or by ``SESSION_ENGINE``.
@@ -87,13 +87,13 @@ def open_database_session(reply_channel: str) -> Any:
             "engine, for example 'django.contrib.sessions.backends.db'"
         )
     key = session_key_for(reply_channel)
-    session = import_module(engine).SessionStore(session_key=key)
+    session: SessionBase = import_module(engine).SessionStore(session_key=key)
     session.keys()  # loads it, which takes the key away from a session that does not exist
     give_key(session, key)
     return session
 
 
-def open_channel_session(message: Message) -> Any:
+def open_channel_session(message: Message) -> SessionBase:
     """The channel session of a message, created if need be.
 
     A message that came from a connection with its turn brings the state that the connection keeps. For others with the
@@ -114,7 +114,7 @@ def open_channel_session(message: Message) -> Any:
         if can_be_asked(name):
             return _ask(message.channel_layer, name)
     session = open_database_session(name)
-    if not session.exists(session.session_key):
+    if not session.exists(session_key_for(name)):
         try:
             session.save(must_create=True)
         except CreateError:
@@ -122,11 +122,11 @@ def open_channel_session(message: Message) -> Any:
     return session
 
 
-def _ask(layer: Any, reply_channel: str) -> ConnectionSession:
+def _ask(layer: ChannelLayer, reply_channel: str) -> ConnectionSession:
     return ConnectionSession(AskedState(layer, reply_channel), session_key_for(reply_channel), reply_channel)
 
 
-def open_http_session(key: str | None) -> Any | None:
+def open_http_session(key: str | None) -> SessionBase | None:
     """The browser's session of a key, loaded on first use; ``None`` without a key.
 
     It can be changed, but neither made nor given another key: nobody would tell the browser.

@@ -10,14 +10,14 @@ other ASGI applications, `SessionMiddleware` puts it into ``scope["session"]``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import ParamSpec, TypeVar, overload
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 
-from .decorating import Consumer, consumer_decorator
+from .decorating import Decorator, consumer_decorator
 from .exceptions import ConsumeLater
 from .message import DecoratedMessage
 from .ordering import in_order
@@ -36,6 +36,9 @@ __all__ = [
     "http_session",
     "session_for_reply_channel",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 logger = logging.getLogger("channels.sessions")
 
@@ -82,7 +85,7 @@ def with_both_sessions(message: DecoratedMessage) -> Iterator[None]:
         yield
 
 
-def channel_session(func: Consumer) -> Consumer:
+def channel_session(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer ``message.channel_session``, saved when it ends, also if it raises.
 
     Use it to keep data for the life of a connection. It works on functions and methods, sync and async.
@@ -95,7 +98,7 @@ def channel_session(func: Consumer) -> Consumer:
     return consumer_decorator(with_channel_session, "channel_session")(func)
 
 
-def http_session(func: Consumer) -> Consumer:
+def http_session(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer ``message.http_session``: the browser's session, found by cookie or ``?session_key=``.
 
     It is ``None`` if the message brings no session key, and saved if the consumer modified it and
@@ -105,12 +108,20 @@ def http_session(func: Consumer) -> Consumer:
     return consumer_decorator(with_http_session, "http_session")(func)
 
 
-def channel_and_http_session(func: Consumer) -> Consumer:
+def channel_and_http_session(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer both sessions, the browser's also on messages after ``websocket.connect``."""
     return consumer_decorator(with_both_sessions, "channel_and_http_session")(func)
 
 
-def enforce_ordering(func: Consumer | None = None, slight: bool = False) -> Any:
+@overload
+def enforce_ordering(func: Callable[P, R], slight: bool = False) -> Callable[P, R]: ...
+
+
+@overload
+def enforce_ordering(func: None = None, slight: bool = False) -> Decorator: ...
+
+
+def enforce_ordering(func: Callable[P, R] | None = None, slight: bool = False) -> object:
     """Run the messages of a connection one after the other, in the order in which they were sent.
 
     Connections that take turns, the default, do so anyway: then this costs nothing. For others the
@@ -125,7 +136,7 @@ def enforce_ordering(func: Consumer | None = None, slight: bool = False) -> Any:
             "enforce_ordering(slight=True) no longer exists; remove the decorator: connect comes first anyway"
         )
 
-    def decorator(consumer: Consumer) -> Consumer:
+    def decorator(consumer: Callable[P, R], /) -> Callable[P, R]:
         return channel_session(in_order(consumer))
 
     return decorator if func is None else decorator(func)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import models, transaction
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
 from channel_layer.channel import Group
+from channel_layer.delivery import Content
 
-from ..generic.applying import channel_session, channel_session_user
-from .instances import load_deferred, stored, with_values
+from ..generic.applying import Captured, Handler, channel_session, channel_session_user
+from ..generic.json_text import Json
+from ..message import DecoratedMessage
+from .instances import Instance, Key, User, load_deferred, stored, with_values
 from .registry import BindingMetaclass
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
 
 CREATE = "create"
 UPDATE = "update"
@@ -53,23 +59,23 @@ class Binding(metaclass=BindingMetaclass):
             its user.
     """
 
-    model: Any = None
+    model: Any = None  # a label until the class is registered, a model from then on
     stream: str | None = None
     fields: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
     channel_session_user: bool = True
     channel_session: bool = False
     send_on_commit: bool = False
-    signal_kwargs: dict[str, Any] | None = None
+    signal_kwargs: dict[str, object] | None = None
     model_label: str
 
-    instance: Any
-    message: Any
-    kwargs: dict[str, Any]
-    action: Any
-    pk: Any
-    data: Any
-    user: Any
+    instance: Instance
+    message: DecoratedMessage
+    kwargs: dict[str, Captured]
+    action: str
+    pk: Key
+    data: Json
+    user: User
 
     # -- registration ----------------------------------------------------------------------------
 
@@ -88,7 +94,7 @@ class Binding(metaclass=BindingMetaclass):
             post_delete.connect(cls.post_delete_receiver, sender=model)
 
     @classmethod
-    def get_registered_models(cls) -> list[Any]:
+    def get_registered_models(cls) -> list[type[models.Model]]:
         """Resolve and return the model; nothing for an abstract class.
 
         Raises:
@@ -114,7 +120,7 @@ class Binding(metaclass=BindingMetaclass):
         return cls.stream is not None or cls.group_names.__func__ is not Binding.group_names.__func__  # type: ignore[attr-defined]
 
     @classmethod
-    def _resolve_model(cls, model: Any) -> Any:
+    def _resolve_model(cls, model: object) -> type[models.Model]:
         if isinstance(model, str):
             try:
                 return apps.get_model(model)
@@ -131,46 +137,46 @@ class Binding(metaclass=BindingMetaclass):
     # -- outbound --------------------------------------------------------------------------------
 
     @classmethod
-    def group_names(cls, instance: Any) -> Iterable[str]:
+    def group_names(cls, instance: Instance) -> Iterable[str]:
         """Name the groups that are told of changes to an instance. Subclasses that send override it."""
         raise NotImplementedError(cls._complaint("sends nothing without group_names(cls, instance)"))
 
-    def serialize(self, instance: Any, action: str) -> Any:
+    def serialize(self, instance: Instance, action: str) -> Json:
         """Make the payload for an action on an instance; ``{}`` sends nothing. Subclasses that send override it."""
         raise NotImplementedError(self._complaint("sends nothing without serialize(self, instance, action)"))
 
     @classmethod
-    def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
+    def encode(cls, stream: str, payload: Json) -> Content:
         """Make the message that carries a payload on a stream. Subclasses that send override it."""
         raise NotImplementedError(cls._complaint("sends nothing without encode(cls, stream, payload)"))
 
     @classmethod
-    def pre_save_receiver(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_save_receiver(cls, instance: Instance, **kwargs: object) -> None:
         """Prepare for a save; connected to ``pre_save``."""
         cls.pre_change_receiver(instance, CREATE if instance._state.adding else UPDATE)
 
     @classmethod
-    def post_save_receiver(cls, instance: Any, created: bool, **kwargs: Any) -> None:
+    def post_save_receiver(cls, instance: Instance, created: bool, **kwargs: object) -> None:
         """Report a save; connected to ``post_save``."""
         cls.post_change_receiver(instance, CREATE if created else UPDATE, **kwargs)
 
     @classmethod
-    def pre_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_delete_receiver(cls, instance: Instance, **kwargs: object) -> None:
         """Prepare for a deletion; connected to ``pre_delete``."""
         cls.pre_change_receiver(instance, DELETE)
 
     @classmethod
-    def post_delete_receiver(cls, instance: Any, **kwargs: Any) -> None:
+    def post_delete_receiver(cls, instance: Instance, **kwargs: object) -> None:
         """Report a deletion; connected to ``post_delete``."""
         cls.post_change_receiver(instance, DELETE, **kwargs)
 
     @classmethod
-    def pre_change_receiver(cls, instance: Any, action: str) -> None:
+    def pre_change_receiver(cls, instance: Instance, action: str) -> None:
         """Note on the instance the groups that it belongs to before the change.
 
         For an update this takes a query, because the instance has its new values already.
         """
-        before: Any | None = None
+        before: models.Model | None = None
         if action == UPDATE:
             before = stored(instance)
         elif action == DELETE:
@@ -182,7 +188,7 @@ class Binding(metaclass=BindingMetaclass):
         instance._binding_group_names[cls] = names
 
     @classmethod
-    def post_change_receiver(cls, instance: Any, action: str, **kwargs: Any) -> None:
+    def post_change_receiver(cls, instance: Instance, action: str, **kwargs: object) -> None:
         """Send the change to the groups of before and after it.
 
         Raises:
@@ -198,14 +204,14 @@ class Binding(metaclass=BindingMetaclass):
         self.send_messages(current, old & new, UPDATE, **kwargs)
         self.send_messages(current, new - old, CREATE, **kwargs)
 
-    def send_messages(self, instance: Any, group_names: Iterable[str], action: str, **kwargs: Any) -> None:
+    def send_messages(self, instance: Instance, group_names: Iterable[str], action: str, **kwargs: Any) -> None:
         """Serialize an instance and send it to groups.
 
         Args:
             instance: the one that has changed.
             group_names: where to; nothing is serialized for none.
             action: create, update or delete.
-            kwargs: become `signal_kwargs`.
+            kwargs: become `signal_kwargs`; Django's signals say which there are.
 
         Raises:
             ValueError: the class has no stream.
@@ -229,12 +235,12 @@ class Binding(metaclass=BindingMetaclass):
     # -- inbound ---------------------------------------------------------------------------------
 
     @classmethod
-    def consumer(cls, message: Any, **kwargs: Any) -> Any:
+    def consumer(cls, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Make the change that a message asks for; the consumer for a route or a demultiplexer."""
         return cls.get_handler()(message, **kwargs)
 
     @classmethod
-    def get_handler(cls) -> Callable[..., Any]:
+    def get_handler(cls) -> Handler:
         """Return `trigger_inbound` with the session decorators that the attributes name."""
         if cls.channel_session_user:
             return channel_session_user(cls.trigger_inbound)
@@ -243,7 +249,7 @@ class Binding(metaclass=BindingMetaclass):
         return cls.trigger_inbound
 
     @classmethod
-    def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
+    def trigger_inbound(cls, message: DecoratedMessage, **kwargs: Captured) -> None:
         """Make the change that a message asks for, if its user has permission.
 
         Raises:
@@ -256,15 +262,15 @@ class Binding(metaclass=BindingMetaclass):
         self.user = message.user if hasattr(message, "user") else _anonymous()
         self.run_action(self.action, self.pk, self.data)
 
-    def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
+    def deserialize(self, message: DecoratedMessage) -> tuple[str, Key, Json]:
         """Read action, primary key (``None`` to create) and data (``None`` to delete) from a message."""
         raise NotImplementedError(self._complaint("takes nothing without deserialize(self, message)"))
 
-    def has_permission(self, user: Any, action: str, pk: Any) -> bool:
+    def has_permission(self, user: User, action: str, pk: Key) -> bool:
         """Tell if a user may create an instance (``pk`` is ``None``), or update or delete the one with this key."""
         raise NotImplementedError(self._complaint("allows nothing without has_permission(self, user, action, pk)"))
 
-    def run_action(self, action: str, pk: Any, data: Any) -> None:
+    def run_action(self, action: str, pk: Key, data: Json) -> None:
         """Create, update or delete if the user has permission; otherwise do nothing.
 
         Raises:
@@ -281,20 +287,20 @@ class Binding(metaclass=BindingMetaclass):
         else:
             raise ValueError(self._complaint(f"knows no action {action!r}; there are create, update and delete"))
 
-    def create(self, data: Any) -> None:
+    def create(self, data: Json) -> None:
         """Create an instance. Subclasses that take messages override it."""
         raise NotImplementedError(self._complaint("creates nothing without create(self, data)"))
 
-    def update(self, pk: Any, data: Any) -> None:
+    def update(self, pk: Key, data: Json) -> None:
         """Update an instance. Subclasses that take messages override it."""
         raise NotImplementedError(self._complaint("updates nothing without update(self, pk, data)"))
 
-    def delete(self, pk: Any) -> None:
+    def delete(self, pk: Key) -> None:
         """Delete the instance, if it exists."""
         self.model._default_manager.filter(pk=pk).delete()
 
 
-def _anonymous() -> Any:
+def _anonymous() -> AnonymousUser:
     from django.contrib.auth.models import AnonymousUser  # models want the apps to be ready
 
     return AnonymousUser()

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.core import serializers
+from django.db import models
+
+if TYPE_CHECKING:
+    from django.contrib.contenttypes.fields import GenericForeignKey
+    from django.db.models.fields.reverse_related import ForeignObjectRel
+
+    Field = models.Field[object, object] | ForeignObjectRel | GenericForeignKey
 
 ALL = "__all__"
 
@@ -16,7 +23,7 @@ def covers_all(fields: Sequence[str] | None) -> bool:
     return fields is not None and (fields == ALL or list(fields) == [ALL])
 
 
-def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: Any) -> bool:
+def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: Field) -> bool:
     """Tell if a field is covered, under its own name or that of its column (``owner`` and ``owner_id``)."""
     if covers_all(fields):
         return True
@@ -26,7 +33,7 @@ def covers(fields: Sequence[str] | None, exclude: Sequence[str] | None, field: A
     return names.isdisjoint(exclude or ())
 
 
-def read(instance: Any, fields: Sequence[str] | None, exclude: Sequence[str] | None) -> dict[str, Any]:
+def read(instance: models.Model, fields: Sequence[str] | None, exclude: Sequence[str] | None) -> dict[str, object]:
     """Read the covered fields of an instance by name, as Django's JSON serializer writes them.
 
     Fields that a model inherits from a model with a table of its own are included.
@@ -36,15 +43,19 @@ def read(instance: Any, fields: Sequence[str] | None, exclude: Sequence[str] | N
         names = [field.name for field in instance._meta.get_fields() if field.name not in (exclude or ())]
     elif not covers_all(fields):
         names = list(fields)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for part in (*_inherited(instance), instance):
         values.update(json.loads(serializers.serialize("json", [part], fields=names))[0]["fields"])
     return values
 
 
 def writable(
-    model: Any, data: Mapping[str, Any], fields: Sequence[str] | None, exclude: Sequence[str] | None, creating: bool
-) -> dict[str, Any]:
+    model: type[models.Model],
+    data: Mapping[str, object],
+    fields: Sequence[str] | None,
+    exclude: Sequence[str] | None,
+    creating: bool,
+) -> dict[str, object]:
     """Select the data that may be written: covered fields, without a primary key that would change the instance.
 
     Permission was asked for one primary key, so an update cannot set it. A new instance may have one, unless
@@ -53,7 +64,7 @@ def writable(
     Raises:
         FieldDoesNotExist: the data names something that is not a field.
     """
-    allowed: dict[str, Any] = {}
+    allowed: dict[str, object] = {}
     for name, value in data.items():
         field = model._meta.get_field(name)
         may_be_key = creating and not model._meta.parents
@@ -62,10 +73,10 @@ def writable(
     return allowed
 
 
-def _inherited(instance: Any) -> list[Any]:
+def _inherited(instance: models.Model) -> list[models.Model]:
     """Make an instance of each model with a table that it inherits from, with its current values."""
     parts = []
-    for model in instance._meta.concrete_model._meta.get_parent_list():
+    for model in instance._meta.concrete_model._meta.get_parent_list():  # type: ignore[union-attr]  # it has one
         names = [field.attname for field in model._meta.concrete_fields]
         parts.append(model.from_db(instance._state.db, names, [getattr(instance, name) for name in names]))
     return parts

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .base import Binding
 
 
 class BindingMetaclass(type):
@@ -14,14 +17,15 @@ class BindingMetaclass(type):
     """
 
     register_immediately: ClassVar[bool] = False
-    binding_classes: ClassVar[list[Any]] = []
+    binding_classes: ClassVar[list[type[Binding]]] = []
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], **kwargs: Any) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, object], **kwargs: object) -> Any:
         """Make a class and register it.
 
         Raises:
             ValueError: as `Binding.register`; the class is not kept then.
         """
+        # Any: what this metaclass makes are bindings, which it cannot know.
         made: Any = super().__new__(mcs, name, bases, body, **kwargs)
         if bases:  # all but the first of them
             if mcs.register_immediately:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core import serializers
+from django.core.serializers.base import DeserializedObject
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
 
+from channel_layer.messages import SocketReply
 from interface_server.logs.server_log import printable
 
-from ..generic.applying import enforce_ordering
+from ..generic.applying import Captured, Handler, enforce_ordering
+from ..generic.json_text import Json
 from ..generic.refusing import UNUSABLE, BadFrame, decode_text, refuse
 from ..generic.websockets import WebsocketMultiplexer
+from ..message import DecoratedMessage
 from .base import CREATE, UPDATE, Binding
 from .fields import read, writable
+from .instances import Instance, Key
 
 
 class WebsocketBinding(Binding):
@@ -35,11 +40,11 @@ class WebsocketBinding(Binding):
     slight_ordering: bool = False
 
     @classmethod
-    def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
+    def encode(cls, stream: str, payload: Json) -> SocketReply:
         """Make the frame that carries a payload on a stream."""
         return WebsocketMultiplexer.encode(stream, payload)
 
-    def serialize(self, instance: Any, action: str) -> dict[str, Any]:
+    def serialize(self, instance: Instance, action: str) -> dict[str, object]:
         """Make the payload; see `WebsocketBinding`."""
         return {
             "action": action,
@@ -48,12 +53,12 @@ class WebsocketBinding(Binding):
             "model": self.model_label,
         }
 
-    def serialize_data(self, instance: Any) -> dict[str, Any]:
+    def serialize_data(self, instance: Instance) -> dict[str, Json]:
         """Read the covered fields by name, in types that JSON has."""
         return read(instance, self.fields, self.exclude)
 
     @classmethod
-    def get_handler(cls) -> Callable[..., Any]:
+    def get_handler(cls) -> Handler:
         """Return `trigger_inbound` with the decorators that the attributes name.
 
         Raises:
@@ -67,7 +72,7 @@ class WebsocketBinding(Binding):
         return handler
 
     @classmethod
-    def trigger_inbound(cls, message: Any, **kwargs: Any) -> None:
+    def trigger_inbound(cls, message: DecoratedMessage, **kwargs: Captured) -> None:
         """Make the change that a frame asks for, if its user has permission; ignore connect and disconnect.
 
         Raises:
@@ -77,7 +82,7 @@ class WebsocketBinding(Binding):
         if message.channel.name == "websocket.receive":
             super().trigger_inbound(message, **kwargs)
 
-    def deserialize(self, message: Any) -> tuple[Any, Any, Any]:
+    def deserialize(self, message: DecoratedMessage) -> tuple[str, Key, Json]:
         """Read action, primary key and data from the payload of a frame.
 
         Raises:
@@ -92,7 +97,7 @@ class WebsocketBinding(Binding):
             refuse(message, UNUSABLE, BadFrame(self._complaint(problem)))
         return action, body.get("pk"), data
 
-    def create(self, data: dict[str, Any]) -> None:
+    def create(self, data: dict[str, Json]) -> None:
         """Create an instance in one transaction.
 
         Raises:
@@ -108,7 +113,7 @@ class WebsocketBinding(Binding):
             for name, related in (hydrated.m2m_data or {}).items():
                 getattr(hydrated.object, name).set(related)
 
-    def update(self, pk: Any, data: dict[str, Any]) -> None:
+    def update(self, pk: Key, data: dict[str, Json]) -> None:
         """Update an instance in one transaction.
 
         Raises:
@@ -128,7 +133,7 @@ class WebsocketBinding(Binding):
                     setattr(instance, name, getattr(hydrated.object, name))
             instance.save()
 
-    def _hydrate(self, pk: Any, data: dict[str, Any]) -> Any:
+    def _hydrate(self, pk: Key, data: dict[str, object]) -> DeserializedObject:
         """Make an unsaved instance of the data."""
         described = [{"pk": pk, "model": self.model_label, "fields": data}]
         return next(iter(serializers.deserialize("python", described)))
@@ -147,10 +152,10 @@ class WebsocketBindingWithMembers(WebsocketBinding):
     send_members: Sequence[str] = ()
     encoder: json.JSONEncoder = DjangoJSONEncoder()
 
-    def serialize_data(self, instance: Any, **kwargs: Any) -> dict[str, Any]:
+    def serialize_data(self, instance: Instance, **kwargs: object) -> dict[str, object]:
         """Read the covered fields and the members by name."""
         data = super().serialize_data(instance, **kwargs)
-        members: dict[str, Any] = {}
+        members: dict[str, object] = {}
         for path in self.send_members:
             member = instance
             for name in path.split("."):

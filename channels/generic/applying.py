@@ -5,37 +5,50 @@ Decorating anew each time would cost more than what the decorators do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from .. import auth, sessions
+from ..decorating import Decorator, iscoroutinefunction
+from ..message import DecoratedMessage
 
-Handler = Callable[..., Any]
+Captured: TypeAlias = Any
+"""A keyword argument of a consumer, most often what its route has captured.
+
+Any, because methods that override those of the classes here name the arguments they take, each with its own type.
+"""
+
+Handler: TypeAlias = Callable[..., object]
+"""Called as ``(message, **captured)``, sync or async."""
 
 
-def ready_made(decorator: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
+def ready_made(decorator: Decorator) -> Callable[[Handler], Handler]:
     """Make a decorator that does the same to handlers ``(message, **kwargs)``, sync or async, at little cost."""
     around_call, around_await = decorator(_call), decorator(_await)
 
     def apply(handler: Handler) -> Handler:
-        def inner(message: Any, **kwargs: Any) -> Any:
+        if iscoroutinefunction(handler):
+
+            async def async_inner(message: DecoratedMessage, **kwargs: Captured) -> object:
+                return await around_await(message, handler, kwargs)
+
+            return async_inner
+
+        def inner(message: DecoratedMessage, **kwargs: Captured) -> object:
             return around_call(message, handler, kwargs)
 
-        async def async_inner(message: Any, **kwargs: Any) -> Any:
-            return await around_await(message, handler, kwargs)
-
-        return async_inner if iscoroutinefunction(handler) else inner
+        return inner
 
     return apply
 
 
-def _call(message: Any, handler: Handler, kwargs: dict[str, Any]) -> Any:
+def _call(message: DecoratedMessage, handler: Handler, kwargs: dict[str, Captured]) -> object:
     return handler(message, **kwargs)
 
 
-async def _await(message: Any, handler: Handler, kwargs: dict[str, Any]) -> Any:
+async def _await(
+    message: DecoratedMessage, handler: Callable[..., Awaitable[object]], kwargs: dict[str, Captured]
+) -> object:
     return await handler(message, **kwargs)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABCMeta
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Self
-
-from asgiref.sync import iscoroutinefunction
 
 from interface_server.logs.server_log import printable
 from routing import RouteClass, route_class
+from routing.routes import Pattern
 
 from ..db import database_sync_to_async
-from .applying import Handler, channel_session, channel_session_user
+from ..decorating import iscoroutinefunction
+from ..message import DecoratedMessage
+from .applying import Captured, Handler, channel_session, channel_session_user
 from .refusing import INTERNAL, aclose_refused, refuse
 
 
@@ -29,7 +30,7 @@ class ConsumerType(ABCMeta):
     Derived from `ABCMeta` so that abstract mixins can be combined with consumers.
     """
 
-    def __call__(cls, message: Any, **kwargs: Any) -> Any:
+    def __call__(cls, message: DecoratedMessage, **kwargs: Captured) -> Any:
         """Run a consumer for a message; returns it, or the coroutine that runs it and then gives it."""
         consumer = super().__call__(message, **kwargs)
         return outcome_of(consumer)
@@ -42,7 +43,7 @@ class ConsumerType(ABCMeta):
         return inspect.Signature(taken[1:])
 
 
-def outcome_of(consumer: Any) -> Any:
+def outcome_of(consumer: object) -> object:
     """A consumer that has been initialised, or the coroutine that runs it."""
     outcome = vars(consumer).pop("_channels_outcome", None)
     return outcome if inspect.iscoroutine(outcome) else consumer
@@ -68,7 +69,7 @@ class BaseConsumer(metaclass=ConsumerType):
 
     path: str
 
-    def __init__(self, message: Any, **kwargs: Any) -> None:
+    def __init__(self, message: DecoratedMessage, **kwargs: Captured) -> None:
         self.message = message
         self.kwargs = kwargs
         self._channels_outcome = self.dispatch(message, **kwargs)
@@ -79,7 +80,7 @@ class BaseConsumer(metaclass=ConsumerType):
         return set(cls.method_mapping)
 
     @classmethod
-    def as_route(cls, attrs: dict[str, Any] | None = None, **kwargs: Any) -> RouteClass:
+    def as_route(cls, attrs: dict[str, object] | None = None, **kwargs: Pattern) -> RouteClass:
         """A route to this class.
 
         Args:
@@ -94,10 +95,10 @@ class BaseConsumer(metaclass=ConsumerType):
         if not isinstance(attrs, dict):
             raise TypeError(f"attrs of {named(cls)}.as_route() is a dict of attributes, not {attrs!r}")
         place = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-        make: Any = type(cls)
+        make: Callable[..., type[BaseConsumer]] = type(cls)
         return route_class(make(cls.__name__, (cls,), {**place, **attrs}), **kwargs)
 
-    def get_handler(self, message: Any, **kwargs: Any) -> Handler:
+    def get_handler(self, message: DecoratedMessage, **kwargs: Captured) -> Handler:
         """The method for a message, with the decorators that the attributes ask for.
 
         Raises:
@@ -112,7 +113,7 @@ class BaseConsumer(metaclass=ConsumerType):
             return channel_session(handler)
         return handler
 
-    def dispatch(self, message: Any, **kwargs: Any) -> Any:
+    def dispatch(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Run the method for a message.
 
         Returns:
@@ -123,12 +124,14 @@ class BaseConsumer(metaclass=ConsumerType):
             return self.__run(handler, message, kwargs)
         return handler(message, **kwargs)
 
-    async def __run(self, handler: Handler, message: Any, kwargs: dict[str, Any]) -> Self:
+    async def __run(
+        self, handler: Callable[..., Awaitable[object]], message: DecoratedMessage, kwargs: dict[str, Captured]
+    ) -> Self:
         # Only this coroutine exists until it runs, so that a worker which cannot run it any more may close it.
         await handler(message, **kwargs)
         return self
 
-    def __method_for(self, message: Any) -> Handler:
+    def __method_for(self, message: DecoratedMessage) -> Handler:
         channel = message.channel.name
         name = self.method_mapping.get(channel)
         if name is None:
@@ -156,14 +159,14 @@ class BaseConsumer(metaclass=ConsumerType):
         return True
 
 
-def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _awaiting(method: Handler, blocks: bool) -> Callable[..., Coroutine[object, object, object]]:
     """Make a coroutine function of a method that is one, or that returns the coroutine of another one.
 
     Decorators see by that what they are around: they must not end before the coroutine has.
     """
 
     @functools.wraps(method)
-    async def run(message: Any, **kwargs: Any) -> Any:
+    async def run(message: DecoratedMessage, **kwargs: Captured) -> object:
         try:
             result = await database_sync_to_async(method)(message, **kwargs) if blocks else method(message, **kwargs)
             return await result if inspect.isawaitable(result) else result

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeAlias
 
+from ..message import DecoratedMessage
+from .applying import Captured
 from .base import named
 from .plain import WebsocketConsumer
 from .refusing import decode_text
+
+Json: TypeAlias = Any
+"""The content of a frame of JSON. Any, because an application knows its own frames, and says so where it overrides."""
 
 
 class JsonWebsocketConsumer(WebsocketConsumer):
@@ -17,28 +22,28 @@ class JsonWebsocketConsumer(WebsocketConsumer):
     logged as a `ValueError`.
     """
 
-    def raw_receive(self, message: Any, **kwargs: Any) -> Any:
+    def raw_receive(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Decode the frame, then `receive`."""
         return self.receive(decode_text(message, named(type(self)), self.decode_json), **kwargs)
 
-    def receive(self, content: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def receive(self, content: Json, **kwargs: Captured) -> object:  # type: ignore[override]
         """The client sent JSON; ``content`` is what it says."""
 
-    def send(self, content: Any, close: bool | int = False) -> None:  # type: ignore[override]
+    def send(self, content: Json, close: bool | int = False) -> None:  # type: ignore[override]
         """Send content as JSON, and close the socket behind it if asked to."""
         super().send(text=self.encode_json(content), close=close)
 
     @classmethod
-    def decode_json(cls, text: str) -> Any:
+    def decode_json(cls, text: str) -> Json:
         """From text to content; raises `ValueError` for text that is not JSON."""
         return json.loads(text)
 
     @classmethod
-    def encode_json(cls, content: Any) -> str:
+    def encode_json(cls, content: Json) -> str:
         """From content to text."""
         return json.dumps(content)
 
     @classmethod
-    def group_send(cls, name: str, content: Any, close: bool | int = False) -> None:  # type: ignore[override]
+    def group_send(cls, name: str, content: Json, close: bool | int = False) -> None:  # type: ignore[override]
         """Send content as JSON to every socket of a group."""
         WebsocketConsumer.group_send(name, cls.encode_json(content), close=close)

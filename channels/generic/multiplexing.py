@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
-from asgiref.sync import iscoroutinefunction
 from django.core.serializers.json import DjangoJSONEncoder
 
 from channel_layer.channel import Channel, Group
+from channel_layer.messages import SocketReply
 from interface_server.logs.server_log import printable
 
 from ..db import database_sync_to_async
+from ..decorating import iscoroutinefunction
 from ..exceptions import SendNotAvailableOnDemultiplexer
+from ..message import DecoratedMessage
+from .applying import Captured, Handler
 from .base import BaseConsumer, named, outcome_of
-from .json_text import JsonWebsocketConsumer
+from .json_text import Json, JsonWebsocketConsumer
 from .refusing import INTERNAL, UNUSABLE, BadFrame, refuse
 
 
@@ -36,22 +39,22 @@ class WebsocketMultiplexer:
         self.stream = stream
         self.reply_channel = reply_channel
 
-    def send(self, payload: Any) -> None:
+    def send(self, payload: Json) -> None:
         """Send a payload to the client."""
         self.reply_channel.send(self.encode(self.stream, payload))
 
     @classmethod
-    def encode_json(cls, content: Any) -> str:
+    def encode_json(cls, content: Json) -> str:
         """From content to text; dates, decimals and UUIDs are written as Django writes them."""
         return json.dumps(content, cls=DjangoJSONEncoder)
 
     @classmethod
-    def encode(cls, stream: str, payload: Any) -> dict[str, Any]:
+    def encode(cls, stream: str, payload: Json) -> SocketReply:
         """The message that carries a payload on a stream."""
         return {"text": cls.encode_json({"stream": stream, "payload": payload})}
 
     @classmethod
-    def group_send(cls, name: str, stream: str, payload: Any, close: bool = False) -> None:
+    def group_send(cls, name: str, stream: str, payload: Json, close: bool = False) -> None:
         """Send a payload on a stream to every socket of a group."""
         message = cls.encode(stream, payload)
         if close:
@@ -72,10 +75,10 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         multiplexer_class: what the consumers get to send with.
     """
 
-    consumers: Mapping[str, Callable[..., Any]] = {}
+    consumers: Mapping[str, Handler] = {}
     multiplexer_class: ClassVar[type[WebsocketMultiplexer]] = WebsocketMultiplexer
 
-    def receive(self, content: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def receive(self, content: Json, **kwargs: Captured) -> object:  # type: ignore[override]
         """Give a frame to the consumer of its stream."""
         if not isinstance(content, dict) or "stream" not in content or "payload" not in content:
             self.__refuse('a dict with "stream" and "payload" is expected', content)
@@ -88,35 +91,35 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         known = ", ".join(repr(stream) for stream in self.consumers)
         self.__refuse(f"there is no such stream; 'consumers' has {known or 'none'}", content)
 
-    def connect(self, message: Any, **kwargs: Any) -> Any:
+    def connect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Accept, then connect every consumer."""
         self.message.reply_channel.send({"accept": True})
         return self.__forward_to_all(message, kwargs)
 
-    def disconnect(self, message: Any, **kwargs: Any) -> Any:
+    def disconnect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Disconnect every consumer."""
         return self.__forward_to_all(message, kwargs)
 
-    def send(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def send(self, *args: object, **kwargs: object) -> NoReturn:
         """Raises `SendNotAvailableOnDemultiplexer`."""
         raise SendNotAvailableOnDemultiplexer(
             "send() would send a frame without a stream; use send() of the keyword argument 'multiplexer'"
         )
 
     @classmethod
-    def group_send(cls, *args: Any, **kwargs: Any) -> NoReturn:
+    def group_send(cls, *args: object, **kwargs: object) -> NoReturn:
         """Raises `SendNotAvailableOnDemultiplexer`."""
         raise SendNotAvailableOnDemultiplexer(
             "group_send() would send a frame without a stream; use WebsocketMultiplexer.group_send()"
         )
 
-    def __forward_payload(self, stream: str, consumer: Any, payload: Any, kwargs: dict[str, Any]) -> Any:
+    def __forward_payload(self, stream: str, consumer: Handler, payload: Json, kwargs: dict[str, Captured]) -> object:
         text = self.encode_json(payload)
         with self.__text_is(text):
             result = self.__forward(stream, consumer, self.message, kwargs)
         return self.__with_text(text, result) if inspect.isawaitable(result) else None
 
-    async def __with_text(self, text: str, result: Awaitable[Any]) -> None:
+    async def __with_text(self, text: str, result: Awaitable[object]) -> None:
         with self.__text_is(text):
             await result
 
@@ -130,20 +133,22 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         finally:
             self.message.content["text"] = frame
 
-    def __forward_to_all(self, message: Any, kwargs: dict[str, Any]) -> Any:
+    def __forward_to_all(self, message: DecoratedMessage, kwargs: dict[str, Captured]) -> object:
         if self._channels_is_async(message.channel.name):
             return self.__aforward_to_all(message, kwargs)
         for stream, consumer in self.consumers.items():
             self.__forward(stream, consumer, message, kwargs)
         return None
 
-    async def __aforward_to_all(self, message: Any, kwargs: dict[str, Any]) -> None:
+    async def __aforward_to_all(self, message: DecoratedMessage, kwargs: dict[str, Captured]) -> None:
         for stream, consumer in self.consumers.items():
             result = await database_sync_to_async(self.__forward)(stream, consumer, message, kwargs)
             if inspect.isawaitable(result):
                 await result
 
-    def __forward(self, stream: str, consumer: Any, message: Any, kwargs: dict[str, Any]) -> Any:
+    def __forward(
+        self, stream: str, consumer: Handler, message: DecoratedMessage, kwargs: dict[str, Captured]
+    ) -> object:
         if not callable(consumer) or (isinstance(consumer, type) and hasattr(consumer, "trigger_inbound")):
             # The second is a binding, whose consumer is a method of it.
             advice = f"use {consumer.__qualname__}.consumer" if callable(consumer) else "it cannot be called"
@@ -153,13 +158,13 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         if not (isinstance(consumer, type) and issubclass(consumer, BaseConsumer) and hasattr(consumer, "send")):
             return consumer(message, **arguments)
         # On the instance, so that the class stays what it is where it is used without a demultiplexer.
-        new: Callable[..., Any] = consumer.__new__
+        new: Callable[..., Any] = consumer.__new__  # Any: it is initialised below, and gets another send
         instance = new(consumer, message, **arguments)
         instance.send = self.send
         instance.__init__(message, **arguments)
         return outcome_of(instance)
 
-    def __refuse(self, reason: str, content: Any) -> NoReturn:
+    def __refuse(self, reason: str, content: Json) -> NoReturn:
         what = f"{named(type(self))} on {printable(self.path)} got {printable(content, 80)}"
         refuse(self.message, UNUSABLE, BadFrame(f"{what}: {reason}"))
 
@@ -172,7 +177,7 @@ class WebsocketDemultiplexer(JsonWebsocketConsumer):
         return True
 
 
-def _is_async(consumer: Any, channel: str) -> bool:
+def _is_async(consumer: Handler, channel: str) -> bool:
     if isinstance(consumer, type) and issubclass(consumer, BaseConsumer):
         return consumer._channels_is_async(channel)
     return iscoroutinefunction(consumer)

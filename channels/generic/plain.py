@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
-
-from asgiref.sync import iscoroutinefunction
+from typing import ClassVar
 
 from channel_layer.channel import Group
+from channel_layer.messages import SocketReply
 
+from ..decorating import iscoroutinefunction
+from ..message import DecoratedMessage
 from .applying import (
+    Captured,
     Handler,
     channel_and_http_session_user_from_http,
     channel_session_user_from_http,
@@ -40,7 +42,7 @@ class WebsocketConsumer(BaseConsumer):
     strict_ordering: bool = False
     groups: Iterable[str] | None = None
 
-    def get_handler(self, message: Any, **kwargs: Any) -> Handler:
+    def get_handler(self, message: DecoratedMessage, **kwargs: Captured) -> Handler:
         """The method for a message, with the decorators that the attributes ask for.
 
         Raises:
@@ -62,7 +64,7 @@ class WebsocketConsumer(BaseConsumer):
             )
         return handler
 
-    def connection_groups(self, **kwargs: Any) -> Iterable[str]:
+    def connection_groups(self, **kwargs: Captured) -> Iterable[str]:
         """Names of the groups that a socket joins before `connect` and leaves before `disconnect`.
 
         Args:
@@ -70,24 +72,25 @@ class WebsocketConsumer(BaseConsumer):
         """
         return self.groups or []
 
-    def raw_connect(self, message: Any, **kwargs: Any) -> Any:
+    def raw_connect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Join the groups, then `connect`."""
         for group in self.__groups(kwargs):
             Group(group, channel_layer=message.channel_layer).add(message.reply_channel)
         return self.connect(message, **kwargs)
 
-    def connect(self, message: Any, **kwargs: Any) -> Any:
+    def connect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """A client wants to connect; accepts it unless overridden."""
         self.message.reply_channel.send({"accept": True})
+        return None
 
-    def raw_receive(self, message: Any, **kwargs: Any) -> Any:
+    def raw_receive(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Take the frame out of the message, then `receive`."""
         text = message.get("text")
         if text is not None:
             return self.receive(text=text, **kwargs)
         return self.receive(bytes=message["bytes"], **kwargs)
 
-    def receive(self, text: str | None = None, bytes: bytes | None = None, **kwargs: Any) -> Any:
+    def receive(self, text: str | None = None, bytes: bytes | None = None, **kwargs: Captured) -> object:
         """The client sent a frame, of text or of bytes."""
 
     def send(self, text: str | None = None, bytes: bytes | None = None, close: bool | int = False) -> None:
@@ -112,18 +115,21 @@ class WebsocketConsumer(BaseConsumer):
             status: ``True`` for 1000, or a code from 3000 to 4999.
             reason: what the client is told with it, at most 123 bytes of UTF-8.
         """
-        self.message.reply_channel.send({"close": status, **({"reason": reason} if reason else {})})
+        reply: SocketReply = {"close": status}
+        if reason:
+            reply["reason"] = reason
+        self.message.reply_channel.send(reply)
 
-    def raw_disconnect(self, message: Any, **kwargs: Any) -> Any:
+    def raw_disconnect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """Leave the groups, then `disconnect`."""
         for group in self.__groups(kwargs):
             Group(group, channel_layer=message.channel_layer).discard(message.reply_channel)
         return self.disconnect(message, **kwargs)
 
-    def disconnect(self, message: Any, **kwargs: Any) -> Any:
+    def disconnect(self, message: DecoratedMessage, **kwargs: Captured) -> object:
         """The socket is closed, by whomever."""
 
-    def __groups(self, kwargs: dict[str, Any]) -> Iterable[str]:
+    def __groups(self, kwargs: dict[str, Captured]) -> Iterable[str]:
         groups = self.connection_groups(**kwargs)
         if isinstance(groups, str):
             raise TypeError(
@@ -141,8 +147,8 @@ class WebsocketConsumer(BaseConsumer):
         return name != "raw_receive"  # which only looks at the message; the other two change groups
 
 
-def _frame(text: str | None, data: bytes | None, close: bool | int) -> dict[str, Any]:
-    message: dict[str, Any] = {}
+def _frame(text: str | None, data: bytes | None, close: bool | int) -> SocketReply:
+    message: SocketReply = {}
     if close:
         message["close"] = close
     if text is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from channel_layer.channel import Message
 from channel_layer.exceptions import ChannelLayerError
 from interface_server.logs.server_log import printable
 
@@ -23,6 +24,8 @@ INTERNAL = 1011
 
 _CODE = "_close_code"
 
+T = TypeVar("T")
+
 logger = logging.getLogger("channels.generic")
 
 
@@ -30,7 +33,7 @@ class BadFrame(ValueError):
     """A client sent a frame that its consumer cannot use; the text says who, what and why."""
 
 
-def refuse(message: Any, code: int, error: Exception) -> NoReturn:
+def refuse(message: Message, code: int, error: Exception) -> NoReturn:
     """Close the WebSocket that a message came from and raise an error.
 
     On an event loop, which must not wait for the layer, it only raises; the consumer's class then calls
@@ -43,14 +46,14 @@ def refuse(message: Any, code: int, error: Exception) -> NoReturn:
     raise error
 
 
-async def aclose_refused(message: Any, error: BaseException) -> None:
+async def aclose_refused(message: Message, error: BaseException) -> None:
     """Close the WebSocket that a message came from if `refuse` raised the error on an event loop."""
     code = vars(error).pop(_CODE, None)
     if code is not None:
         await sync_to_async(_close)(message, code)
 
 
-def _close(message: Any, code: int) -> None:
+def _close(message: Message, code: int) -> None:
     """Send a close at once, because what a consumer has queued is dropped when it raises.
 
     While the handshake waits it is a rejection. Nothing is sent for a socket that is gone, or for messages
@@ -71,7 +74,7 @@ def _on_event_loop() -> bool:
     return True
 
 
-def decode_text(message: Any, who: str, decode: Callable[[str], Any]) -> Any:
+def decode_text(message: Message, who: str, decode: Callable[[str], T]) -> T:
     """Decode the JSON text of a ``websocket.receive``.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -17,7 +17,7 @@ from django.conf import settings
 from django.http.request import validate_host
 
 from channel_layer.channel import Message
-from channels.decorating import Consumer, message_of
+from channels.decorating import message_of
 from channels.exceptions import DenyConnection
 from channels.http.request import header_pairs
 from interface_server.logs.server_log import printable
@@ -35,7 +35,7 @@ class BaseOriginValidator:
         func: the consumer, a function or a method.
     """
 
-    def __init__(self, func: Consumer) -> None:
+    def __init__(self, func: Callable[..., object]) -> None:
         functools.update_wrapper(self, func)
         passes_arguments(self)
         # Because of __get__ it looks like a method descriptor, which inspect takes for one written in C.
@@ -44,7 +44,7 @@ class BaseOriginValidator:
             markcoroutinefunction(self)  # for decorators around this one
         self.func = func
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         """Run the consumer, or reject the connection."""
         message = message_of(type(self).__name__, args, kwargs)
         origin = self.get_origin(message)
@@ -52,7 +52,7 @@ class BaseOriginValidator:
             return self.func(*args, **kwargs)
         return self.process_invalid_origin(message, origin)
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., object]:
         return self if instance is None else functools.partial(self, instance)
 
     def get_header(self, message: Message, name: bytes) -> list[bytes]:
@@ -78,7 +78,7 @@ class BaseOriginValidator:
         """Tell if the consumer is to run; a subclass decides."""
         raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
 
-    def process_invalid_origin(self, message: Message, origin: str) -> Any:
+    def process_invalid_origin(self, message: Message, origin: str) -> object:
         """Reject the connection; its client gets HTTP 403."""
         _log(message, origin)
         raise DenyConnection
