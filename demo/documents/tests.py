@@ -19,6 +19,9 @@ from demo.documents.management.commands.demo_users import PASSWORDS
 from demo.documents.models import STALE_AFTER, TEXT_LENGTH, TITLE_LENGTH, Document, Presence
 from demo.documents.signing_out import SIGNED_OUT
 
+# Django's own choice makes each sign-in take half a second, on purpose.
+quick_passwords = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+
 
 class Window(WSClient):
     """A page that somebody has open."""
@@ -246,6 +249,7 @@ class TextTests(DocumentsTestCase):
         self.assertEqual([heard["action"] for heard in bob.hear("text")], ["delete"])
 
 
+@quick_passwords
 class PageTests(TestCase):
     def test_who_is_not_signed_in_is_led_to_the_sign_in_and_back(self) -> None:
         self.assertRedirects(self.client.get("/documents/"), "/sign-in/?next=/documents/")
@@ -267,6 +271,7 @@ class PageTests(TestCase):
         self.assertContains(self.client.get("/"), 'href="/documents/"')
 
 
+@quick_passwords
 class DemoUsersTests(TestCase):
     def run_command(self) -> str:
         output = StringIO()

@@ -45,7 +45,8 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def demo(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The demo, served by a ``daphne`` and two workers."""
-    with Project("demo", tmp_path_factory.mktemp("demo"), broker) as project:
+    environment = broker | {"DJANGO_SETTINGS_MODULE": "tests.fixtures.quick_demo"}
+    with Project("demo", tmp_path_factory.mktemp("demo"), environment) as project:
         yield project
 
 

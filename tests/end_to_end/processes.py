@@ -19,6 +19,9 @@ from tests.conftest import free_port, wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 STOP_SECONDS = 40
 
+migrated: dict[str, bytes] = {}
+"""Empty databases with all tables, by the name of the settings."""
+
 
 class Service:
     """One program with its log in a file.
@@ -106,16 +109,18 @@ class Project:
     Args:
         package: the project's package; it has ``settings`` and ``asgi``.
         directory: an empty directory for logs, the database and the layer's file.
-        environment: what tells the project its channel layer.
+        environment: what tells the project its channel layer; it may name other settings.
         workers: how many worker processes.
     """
 
     def __init__(self, package: str, directory: Path, environment: dict[str, str], workers: int = 2) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = environment | {
+        self.database = directory / "database.sqlite3"
+        self.environment = {
             "DJANGO_SETTINGS_MODULE": f"{package}.settings",
-            "DATABASE_PATH": str(directory / "database.sqlite3"),
+            **environment,
+            "DATABASE_PATH": str(self.database),
         }
         manage = [sys.executable, "manage.py"]
         self.manage = manage
@@ -128,9 +133,7 @@ class Project:
         ]
 
     def __enter__(self) -> Project:
-        subprocess.run(
-            [*self.manage, "migrate", "-v0"], cwd=ROOT, env=os.environ | self.environment, check=True, timeout=60
-        )
+        self._migrate()
         try:
             self.start()
         except BaseException:
@@ -142,6 +145,15 @@ class Project:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+    def _migrate(self) -> None:
+        """Make the database: by Django's command once for each settings, as a copy from then on."""
+        settings = self.environment["DJANGO_SETTINGS_MODULE"]
+        if settings not in migrated:
+            command = [*self.manage, "migrate", "-v0"]
+            subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, check=True, timeout=60)
+            migrated[settings] = self.database.read_bytes()
+        self.database.write_bytes(migrated[settings])
 
     def start(self) -> None:
         """Start everything and wait until a page comes all the way from a worker."""

@@ -19,6 +19,7 @@ AROUND = {
     "chat/settings.py": """
 SECRET_KEY = "only for tests"
 USE_TZ = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STATIC_URL = "/static/"
 ROOT_URLCONF = "chat.urls"
 INSTALLED_APPS = [

@@ -22,6 +22,8 @@ class Command(BaseCommand):
             raise CommandError("demo_users makes users whose passwords everybody knows; it works only with DEBUG on.")
         users = get_user_model().objects
         for name, password in PASSWORDS.items():
-            user = users.filter(username=name).first() or users.create_user(name, password=password)
-            known = f": {password}" if user.check_password(password) else " as you have changed it"
+            user = users.filter(username=name).first()
+            if user is None:
+                users.create_user(name, password=password)
+            known = f": {password}" if user is None or user.check_password(password) else " as you have changed it"
             self.stdout.write(f"{name}, password{known}")
