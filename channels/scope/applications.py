@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,9 @@ def single_callable(application: Any, stacklevel: int = 3) -> Application:
     A consumer class without ``as_asgi()`` and an application in the form of ASGI 2, ``application(scope)`` and then
     ``instance(receive, send)``, are what Channels 2 took. They are wrapped, with a `DeprecationWarning`.
 
+    Middleware in the form of ASGI 2 calls what it wraps in that form, too. By the custom of Channels 2 it keeps it in
+    its attribute ``inner``; an application of ASGI 3 is replaced there by one that is called in two steps.
+
     Args:
         application: what was passed as an application.
         stacklevel: the frame that the warning points at, as of `warnings.warn`.
@@ -36,18 +40,33 @@ def single_callable(application: Any, stacklevel: int = 3) -> Application:
         _warn(f"{name} is passed without .as_asgi(), as in Channels 2; write {name}.as_asgi()", stacklevel)
         made: Application = application.as_asgi()
         return made
-    if _takes(application, 3) or not _takes(application, 1):
+    if not _is_double(application):
         found: Application = application
         return found
     _warn(f"{name_that_thing(application)} takes only a scope, as in ASGI 2; take (scope, receive, send)", stacklevel)
-    return _from_double(application)
+    if not inspect.isclass(application):
+        _put_into_two_steps(application)
 
-
-def _from_double(application: Any) -> Application:
     async def single(scope: Scope, receive: Receive, send: Send) -> Any:
         return await application(scope)(receive, send)
 
     return single
+
+
+def _put_into_two_steps(middleware: Any) -> None:
+    """Have what ASGI 2 middleware wraps called in two steps, however deep below other middleware of its kind."""
+    inner = getattr(middleware, "inner", None)
+    if not callable(inner):
+        return
+    if _is_double(inner):
+        _put_into_two_steps(inner)
+    else:
+        single = single_callable(inner)
+        middleware.inner = lambda scope: functools.partial(single, scope)
+
+
+def _is_double(application: Any) -> bool:
+    return not _takes(application, 3) and _takes(application, 1)
 
 
 def _takes(application: Any, arguments: int) -> bool:

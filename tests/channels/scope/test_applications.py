@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.middleware import BaseMiddleware
 from channels.scope.applications import single_callable
 
 from ..coroutines import drive
@@ -92,6 +93,46 @@ def test_an_asgi_2_application_works(application: Any) -> None:
     assert drive(single, CONNECT, path="/chat/") == [
         {"type": "test.answer", "path": "/chat/", "to": "websocket.connect"}
     ]
+
+
+class TokenMiddleware:
+    """Middleware as in Channels 2."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, scope: Any) -> Any:
+        return self.inner({**scope, "path": "/seen/"})
+
+
+class TokenMiddlewareInTwo(TokenMiddleware):
+    """Middleware as in Channels 2.1, which has something to wait for."""
+
+    def __call__(self, scope: Any) -> Any:
+        async def instance(receive: Any, send: Any) -> Any:
+            return await self.inner({**scope, "path": "/seen/"})(receive, send)
+
+        return instance
+
+
+class Telling(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        await self.accept(self.scope["path"])
+
+
+@pytest.mark.parametrize("middleware", [TokenMiddleware, TokenMiddlewareInTwo])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("wrapped", [BaseMiddleware(Telling.as_asgi()), Telling])
+def test_middleware_of_asgi_2_wraps_applications(no_layer: None, middleware: Any, depth: int, wrapped: Any) -> None:
+    application = wrapped
+    for _ in range(depth):
+        application = middleware(application)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first, second = single_callable(application), single_callable(application)
+    assert any("takes only a scope" in str(one.message) for one in caught)
+    for single in (first, second):
+        assert drive(single, CONNECT, DISCONNECT) == [{"type": "websocket.accept", "subprotocol": "/seen/"}]
 
 
 @pytest.mark.parametrize("application", [None, "project.asgi.application", {}])
