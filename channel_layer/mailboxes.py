@@ -98,6 +98,11 @@ class Mailboxes:
         with self._lock:
             self._boxes.clear()
 
+    def channels(self) -> dict[str, int]:
+        """Channels that are waited for or have something in their box, and how much."""
+        with self._lock:
+            return {**dict.fromkeys(self._waiters, 0), **{name: len(box) for name, box in self._boxes.items()}}
+
     def retire(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
         """Cancel the pump if it runs in ``loop``, and return its task; another loop that waits takes over."""
         with self._lock:

@@ -221,8 +221,13 @@ class InMemoryChannelLayer(CoroutineChannelLayer):
 
     @property
     def channels(self) -> Mapping[str, int]:
-        """Channels on which messages wait, and how many. A copy."""
-        return self.channel_layer.waiting()
+        """Channels of which somebody waits for a message, or on which messages wait, and how many. A copy."""
+        with self._lock:
+            every = list(self._mailboxes.values())
+        found = self.channel_layer.waiting()
+        for boxes in every:
+            found.update(boxes.channels())
+        return found
 
     @property
     def groups(self) -> Mapping[str, list[str]]:

@@ -204,6 +204,21 @@ def test_some_layers_receive_for_other_processes_and_some_do_not() -> None:
         run(scenario(Strict()))
 
 
+def test_a_memory_layer_shows_who_waits() -> None:
+    async def scenario() -> None:
+        layer = InMemoryChannelLayer()
+        name = await layer.new_channel()
+        assert layer.channels == {}
+        receiving = asyncio.ensure_future(layer.receive(name))
+        await asyncio.sleep(0)
+        assert layer.channels == {name: 0}
+        await layer.send(name, {"n": 1})
+        await receiving
+        assert layer.channels == {}
+
+    run(scenario())
+
+
 def test_a_memory_layer_shows_what_waits_and_who_is_where() -> None:
     async def scenario() -> None:
         layer = InMemoryChannelLayer(expiry=0.05)
