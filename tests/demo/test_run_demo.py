@@ -166,6 +166,7 @@ def test_each_process_is_restarted_alone_by_a_key(demo: Demo) -> None:
     assert demo.left() == []
 
 
+@pytest.mark.slow
 def test_what_ends_before_the_demo_was_ready_ends_it(tmp_path: Path) -> None:
     demo = Demo(tmp_path, CHANNEL_FILE=str(tmp_path))  # a directory, which is not a file for the layer
     try:
@@ -187,6 +188,7 @@ def answered_by(client: ClientConnection, number: int) -> int:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_the_start_page_restarts_a_process_and_shows_what_becomes_of_its_socket(demo: Demo) -> None:
     demo.wait_ready()
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -17,9 +17,20 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 WAIT_MILLISECONDS = 20_000
 
-SECOND_BROKER = "sqlite"
+FIRST_BROKER, SECOND_BROKER = "redis", "sqlite"
 
 redis_databases = itertools.count(1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the brokers: both, but the first alone for what a browser shows, where none of what is asserted is theirs.
+
+    A few browser tests are marked ``both_brokers``: they show that pages get along with the second, too.
+    """
+    if "broker" in metafunc.fixturenames:
+        first_alone = "browser" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("both_brokers")
+        brokers = [FIRST_BROKER] if first_alone else [FIRST_BROKER, SECOND_BROKER]
+        metafunc.parametrize("broker", brokers, indirect=True, scope="module")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,10 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="module", params=["redis", SECOND_BROKER])
+@pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment that gives a project its channel layer: one with a Redis server, one without."""
-    if request.param == "redis":
+    if request.param == FIRST_BROKER:
         # A database of their own for each module's processes.
         server = request.getfixturevalue("redis_url").rpartition("/")[0]
         return {"REDIS_URL": f"{server}/{next(redis_databases)}"}

@@ -1,4 +1,4 @@
-"""The demo's chat in a browser, over each layer."""
+"""The demo's chat in a browser."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def test_markup_in_a_message_stays_text(open_page: Open, room: str) -> None:
     assert "broken" not in bob.title()
 
 
+@pytest.mark.slow
 def test_who_comes_later_sees_the_last_fifty_messages(open_page: Open, room: str) -> None:
     ada = open_page(room)
     wait_connected(ada)
@@ -150,6 +151,7 @@ def test_a_page_reconnects_after_the_web_server_went_away(open_page: Open, room:
     expect_texts(bob, "before", "written while nobody listened")
 
 
+@pytest.mark.both_brokers
 def test_open_sockets_live_through_a_change_of_all_workers(open_page: Open, room: str, demo: Project) -> None:
     ada, bob = open_page(room, "Ada"), open_page(room, "Bob")
     wait_connected(ada, bob)

@@ -1,4 +1,4 @@
-"""The demo's documents in a browser: two people, over each layer."""
+"""The demo's documents in a browser: two people."""
 
 from __future__ import annotations
 
@@ -149,6 +149,7 @@ def test_a_created_renamed_and_deleted_document_is_so_on_the_others_list_at_once
     assert bob.evaluate("window.same")
 
 
+@pytest.mark.slow
 def test_the_list_shows_who_reads_and_who_edits_what(open_as: OpenAs) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     title = create(ada)
@@ -166,6 +167,7 @@ def test_the_list_shows_who_reads_and_who_edits_what(open_as: OpenAs) -> None:
     expect_people(ada, ada="looks at the list", bob="looks at the list")
 
 
+@pytest.mark.slow
 def test_who_leaves_is_gone_when_the_last_window_is_closed(open_as: OpenAs) -> None:
     ada, first, second = open_as("ada"), open_as("bob"), open_as("bob")
     title = create(ada)
@@ -220,6 +222,7 @@ def test_two_who_edit_one_document_are_warned_and_lose_nothing(open_as: OpenAs) 
     expect(ada.locator("#together")).to_be_hidden(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_somebody_is_warned_of_a_second_window_of_their_own(open_as: OpenAs) -> None:
     one, two = open_as("ada"), open_as("ada")
     title = create(one)
@@ -263,6 +266,7 @@ def test_presence_and_texts_are_right_again_after_the_web_server_went_away(open_
     expect_people(ada, ada="looks at the list", bob=f"reads {title}")
 
 
+@pytest.mark.slow
 def test_who_signs_out_in_one_window_is_out_in_the_other(open_as: OpenAs, browser: Browser, demo: Project) -> None:
     context = browser.new_context()
     ada, pages = open_as("ada"), [context.new_page(), context.new_page()]

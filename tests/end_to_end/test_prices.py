@@ -1,4 +1,4 @@
-"""The demo's prices in a browser, over each layer."""
+"""The demo's prices in a browser."""
 
 from __future__ import annotations
 
@@ -138,6 +138,7 @@ def test_a_pointer_is_told_time_and_price(open_prices: Callable[..., Any]) -> No
     expect(page.locator(".tip")).to_have_text(re.compile(r"^\$\d+\.\d\d.*\d:\d\d"))
 
 
+@pytest.mark.slow
 def test_the_page_says_when_nobody_makes_prices_and_goes_on_afterwards(
     open_prices: Callable[..., Any], ticker: Service
 ) -> None:
@@ -164,7 +165,7 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     assert frames.sockets == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def test_nothing_sticks_out_and_nothing_has_to_move(
     open_prices: Callable[..., Any], size: tuple[int, int], scheme: Any

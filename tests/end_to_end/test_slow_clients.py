@@ -192,6 +192,7 @@ def percentile_99(files: Project) -> float:
     return statistics.quantiles([seconds_of_a_view(files) for _ in range(150)], n=100)[98]
 
 
+@pytest.mark.slow
 def test_a_crowd_of_slow_clients_costs_a_plain_view_little_and_the_web_server_no_memory(files: Project) -> None:
     alone = percentile_99(files)
     memory = files.web.memory("VmRSS")

@@ -86,5 +86,6 @@ def test_its_tests_pass_with_a_database_in_a_file(project: Path) -> None:
     assert f"Ran {number_of_tests(project)} tests" in run(project, "django", "test")
 
 
+@pytest.mark.slow
 def test_its_tests_pass_under_pytest_without_a_plugin_for_django(project: Path) -> None:
     assert f"{number_of_tests(project)} passed" in run(project, "pytest", "-q", "-p", "no:cacheprovider")
