@@ -146,7 +146,7 @@ def nothing_more_comes(ends: Ends, count: int) -> bool:
     return len(ends.lines()) == count
 
 
-@pytest.mark.parametrize("survivors", ["a worker", "a worker and a web server"])
+@pytest.mark.parametrize("survivors", ["a worker", pytest.param("a worker and a web server", marks=pytest.mark.slow)])
 def test_each_socket_of_a_killed_server_is_reported_once_and_has_left_its_groups(
     project: Project, survivors: str, clients: Clients, ends: Ends, layer: Any, tmp_path: Path
 ) -> None:

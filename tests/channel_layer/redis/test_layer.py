@@ -41,5 +41,6 @@ class TestEncrypted(TestOneServer):
     config: ClassVar[dict[str, Any]] = {"symmetric_encryption_keys": ["a secret", "the one before it"]}
 
 
+@pytest.mark.slow
 class TestEncryptedOnSeveralServers(TestEncrypted):
     databases = (0, 1, 2)

@@ -94,11 +94,9 @@ class LiveTests:
     live_server_url: str
     live_server_ws_url: str
 
-    def test_the_addresses_are_those_of_the_server(self) -> None:
+    def test_the_addresses_are_those_of_a_server_whose_views_answer(self) -> None:
         assert self.live_server_url.startswith("http://localhost:")
         assert self.live_server_ws_url == self.live_server_url.replace("http", "ws")
-
-    def test_a_view_answers_and_what_does_not_exist_is_not_found(self) -> None:
         assert status(f"{self.live_server_url}/hello/") == 200
         assert status(f"{self.live_server_url}/nowhere/") == 404
 
@@ -137,11 +135,9 @@ class ProcessTests(LiveTests, ChannelLiveServerTestCase):
         cls.enterClassContext(in_a_file())
         super().setUpClass()
 
-    def test_with_a_layer_that_reaches_further_there_are_processes(self) -> None:
+    def test_with_a_layer_that_reaches_further_there_are_processes_with_the_settings_of_the_test(self) -> None:
         process = int(asked(self.live_server_ws_url, "process"))
         assert process != os.getpid()
-
-    def test_with_the_settings_of_the_test(self) -> None:
         with connect(self.live_server_ws_url) as socket:
             socket.send("setting")
             assert socket.recv(20) == "from the test"
