@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .delivery import Content, Headers, Outgoing
 from .exceptions import ChannelFull
 from .outbox import current_outbox
 from .registry import DEFAULT_CHANNEL_LAYER, channel_layers
+
+if TYPE_CHECKING:
+    from .layer import ChannelLayer
 
 
 class Channel:
@@ -28,9 +31,11 @@ class Channel:
 
     __slots__ = ("channel_layer", "name")
 
-    def __init__(self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+    def __init__(
+        self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: ChannelLayer | None = None
+    ) -> None:
         self.name: str = name if isinstance(name, str) else _as_text(name, "channel")
-        self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
+        self.channel_layer: ChannelLayer = channel_layer if channel_layer is not None else channel_layers[alias]
 
     def send(self, content: Content, immediately: bool = False) -> None:
         """Send a message.
@@ -63,9 +68,11 @@ class Group:
 
     __slots__ = ("channel_layer", "name")
 
-    def __init__(self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: Any = None) -> None:
+    def __init__(
+        self, name: str | bytes, alias: str = DEFAULT_CHANNEL_LAYER, channel_layer: ChannelLayer | None = None
+    ) -> None:
         self.name: str = name if isinstance(name, str) else _as_text(name, "group")
-        self.channel_layer = channel_layer if channel_layer is not None else channel_layers[alias]
+        self.channel_layer: ChannelLayer = channel_layer if channel_layer is not None else channel_layers[alias]
 
     def add(self, channel: Channel | str) -> None:
         """Add a channel at once, or renew its membership.
@@ -117,13 +124,13 @@ class Group:
         return f"<Group {self.name}>"
 
 
-def _as_text(name: Any, kind: str) -> str:
+def _as_text(name: object, kind: str) -> str:
     if isinstance(name, bytes) and name.isascii():
         return name.decode("ascii")
     raise ValueError(f"a {kind} name is a str, not {type(name).__name__}: {name!r}")
 
 
-def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
+def _hand_over(layer: ChannelLayer, item: Outgoing, immediately: bool) -> None:
     outbox = None if immediately else current_outbox()
     if outbox is not None:
         outbox.append((layer, item))
@@ -133,7 +140,7 @@ def _hand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
         raise ChannelFull(item.target)
 
 
-async def _ahand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
+async def _ahand_over(layer: ChannelLayer, item: Outgoing, immediately: bool) -> None:
     outbox = None if immediately else current_outbox()
     if outbox is not None:
         outbox.append((layer, item))
@@ -141,7 +148,7 @@ async def _ahand_over(layer: Any, item: Outgoing, immediately: bool) -> None:
         raise ChannelFull(item.target)
 
 
-def _warn_on_event_loop(layer: Any, name: str, instead: str, level: int = 3) -> None:
+def _warn_on_event_loop(layer: ChannelLayer, name: str, instead: str, level: int = 3) -> None:
     """Warn who waits for the layer on an event loop. No error: it works, and code that mixes both may rely on it."""
     if asyncio._get_running_loop() is not None and not getattr(layer, "local_only", False):
         warnings.warn(
@@ -172,7 +179,7 @@ class Message:
         self,
         content: dict[str, Any],
         channel_name: str | None,
-        channel_layer: Any,
+        channel_layer: ChannelLayer | None,
         headers: Headers | None = None,
     ) -> None:
         self.content = content
@@ -205,15 +212,15 @@ class Message:
     def __contains__(self, key: object) -> bool:
         return key in self.content
 
-    def keys(self) -> Any:
+    def keys(self) -> KeysView[str]:
         """Keys of the content."""
         return self.content.keys()
 
-    def values(self) -> Any:
+    def values(self) -> ValuesView[Any]:
         """Values of the content."""
         return self.content.values()
 
-    def items(self) -> Any:
+    def items(self) -> ItemsView[str, Any]:
         """Pairs of the content."""
         return self.content.items()
 

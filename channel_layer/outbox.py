@@ -8,11 +8,14 @@ Whoever runs a consumer makes an `Outbox` current for the time of the run; `Chan
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from .delivery import Outgoing
 
-Outbox = list[tuple[Any, Outgoing]]
+if TYPE_CHECKING:
+    from .layer import ChannelLayer
+
+Outbox: TypeAlias = "list[tuple[ChannelLayer, Outgoing]]"
 """Collected sends in order: the layer each belongs to, and the prepared message."""
 
 _current: ContextVar[Outbox | None] = ContextVar("channel_layer_outbox", default=None)

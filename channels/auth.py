@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from django.contrib import auth
 from django.utils.functional import SimpleLazyObject
 
-if TYPE_CHECKING:  # models want the apps to be ready
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-    from django.contrib.sessions.backends.base import SessionBase
-
 from .decorating import consumer_decorator
 from .message import DecoratedMessage
 from .runtime.session_holder import SESSION_KEYS, SessionHolder
 from .scope.users import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
 from .sessions import with_both_sessions, with_channel_session, with_http_session
+
+if TYPE_CHECKING:  # models want the apps to be ready
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
 
 __all__ = [
     "AuthMiddleware",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import Any, ClassVar
+from typing import IO, ClassVar
 
 from django.conf import settings
 from django.core.handlers.base import reset_urlconf
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from channel_layer.channel import AnswerableMessage
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.messages import ResponseChunk
 from workers import Stream
 
 from .exceptions import RequestAborted, RequestTimeout, ResponseLater
@@ -49,7 +52,7 @@ class AsgiHandler(ViewHandler):
         super().__init__()
         self.load_middleware()
 
-    def __call__(self, message: Any) -> Generator[dict[str, Any], None, None]:
+    def __call__(self, message: AnswerableMessage) -> Generator[ResponseChunk, None, None]:
         """Yield the messages of the response, none if there is to be none.
 
         The response is closed, and ``request_finished`` sent if anybody listens, when the iterator is
@@ -58,7 +61,7 @@ class AsgiHandler(ViewHandler):
         response, with_content = self.respond(message)
         yield from self.replies(response, with_content)
 
-    def respond(self, message: Any) -> tuple[Any, bool]:
+    def respond(self, message: AnswerableMessage) -> tuple[HttpResponseBase, bool]:
         """Return Django's response, and whether its content is wanted. The caller has to close the response."""
         request_signals.send_started(self.__class__, message)
         request = self.request_class(message)
@@ -67,7 +70,7 @@ class AsgiHandler(ViewHandler):
         finish_as(response, self.__class__)
         return response, request.method != "HEAD"
 
-    def replies(self, response: Any, with_content: bool) -> Generator[dict[str, Any], None, None]:
+    def replies(self, response: HttpResponseBase, with_content: bool) -> Generator[ResponseChunk, None, None]:
         """Yield the messages of a response, then close it."""
         try:
             if not isinstance(response, NoResponse):
@@ -76,7 +79,7 @@ class AsgiHandler(ViewHandler):
             request_signals.close(response)
 
     @classmethod
-    def encode_response(cls, response: Any, with_content: bool = True) -> Iterator[dict[str, Any]]:
+    def encode_response(cls, response: HttpResponseBase, with_content: bool = True) -> Iterator[ResponseChunk]:
         """Yield the messages of a response; see `channels.http.encoding.encode`."""
         return encoding.encode(response, cls.chunk_size, with_content)
 
@@ -85,8 +88,8 @@ class AsgiHandler(ViewHandler):
         """Yield pairs of a chunk and a flag for the last one, for bytes of any length."""
         return encoding.split(data, cls.chunk_size)
 
-    def _answer(self, request: AsgiRequest) -> Any:
-        response: Any = self.get_response(request)
+    def _answer(self, request: AsgiRequest) -> HttpResponseBase:
+        response = self.get_response(request)
         # Middleware that read the body around the view has made an error page of its failure.
         failure = request.body_failure
         if failure is None or getattr(response, "answers_failure", False):
@@ -120,7 +123,7 @@ class ViewConsumer:
     def __init__(self) -> None:
         self.handler = self.handler_class()
 
-    def __call__(self, message: Any, **kwargs: Any) -> Stream | None:
+    def __call__(self, message: AnswerableMessage, **kwargs: object) -> Stream | None:
         """Answer one message, or return what goes on with it."""
         handler = self.handler
         try:
@@ -128,7 +131,7 @@ class ViewConsumer:
         except Exception:
             _send_at_all(message, FAILED)
             raise
-        if response.streaming and with_content and response.status_code not in encoding.BODILESS:
+        if encoding.is_streaming(response) and with_content and response.status_code not in encoding.BODILESS:
             file = file_behind(response)
             if file is not None or response.is_async:
                 return self._begin_stream(message, response, file)
@@ -145,7 +148,9 @@ class ViewConsumer:
                 self._send_from_here(message, first, replies, not response.streaming or has_known_end(response))
         return None
 
-    def _begin_stream(self, message: Any, response: Any, file: Any) -> Stream | None:
+    def _begin_stream(
+        self, message: AnswerableMessage, response: StreamingHttpResponse, file: IO[bytes] | None
+    ) -> Stream | None:
         size = self.handler.chunk_size
         try:
             beginning = b"" if file is None else file.read(size)
@@ -163,7 +168,7 @@ class ViewConsumer:
         return stream
 
     def _send_from_here(
-        self, message: Any, first: dict[str, Any], replies: Iterator[dict[str, Any]], is_finite: bool
+        self, message: AnswerableMessage, first: ResponseChunk, replies: Iterator[ResponseChunk], is_finite: bool
     ) -> None:
         with closing(PacedSender(message, is_finite)) as sender:
             try:
@@ -181,7 +186,7 @@ class ViewConsumer:
                 raise
 
 
-def _send_at_all(message: Any, reply: dict[str, Any]) -> None:
+def _send_at_all(message: AnswerableMessage, reply: ResponseChunk) -> None:
     """Send at once; log a failure instead of raising it, because another error is on its way."""
     try:
         message.reply_channel.send(reply, immediately=True)

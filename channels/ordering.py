@@ -94,6 +94,6 @@ def _release(message: DecoratedMessage) -> None:
     layer = message.channel_layer
     while True:
         name, content = layer.receive([_waiting_channel(message)])
-        if name is None:
+        if name is None or content is None:
             return
         Channel(content.pop(ORIGIN), channel_layer=layer).send(content, immediately=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
 from channel_layer.channel import Channel
 from channel_layer.exceptions import ChannelFull
+from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.configured_layers import channel_layers
 
@@ -51,7 +51,7 @@ class DelayedMessage(models.Model):
         self._delay = milliseconds
         self.due_date = timezone.now() + timedelta(milliseconds=milliseconds)
 
-    def send(self, channel_layer: Any = None, requeue_delay: float = 1000) -> None:
+    def send(self, channel_layer: ChannelLayer | None = None, requeue_delay: float = 1000) -> None:
         """Send the message now, and remove it from the table if it is there.
 
         It is removed first, so that only one of several processes sends it. If its channel is full, it is stored

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from channel_layer.delivery import Content
 from channel_layer.exceptions import ChannelLayerError, clause
+from channel_layer.layer import ChannelLayer
+from channel_layer.messages import DelayMessage
 
 from .models import DelayedMessage
 
@@ -23,7 +25,7 @@ class BadRequest(ValueError):
     """A message on ``asgi.delay`` that cannot be kept; the text says why."""
 
 
-def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
+def parse(content: Content, layer: ChannelLayer) -> DelayedMessage:
     """Make the unsaved row that keeps a message.
 
     Args:
@@ -41,7 +43,7 @@ def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
     if not isinstance(message, dict):
         raise BadRequest(f"'content' is {type(message).__name__}, it must be a dict")
     try:
-        layer.prepare(channel, message)
+        layer.prepare(channel, message)  # type: ignore[arg-type]  # which checks the name
         text = json.dumps(message)
     except ChannelLayerError as error:
         raise BadRequest(str(error)) from None
@@ -52,7 +54,7 @@ def parse(content: dict[str, Any], layer: Any) -> DelayedMessage:
     return DelayedMessage(channel_name=channel, content=text, due_date=_due(content["delay"]))
 
 
-def _due(delay: Any) -> Any:
+def _due(delay: object) -> datetime:
     if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not math.isfinite(delay):
         raise BadRequest(f"'delay' is {delay!r}, it must be a number of milliseconds")
     if delay < 0:
@@ -65,7 +67,7 @@ def _due(delay: Any) -> Any:
         ) from None
 
 
-def remaining(row: DelayedMessage) -> dict[str, Any]:
+def remaining(row: DelayedMessage) -> DelayMessage:
     """Make the message on ``asgi.delay`` that keeps this row for the rest of its delay."""
     left = (row.due_date - timezone.now()) / timedelta(milliseconds=1)
     return {"channel": row.channel_name, "content": json.loads(row.content), "delay": max(0.0, left)}

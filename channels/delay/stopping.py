@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
 
 from workers.stop_signals import handling_stop_signals
 
@@ -62,7 +61,7 @@ class Stopper:
         with suppress(OSError):  # closed: the loop has ended
             self._writer.send(b".")
 
-    def _on_signal(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: object) -> None:
         self.stop()
 
     def _watch(self) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import deque
-from typing import Any
+from datetime import datetime
 
 from django.db import close_old_connections
 from django.utils import timezone
@@ -14,6 +14,7 @@ from django.utils import timezone
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable
+from channel_layer.layer import ChannelLayer
 from channel_layer.outcome import Fate, fates
 
 from . import store
@@ -56,9 +57,11 @@ class DelayWorker:
         ValueError: ``database_sleep_duration`` is not above 0.
     """
 
-    termed: Any
+    termed: object
 
-    def __init__(self, channel_layer: Any, signal_handlers: bool = True, database_sleep_duration: float = 1) -> None:
+    def __init__(
+        self, channel_layer: ChannelLayer, signal_handlers: bool = True, database_sleep_duration: float = 1
+    ) -> None:
         if not database_sleep_duration > 0:
             raise ValueError(f"database_sleep_duration must be above 0 seconds, not {database_sleep_duration!r}")
         self.channel_layer = channel_layer
@@ -229,5 +232,5 @@ Worker = DelayWorker
 """The name in Channels 1."""
 
 
-def _seconds_until(moment: Any) -> float:
+def _seconds_until(moment: datetime) -> float:
     return max(0.0, float((moment - timezone.now()).total_seconds()))

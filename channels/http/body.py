@@ -6,10 +6,11 @@ import io
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerUnavailable
+from channel_layer.layer import ChannelLayer
 from workers.notices import EMPTY
 
 from ..exceptions import RequestAborted, RequestTimeout
@@ -40,7 +41,7 @@ class LazyBody(io.IOBase):
     def __init__(
         self,
         first: bytes,
-        layer: Any,
+        layer: ChannelLayer,
         channel: str,
         timeout: float,
         memory: int,

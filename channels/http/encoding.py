@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import TypeGuard
 
-from django.http import FileResponse
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from channel_layer.messages import ResponseChunk, ResponseMessage
 
 from ..runtime.sync_threads import SyncThreads
-
-Reply = dict[str, Any]
 
 BODILESS = frozenset({204, 304})
 """Statuses whose responses have no content (RFC 9110, 6.4.1)."""
 
 
-def encode_headers(response: Any) -> list[tuple[bytes, bytes]]:
+def is_streaming(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:
+    """Tell if the content of a response comes from an iterator."""
+    return response.streaming
+
+
+def is_whole(response: HttpResponseBase) -> TypeGuard[HttpResponse]:
+    """Tell if a response has its content."""
+    return not response.streaming
+
+
+def encode_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     """Encode headers and cookies of a response as pairs of byte strings."""
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     for cookie in response.cookies.values():
@@ -24,7 +35,7 @@ def encode_headers(response: Any) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def head(response: Any) -> Reply:
+def head(response: HttpResponseBase) -> ResponseMessage:
     """Make the first message of a response, still without content."""
     return {"status": response.status_code, "headers": encode_headers(response)}
 
@@ -39,7 +50,7 @@ def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
         yield data[start : start + size], start >= last
 
 
-def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterator[Reply]:
+def encode(response: HttpResponseBase, chunk_size: int, with_content: bool = True) -> Iterator[ResponseChunk]:
     """Yield the messages of a response: one with the head, and one for each further chunk.
 
     A streaming response is read while it is encoded; each of its parts is yielded as soon as it exists.
@@ -49,17 +60,18 @@ def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterato
         chunk_size: most bytes of content in a message.
         with_content: whether the client wants the content; it does not for HEAD.
     """
-    first = head(response)
+    first: ResponseChunk = head(response)
     if not with_content or response.status_code in BODILESS:
         yield {**first, "content": b"", "more_content": False}
         return
-    if not response.streaming:
+    if is_whole(response):
         for chunk, is_last in split(response.content, chunk_size):
             yield {**first, "content": chunk, "more_content": not is_last}
             first = {}
         return
     if isinstance(response, FileResponse):
         response.block_size = chunk_size
+    assert is_streaming(response)
     for part in _parts(response):
         for chunk, _ in split(part, chunk_size):
             if chunk:
@@ -68,14 +80,14 @@ def encode(response: Any, chunk_size: int, with_content: bool = True) -> Iterato
     yield {**first, "content": b"", "more_content": False}
 
 
-def _parts(response: Any) -> Iterator[bytes]:
+def _parts(response: StreamingHttpResponse) -> Iterator[bytes]:
     if not response.is_async:
         yield from response
         return
     # One event loop for the whole iteration: what the generator holds (locks, connections) belongs to it.
     # Django's own way from here would be to collect the whole stream first, which may have no end.
     # And one thread for what it queries, whose database connections end with it.
-    iterator = response.streaming_content
+    iterator: AsyncGenerator[bytes] = response.streaming_content  # type: ignore[assignment]  # as it is_async
     side = SyncThreads(1)
     with asyncio.Runner() as runner:
         runner.run(_enter(side))
@@ -95,6 +107,5 @@ async def _enter(side: SyncThreads) -> None:
     side.enter()
 
 
-async def _next(iterator: Any) -> bytes:
-    part: bytes = await anext(iterator)
-    return part
+async def _next(iterator: AsyncIterator[bytes]) -> bytes:
+    return await anext(iterator)

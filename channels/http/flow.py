@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Any
 
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Outgoing
+from channel_layer.channel import AnswerableMessage
+from channel_layer.delivery import Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerUnavailable
+from channel_layer.messages import ResponseChunk
 from workers.streams import current_streams
 
 MAX_IN_FLIGHT = 2 * 1024 * 1024
@@ -28,7 +29,7 @@ LOOK_SECONDS = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 """Back-off in seconds between attempts to send while the channel is full or the layer is away."""
 
-BROKEN_OFF = {"content": b"", "more_content": True, "closed": True}
+BROKEN_OFF: ResponseChunk = {"content": b"", "more_content": True, "closed": True}
 """The last message of a response that cannot be completed; ``closed`` as in the chunks of a request's body."""
 
 
@@ -49,8 +50,8 @@ class Flow:
         message: the request's message.
     """
 
-    def __init__(self, message: Any) -> None:
-        self._name: str = message.reply_channel.name
+    def __init__(self, message: AnswerableMessage) -> None:
+        self._name = message.reply_channel.name
         self._layer = message.channel_layer
         self._sent = 0
         self._written = 0
@@ -59,7 +60,7 @@ class Flow:
         self._address = (
             streams.inbox.open(self._deliver, self._name) if streams is not None and "flow" in message.headers else None
         )
-        self._headers = None if self._address is None else {"flow": self._address.channel}
+        self._headers: Headers | None = None if self._address is None else {"flow": self._address.channel}
 
     @property
     def written(self) -> int:
@@ -71,9 +72,9 @@ class Flow:
         if self._address is not None:
             self._address.close()
 
-    def prepare(self, reply: dict[str, Any]) -> Outgoing:
+    def prepare(self, reply: ResponseChunk) -> Outgoing:
         """Encode a message; the first one names the address for reports."""
-        item: Outgoing = self._layer.prepare(self._name, reply, self._headers)
+        item = self._layer.prepare(self._name, reply, self._headers)
         self._headers = None
         return item
 
@@ -95,7 +96,7 @@ class Flow:
     def changed(self) -> None:
         """Take note of a report. Called on the event loop; must not block."""
 
-    def _deliver(self, report: dict[str, Any], headers: Any) -> None:
+    def _deliver(self, report: Message, headers: Headers | None) -> None:
         written = report.get("written")
         if isinstance(written, int):
             self._written = max(self._written, written)
@@ -140,7 +141,7 @@ class PacedSender(Flow):
         is_finite: whether the response has a known end, and so may go on while the worker stops.
     """
 
-    def __init__(self, message: Any, is_finite: bool = False) -> None:
+    def __init__(self, message: AnswerableMessage, is_finite: bool = False) -> None:
         self._progress = threading.Condition()
         self._is_finite = is_finite
         super().__init__(message)
@@ -151,7 +152,7 @@ class PacedSender(Flow):
         super().close()
         self._done()
 
-    def send(self, reply: dict[str, Any]) -> None:
+    def send(self, reply: ResponseChunk) -> None:
         """Send one message, waiting for room first.
 
         Raises:
@@ -214,12 +215,12 @@ class AsyncPacedSender(Flow):
     When the client leaves, the task that has made this object is cancelled.
     """
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: AnswerableMessage) -> None:
         self._progress = asyncio.Event()
         self._task = asyncio.current_task()
         super().__init__(message)
 
-    async def send(self, reply: dict[str, Any]) -> None:
+    async def send(self, reply: ResponseChunk) -> None:
         """Send one message, waiting for room first.
 
         Raises:
@@ -232,7 +233,7 @@ class AsyncPacedSender(Flow):
         await self._put(self.prepare(reply))
         self.count(size)
 
-    async def send_at_all(self, reply: dict[str, Any]) -> None:
+    async def send_at_all(self, reply: ResponseChunk) -> None:
         """Try once to send the last message of a response that failed. Never raises."""
         try:
             await self._send(self.prepare(reply))

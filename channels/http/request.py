@@ -98,7 +98,7 @@ class AsgiRequest(UnparsedRequest):
         if "CONTENT_LENGTH" not in self.META and isinstance(stream, LazyBody) and not stream.closed:
             self.META["CONTENT_LENGTH"] = str(stream.size())
 
-    def _open_body(self, content: dict[str, Any]) -> Any:
+    def _open_body(self, content: dict[str, Any]) -> BytesIO | LazyBody:
         first = content.get("body") or b""
         channel = content.get("body_channel")
         if channel is None:

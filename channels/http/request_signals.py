@@ -8,7 +8,6 @@ the thread uses. Any other receiver, and any of Django's that is missing, brings
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import django.db
 from django.core import cache, signals
@@ -32,7 +31,7 @@ def send_started(handler: type, message: Message) -> None:
         signals.request_started.send(sender=handler, message=message)
 
 
-def close(response: Any) -> None:
+def close(response: HttpResponseBase) -> None:
     """End a request as ``response.close()`` does, but without sending `request_finished` if only Django listens."""
     if (
         receiver_keys(signals.request_finished) != _AT_END
@@ -60,7 +59,7 @@ class _Caches:
     """Remembers if one of the project's caches does anything when it is closed."""
 
     def __init__(self) -> None:
-        self._configured: Any = None
+        self._configured: object = None
         self._answer = True
 
     def want_closing(self) -> bool:

@@ -12,13 +12,16 @@ import os
 import stat
 import tempfile
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import IO, Any
 from wsgiref.util import FileWrapper
 
 from asgiref.sync import sync_to_async
 from django.core.files.base import File
-from django.http import FileResponse
+from django.http import FileResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
+from channel_layer.channel import AnswerableMessage, Message
+from channel_layer.messages import ResponseChunk, ResponseMessage
 from interface_server.logs.server_log import printable
 from interface_server.spool.cached import read_cached
 from workers import Stream
@@ -33,17 +36,17 @@ logger = logging.getLogger("channels.handler")
 ANNOUNCE_SECONDS = 1.0
 """Time that the head of a response waits for the first part of its content, to be sent with it."""
 
-FAILED = {
+FAILED: ResponseMessage = {
     "status": 500,
-    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"]],
+    "headers": [(b"Content-Type", b"text/plain; charset=utf-8")],
     "content": b"Internal Server Error\n",
     "more_content": False,
 }
 """The response where the view has failed to make one."""
 
-TURNED_AWAY = {
+TURNED_AWAY: ResponseMessage = {
     "status": 503,
-    "headers": [[b"Content-Type", b"text/plain; charset=utf-8"], [b"Retry-After", b"5"]],
+    "headers": [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Retry-After", b"5")],
     "content": b"The service is overloaded or restarting. Please try again in a few seconds.\n",
     "more_content": False,
 }
@@ -61,7 +64,14 @@ class ResponseStream(Stream):
         beginning: the part of the file that has been read.
     """
 
-    def __init__(self, message: Any, response: Any, chunk_size: int, file: Any = None, beginning: bytes = b"") -> None:
+    def __init__(
+        self,
+        message: AnswerableMessage,
+        response: StreamingHttpResponse,
+        chunk_size: int,
+        file: IO[bytes] | None = None,
+        beginning: bytes = b"",
+    ) -> None:
         self.name = f"the response to {described(message)}"
         self.is_finite = has_known_end(response)
         self._message = message
@@ -70,14 +80,14 @@ class ResponseStream(Stream):
         self._file = file
         self._beginning = beginning
         self._buffer: memoryview | None = None
-        self._head = encoding.head(response)
+        self._head: ResponseChunk = encoding.head(response)
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """See `Stream.run`."""
         sender = AsyncPacedSender(self._message)
         announcing = asyncio.get_running_loop().create_task(self._announce(sender))
-        parts: Any = self._response.streaming_content if self._file is None else self._read_file()
+        parts: Any = self._response.streaming_content if self._file is None else self._read_file(self._file)
         try:
             async for part in parts:
                 for chunk, _ in encoding.split(part, self._chunk_size):
@@ -121,26 +131,26 @@ class ResponseStream(Stream):
     async def _fail(self, sender: AsyncPacedSender) -> None:
         await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
 
-    async def _read_file(self) -> AsyncIterator[bytes]:
+    async def _read_file(self, file: IO[bytes]) -> AsyncIterator[bytes]:
         """Yield the parts of the file; reads that may wait for a disk, and the closing, take place in one thread."""
-        read = sync_to_async(self._file.read)
+        read = sync_to_async(file.read)
         part, self._beginning = self._beginning, b""
         while part:
             yield part
-            part = self._read_cached() or await read(self._chunk_size)
+            part = self._read_cached(file) or await read(self._chunk_size)
 
-    def _read_cached(self) -> bytes:
+    def _read_cached(self, file: IO[bytes]) -> bytes:
         """Read the next part without blocking, from the system's page cache; empty if it is not there."""
-        if type(self._file) not in (io.FileIO, io.BufferedReader):
+        if type(file) not in (io.FileIO, io.BufferedReader):
             return b""
         if self._buffer is None:
             self._buffer = memoryview(bytearray(self._chunk_size))
-        offset = self._file.tell()
-        size = read_cached(self._file.fileno(), offset, self._buffer)
-        self._file.seek(offset + size)
+        offset = file.tell()
+        size = read_cached(file.fileno(), offset, self._buffer)
+        file.seek(offset + size)
         return bytes(self._buffer[:size])
 
-    async def _end(self, parts: Any) -> None:
+    async def _end(self, parts: object) -> None:
         """Close the generators from the outermost to the innermost, then the response."""
         # Django wraps what the view gave it, and the end of a wrapper does not end what it wraps.
         for iterator in (parts, iterator_of(self._response)):
@@ -157,32 +167,31 @@ class ResponseStream(Stream):
             request_signals.close(self._response)
 
 
-def described(message: Any) -> str:
+def described(message: Message) -> str:
     """Describe a request for the log."""
     return printable(f"{message.get('method')} {message.get('path', '')}")
 
 
-def has_known_end(response: Any) -> bool:
+def has_known_end(response: HttpResponseBase) -> bool:
     """Tell if a response gives its length."""
     return bool(response.has_header("Content-Length"))
 
 
-def file_behind(response: Any) -> Any:
+def file_behind(response: HttpResponseBase) -> IO[bytes] | None:
     """Find the file behind a response, if reads in any thread are safe and quick; else return ``None``."""
-    file: Any
-    innermost: Any
+    file: IO[bytes] | None
     if isinstance(response, FileResponse):
         file = response.file_to_stream
     else:
         iterator = iterator_of(response)
         file = iterator.filelike if type(iterator) is FileWrapper else None
-    innermost = file
+    innermost: object = file
     while isinstance(innermost, (File, tempfile._TemporaryFileWrapper)):
         innermost = innermost.file
     return file if _is_at_hand(innermost) else None
 
 
-def _is_at_hand(file: Any) -> bool:
+def _is_at_hand(file: object) -> bool:
     if isinstance(file, io.BytesIO):
         return True
     if isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):

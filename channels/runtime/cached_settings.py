@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.core.signals import setting_changed
 
@@ -21,7 +21,7 @@ def cached_until_set(*names: str) -> Callable[[Callable[[], T]], Callable[[], T]
     def decorate(function: Callable[[], T]) -> Callable[[], T]:
         cached = functools.cache(function)
 
-        def forget(*, setting: str, **kwargs: Any) -> None:
+        def forget(*, setting: str, **kwargs: object) -> None:
             if setting in names:
                 cached.cache_clear()
 

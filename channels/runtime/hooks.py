@@ -27,7 +27,7 @@ class DjangoHook(Hook):
             self._ends = RequestEnds()
         signals.worker_process_ready.send(sender=worker)
 
-    def worker_ready(self, worker: Any) -> None:
+    def worker_ready(self, worker: object) -> None:
         """Messages are taken from now on."""
         signals.worker_ready.send(sender=worker)
 

@@ -445,7 +445,7 @@ class TestFiles:
         monkeypatch.setattr("channels.http.streaming.read_cached", read)
 
         async def parts() -> list[bytes]:
-            return [part async for part in stream._read_file()]
+            return [part async for part in stream._read_file(file)]
 
         for kind, is_known in ((io.FileIO, True), (Watched, False)):
             with kind(str(tmp_path / "file")) as file:

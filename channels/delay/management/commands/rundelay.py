@@ -33,7 +33,7 @@ class Command(BaseCommand):
             help="how often to look for messages that another rundelay process has stored (default: %(default)s)",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         """Run until stopped."""
         if not (math.isfinite(options["sleep"]) and options["sleep"] > 0):
             raise CommandError(f"--sleep must be above 0 seconds, not {options['sleep']:g}")
