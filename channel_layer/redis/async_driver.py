@@ -8,15 +8,18 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
 from ..exceptions import LayerUnavailable
+from ..forks import forget_in_children
 from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host, check_server
 from .redis_py import transport_of
 from .scripts import Call, Reply, Word
+from .sync_driver import SyncDriver
 from .wire import ReplyReader, pack
 
 
@@ -137,6 +140,7 @@ class _Idle:
         self.by_shard: list[list[AsyncConnection]] = [[] for _ in range(servers)]
         self._guard: AsyncGenerator[None] | None = None
         self._ended = False
+        self.brief_calls = 0
         self.is_guarded = False
         """True if connections may be added to `by_shard` without `give_back`, which is a coroutine less."""
 
@@ -178,16 +182,39 @@ class _Idle:
                     await idle.pop().close()
 
 
-class AsyncDriver:
-    """Runs calls on servers from coroutines. Connections belong to the loop that made them."""
+BRIEF_CALLS = 3
+"""Pipelines of a new loop that borrow a thread. Most loops make one: those of `asgiref.sync.async_to_sync`."""
 
-    def __init__(self, hosts: Sequence[Host]) -> None:
+BRIEF_THREADS = 8
+
+
+class AsyncDriver:
+    """Runs calls on servers from coroutines. Connections belong to the loop that made them.
+
+    Args:
+        hosts: the servers.
+        sync: a driver for the first calls of a loop, in a few threads that keep their connections. To open a connection
+            for a loop, and to check the server and its scripts, costs many times as much as a call.
+    """
+
+    def __init__(self, hosts: Sequence[Host], sync: SyncDriver | None = None) -> None:
         self.hosts = hosts
+        self._sync = sync
         self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        forget_in_children(self)
         self._idle: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle] = weakref.WeakKeyDictionary()
 
-    async def run(self, shard: int, calls: Sequence[Call]) -> list[Reply]:
+    def forget(self) -> None:
+        """Let go of the threads: they stayed behind in the process that this one was forked from."""
+        self._lock = threading.Lock()
+        self._threads = None
+
+    async def run(self, shard: int, calls: Sequence[Call], *, blocks: bool = False) -> list[Reply]:
         """Run calls in one pipeline and return the replies; errors of single calls are among them.
+
+        Args:
+            blocks: whether one of them waits in Redis.
 
         Raises:
             LayerUnavailable, LayerUnusable
@@ -200,7 +227,12 @@ class AsyncDriver:
         loop = asyncio.get_running_loop()
         deadline = None if host.timeout is None else loop.time() + host.timeout
         idle = self._idle_of(loop)
-        connection = await idle.take(shard) or AsyncConnection(host)
+        connection = await idle.take(shard)
+        if connection is None:
+            if not blocks and self._sync is not None and idle.brief_calls < BRIEF_CALLS:
+                idle.brief_calls += 1
+                return await loop.run_in_executor(self._brief_threads(), self._sync.run, shard, calls)
+            connection = AsyncConnection(host)
         spoilt = False
         try:
             if not connection.is_open:
@@ -231,6 +263,19 @@ class AsyncDriver:
         else:
             await idle.give_back(shard, connection)
         return replies
+
+    def end_threads(self) -> None:
+        """End the threads; a later call gets others."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+
+    def _brief_threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(BRIEF_THREADS, thread_name_prefix="redis-brief")
+            return self._threads
 
     async def close(self) -> None:
         """Close the idle connections of the running loop."""

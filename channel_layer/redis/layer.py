@@ -82,7 +82,7 @@ class RedisChannelLayer(ChannelLayer):
         self._presence = Presence(self._plan, self.index, self.presence)
         self._last_wills = LastWillSchedule(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
-        self._async = AsyncDriver(self._hosts)
+        self._async = AsyncDriver(self._hosts, self._sync)
         self._pollers = Pollers(self._sync)
         self._signs = Signs(self._last_wills, self._async)
         self._pops = Pops(self, self._hosts, self._plan, self._presence, self._last_wills, self._sealer)
@@ -192,7 +192,7 @@ class RedisChannelLayer(ChannelLayer):
 
     async def _apop(self, shard: int, here: list[str], limit: int, block: float) -> tuple[list[Delivery], More]:
         with self._pops.guarded(here):
-            replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block))
+            replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block), blocks=True)
             deliveries, more, lost = self._pops.read(shard, here, replies)
         for reader in lost:
             await awalk(self._last_wills.come_back(reader, shard), self._async.run)
@@ -381,6 +381,7 @@ class RedisChannelLayer(ChannelLayer):
             self._end_polls()
         except LayerUnavailable as error:
             logger.warning("messages may be lost at the end: %s", error)
+        self._async.end_threads()
         self._sync.close()
         for host in self._hosts:
             host.outage.close()

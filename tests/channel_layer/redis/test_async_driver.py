@@ -14,9 +14,10 @@ import uvloop
 from asgiref.sync import async_to_sync
 
 from channel_layer.exceptions import LayerUnavailable
-from channel_layer.redis.async_driver import AsyncDriver
+from channel_layer.redis.async_driver import BRIEF_CALLS, AsyncDriver
 from channel_layer.redis.hosts import Host
 from channel_layer.redis.scripts import ALL, PUSH, Call, plain
+from channel_layer.redis.sync_driver import SyncDriver
 from tests.conftest import free_port
 
 from .conftest import open_descriptors
@@ -316,3 +317,40 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the other side's doing, nothing here to wait for
             await asyncio.sleep(0.002)
+
+
+def test_loops_of_few_calls_share_connections_that_stay_open(redis_url: str) -> None:
+    host = Host(redis_url)
+    driver = AsyncDriver([host], SyncDriver([host]))
+
+    async def ids(calls: int) -> list[object]:
+        return [(await driver.run(0, [plain("CLIENT", "ID")]))[0] for _ in range(calls)]
+
+    shared = {found for _ in range(5) for found in asyncio.run(ids(BRIEF_CALLS))}
+    assert len(shared) <= 2  # a thread may still be on its way back when the next loop asks
+    *brief, own, again = asyncio.run(ids(BRIEF_CALLS + 2))
+    assert own == again
+    assert own not in {*shared, *brief}
+    driver.end_threads()
+    driver.hosts[0].outage.close()
+
+
+def test_a_call_that_blocks_borrows_no_thread(redis_url: str) -> None:
+    host = Host(redis_url)
+    driver = AsyncDriver([host], SyncDriver([host]))
+
+    async def main() -> None:
+        (found,) = await driver.run(0, [plain("CLIENT", "ID")], blocks=True)
+        assert await driver.run(0, [plain("CLIENT", "ID")]) == [found]
+
+    asyncio.run(main())
+
+
+def test_a_borrowed_thread_raises_as_the_loop_does() -> None:
+    host = Host(f"redis://127.0.0.1:{free_port()}/0")
+    driver = AsyncDriver([host], SyncDriver([host]))
+    with pytest.raises(LayerUnavailable) as caught:
+        asyncio.run(driver.run(0, [plain("PING")]))
+    assert not caught.value.uncertain
+    driver.forget()
+    host.outage.close()

@@ -71,10 +71,10 @@ def test_a_fault_in_giving_them_ends_no_receive(
 ) -> None:
     run = layer._async.run
 
-    async def refuse(shard: int, calls: Any) -> Any:
+    async def refuse(shard: int, calls: Any, **options: Any) -> Any:
         if shard == 1:
             raise LayerConfigurationError("no permission")
-        return await run(shard, calls)
+        return await run(shard, calls, **options)
 
     monkeypatch.setattr(layer._async, "run", refuse)
     in_loop(layer, receive(layer, reader, lambda: "cannot be told that this process is alive" in caplog.text))
@@ -92,9 +92,9 @@ def test_a_process_that_was_held_up_learns_what_was_carried_out_before_it_receiv
     item.last_will = LastWill(reader + "a", layer.prepare(gone, {"n": 1}))
     run = layer._async.run
 
-    async def run_slowly(shard: int, calls: Any) -> Any:
+    async def run_slowly(shard: int, calls: Any, **options: Any) -> Any:
         await asyncio.sleep(shard * 0.2)
-        return await run(shard, calls)
+        return await run(shard, calls, **options)
 
     async def test() -> None:
         assert await layer.asend_batch([item]) == []
