@@ -48,7 +48,7 @@ class Mailboxes:
     Args:
         layer: what to receive from.
         reader: the channels' name up to and including ``!``.
-        capacity: full name of a channel → messages its box holds; when there are more, the oldest is dropped.
+        capacity: full name of a channel → messages its box holds; what comes when it is full is dropped (counted).
     """
 
     def __init__(self, layer: ChannelLayer, reader: str, capacity: Callable[[str], int]) -> None:
@@ -199,8 +199,8 @@ class Mailboxes:
         if box is None:
             box = self._boxes[channel] = deque()
         elif len(box) >= self._capacity(channel):
-            box.popleft()
             self._layer.counters.group_full += 1
+            return
         box.append((now + self._layer.expiry, message))
         self._wake_one(channel)
 

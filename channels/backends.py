@@ -20,6 +20,11 @@ REDIS = "channel_layer.redis.RedisChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
 
+CHANNELS_REDIS = {
+    "channels_redis.core.RedisChannelLayer": "channels.redis_layers.RedisChannelLayer",
+    "channels_redis.pubsub.RedisPubSubChannelLayer": "channels.redis_layers.RedisPubSubChannelLayer",
+}
+
 ALIASES = {
     "asgi_redis.RedisChannelLayer": REDIS,
     "asgi_redis.core.RedisChannelLayer": REDIS,
@@ -28,20 +33,18 @@ ALIASES = {
     "asgiref.inmemory.ChannelLayer": MEMORY,
     "asgi_ipc.IPCChannelLayer": SQLITE,
     "asgi_ipc.core.IPCChannelLayer": SQLITE,
+    **CHANNELS_REDIS,
 }
-"""Backends of Channels 1 → those that take their place."""
+"""Backends of Channels 1 and of channels_redis → those that take their place."""
 
 _NO_SENTINEL = f"Redis Sentinel is not supported yet; use {REDIS!r} with its hosts"
 _NO_RABBITMQ = f"RabbitMQ is not supported yet; use {REDIS!r}"
-_LATER = "that is a layer for Channels 2 and later; use "
 
 UNAVAILABLE = {
     "asgi_redis.RedisSentinelChannelLayer": _NO_SENTINEL,
     "asgi_redis.sentinel.RedisSentinelChannelLayer": _NO_SENTINEL,
     "asgi_rabbitmq.RabbitmqChannelLayer": _NO_RABBITMQ,
     "asgi_rabbitmq.RabbitmqLocalChannelLayer": _NO_RABBITMQ,
-    "channels_redis.core.RedisChannelLayer": f"{_LATER}{REDIS!r}",
-    "channels_redis.pubsub.RedisPubSubChannelLayer": f"{_LATER}{REDIS!r}",
 }
 """Backends that cannot be used, and why."""
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from routing import Router, RoutingError
 
-from .backends import ALIASES, REDIS, ForeignChannelLayerError, InvalidChannelLayerError
+from .backends import ALIASES, CHANNELS_REDIS, REDIS, ForeignChannelLayerError, InvalidChannelLayerError
 from .configured_layers import channel_layers, require_work
 from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
@@ -91,7 +91,7 @@ def _entries() -> Iterable[tuple[str, Any]]:
 
 def _is_redis(config: Any) -> bool:
     path = config.get("BACKEND")
-    return bool(ALIASES.get(path, path) == REDIS)
+    return ALIASES.get(path, path) in (REDIS, *CHANNELS_REDIS.values())
 
 
 def _open_redis(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]:

@@ -24,14 +24,14 @@ from tests.test_house import ROOMS, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-FACES = ["asgi_ipc", "asgi_redis"]
+FACES = ["asgi_ipc", "asgi_redis", "channels_redis"]
 """Packages in compat/, which lie at the top of the path once they are installed."""
 
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 ROUND_TRIP = """
 import asyncio
-import asgi_ipc, asgi_redis, channel_layer, channels, interface_server, routing, workers
+import asgi_ipc, asgi_redis, channel_layer, channels, channels_redis, interface_server, routing, workers
 from channel_layer.memory import MemoryChannelLayer
 from routing import Router, route
 

@@ -69,7 +69,6 @@ def test_backends_of_channels_1_stand_for_ours(old: str, options: dict[str, Any]
     [
         ("asgi_redis.RedisSentinelChannelLayer", "Redis Sentinel is not supported yet"),
         ("asgi_rabbitmq.RabbitmqChannelLayer", "RabbitMQ is not supported yet"),
-        ("channels_redis.core.RedisChannelLayer", "that is a layer for Channels 2 and later"),
     ],
 )
 def test_backends_that_cannot_be_had_say_why_and_what_to_use(path: str, words: str) -> None:
