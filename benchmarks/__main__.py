@@ -8,20 +8,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from . import plot
 from .environments import HERE, set_up
-from .peers import DEFAULT, KINDS, OURS, PEERS, Peer
+from .peers import KINDS, OURS, PEERS, Peer
 from .programs import MissingError, wrk
 from .report import Results, cpu_table, figures_table, ratios_table, write
 from .rounds import estimate, run
 from .section import Setting
 from .sockets import allow_many_files
-from .stack import StackError
+from .stack import RoundError, StackError
 from .studies import STUDIES
-from .works import WORKS, RoundError
+from .works import WORKS, Work
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,12 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     studies = [name for name in STUDIES if name in options.only]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the servers are stopped
     allow_many_files()
-    if any(work.kind == "http" for work in works) and wrk() is None:
-        tell("wrk is missing ('sudo apt-get install wrk'): requests are made by benchmarks.client.")
-    wanted = [replace(chosen(name, options.layer), middleware=not options.bare) for name in options.peers]
     setting = Setting(options.rounds, options.seconds, tell)
     try:
+        wanted = [PEERS[name] for name in options.peers]
         peers, left_out = available([peer for peer in wanted if not set(peer.kinds).isdisjoint(options.only)])
+        works = possible(works, left_out)
         seconds = estimate(peers, works, studies, setting)
         tell(f"This takes about {max(1, round(seconds / 60))} minutes.")
         results = run(peers, works if peers else [], setting)
@@ -59,10 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def available(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
-    """Those of the peers that are installed, or could be now, and why others are not.
+    """Install the peers; return those that are there, and the reasons of the others by name.
 
     Raises:
-        MissingError: Millrace is not.
+        MissingError: Millrace is not installed.
     """
     found, missing = [], {}
     for peer in peers:
@@ -78,8 +76,20 @@ def available(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
     return found, missing
 
 
+def possible(works: list[Work], left_out: dict[str, str]) -> list[Work]:
+    """Leave requests out, and say why, if wrk is missing."""
+    try:
+        if any(work.kind == "http" for work in works):
+            wrk()
+    except MissingError as error:
+        tell(f"http is left out: {error}")
+        left_out["http"] = str(error)
+        return [work for work in works if work.kind != "http"]
+    return works
+
+
 def conduct(name: str, results: Results, setting: Setting) -> None:
-    """Carry a study through and keep its section, or why there is none."""
+    """Carry a study out and keep its section, or the reason why there is none."""
     try:
         results.sections[name] = STUDIES[name](setting)
     except MissingError as error:
@@ -88,7 +98,7 @@ def conduct(name: str, results: Results, setting: Setting) -> None:
     except (RoundError, StackError) as error:
         tell(f"{name}: failed: {error}")
         results.fail(name, "study", str(error))
-    except Exception as error:  # what was measured before must not be lost
+    except Exception as error:  # earlier figures must not be lost
         traceback.print_exc()
         results.fail(name, "study", f"{type(error).__name__}: {error}")
 
@@ -120,13 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--peers",
-        default=",".join(DEFAULT),
+        default=",".join(PEERS),
         type=_some_of(list(PEERS)),
         metavar="NAMES",
         help=f"some of {', '.join(PEERS)} (default: %(default)s)",
     )
-    parser.add_argument("--layer", choices=["redis", "sqlite"], default="redis", help="Millrace's channel layer")
-    parser.add_argument("--bare", action="store_true", help="no Django middleware, on either side")
     parser.add_argument(
         "--rounds", type=_at_least_one, default=3, help="measured rounds after the warm-up (default: %(default)s)"
     )
@@ -154,16 +162,8 @@ def _some_of(allowed: list[str]) -> Callable[[str], list[str]]:
     return check
 
 
-def chosen(name: str, layer: str) -> Peer:
-    """A peer; ours with the channel layer that was asked for."""
-    peer = PEERS[name]
-    if name != OURS or layer == peer.layer:
-        return peer
-    return replace(peer, title=f"{peer.title} ({layer})", layer=layer)
-
-
 def tell(text: str) -> None:
-    """Say what is going on, beside the tables."""
+    """Print a line about the progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

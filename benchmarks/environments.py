@@ -18,7 +18,7 @@ HOMES = HERE / ".env"
 
 @dataclass(frozen=True)
 class Environment:
-    """What a virtual environment holds.
+    """Contents of a virtual environment.
 
     Attributes:
         packages: what pip is asked for.

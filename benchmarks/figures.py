@@ -29,7 +29,7 @@ def spread(values: Sequence[float | None]) -> float | None:
 
 
 def advantage(ours: float | None, theirs: float | None, *, lower_is_better: bool) -> float | None:
-    """How many times as good ours is: 2 is twice as fast, whichever way the figure counts."""
+    """Ratio of ours to theirs: 2 is twice as good, whichever way the figure counts."""
     if not ours or not theirs:
         return None
     return theirs / ours if lower_is_better else ours / theirs
@@ -59,3 +59,18 @@ def ratio_text(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.{2 if value < 10 else 0}f} ×"
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A Markdown table, aligned for plain text too: the first column to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+
+    def row(line: list[str]) -> str:
+        cells = [
+            text.rjust(width) if column else text.ljust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [f"{'-' * (width - 1)}{':' if column else '-'}" for column, width in enumerate(widths)]
+    return "\n".join([row(lines[0]), row(rule), *map(row, lines[1:])])

@@ -78,7 +78,7 @@ class FrameReader:
         return messages
 
     def _end(self, data: bytes, start: int) -> tuple[int, int] | None:
-        """Where the payload of the frame at ``start`` begins and ends, if all of it is there."""
+        """Find begin and end of the payload of the frame at ``start``; ``None`` if it is incomplete."""
         if len(data) < start + 2:
             return None
         if data[start + 1] & _MASKED:

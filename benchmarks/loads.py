@@ -1,4 +1,4 @@
-"""The three loads: requests, echoes, and sends to a group. Each checks every answer it gets.
+"""Two loads: echoes, and sends to a group. Each checks every answer.
 
 The loops are written flat, for speed: one system call to read, one comparison with the bytes that must
 come, one system call to write. Whatever is not exactly those bytes goes the slow way through the reader.
@@ -26,7 +26,7 @@ _READ = 65_536
 
 @dataclass
 class Load:
-    """What a load did.
+    """Operations of a load, and their times.
 
     Attributes:
         count: operations completed in the measured time.
@@ -92,7 +92,7 @@ def _payload(number: int, variant: int) -> bytes:
 
 
 def _echo_came(connection: Connection, data: bytes) -> bool:
-    """Whether the echo is now complete, from a read that was not simply the expected frame."""
+    """Tell if the echo is complete after a read that was not just the expected frame."""
     messages = connection.messages(data)
     if not messages:
         connection.expected = None
@@ -155,7 +155,7 @@ def _send_to_all(poll: select.epoll, by_fd: dict[int, Connection], sender: Conne
 
 
 def _delivery_came(connection: Connection, data: bytes, payload: bytes, number: int) -> bool:
-    """Whether the delivery is now complete, from a read that was not simply the expected frame."""
+    """Tell if the delivery is complete after a read that was not just the expected frame."""
     connection.expected = None
     messages = connection.messages(data)
     if not messages:
@@ -163,46 +163,6 @@ def _delivery_came(connection: Connection, data: bytes, payload: bytes, number: 
     if messages != [(TEXT, payload)] or connection.reader.buffered or connection.turn == number:
         raise LoadError(f"member {connection.number} got {messages[:3]!r} instead of one {payload.rstrip(b'.')!r}")
     return True
-
-
-def http(connections: list[Connection], host: str, body: bytes, seconds: float) -> Load:
-    """Keep one request on its way per connection; the fallback where wrk is missing.
-
-    Raises:
-        LoadError: an answer was not 200 with this body, or did not come.
-    """
-    poll, by_fd = watch(connections)
-    request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-    read, write, clock = os.read, os.write, time.perf_counter
-    partial: dict[int, bytes] = {}
-    load = Load()
-    began = now = clock()
-    for connection in connections:
-        connection.sent = clock()
-        write(connection.fd, request)
-    while now < began + seconds:
-        events = poll.poll(STALL)
-        if not events:
-            raise LoadError(f"no answer came for {STALL:.0f} s")
-        for fd, _ in events:
-            data = partial.pop(fd, b"") + read(fd, _READ)
-            now = clock()
-            if not _answer_complete(data, body):
-                partial[fd] = data
-                continue
-            connection = by_fd[fd]
-            load.latencies.append(now - connection.sent)
-            connection.sent = now
-            write(fd, request)
-    load.count = len(load.latencies)
-    load.seconds = now - began
-    return load
-
-
-def _answer_complete(data: bytes, body: bytes) -> bool:
-    if not data.startswith(b"HTTP/1.1 200 "[: len(data)]) or not data:
-        raise LoadError(f"a request was answered with {data[:60]!r}")
-    return b"\r\n\r\n" in data and data.endswith(body)
 
 
 def _drain(

@@ -1,4 +1,4 @@
-"""What a measurement has to say about the machine it was made on."""
+"""Facts about the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .environments import versions
-from .programs import redis_server, wrk
+from .programs import redis_server
 
 
 def describe(environments: list[str]) -> dict[str, str]:
@@ -19,7 +19,7 @@ def describe(environments: list[str]) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "Redis": _redis_version(),
-        "HTTP client": "wrk, 1 thread" if wrk() else "benchmarks.client",
+        "HTTP client": "wrk, 1 thread",
         "load average before": f"{os.getloadavg()[0]:.2f}",
     }
     for environment in environments:

@@ -1,4 +1,4 @@
-"""Who is measured: the project each one runs, and the processes it consists of."""
+"""The measured peers: their projects and their processes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ class Peer:
         name: what ``--peers`` calls it.
         title: its column's heading.
         environment: where it is installed, see `environments`.
-        project: directory of the project it runs, and in which.
+        project: directory of its project, in which its processes run.
         processes: role → command; ``{bin}`` and ``{port}`` are filled in.
-        layer: which channel layer its settings choose.
-        middleware: whether they have Django's security and common middleware.
-        kinds: which kinds of work it can do.
+        layer: the channel layer that its settings choose.
+        kinds: the kinds of work that it can do.
         redis: whether it needs one.
     """
 
@@ -35,7 +34,6 @@ class Peer:
     project: Path
     processes: Mapping[str, Sequence[str]] = field(hash=False)
     layer: str
-    middleware: bool = True
     kinds: Sequence[str] = field(default=tuple(KINDS), hash=False)
     redis: bool = True
 
@@ -68,9 +66,6 @@ PEERS = {
         Peer("channels4-daphne", "Channels 4, daphne", "channels4", _CHANNELS4, _DAPHNE, "core"),
         Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _CHANNELS4, _UVICORN, "core"),
         Peer("nchan", "nchan (nginx, C)", NCHAN, HERE.parent, _NGINX, "", kinds=["group"], redis=False),
-        Peer("channels4-pubsub", "Channels 4, uvicorn, pub/sub layer", "channels4", _CHANNELS4, _UVICORN, "pubsub"),
     ]
 }
 """All of them, by name."""
-
-DEFAULT = [OURS, "channels1", "channels4-daphne", "channels4-uvicorn", "nchan"]

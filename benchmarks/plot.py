@@ -49,7 +49,7 @@ class Panel:
 
 
 def panels(results: dict[str, Any]) -> list[Panel]:
-    """What to draw of a run's JSON: rates first, then latencies; peers in their order, without those that have none."""
+    """Panels for a run's JSON: rates first, then latencies; peers in their order, without those that have no figure."""
     works = sorted(results["works"], key=lambda work: bool(work["latency"]))
     made = [
         Panel(

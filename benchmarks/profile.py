@@ -1,4 +1,4 @@
-"""Where the time of one process goes: ``python -m benchmarks.profile`` samples Millrace's server and worker under load.
+"""A sampling profile of server and worker under load: ``python -m benchmarks.profile``.
 
 py-spy reads the stacks from outside, so the processes run as they always do. Each listing gives, of the samples in
 which a thread held the interpreter's lock, the share a function was on top of the stack (self) or anywhere on it
@@ -16,15 +16,15 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .__main__ import chosen, tell
+from .__main__ import tell
 from .cpu import times
 from .environments import HERE, python_of, set_up
+from .figures import markdown
 from .peers import OURS, PEERS
 from .programs import MissingError
-from .report import markdown
 from .sockets import allow_many_files
-from .stack import Stack, StackError
-from .works import WORKS, RoundError, Work, loaded
+from .stack import RoundError, Stack, StackError
+from .works import WORKS, Work, loaded
 
 SIZES = {"http": 16, "echo": 50, "group": 2_000}
 """The size of each load that is profiled by default."""
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Profile, print, write; returns the exit status."""
     options = _parser().parse_args(arguments)
     allow_many_files()
-    peer = chosen(options.peer, options.layer)
+    peer = PEERS[options.peer]
     parts = [f"# Profile of {peer.title}, {datetime.date.today().isoformat()}"]
     try:
         set_up("tools")
@@ -63,7 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Sample the stacks under load.")
     parser.add_argument("--only", default="http,echo,group", metavar="KINDS", help="some of %(default)s")
     parser.add_argument("--peer", default=OURS, choices=list(PEERS))
-    parser.add_argument("--layer", choices=["redis", "sqlite"], default="redis", help="Millrace's channel layer")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--native", action="store_true", help="show functions of compiled extensions too")
     parser.add_argument("--name", default="profile", help="of the file in results/; empty writes none")

@@ -41,15 +41,16 @@ def redis_server() -> str:
     Raises:
         MissingError: it is not there and cannot be installed.
     """
-    found = _find("redis-server", ["redis-server"])
-    if not found:
-        raise MissingError("redis-server is missing; install it, on Debian with 'sudo apt-get install redis-server'")
-    return found
+    return _find("redis-server")
 
 
-def wrk() -> str | None:
-    """Path of wrk, or ``None``: `benchmarks.client` makes requests too."""
-    return _find("wrk", ["wrk"])
+def wrk() -> str:
+    """Path of wrk, which makes the requests.
+
+    Raises:
+        MissingError: it is not there and cannot be installed.
+    """
+    return _find("wrk")
 
 
 def nginx() -> Nginx:
@@ -88,14 +89,17 @@ def nginx_from(program: str, said: str) -> Nginx | None:
     return Nginx(program, module, named) if module and module.exists() else None
 
 
-def _find(program: str, packages: list[str]) -> str | None:
+def _find(program: str) -> str:
     if not shutil.which(program, path=_SEARCHED):
-        _install(packages)
-    return shutil.which(program, path=_SEARCHED)
+        _install([program])
+    found = shutil.which(program, path=_SEARCHED)
+    if not found:
+        raise MissingError(f"{program} is missing; install it, on Debian with 'sudo apt-get install {program}'")
+    return found
 
 
 _tried: set[str] = set()
-"""What was asked of apt: once is enough."""
+"""Packages that apt was asked for: once is enough."""
 
 
 def _install(packages: list[str]) -> None:

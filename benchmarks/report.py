@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .figures import advantage, median, rate_text, ratio_text, spread, time_text
+from .figures import advantage, markdown, median, rate_text, ratio_text, spread, time_text
 from .peers import OURS, PEERS, Peer
+from .section import Section
 from .targets import Target, verdict
 from .works import Sample, Work
-
-if TYPE_CHECKING:
-    from .section import Section
 
 
 @dataclass
@@ -60,7 +58,7 @@ class Results:
         return median(_values(work, self.of(work, peer_name)))
 
     def ratios(self, work: Work) -> dict[str, float | None]:
-        """How many times as good the first peer is as each of the others that can do this work."""
+        """Ratios of the first peer to each of the others that can do this work."""
         first, *others = self.peers
         ours = self.figure(work, first.name)
         return {
@@ -70,9 +68,9 @@ class Results:
         }
 
     def verdicts(self, work: Work) -> list[tuple[Target, bool | None]]:
-        """The targets of a work, and whether they are reached. They are Millrace's, over Redis."""
+        """The targets of a work, which are Millrace's, and whether they are reached."""
         first = self.peers[0]
-        if first.name != OURS or first.layer != PEERS[OURS].layer:
+        if first.name != OURS:
             return []
         figure, ratios = self.figure(work, first.name), self.ratios(work)
         return [(target, target.reached(figure, ratios)) for target in work.targets]
@@ -101,7 +99,7 @@ def figures_table(results: Results) -> str:
 
 
 def ratios_table(results: Results) -> str:
-    """How many times as good the first peer is as each of the others, its targets, and whether they are reached."""
+    """Ratios of the first peer to each of the others, its targets, and whether they are reached."""
     titles = {peer.name: peer.title for peer in PEERS.values()}
     others = results.peers[1:]
     lines = [["work", *(f"to {peer.title}" for peer in others), "target", "reached"]]
@@ -135,21 +133,6 @@ def _cpu_cell(samples: list[Sample], role: str) -> str:
     each = median([sample.cpu[role] / max(sample.count, 1) for sample in samples])
     share = median([sample.cpu[role] / sample.seconds for sample in samples])
     return f"{(each or 0) * 1e6:,.1f} µs ({share or 0:.0%})"
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """A table that reads well as plain text too: first column to the left, the others to the right."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-
-    def row(line: list[str]) -> str:
-        cells = [
-            text.rjust(width) if column else text.ljust(width)
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = [f"{'-' * (width - 1)}{':' if column else '-'}" for column, width in enumerate(widths)]
-    return "\n".join([row(lines[0]), row(rule), *map(row, lines[1:])])
 
 
 def document(results: Results, name: str, date: str) -> str:

@@ -9,8 +9,8 @@ from .machine import describe
 from .peers import OURS, Peer
 from .report import Results, figure_text
 from .section import Setting
-from .stack import Stack, StackError
-from .works import RoundError, Work, measure
+from .stack import RoundError, Stack, StackError
+from .works import Work, measure
 
 WARM_UP_SECONDS = 1.5
 
@@ -18,7 +18,7 @@ _BETWEEN = {"http": 0.8, "echo": 1.0, "group": 3.0}
 """Seconds that a round takes beside its measured time: until the sockets are open, and until all is quiet again."""
 
 _SLOW = {("channels1", "group"): 12.0}
-"""The same, where it takes longer."""
+"""The same for slower cases."""
 
 
 _STUDIES = {
@@ -37,7 +37,7 @@ _STUDY = (10.0, 8.0, 4.0)
 
 
 def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: Setting) -> float:
-    """About how many seconds everything takes on two cores."""
+    """Estimate the seconds that everything takes on two cores."""
     each = min(setting.seconds, WARM_UP_SECONDS) + setting.rounds * setting.seconds
     compared = sum(
         each + (setting.rounds + 1) * _SLOW.get((peer.name, work.kind), _BETWEEN[work.kind])
@@ -93,11 +93,8 @@ def _round(results: Results, stack: Stack, work: Work, number: int, setting: Set
     try:
         sample = measure(stack, work, seconds)
     except (RoundError, StackError) as error:
-        reason = str(error)
-        if isinstance(error, RoundError):
-            reason += f"; its server said: {stack.said('server', 1)}"
-        setting.tell(f"{work.title}, {stack.peer.title}: failed: {reason}")
-        results.fail(work.title, stack.peer.name, reason)
+        setting.tell(f"{work.title}, {stack.peer.title}: failed: {error}")
+        results.fail(work.title, stack.peer.name, str(error))
     else:
         value = figure_text(work, sample.p50 if work.latency else sample.rate)
         setting.tell(f"{work.title}, {stack.peer.title}, {f'round {number}' if number else 'warm-up'}: {value}")

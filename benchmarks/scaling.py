@@ -1,4 +1,4 @@
-"""What a deployment needs, calculated from measured costs: ``python -m benchmarks.scaling results/<date>-<name>.json``.
+"""Needs of a deployment, from measured costs: ``python -m benchmarks.scaling results/<date>-<name>.json``.
 
 The model is on paper: a process may use `FILLED` of a core, memory and connections are counted, costs are those
 of the machine that was measured. docs/scaling.md explains it and shows the tables this prints.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .report import markdown
+from .figures import markdown
 
 FILLED = 0.6
 """The part of a core, of a server's memory or of a network link that is planned with; the rest is for peaks."""
@@ -28,7 +28,7 @@ THREADS = 4
 """Threads of a worker process, its default."""
 
 MOST_HALVINGS = 10
-"""How often a workload is halved at most to find the number of installations."""
+"""Most halvings of a workload in the search for the number of installations."""
 
 LINK = 1.25e9
 """Bytes a second of a 10 Gbit/s network link, each way."""
@@ -36,7 +36,7 @@ LINK = 1.25e9
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured, in seconds of CPU and bytes.
+    """Measured costs, in seconds of CPU and bytes.
 
     Attributes:
         server, worker, redis: for one frame that is answered with one, under load.
@@ -63,7 +63,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Workload:
-    """What users do.
+    """Sockets and messages of all users.
 
     Attributes:
         title: what it is.
@@ -85,7 +85,7 @@ class Workload:
     waiting: float = 0.005
 
     def part(self, installations: int) -> Workload:
-        """What one of several installations gets that share the users, each room and each user being in one of them."""
+        """The part of one of several installations, where each room and each user is in one of them."""
         to_all = self.broadcast_members == self.sockets
         sockets = math.ceil(self.sockets / installations)
         return replace(
@@ -98,7 +98,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What it takes, and how far each part is filled.
+    """Processes, servers and memory, and how far each part is filled.
 
     Attributes:
         interfaces: interface processes, a core each.
@@ -128,7 +128,7 @@ class TooMuchError(ValueError):
 
 
 def deployment(costs: Costs, load: Workload) -> Deployment:
-    """What a workload needs.
+    """Calculate the needs of a workload.
 
     Raises:
         TooMuchError: more messages to groups than one process or one Redis can take.
@@ -192,7 +192,7 @@ def split(costs: Costs, load: Workload) -> tuple[int, Deployment]:
 
 
 def reached(processes: int, members: int) -> float:
-    """How many of the processes have at least one of so many members, each of whom connected to any of them."""
+    """Expected number of processes that have at least one of the members, who are spread at random."""
     return processes * (1.0 - (1.0 - 1.0 / processes) ** members)
 
 
@@ -256,11 +256,11 @@ WORKLOADS = [
         broadcasts=1, broadcast_members=10_000_000,
     ),
 ]  # fmt: skip
-"""What docs/scaling.md shows."""
+"""The workloads of docs/scaling.md."""
 
 
 def costs_table(costs: Costs) -> str:
-    """What goes into the model."""
+    """Table of the costs that the model uses."""
     micro = 1e6
     return markdown(
         [
@@ -279,7 +279,7 @@ def costs_table(costs: Costs) -> str:
 
 
 def deployments_table(costs: Costs, loads: list[Workload]) -> str:
-    """What each workload needs, in each installation."""
+    """Table of the needs of each workload, for each installation."""
     heads = ["installations", "interface processes", "memory", "workers", "Redis servers", "busy cores", "network"]
     rows = [["workload", *heads]]
     for load in loads:

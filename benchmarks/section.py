@@ -1,4 +1,4 @@
-"""What a study needs and what it hands back: one section of the report."""
+"""Arguments of a study, and its result: one section of the report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .report import markdown
+from .figures import markdown
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a study is to be carried through.
+    """Length and number of the rounds of a study.
 
     Attributes:
         rounds: measured rounds of each figure; the tables show medians.
@@ -26,7 +26,7 @@ class Setting:
 
 @dataclass
 class Section:
-    """What a study found.
+    """Results of a study.
 
     Attributes:
         title: its heading.

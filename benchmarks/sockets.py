@@ -70,16 +70,11 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def open_tcp(host: str, port: int, count: int, source: str = "") -> list[Connection]:
-    """Open TCP connections with Nagle's algorithm off, from the address ``source`` if it is given."""
-    connections = []
-    for number in range(count):
-        connections.append(Connection(connect(host, port, source), number))
-    return connections
-
-
 def connect(host: str, port: int, source: str = "") -> socket.socket:
-    """One such connection; a blocking socket that waits for `STALL` seconds at most."""
+    """Open a TCP connection with Nagle's algorithm off, from the address ``source`` if it is given.
+
+    It is a blocking socket that waits for `STALL` seconds at most.
+    """
     sock = socket.socket()
     try:
         sock.settimeout(STALL)
@@ -107,9 +102,9 @@ def open_websockets(host: str, port: int, path: str, count: int, source: str = "
     request = handshake_request(f"{host}:{port}", path, key)
     opened: list[Connection] = []
     while len(opened) < count:
-        batch = open_tcp(host, port, min(_BATCH, count - len(opened)), source)
+        numbers = range(len(opened), min(len(opened) + _BATCH, count))
+        batch = [Connection(connect(host, port, source), number) for number in numbers]
         for connection in batch:
-            connection.number += len(opened)
             connection.sock.sendall(request)
         for connection in batch:
             head, rest = _read_head(connection.sock)

@@ -22,6 +22,10 @@ START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
+class RoundError(Exception):
+    """A round that could not be carried through; the text says what went wrong."""
+
+
 class StackError(Exception):
     """A process did not start, or ended by itself; the text holds the end of its output."""
 
@@ -70,6 +74,10 @@ class Stack:
         text = self._log(role).read_text(errors="replace").strip().splitlines()
         return "\n".join(text[-lines:]) or "(no output)"
 
+    def failure(self, reason: str) -> RoundError:
+        """Make the error of a round that failed, with the last words of the server."""
+        return RoundError(f"{self.peer.title}: {reason}; its server said: {self.said('server', 1)}")
+
     def settle(self, seconds: float = 20.0) -> None:
         """Wait until the last load has been cleaned up: no process uses more than a few percent of a core."""
         deadline = time.monotonic() + seconds
@@ -113,7 +121,6 @@ class Stack:
             "BENCH_DIRECTORY": self._directory.name,
             "BENCH_REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
             "BENCH_LAYER": self.peer.layer,
-            "BENCH_MIDDLEWARE": "basic" if self.peer.middleware else "none",
         }
 
     def _spawn(self, role: str, command: list[str], environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What a figure is to reach: a ratio to a peer's, or a time."""
+"""Target of a figure: a ratio to a peer's, or a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Target:
     seconds: float = 0.0
 
     def reached(self, figure: float | None, ratios: dict[str, float | None]) -> bool | None:
-        """Whether it is; ``None`` if what it needs was not measured.
+        """Tell if it is reached; ``None`` if a figure for it is missing.
 
         Args:
             figure: what was measured, seconds if the target is a time.

@@ -1,33 +1,25 @@
-"""What is measured: the loads with their sizes, and one round of each."""
+"""The works that are measured: loads with their sizes, and one round of each."""
 
 from __future__ import annotations
 
-import json
 import re
 import resource
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from .clients import Client
 from .cpu import machine_seconds
-from .environments import HERE
 from .programs import wrk
-from .stack import Stack
+from .stack import RoundError, Stack
 from .targets import Target, times, within
-
-BODY = "Hello, world.\n"
 
 _MACHINE = "machine"
 
 _ROUND_MARGIN = 90.0
-"""Seconds beyond its measured time after which a client is taken for hung; opening 2,000 sockets is in it."""
-
-
-class RoundError(Exception):
-    """A round that could not be carried through; the text says what went wrong."""
+"""Seconds beyond its measured time after which wrk counts as hung."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Work:
 
     @property
     def title(self) -> str:
-        """How the table calls it."""
+        """Its name in the tables."""
         noun = {"http": "connection", "echo": "socket", "group": "member"}[self.kind]
         kind = {"http": "HTTP", "echo": "echo", "group": "group of"}[self.kind]
         size = f"{self.sockets:,} {noun}{'' if self.sockets == 1 else 's'}"
@@ -93,10 +85,10 @@ def measure(stack: Stack, work: Work, seconds: float) -> Sample:
     Raises:
         RoundError: an answer was wrong or missing.
         StackError: a server ended.
+        MissingError: wrk is not installed.
     """
     stack.check()
-    program = wrk() if work.kind == "http" else None
-    sample = _with_wrk(stack, program, work, seconds) if program else _with_client(stack, work, seconds)
+    sample = (_with_wrk if work.kind == "http" else _with_client)(stack, work, seconds)
     stack.check()
     sample.cpu["others"] = max(0.0, sample.cpu.pop(_MACHINE) - sum(sample.cpu.values()))
     return sample
@@ -104,71 +96,48 @@ def measure(stack: Stack, work: Work, seconds: float) -> Sample:
 
 @contextmanager
 def loaded(stack: Stack, work: Work, seconds: float) -> Iterator[None]:
-    """Keep a load on a peer while the block runs; its figures are of no interest."""
-    with _client(stack, work, seconds) as (process, start):
-        start()
-        yield
-        process.wait(seconds + _ROUND_MARGIN)
+    """Keep a load on a peer during the block; its figures are dropped."""
+    if work.kind == "http":
+        with subprocess.Popen(_wrk_command(stack, work, seconds), stdout=subprocess.DEVNULL):
+            yield
+    else:
+        with _client(stack, work, seconds) as client:
+            client.go()
+            yield
+            client.result()
+
+
+def _client(stack: Stack, work: Work, seconds: float) -> Client:
+    return Client(stack, work.kind, path=f"/{work.kind}/", sockets=work.sockets, seconds=seconds)
 
 
 def _with_client(stack: Stack, work: Work, seconds: float) -> Sample:
-    with _client(stack, work, seconds) as (process, start):
+    with _client(stack, work, seconds) as client:
         before = _clocks(stack)
-        start()
-        said = _line(process)
+        said = client.run()
         cpu = _used(stack, before)
-    if "error" in said:
-        raise RoundError(str(said["error"]))
     cpu["client"] = said["cpu"]
     count, measured = int(said["count"]), said["seconds"]
     return Sample(count / measured, said["p50"], said["p99"], measured, count, cpu)
 
 
-@contextmanager
-def _client(stack: Stack, work: Work, seconds: float) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
-    """A client with its sockets open, and what makes it begin; it is gone when the block ends."""
-    command = [sys.executable, "-m", "benchmarks.client", work.kind, "--port", str(stack.port)]
-    command += ["--sockets", str(work.sockets), "--seconds", str(seconds), "--body", BODY]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=HERE.parent, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            first = process.stdout.readline().strip()
-            if first != "ready":
-                raise RoundError(str(json.loads(first)["error"]) if first else "the client ended before it was ready")
-            go = process.stdin
-
-            def start() -> None:
-                go.write("go\n")
-                go.flush()
-
-            yield process, start
-        finally:
-            process.kill()
+def _wrk_command(stack: Stack, work: Work, seconds: float) -> list[str]:
+    options = ["-t1", f"-c{work.sockets}", f"-d{max(1, round(seconds))}s", "--latency"]
+    return [wrk(), *options, f"http://127.0.0.1:{stack.port}/"]
 
 
-def _line(process: subprocess.Popen[str]) -> dict[str, float]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RoundError("the client ended without a result")
-    return dict(json.loads(line))
-
-
-def _with_wrk(stack: Stack, program: str, work: Work, seconds: float) -> Sample:
-    command = [program, "-t1", f"-c{work.sockets}", f"-d{max(1, round(seconds))}s", "--latency"]
+def _with_wrk(stack: Stack, work: Work, seconds: float) -> Sample:
+    command = _wrk_command(stack, work, seconds)
     before, began = _clocks(stack), time.perf_counter()
     own = _children_cpu()
-    command.append(f"http://127.0.0.1:{stack.port}/")
     try:
         finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + _ROUND_MARGIN)
     except subprocess.TimeoutExpired as error:
-        raise RoundError(f"wrk did not end in {error.timeout:.0f} s") from error
+        raise stack.failure(f"wrk did not end in {error.timeout:.0f} s") from error
     cpu = _used(stack, before)
     cpu["client"] = _children_cpu() - own
     if finished.returncode:
-        raise RoundError(f"wrk failed: {finished.stderr.strip() or finished.stdout.strip()}")
+        raise stack.failure(f"wrk failed: {finished.stderr.strip() or finished.stdout.strip()}")
     return read_wrk(finished.stdout, time.perf_counter() - began, cpu)
 
 

@@ -1,1 +1,1 @@
-"""The client of the studies: many sockets, large messages, large bodies."""
+"""The client: echoes, groups, many sockets, large messages, large bodies."""

@@ -1,8 +1,9 @@
-"""The client of the studies, one process per load: ``python -m benchmarks.crowd '{"kind": "hold", ...}'``.
+"""The client, one process for each load: ``python -m benchmarks.crowd '{"kind": "hold", ...}'``.
 
-As `benchmarks.client` it opens its sockets, prints ``ready``, waits for a line on its standard input, puts the load on
-and prints one line of JSON: what the load says, ``cpu`` (seconds of this process), or ``error``. Each further line has
-it put the load on once more, over the same sockets; it ends with its input.
+It opens its sockets (and for ``group`` checks that all are members), prints ``ready`` and waits for a line on its
+standard input, so that the clocks of the servers can be read in between. Then it runs the load and prints one line of
+JSON: the figures of the load, ``cpu`` (seconds of this process), or ``error``. Each further line runs the load once
+more, over the same sockets; the process ends with its input.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from ..figures import percentile
 from ..frames import FrameError
-from ..loads import Load, echo
+from ..loads import Load, echo, gather, group
 from ..sockets import Connection, LoadError, allow_many_files
 from . import bodies, members, messages
 from .many_sockets import handshakes, hold, open_many
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def summary(load: Load) -> Answer:
-    """A load in figures; latencies in seconds."""
+    """Summarize a load: operations, seconds, and percentiles of its latencies in seconds."""
     marks = {f"p{share}": percentile(load.latencies, share / 100) for share in (50, 99)} if load.latencies else {}
     return {"count": load.count, "seconds": load.seconds, **marks}
 
@@ -58,59 +59,39 @@ def _open(order: Order) -> list[Connection]:
     return open_many(HOST, order.port, order.path, order.sockets)
 
 
-def _nothing(order: Order) -> list[Connection]:
-    return []
-
-
-def _members(order: Order) -> list[Connection]:
+def _members(order: Order, enter: Callable[[list[Connection]], object]) -> list[Connection]:
     connections = _open(order)
-    members.join(connections)
+    enter(connections)
     return connections
 
 
-def _hold(order: Order, connections: list[Connection]) -> Answer:
-    return {"count": len(connections)}
+Prepare = Callable[[Order], list[Connection]]
+Run = Callable[[Order, list[Connection]], Answer]
 
-
-def _handshakes(order: Order, connections: list[Connection]) -> Answer:
-    return summary(handshakes(HOST, order.port, order.path, order.sockets, order.seconds))
-
-
-def _echo(order: Order, connections: list[Connection]) -> Answer:
-    return summary(echo(connections, order.seconds))
-
-
-def _bursts(order: Order, connections: list[Connection]) -> Answer:
-    return summary(members.bursts(connections, order.seconds))
-
-
-def _join(order: Order, connections: list[Connection]) -> Answer:
-    return summary(members.join(connections))
-
-
-def _messages(order: Order, connections: list[Connection]) -> Answer:
-    return summary(messages.exchange(connections, order.size, order.seconds))
-
-
-def _upload(order: Order, connections: list[Connection]) -> Answer:
-    return {"seconds": bodies.upload(HOST, order.port, order.path, order.size)}
-
-
-def _download(order: Order, connections: list[Connection]) -> Answer:
-    return {"seconds": bodies.download(HOST, order.port, order.path, order.size)}
-
-
-KINDS: dict[str, tuple[Callable[[Order], list[Connection]], Callable[[Order, list[Connection]], Answer]]] = {
-    "hold": (_open, _hold),
-    "handshakes": (_nothing, _handshakes),
-    "echo": (_open, _echo),
-    "join": (_open, _join),
-    "bursts": (_members, _bursts),
-    "messages": (_open, _messages),
-    "upload": (_nothing, _upload),
-    "download": (_nothing, _download),
+KINDS: dict[str, tuple[Prepare, Run]] = {
+    "hold": (_open, lambda order, opened: {"count": len(opened)}),
+    "handshakes": (
+        lambda order: [],
+        lambda order, opened: summary(handshakes(HOST, order.port, order.path, order.sockets, order.seconds)),
+    ),
+    "echo": (_open, lambda order, opened: summary(echo(opened, order.seconds))),
+    "group": (lambda order: _members(order, gather), lambda order, opened: summary(group(opened, order.seconds))),
+    "join": (_open, lambda order, opened: summary(members.join(opened))),
+    "bursts": (
+        lambda order: _members(order, members.join),
+        lambda order, opened: summary(members.bursts(opened, order.seconds)),
+    ),
+    "messages": (_open, lambda order, opened: summary(messages.exchange(opened, order.size, order.seconds))),
+    "upload": (
+        lambda order: [],
+        lambda order, opened: {"seconds": bodies.upload(HOST, order.port, order.path, order.size)},
+    ),
+    "download": (
+        lambda order: [],
+        lambda order, opened: {"seconds": bodies.download(HOST, order.port, order.path, order.size)},
+    ),
 }
-"""Name → what opens the sockets before ``ready``, and the load."""
+"""By name: the function that opens the sockets before ``ready``, and the load."""
 
 if __name__ == "__main__":
     sys.exit(main())

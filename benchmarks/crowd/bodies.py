@@ -13,7 +13,7 @@ CHUNK = 65_536
 TIMEOUT = 60.0
 
 BLOCK = bytes(range(256)) * (CHUNK // 256)
-"""What bodies consist of; each block begins with its number, so that lost, doubled or swapped ones are noticed."""
+"""Content of a block; each begins with its number, so that lost, doubled or swapped ones are noticed."""
 
 
 def blocks(size: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What a client process is told to do."""
+"""The order of a client process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Order:
-    """What a client is to do.
+    """A load and its size.
 
     Attributes:
         kind: one of ``KINDS`` of the command.

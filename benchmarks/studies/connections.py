@@ -1,4 +1,4 @@
-"""What an idle WebSocket costs the server, and how many can be opened in a second."""
+"""Memory of idle WebSockets, and handshakes a second."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
+from ..clients import Client, once
 from ..cpu import memory_bytes
 from ..section import Section, Setting
-from ..stack import Stack
-from ..works import RoundError
-from .rows import HEADS, at_least, at_most, kibibytes, known, middle, milliseconds, rate
-from .running import Client, once, ours, started, uvicorn
+from ..stack import RoundError, Stack
+from .rows import HEADS, at_least, at_most, kibibytes, known, middle, milliseconds, per_second, rate
+from .running import ours, started, uvicorn
 
 HELD = [5_000, 10_000]
 HELD_BY_CHANNELS = [1_000]
@@ -57,16 +57,16 @@ def study(setting: Setting) -> Section:
         ("/echo/", LEAST_PLAIN, "handshakes, no consumer"),
         ("/group/", LEAST_JOINING, "handshakes, joining a group"),
     ):
-        table.append(at_least(what, middle(_rates(handshakes["millrace"][path])), least, rate))
+        table.append(at_least(what, middle(map(per_second, handshakes["millrace"][path])), least, rate))
         table.append(known("the same, p99", middle(each["p99"] for each in handshakes["millrace"][path]), milliseconds))
         theirs = handshakes["channels4"].get(path)
         if theirs:
-            table.append(known("the same, Channels 4, uvicorn", middle(_rates(theirs)), rate))
+            table.append(known("the same, Channels 4, uvicorn", middle(map(per_second, theirs)), rate))
     return Section("Connections", TEXT, table, {"bytes per socket": memory, "handshakes": handshakes}, notes)
 
 
 def _memory(setting: Setting) -> dict[str, dict[str, list[float]]]:
-    """Who → sockets → bytes per socket, one figure each: a second one of the same server would reuse memory."""
+    """Bytes per socket by peer and sockets, one figure each: a second one of the same server would reuse memory."""
     found = {}
     for who, peer, path, counts in (
         ("millrace", ours(connections=HELD[-1]), "/echo/", HELD),
@@ -99,7 +99,7 @@ def held(stack: Stack, path: str, counts: list[int]) -> dict[int, float]:
 
 
 def _handshakes(setting: Setting) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], list[str]]:
-    """Who → path → rounds, taking turns; and what the peer could not do, which costs nobody else a figure."""
+    """Rounds by peer and path, taking turns, and failures of the peer, which cost no other figure."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"millrace": {}, "channels4": {}}
     notes: list[str] = []
     with started(ours()) as own, started(uvicorn()) as other:
@@ -116,10 +116,6 @@ def _handshakes(setting: Setting) -> tuple[dict[str, dict[str, list[dict[str, An
                         continue
                     if number:
                         found[who].setdefault(path, []).append(said)
-                        setting.tell(f"connections, {who}, handshakes of {path}: {rate(_rates([said])[0])}")
+                        setting.tell(f"connections, {who}, handshakes of {path}: {rate(per_second(said))}")
                     stack.settle()
     return found, list(dict.fromkeys(notes))
-
-
-def _rates(rounds: list[dict[str, Any]]) -> list[float]:
-    return [each["count"] / each["seconds"] for each in rounds]

@@ -11,12 +11,12 @@ import redis
 
 from channel_layer.redis.scripts import GROUP_SEND
 
+from ..clients import Client, once
 from ..crowd.members import BURST, PAUSE
 from ..section import Section, Setting
-from ..stack import Stack
-from ..works import RoundError
-from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, rate, share
-from .running import Client, once, ours, started
+from ..stack import RoundError, Stack
+from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, per_second, rate, share
+from .running import ours, started
 
 MEMBERS = [10, 1_000, 10_000]
 JOINING = 10_000
@@ -53,7 +53,7 @@ def study(setting: Setting) -> Section:
         for _ in range(setting.rounds):
             stack.settle()
             joins.append(once(stack, "join", path="/join/", sockets=JOINING))
-            setting.tell(f"groups, {JOINING} sockets: {rate(_rate(joins[-1]))} joins")
+            setting.tell(f"groups, {JOINING} sockets: {rate(per_second(joins[-1]))} joins")
     return Section("Groups", TEXT, table(sends, joins), {"sends": sends, "joins": joins})
 
 
@@ -65,9 +65,9 @@ def table(sends: Mapping[str, Sequence[Round]], joins: Sequence[Round]) -> list[
         costs.append(middle(each["in redis"] for each in rounds))
         rows.append(known(f"a send to {int(members):,} members, in Redis", costs[-1], microseconds))
         rows.append(known("the same, commands of Redis", middle(each["commands"] for each in rounds), number))
-        rows.append(known("the same, deliveries", int(members) * middle(map(_rate, rounds)), rate))
+        rows.append(known("the same, deliveries", int(members) * middle(map(per_second, rounds)), rate))
     rows.append(at_most("in Redis, largest above least", above_least(costs), LARGEST_DIFFERENCE, share))
-    rows.append(at_least(f"{JOINING:,} sockets join", middle(map(_rate, joins)), LEAST_JOINS, rate))
+    rows.append(at_least(f"{JOINING:,} sockets join", middle(map(per_second, joins)), LEAST_JOINS, rate))
     return rows
 
 
@@ -103,7 +103,7 @@ def logged(stack: Stack) -> Iterator[list[Entry]]:
 
 
 def cost(entries: Sequence[Entry], sends: int) -> Round:
-    """What a send took, from the log: seconds of the script, of each run and in the middle, and commands in all.
+    """Cost of a send, from the log: seconds of the script, of each run and in the middle, and commands in all.
 
     Raises:
         RoundError: the log does not have every send.
@@ -119,7 +119,3 @@ def middle_half(values: Sequence[float]) -> float:
     ordered = sorted(values)
     quarter = len(ordered) // 4
     return statistics.fmean(ordered[quarter : len(ordered) - quarter])
-
-
-def _rate(measured: Round) -> float:
-    return float(measured["count"] / measured["seconds"])

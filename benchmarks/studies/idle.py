@@ -1,18 +1,19 @@
-"""What processes cost that have nothing to do."""
+"""CPU time and memory of processes that have nothing to do."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+from ..clients import once
 from ..cpu import memory_bytes, tree
 from ..section import Section, Setting
 from ..stack import Stack
 from .rows import HEADS, at_most, mebibytes, middle, share
-from .running import once, ours, started
+from .running import ours, started
 
 SECONDS = 20.0
-"""How long is watched, in as many pieces as there are rounds."""
+"""Length of the watch, in as many pieces as there are rounds."""
 
 LARGEST_SHARE = 0.005
 LARGEST_MEMORY = 60 * 1_048_576

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..clients import Client, once
 from ..cpu import memory_bytes
 from ..section import Section, Setting
 from ..stack import Stack
 from .rows import HEADS, at_most, known, mebibytes, megabytes_per_second, middle
-from .running import Client, once, ours, started, uvicorn
+from .running import ours, started, uvicorn
 
 SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ..figures import rate_text, time_text
 
@@ -32,6 +33,11 @@ def known(what: str, value: float, unit: Unit) -> list[str]:
 def middle(rounds: Iterable[float]) -> float:
     """The median of the rounds; there is at least one."""
     return statistics.median(rounds)
+
+
+def per_second(measured: Mapping[str, Any]) -> float:
+    """The rate of a round: its count and its seconds."""
+    return float(measured["count"] / measured["seconds"])
 
 
 def rate(value: float) -> str:

@@ -1,19 +1,12 @@
-"""What the studies start: our stack in other shapes, the peers beside it, and clients that wait for their turn."""
+"""Stacks of the studies: ours in other shapes, and the peers beside it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import asdict, replace
-from types import TracebackType
-from typing import Any
+from dataclasses import replace
 
-from ..crowd.order import Order
-from ..environments import HERE, set_up
+from ..environments import set_up
 from ..peers import OURS, PEERS, Peer
 from ..stack import Stack
-from ..works import RoundError
 
 UVICORN = "channels4-uvicorn"
 SPARE_CONNECTIONS = 200
@@ -50,74 +43,3 @@ def started(peer: Peer) -> Stack:
     """A peer's stack, to be entered; its environment is there."""
     set_up(peer.environment)
     return Stack(peer)
-
-
-class Client:
-    """A client process with its sockets open; a context manager.
-
-    Raises:
-        RoundError: when entered or asked: the client could not do what it was told; the text says why.
-    """
-
-    def __init__(self, stack: Stack, kind: str, **options: Any) -> None:
-        self._stack = stack
-        self._order = Order(kind, stack.port, **options)
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Client:
-        command = [sys.executable, "-m", "benchmarks.crowd", json.dumps(asdict(self._order))]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, cwd=HERE.parent, stdin=pipe, stdout=pipe, text=True)
-        try:
-            first = self._line()
-            if first != "ready":
-                self._fail(json.loads(first)["error"])
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-
-    def go(self) -> None:
-        """Let the load begin, again if it has ended (or, of one that holds sockets, end it); returns at once."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-
-    def result(self) -> dict[str, Any]:
-        """What it measured; waits for the end of the load."""
-        said: dict[str, Any] = json.loads(self._line())
-        if "error" in said:
-            self._fail(said["error"])
-        self._stack.check()
-        return said
-
-    def run(self) -> dict[str, Any]:
-        """`go` and `result`."""
-        self.go()
-        return self.result()
-
-    def _line(self) -> str:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if not line:
-            self._fail("the client ended without a word")
-        return line
-
-    def _fail(self, reason: str) -> None:
-        server = self._stack.said("server", 1)
-        raise RoundError(f"{self._stack.peer.title}, {self._order.kind}: {reason}; its server said: {server}")
-
-
-def once(stack: Stack, kind: str, **options: Any) -> dict[str, Any]:
-    """Open a client's sockets, run its load, close them; returns what it measured."""
-    with Client(stack, kind, **options) as client:
-        return client.run()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..clients import once
 from ..section import Section, Setting
 from .idle import SECONDS, idle_shares
-from .rows import HEADS, at_least, at_most, known, middle, milliseconds, rate, share
-from .running import once, ours, started
+from .rows import HEADS, at_least, at_most, known, middle, milliseconds, per_second, rate, share
+from .running import ours, started
 
 LONGEST = 0.0025
 LEAST_RATE = 8_000
@@ -31,7 +32,7 @@ def study(setting: Setting) -> Section:
             once(stack, "echo", path="/echo/", sockets=sockets, seconds=1.0)
             for _ in range(setting.rounds):
                 rounds.append(once(stack, "echo", path="/echo/", sockets=sockets, seconds=setting.seconds))
-                said = f"{milliseconds(rounds[-1]['p50'])}, {rate(_rate(rounds[-1]))}"
+                said = f"{milliseconds(rounds[-1]['p50'])}, {rate(per_second(rounds[-1]))}"
                 setting.tell(f"sqlite, echo over {sockets}: {said}")
                 stack.settle()
         soon = idle_shares(stack, 1, QUIET_AFTER)
@@ -40,14 +41,10 @@ def study(setting: Setting) -> Section:
         HEADS,
         at_most("echo, 1 socket, p50", middle(each["p50"] for each in echoes[1]), LONGEST, milliseconds),
         known("the same, p99", middle(each["p99"] for each in echoes[1]), milliseconds),
-        at_least("echo, 50 sockets", middle(map(_rate, echoes[50])), LEAST_RATE, rate),
+        at_least("echo, 50 sockets", middle(map(per_second, echoes[50])), LEAST_RATE, rate),
         known("the same, p99", middle(each["p99"] for each in echoes[50]), milliseconds),
     ]
     for role, idle in shares.items():
         table.append(at_most(f"idle {role}, of one processor", middle(idle), LARGEST_SHARE, share))
         table.append(known(f"the same, first {QUIET_AFTER:.0f} s", middle(soon[role]), share))
     return Section("sqlite layer", TEXT, table, {"echo": echoes, "idle": shares, "idle at first": soon})
-
-
-def _rate(measured: dict[str, Any]) -> float:
-    return float(measured["count"] / measured["seconds"])

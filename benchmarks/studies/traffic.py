@@ -1,4 +1,4 @@
-"""What frames and group messages cost each process and the broker: what `benchmarks.scaling` calculates with."""
+"""Costs of frames and group messages in each process and the broker; `benchmarks.scaling` calculates with them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import redis
 
 from channel_layer.redis import RedisChannelLayer
 
+from ..clients import Client
 from ..section import Section, Setting
 from ..stack import Stack
 from .idle import running_seconds
 from .rows import HEADS, known, microseconds, middle
-from .running import Client, ours, started
+from .running import ours, started
 
 SOCKETS = [1, 200]
 PROCESSES = [1, 10, 100]
@@ -84,7 +85,7 @@ def _account(stack: Stack) -> Round:
 
 
 def round_trips(commands: Mapping[str, Mapping[str, float]]) -> float:
-    """How often Redis was asked, from ``INFO commandstats``: each pop brings a ``TIME`` of its own in its pipeline."""
+    """Count round trips to Redis, from ``INFO commandstats``: each pop brings a ``TIME`` of its own in its pipeline."""
     return sum(commands.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval", "blmpop", "lmpop"))
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..clients import Client, once
 from ..section import Section, Setting
-from .rows import HEADS, at_least, known, middle, milliseconds, rate, share
-from .running import Client, once, ours, started
+from .rows import HEADS, at_least, known, middle, milliseconds, per_second, rate, share
+from .running import ours, started
 
 PROCESSES = 4
 THREADS = 4
 """Of each process, by default."""
 
 SLOW_SECONDS = 0.02
-"""What the consumer of ``/slow/`` sleeps, see the project's ``studies.py``."""
+"""Time that the consumer of ``/slow/`` sleeps, see the project's ``studies.py``."""
 
 SOCKETS = 200
 BUSY = PROCESSES * THREADS // 2
@@ -40,7 +41,7 @@ def study(setting: Setting) -> Section:
         once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=2.0)  # all processes are up after this
         for _ in range(setting.rounds):
             full.append(once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=setting.seconds))
-            setting.tell(f"workers, all slow: {rate(_rate(full[-1]))}")
+            setting.tell(f"workers, all slow: {rate(per_second(full[-1]))}")
             alone.append(once(stack, "echo", path="/echo/", sockets=QUICK, seconds=setting.seconds))
             with Client(stack, "echo", path="/slow/", sockets=BUSY, seconds=setting.seconds + 1.5) as slow:
                 slow.go()
@@ -57,7 +58,7 @@ def study(setting: Setting) -> Section:
             LEAST_SHARE,
             share,
         ),
-        known("the same, rate", middle(map(_rate, full)), rate),
+        known("the same, rate", middle(map(per_second, full)), rate),
         known("the same, p50", middle(each["p50"] for each in full), milliseconds),
         known("the same, p99", middle(each["p99"] for each in full), milliseconds),
         known("quick echo alone, p50", middle(each["p50"] for each in alone), milliseconds),
@@ -70,8 +71,4 @@ def study(setting: Setting) -> Section:
 
 def usage(measured: dict[str, Any]) -> float:
     """The share of what all threads together could do."""
-    return _rate(measured) / (PROCESSES * THREADS / SLOW_SECONDS)
-
-
-def _rate(measured: dict[str, Any]) -> float:
-    return float(measured["count"] / measured["seconds"])
+    return per_second(measured) / (PROCESSES * THREADS / SLOW_SECONDS)

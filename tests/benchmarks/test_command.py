@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import rounds as turns
-from benchmarks.peers import DEFAULT, PEERS, Peer
+from benchmarks.peers import PEERS, Peer
 from benchmarks.programs import MissingError
 from benchmarks.section import Section, Setting
-from benchmarks.stack import StackError
+from benchmarks.stack import RoundError, StackError
 from benchmarks.studies import STUDIES
-from benchmarks.works import WORKS, RoundError, Sample, Work
+from benchmarks.works import WORKS, Sample, Work
 
 
 class Quiet:
-    """A stack that runs nothing; Channels 4 under its pub/sub layer does not start."""
+    """A stack that runs nothing; one of the peers does not start."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
     def __enter__(self) -> Quiet:
-        if self.peer.name == "channels4-pubsub":
+        if self.peer.title == "broken":
             raise StackError("it did not answer")
         return self
 
     def __exit__(self, *error: object) -> None:
         return None
 
-    def said(self, role: str, lines: int) -> str:
-        """What a server might print."""
-        return "out of memory"
-
     def settle(self) -> None:
         """Nothing to wait for."""
 
 
 @pytest.fixture
-def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
-    """Peer, work and middleware of each round that the command makes; nothing is started or installed."""
-    made: list[tuple[str, str, bool]] = []
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Peer and work of each round that the command makes; nothing is started or installed."""
+    made: list[tuple[str, str]] = []
 
     def measure(stack: Any, work: Work, seconds: float) -> Sample:
         if stack.peer.name == "channels4-daphne" and work.kind == "group":
             raise RoundError("no delivery")
-        made.append((stack.peer.name, work.title, stack.peer.middleware))
+        made.append((stack.peer.name, work.title))
         return Sample(100.0, 0.001, 0.002, seconds, 10, {"server": 0.1})
 
     monkeypatch.setattr(turns, "Stack", Quiet)
@@ -73,23 +70,18 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> list[Setting]:
     return made
 
 
-def test_peers_take_turns_after_a_warm_up(rounds: list[tuple[str, str, bool]]):
+def test_peers_take_turns_after_a_warm_up(rounds: list[tuple[str, str]]):
     assert command.main(["--only", "echo", "--peers", "millrace,channels4-uvicorn", "--rounds", "2", "--name", ""]) == 0
-    assert [peer for peer, _, _ in rounds[:6]] == ["millrace", "channels4-uvicorn"] * 3
+    assert [peer for peer, _ in rounds[:6]] == ["millrace", "channels4-uvicorn"] * 3
     assert len(rounds) == 3 * 2 * 3
 
 
-def test_bare_leaves_the_middleware_out_for_everybody(rounds: list[tuple[str, str, bool]]):
-    command.main(["--only", "http", "--bare", "--rounds", "1", "--name", ""])
-    assert {middleware for _, _, middleware in rounds} == {False}
-
-
 def test_a_failed_round_is_reported_and_the_others_go_on(
-    rounds: list[tuple[str, str, bool]], capsys: pytest.CaptureFixture[str]
+    rounds: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ):
     assert command.main(["--only", "group", "--rounds", "1", "--name", ""]) == 1
-    assert {peer for peer, _, _ in rounds} == {"millrace", "channels1", "channels4-uvicorn", "nchan"}
-    assert "failed: no delivery; its server said: out of memory" in capsys.readouterr().err
+    assert {peer for peer, _ in rounds} == {"millrace", "channels1", "channels4-uvicorn", "nchan"}
+    assert "Channels 4, daphne: failed: no delivery" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -107,19 +99,14 @@ def test_a_wrong_option_is_named(arguments: list[str], sentence: str, capsys: py
     assert sentence in capsys.readouterr().err
 
 
-def test_only_our_side_changes_its_layer():
-    assert command.chosen("millrace", "sqlite").title == "Millrace (sqlite)"
-    assert command.chosen("channels4-uvicorn", "sqlite") is PEERS["channels4-uvicorn"]
-
-
-def test_nchan_takes_part_in_groups_only(rounds: list[tuple[str, str, bool]]):
+def test_nchan_takes_part_in_groups_only(rounds: list[tuple[str, str]]):
     command.main(["--only", "http,echo,group", "--rounds", "1", "--name", ""])
-    assert {work for peer, work, _ in rounds if peer == "nchan"} == {"group of 500 members", "group of 2,000 members"}
-    assert {peer for peer, work, _ in rounds if work == "echo 200 sockets"} == set(DEFAULT) - {"nchan"}
+    assert {work for peer, work in rounds if peer == "nchan"} == {"group of 500 members", "group of 2,000 members"}
+    assert {peer for peer, work in rounds if work == "echo 200 sockets"} == set(PEERS) - {"nchan"}
 
 
 def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
-    rounds: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rounds: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def set_up(environment: str) -> None:
         if environment == "channels1":
@@ -127,12 +114,24 @@ def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
 
     monkeypatch.setattr(command, "set_up", set_up)
     assert command.main(["--only", "http", "--rounds", "1", "--name", ""]) == 0
-    assert {peer for peer, _, _ in rounds} == {"millrace", "channels4-daphne", "channels4-uvicorn"}
+    assert {peer for peer, _ in rounds} == {"millrace", "channels4-daphne", "channels4-uvicorn"}
     assert "Channels 1.1.8 is left out: it needs Python 3.11\n" in capsys.readouterr().err
 
 
+def test_without_wrk_the_requests_are_left_out(
+    rounds: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def wrk() -> str:
+        raise MissingError("wrk is missing")
+
+    monkeypatch.setattr(command, "wrk", wrk)
+    assert command.main(["--only", "http,echo", "--peers", "millrace", "--rounds", "1", "--name", ""]) == 0
+    assert {work for _, work in rounds} == {work.title for work in WORKS if work.kind == "echo"}
+    assert "http is left out: wrk is missing\n" in capsys.readouterr().err
+
+
 def test_without_our_side_nothing_is_measured(
-    rounds: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rounds: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def set_up(environment: str) -> None:
         raise MissingError("it is not installed")
@@ -142,15 +141,16 @@ def test_without_our_side_nothing_is_measured(
     assert (rounds, capsys.readouterr().err) == ([], "Stopped: it is not installed\n")
 
 
-def test_a_peer_that_does_not_start_is_left_out(rounds: list[tuple[str, str, bool]]):
-    results = turns.run([PEERS["millrace"], PEERS["channels4-pubsub"]], [Work("echo", 1)], Setting(2, 1, command.tell))
+def test_a_peer_that_does_not_start_is_left_out(rounds: list[tuple[str, str]]):
+    broken = replace(PEERS["channels1"], title="broken")
+    results = turns.run([PEERS["millrace"], broken], [Work("echo", 1)], Setting(2, 1, command.tell))
     assert [peer.name for peer in results.peers] == ["millrace"]
-    assert results.left_out == {"channels4-pubsub": "it did not answer"}
+    assert results.left_out == {"channels1": "it did not answer"}
     assert len(results.of(Work("echo", 1), "millrace")) == 2
 
 
 def test_a_study_alone_starts_no_peer(
-    rounds: list[tuple[str, str, bool]], studies: list[Setting], capsys: pytest.CaptureFixture[str]
+    rounds: list[tuple[str, str]], studies: list[Setting], capsys: pytest.CaptureFixture[str]
 ):
     assert command.main(["--only", "idle", "--rounds", "2", "--seconds", "5", "--name", ""]) == 0
     assert [(setting.rounds, setting.seconds) for setting in studies] == [(2, 5)]
@@ -158,9 +158,7 @@ def test_a_study_alone_starts_no_peer(
     assert "## Idle\n" in capsys.readouterr().out
 
 
-def test_studies_follow_the_rounds_unless_others_are_asked_for(
-    rounds: list[tuple[str, str, bool]], studies: list[Setting]
-):
+def test_studies_follow_the_rounds_unless_others_are_asked_for(rounds: list[tuple[str, str]], studies: list[Setting]):
     command.main(["--only", "echo", "--peers", "millrace", "--rounds", "1", "--name", ""])
     assert studies == []
     command.main(["--peers", "millrace", "--rounds", "1", "--name", ""])
@@ -179,7 +177,7 @@ def test_a_study_that_cannot_be_done_does_not_cost_the_others(
     error: Exception,
     status: int,
     line: str,
-    rounds: list[tuple[str, str, bool]],
+    rounds: list[tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -194,7 +192,7 @@ def test_a_study_that_cannot_be_done_does_not_cost_the_others(
 
 
 def test_everything_with_the_defaults_is_estimated_below_twenty_minutes():
-    peers = [PEERS[name] for name in DEFAULT]
+    peers = list(PEERS.values())
     setting = Setting(3, 3, command.tell)
     compared = turns.estimate(peers, WORKS, [], setting)
     everything = turns.estimate(peers, WORKS, list(STUDIES), setting)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks.frames import CLOSE, PING, TEXT, server_frame
-from benchmarks.loads import PAYLOAD, echo, gather, group, http
+from benchmarks.loads import PAYLOAD, echo, gather, group
 from benchmarks.sockets import Connection, LoadError
 
 Answer = Callable[[int, bytes], list[tuple[int, bytes]]]
@@ -49,10 +49,7 @@ def served(count: int, answer: Answer) -> Iterator[list[Connection]]:
 
 
 def _texts(data: bytes) -> Iterator[bytes]:
-    """A request as it is, or the payloads of the text frames that came together."""
-    if data.startswith(b"GET"):
-        yield data
-        return
+    """The payloads of the text frames that came together."""
     while data:
         size = data[1] & 0x7F
         mask, masked = data[2:6], data[6 : 6 + size]
@@ -115,20 +112,3 @@ def test_a_close_frame_ends_the_load_with_its_code():
     near, far = socket.socketpair()
     with near, far, pytest.raises(LoadError, match="closed connection 7 with 1011"):
         Connection(near, 7).messages(server_frame(CLOSE, b"\x03\xf3"))
-
-
-def test_requests_are_counted_although_answers_come_in_pieces():
-    def answer(number: int, text: bytes) -> list[tuple[int, bytes]]:
-        return [(number, b"HTTP/1.1 200 OK\r\nContent"), (number, b"-Length: 3\r\n\r\nyes")]
-
-    with served(2, answer) as connections:
-        load = http(connections, "127.0.0.1", b"yes", 0.05)
-    assert load.count == len(load.latencies) > 0
-
-
-def test_an_answer_that_is_not_200_ends_the_load():
-    with (
-        served(1, lambda number, text: [(number, b"HTTP/1.1 503 Service Unavailable\r\n\r\n")]) as connections,
-        pytest.raises(LoadError, match="503"),
-    ):
-        http(connections, "127.0.0.1", b"yes", 30)

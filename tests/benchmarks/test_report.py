@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import markdown
 from benchmarks.peers import PEERS, Peer
-from benchmarks.report import Results, as_json, cpu_table, document, figures_table, markdown, ratios_table, write
+from benchmarks.report import Results, as_json, cpu_table, document, figures_table, ratios_table, write
 from benchmarks.section import Section
 from benchmarks.targets import times, within
 from benchmarks.works import Sample, Work
@@ -49,8 +49,8 @@ def test_ratios_stand_beside_targets_with_their_verdicts():
     assert cells(table, 3) == ["echo 1 socket, p50", "3.00 ×", "≤ 0.90 ms: missed", "0 of 1"]
 
 
-@pytest.mark.parametrize("peer", [PEERS["channels4-uvicorn"], replace(PEERS["millrace"], layer="sqlite")])
-def test_targets_are_those_of_our_side_over_redis(peer: Peer):
+@pytest.mark.parametrize("peer", [PEERS["channels4-uvicorn"], PEERS["channels1"]])
+def test_targets_are_those_of_our_side(peer: Peer):
     made = Results({}, 3.0, [LATENCY], [peer])
     made.add(LATENCY, peer, Sample(1_000, 0.000_1, 0.001, 2.0, 2_000))
     assert made.verdicts(LATENCY) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.peers import DEFAULT
+from benchmarks.peers import PEERS
 from benchmarks.targets import Target, times, verdict, within
 from benchmarks.works import WORKS
 
@@ -35,7 +35,7 @@ def test_every_work_has_targets_that_the_command_measures():
     for work in WORKS:
         assert work.targets, work.title
         for target in work.targets:
-            assert target.peer in DEFAULT if target.peer else work.latency, work.title
+            assert target.peer in PEERS if target.peer else work.latency, work.title
 
 
 def test_verdicts_are_words():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.works import WORKS, RoundError, Work, read_wrk
+from benchmarks.stack import RoundError
+from benchmarks.works import WORKS, Work, read_wrk
 
 OUTPUT = """Running 3s test @ http://127.0.0.1:8000/
   1 threads and 16 connections

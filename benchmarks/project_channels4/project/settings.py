@@ -1,8 +1,6 @@
-"""Settings: the shared ones and channels_redis' layer, ``core`` or ``pubsub`` as ``BENCH_LAYER`` says."""
+"""Settings: the shared ones and the layer of channels_redis."""
 
 from __future__ import annotations
-
-import os
 
 from shared.settings import *  # noqa: F403
 from shared.settings import CAPACITY, REDIS_URL
@@ -14,10 +12,9 @@ ASGI_APPLICATION = "project.asgi.application"
 # every socket that gets none for 5 s is closed.
 _HOST = {"address": REDIS_URL, "socket_timeout": None}
 
-_CORE = {
-    "BACKEND": "channels_redis.core.RedisChannelLayer",
-    "CONFIG": {"hosts": [_HOST], "capacity": CAPACITY},
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [_HOST], "capacity": CAPACITY},
+    }
 }
-_PUBSUB = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [_HOST]}}
-
-CHANNEL_LAYERS = {"default": {"core": _CORE, "pubsub": _PUBSUB}[os.environ.get("BENCH_LAYER", "core")]}

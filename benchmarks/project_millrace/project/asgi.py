@@ -1,4 +1,4 @@
-"""What ``daphne project.asgi:channel_layer`` serves."""
+"""The channel layer for ``daphne project.asgi:channel_layer``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which consumer runs for which message. Requests have no route: Django's views answer them."""
+"""Routes from messages to consumers. Requests have none: Django's views answer them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the projects have in common: settings, one view, one address."""
+"""Common parts of the projects: settings, views, addresses."""

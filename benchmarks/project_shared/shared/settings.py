@@ -8,11 +8,10 @@ DEBUG = False
 SECRET_KEY = "only-for-measuring-on-the-loopback-interface"
 ALLOWED_HOSTS = ["127.0.0.1"]
 
-_BASIC = [
+MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
 ]
-MIDDLEWARE = [] if os.environ.get("BENCH_MIDDLEWARE") == "none" else _BASIC
 
 ROOT_URLCONF = "shared.urls"
 

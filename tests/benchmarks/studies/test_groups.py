@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.stack import RoundError
 from benchmarks.studies.groups import above_least, cost, table
-from benchmarks.works import RoundError
 from channel_layer.redis.scripts import GROUP_SEND
 
 
