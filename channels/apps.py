@@ -14,14 +14,23 @@ class ChannelsConfig(AppConfig):
     verbose_name = "Channels"
 
     def ready(self) -> None:
-        """Register the checks and bindings, and see to it that ``runserver`` is this application's."""
-        from . import checks, message  # noqa: F401
-        from .binding.registry import BindingMetaclass
+        """See `set_up`."""
+        set_up(self.name)
 
-        BindingMetaclass.register_all()
 
-        commands = get_commands()
-        if commands.get("runserver") == "django.contrib.staticfiles":
-            # Of several applications with a command the first in INSTALLED_APPS wins, and most projects
-            # name staticfiles before channels. Our command does what that one does, and more.
-            commands["runserver"] = self.name
+def set_up(application: str) -> None:
+    """Register the checks and bindings, and see to it that ``runserver`` is an application's of this distribution.
+
+    Args:
+        application: its name, ``channels`` or ``daphne``.
+    """
+    from . import checks, message  # noqa: F401
+    from .binding.registry import BindingMetaclass
+
+    BindingMetaclass.register_all()
+
+    commands = get_commands()
+    if commands.get("runserver") == "django.contrib.staticfiles":
+        # Of several applications with a command the first in INSTALLED_APPS wins, and most projects
+        # name staticfiles before channels. Our command does what that one does, and more.
+        commands["runserver"] = application

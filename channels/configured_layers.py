@@ -195,7 +195,7 @@ def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> ChannelLayer:
         InvalidChannelLayerError: the settings cannot be loaded or the alias cannot work; one sentence.
     """
     _set_up(django.setup)
-    if not apps.is_installed("channels"):
+    if not (apps.is_installed("channels") or apps.is_installed("daphne")):
         raise InvalidChannelLayerError(
             None, "'channels' is missing from INSTALLED_APPS; add it, for manage.py runworker and the system checks"
         )

@@ -18,6 +18,7 @@ ELSEWHERE = {
     ),
     "interface_server/bridge/connection.py": "protocols without code, kept by exchanges and WebSockets",
     "interface_server/websocket/client_socket.py": "a protocol without code, kept by both servers of websockets",
+    "compat/daphne/management": "the commands of channels under another application, run by compat/test_daphne.py",
     "channels/version.py": "one constant, checked by tests/test_packaging.py",
 }
 """Modules, or folders of modules, whose tests have another name, and which."""

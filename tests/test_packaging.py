@@ -24,7 +24,7 @@ from tests.test_house import ROOMS, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-FACES = ["asgi_ipc", "asgi_redis", "channels_redis"]
+FACES = ["asgi_ipc", "asgi_redis", "channels_redis", "daphne"]
 """Packages in compat/, which lie at the top of the path once they are installed."""
 
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.egg-info")

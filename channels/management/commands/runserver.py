@@ -28,6 +28,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
 from channels import log  # noqa: E402
 from channels.configured_layers import channel_layers  # noqa: E402
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
+from channels.routing import get_default_application  # noqa: E402
 from channels.runtime.hooks import DjangoHook  # noqa: E402
 from channels.runtime.sync_threads import SyncThreads  # noqa: E402
 from channels.staticfiles import http_consumer  # noqa: E402
@@ -85,6 +86,8 @@ class Command(StaticFilesCommand):
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         """Check the project and serve it; called anew after each change of the code."""
+        if options["use_asgi"]:
+            self._require_application()
         if not (options["use_asgi"] and channel_layers.configs):
             super().inner_run(*args, **options)
             return
@@ -101,6 +104,14 @@ class Command(StaticFilesCommand):
                 raise
             self.stderr.write(f"Error: {error}")
             self.stderr.write("Waiting for the code to change.")
+
+    def _require_application(self) -> None:
+        """Refuse to serve a project of Channels 2 to 4 that names no application, as its ``runserver`` does."""
+        if apps.is_installed("daphne") and not any("ROUTING" in entry for entry in channel_layers.configs.values()):
+            try:
+                get_default_application()
+            except ImproperlyConfigured as error:
+                raise CommandError(str(error)) from error
 
     def _serve(self, options: dict[str, Any]) -> None:
         log.set_up(options["verbosity"])

@@ -1,0 +1,5 @@
+"""``python -m daphne``."""
+
+from daphne.cli import CommandLineInterface
+
+CommandLineInterface.entrypoint()

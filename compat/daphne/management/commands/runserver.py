@@ -1,0 +1,7 @@
+"""``manage.py runserver``."""
+
+from __future__ import annotations
+
+from channels.management.commands.runserver import Command
+
+__all__ = ["Command"]

@@ -1,0 +1,7 @@
+"""``manage.py runworker``."""
+
+from __future__ import annotations
+
+from channels.management.commands.runworker import Command
+
+__all__ = ["Command"]
