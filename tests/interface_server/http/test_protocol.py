@@ -650,6 +650,21 @@ def test_any_method_reaches_the_application_with_its_body(server: Running, metho
     assert (second["method"], second["path"], second["body"]) == ("GET", "/following", b"")
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one read", "in two"])
+def test_the_end_of_a_body_never_becomes_part_of_the_next_request_line(server: Running, at_once: bool) -> None:
+    before = len(server.workers.on("http.request"))
+    rest, end = b"abcPROPFI", b"X /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(rest + end if at_once else rest)
+        if not at_once:
+            wait_until(lambda: len(server.workers.on("http.request")) > before, "the first request")
+            connection.sendall(end)
+        assert b"PROPFIX" not in read_all(connection)
+    assert [delivery.message["method"] for delivery in server.workers.on("http.request")[before:]] == ["POST"]
+
+
 def test_white_space_around_a_value_is_no_part_of_it(server: Running) -> None:
     with server.connect() as connection:
         connection.sendall(
