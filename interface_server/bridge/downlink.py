@@ -78,6 +78,7 @@ class Downlink:
             self._uplink.confirm(asked)
             limit = next_limit(limit, deliveries)
             await self._dispatch(deliveries)
+            del deliveries  # large messages must not stay in memory until the next ones are here
             if self._uplink.down is not None:
                 if wait:
                     await asyncio.sleep(LEAST_DOWN)

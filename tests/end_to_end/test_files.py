@@ -15,10 +15,13 @@ import pytest
 from tests.end_to_end.processes import Project
 from tests.fixtures.files_project.urls import BLOCK, MEBIBYTE
 
-UPLOAD = 20 * MEBIBYTE
+UPLOAD = 32 * MEBIBYTE
 DOWNLOAD = 50 * MEBIBYTE
-ROOM_TO_BREATHE = 32 * MEBIBYTE
-"""Parts on their way stand in memory as they came from the layer, as messages, and as what is written."""
+ROOM_ON_REDIS = 12 * MEBIBYTE
+"""Less than any of the files. Parts on their way, 2 MiB of them, stand in memory as they came from the layer, as
+messages, and as what is written: 1 to 4 MiB more were measured, with files of 200 MB as well."""
+ROOM_ON_SQLITE = 28 * MEBIBYTE
+"""Up to 21 MiB more were measured, with files of 200 MB as well."""
 BOUNDARY = "a-line-that-is-in-no-file"
 
 
@@ -30,13 +33,14 @@ def files(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def flat_memory(files: Project) -> Iterator[None]:
+def flat_memory(files: Project, broker: dict[str, str]) -> Iterator[None]:
     """Compare the web server's highest memory during the test with what it had before."""
+    room = ROOM_ON_REDIS if broker["REDIS_URL"] else ROOM_ON_SQLITE
     Path(f"/proc/{files.web.running.pid}/clear_refs").write_text("5")  # sets VmHWM back to VmRSS
     before = files.web.memory("VmRSS")
     yield
     grown = files.web.memory("VmHWM") - before
-    assert grown < ROOM_TO_BREATHE, f"daphne grew by {grown / MEBIBYTE:.1f} MiB"
+    assert grown < room, f"daphne grew by {grown / MEBIBYTE:.1f} MiB"
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def connection(files: Project) -> Iterator[http.client.HTTPConnection]:
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    """Twenty mebibytes no two of which are alike."""
+    """Bytes that cannot be compressed, so that a part out of place is noticed."""
     return os.urandom(UPLOAD)
 
 
@@ -60,7 +64,7 @@ def expect_described(response: http.client.HTTPResponse, content: bytes) -> None
 
 @pytest.mark.both_brokers
 @pytest.mark.usefixtures("flat_memory")
-def test_a_file_of_20_mb_uploaded_with_a_form_arrives_whole(
+def test_a_file_of_32_mb_uploaded_with_a_form_arrives_whole(
     connection: http.client.HTTPConnection, content: bytes
 ) -> None:
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'.encode()
@@ -70,7 +74,7 @@ def test_a_file_of_20_mb_uploaded_with_a_form_arrives_whole(
 
 
 @pytest.mark.usefixtures("flat_memory")
-def test_a_chunked_body_of_20_mb_can_be_read_as_a_stream(
+def test_a_chunked_body_of_32_mb_can_be_read_as_a_stream(
     connection: http.client.HTTPConnection, content: bytes
 ) -> None:
     chunks = (content[start : start + 100_000] for start in range(0, len(content), 100_000))

@@ -58,7 +58,7 @@ def connection(files: Project) -> Iterator[http.client.HTTPConnection]:
     connection.close()
 
 
-def test_a_body_of_20_mb_arrives_whole(connection: http.client.HTTPConnection) -> None:
+def test_a_body_of_32_mb_arrives_whole(connection: http.client.HTTPConnection) -> None:
     content = os.urandom(UPLOAD)
     connection.request("POST", "/upload/body/", content, {"Content-Type": "application/octet-stream"})
     expect_described(connection.getresponse(), content)

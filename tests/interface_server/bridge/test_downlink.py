@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -72,6 +73,31 @@ def test_a_message_goes_to_the_connection_behind_the_mark_in_order() -> None:
         await become(lambda: case.ears["b"].got)
         assert case.ears["a"].got == [({"n": number}, {"turn": number}) for number in range(3)]
         assert case.ears["b"].got == [({"n": 9}, None)]
+
+    with_downlink(layer, test)
+
+
+def test_what_was_handed_out_is_not_held_while_the_next_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interface_server.bridge.downlink.WAIT_SECONDS", 60.0)
+
+    class Content(dict[str, Any]):
+        """A message whose end can be seen."""
+
+    class Watched(MemoryChannelLayer):
+        async def areceive_batch(self, *arguments: Any, **options: Any) -> list[Delivery]:
+            deliveries = await super().areceive_batch(*arguments, **options)
+            for delivery in deliveries:
+                delivery.message = Content(delivery.message)
+                seen.append(weakref.ref(delivery.message))
+            return deliveries
+
+    seen: list[weakref.ref[Any]] = []
+    layer = Watched()
+
+    async def test(case: Case) -> None:
+        layer.send(NAME + "nobody", {"content": b"large"})
+        await become(lambda: seen)
+        await become(lambda: seen[0]() is None)
 
     with_downlink(layer, test)
 
