@@ -139,7 +139,7 @@ class Sealer:
     # -- opening ---------------------------------------------------------------------------------
 
     def open_all(
-        self, reader: str, data: Iterable[tuple[bytes, float]], server_time: float | None
+        self, reader: str, data: Iterable[tuple[bytes | memoryview, float]], server_time: float | None
     ) -> tuple[list[tuple[bytes, float]], int]:
         """Open what was taken from ``reader``'s queue, each with a time: the frames with theirs, how many were dropped.
 
@@ -150,7 +150,7 @@ class Sealer:
         dropped = 0
         for sealed, expires in data:
             try:
-                frames.append((self.open(reader, sealed, server_time), expires))
+                frames.append((self.open(reader, bytes(sealed), server_time), expires))
             except InvalidFrame as error:
                 dropped += 1
                 self._complain(reader, str(error))

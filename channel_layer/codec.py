@@ -83,12 +83,18 @@ def frame(kind: int, address: str, body: bytes, headers: Content | None = None) 
     return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, pack(address), body, _NIL if headers is None else pack(headers))
 
 
+def frame_pieces(kind: int, address: str, body: bytes, headers: Content | None = None) -> tuple[bytes, bytes, bytes]:
+    """The same frame in pieces, the second of which is the body itself: a large one is copied when it is written."""
+    pack = _packers.pack
+    return b"%b%c%b" % (_ARRAY_OF_4, kind, pack(address)), body, _NIL if headers is None else pack(headers)
+
+
 def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> bytes:
     """A `JOIN` or `LEAVE` frame."""
     return _packers.pack((kind, group, local, seconds))  # type: ignore[no-any-return]
 
 
-def unpack_frame(data: bytes, max_size: int) -> list[Any]:
+def unpack_frame(data: bytes | memoryview, max_size: int) -> list[Any]:
     """Decode a frame into ``[kind, address, content, headers]``; raises `InvalidFrame`."""
     if len(data) > max_size:
         raise InvalidFrame(f"{len(data)} bytes, the limit is {max_size}")
@@ -116,7 +122,7 @@ def unpack_frame(data: bytes, max_size: int) -> list[Any]:
     return value
 
 
-def _unpack_counted(data: bytes) -> Any:
+def _unpack_counted(data: bytes | memoryview) -> Any:
     if has_more_elements(data, _MOST_IN_A_FRAME):
         raise InvalidFrame(f"more elements than the {MAX_ELEMENTS} a message may have")
     try:
@@ -151,7 +157,7 @@ def _refuse_ext(code: int, data: bytes) -> Any:
     raise InvalidFrame(f"extension type {code}")
 
 
-def _unpack(data: bytes, longest_array: int) -> Any:
+def _unpack(data: bytes | memoryview, longest_array: int) -> Any:
     # max_ext_len=0 refuses timestamps too, which never reach ext_hook.
     return msgpack.unpackb(
         data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_refuse_ext, max_array_len=longest_array

@@ -30,7 +30,7 @@ _WIDTHS = [_STRINGS.get(head, 0) - _BOXES.get(head, 0) for head in range(256)]
 """Bytes of the length behind a head: of a string, or with a minus of a list or dict."""
 
 
-def has_more_elements(data: bytes, limit: int) -> bool:
+def has_more_elements(data: bytes | memoryview, limit: int) -> bool:
     """Tell whether there are more than ``limit``, or a list or dict claims to hold more.
 
     Takes time for each element up to the limit, about 0.1 µs, and none for the length of strings. What is not valid

@@ -429,7 +429,7 @@ class ChannelLayer(ABC):
 
     # -- shared by the backends ------------------------------------------------------------------
 
-    def open_frames(self, reader: str, frames: Iterable[tuple[bytes, float]]) -> list[Delivery]:
+    def open_frames(self, reader: str, frames: Iterable[tuple[bytes | memoryview, float]]) -> list[Delivery]:
         """Turn frames taken from ``reader``'s queue, each with the time it expires, into deliveries.
 
         Expired ones are gone already.

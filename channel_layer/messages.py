@@ -51,7 +51,7 @@ class RequestBodyMessage(TypedDict):
 class ResponseChunk(TypedDict, total=False):
     """A message of a response behind the first."""
 
-    content: bytes
+    content: bytes | memoryview
     more_content: bool
     closed: bool
 

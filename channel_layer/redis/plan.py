@@ -11,7 +11,7 @@ from ..layer import Statistics
 from . import scripts
 from .clock import ServerClock
 from .last_will_calls import LastWillCalls
-from .scripts import Call, LargeCall, Reply, Word, plain
+from .scripts import Call, LargeCall, LargeWord, Reply, Word, plain
 from .send_plan import SendPlan
 from .storage import STATISTICS_MS, Storage
 
@@ -88,7 +88,7 @@ class Planner:
         queue = self._keys.queues + reader
         now = self.clocks[shard].ms()
         stamp = _stamp(now + self.storage.expiry_ms)
-        frames = [stamp + self.storage.frame(reader, local, item) for local, item in pairs]
+        frames = [LargeWord((stamp, *self.storage.frame_pieces(reader, local, item))) for local, item in pairs]
         push = LargeCall(None, [], ["RPUSH", queue, *frames])
         keys = [self._keys.all_statistics, queue, self._keys.statistics(reader)]
         args: list[Word] = [
@@ -160,7 +160,9 @@ class Planner:
         head: tuple[Word, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
-    def popped(self, shard: int, reply: Reply, now: Reply) -> tuple[str, list[tuple[bytes, float]], int]:
+    def popped(
+        self, shard: int, reply: Reply, now: Reply
+    ) -> tuple[str, Sequence[tuple[bytes | memoryview, float]], int]:
         """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing.
 
         Args:
@@ -174,7 +176,11 @@ class Planner:
         if not reply:
             return "", [], 0
         reader = self._keys.reader_of(reply[0])
-        frames = [(data[8:], expires) for data in reply[1] if len(data) > 8 and (expires := _expiry_of(data)[0]) > ms]
+        frames = [
+            (data[8:] if len(data) < LARGE_BYTES else memoryview(data)[8:], expires)
+            for data in reply[1]
+            if len(data) > 8 and (expires := _expiry_of(data)[0]) > ms
+        ]
         return reader, frames, len(reply[1]) - len(frames)
 
     def renew_presence(self, reader: str) -> Call:

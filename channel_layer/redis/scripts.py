@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
-Word: TypeAlias = str | bytes | int | float
+
+class LargeWord(tuple[bytes, ...]):
+    """A word of 16 KiB or more, in pieces that are copied when they are written and not before; for a `LargeCall`."""
+
+    __slots__ = ()
+
+
+Word: TypeAlias = str | bytes | int | float | LargeWord
 """One word of a command."""
 
 Reply: TypeAlias = Any

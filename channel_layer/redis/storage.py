@@ -55,3 +55,9 @@ class Storage:
         """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""
         frame = codec.frame(codec.DIRECT, local, item.body, item.headers)
         return frame if self.sealer is None else self.sealer.for_channel(reader, frame, self.expiry + good_for)
+
+    def frame_pieces(self, reader: str, local: str, item: Outgoing) -> tuple[bytes, ...]:
+        """`frame` of a large message, in pieces."""
+        if self.sealer is None:
+            return codec.frame_pieces(codec.DIRECT, local, item.body, item.headers)
+        return (self.frame(reader, local, item),)

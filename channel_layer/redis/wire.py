@@ -13,7 +13,7 @@ import hiredis
 import redis
 
 from .redis_py import error_of
-from .scripts import LargeWords, Reply, Word
+from .scripts import LargeWord, LargeWords, Reply, Word
 
 _NOT_YET = object()
 
@@ -36,8 +36,11 @@ def _parts(command: LargeWords) -> list[bytes]:
     """A command in the Redis serialization protocol, still in pieces."""
     parts = [b"*%d\r\n" % len(command)]
     for word in command:
-        data = word if isinstance(word, bytes) else str(word).encode()
-        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+        if type(word) is LargeWord:
+            parts += (b"$%d\r\n" % sum(map(len, word)), *word, b"\r\n")
+        else:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            parts += (b"$%d\r\n" % len(data), data, b"\r\n")
     return parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -12,6 +12,8 @@ from django.http.response import HttpResponseBase
 from channel_layer.messages import ResponseChunk, ResponseMessage
 
 from ..runtime.sync_threads import SyncThreads
+
+Bytes = TypeVar("Bytes", bytes, memoryview)
 
 BODILESS = frozenset({204, 304})
 """Statuses whose responses have no content (RFC 9110, 6.4.1)."""
@@ -40,7 +42,7 @@ def head(response: HttpResponseBase) -> ResponseMessage:
     return {"status": response.status_code, "headers": encode_headers(response)}
 
 
-def split(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+def split(data: Bytes, size: int) -> Iterator[tuple[Bytes, bool]]:
     """Cut bytes into pairs of a chunk and a flag for the last one. Yields at least one chunk, which may be empty."""
     if len(data) <= size:
         yield data, True

@@ -123,7 +123,7 @@ class ResponseStream(Stream):
         if self._head:
             await self._send(sender, b"", True)
 
-    async def _send(self, sender: AsyncPacedSender, content: bytes, more: bool) -> None:
+    async def _send(self, sender: AsyncPacedSender, content: bytes | memoryview, more: bool) -> None:
         async with self._turn:
             await sender.send({**self._head, "content": content, "more_content": more})
             self._head = {}
@@ -131,24 +131,28 @@ class ResponseStream(Stream):
     async def _fail(self, sender: AsyncPacedSender) -> None:
         await sender.send_at_all(FAILED if self._head else BROKEN_OFF)
 
-    async def _read_file(self, file: IO[bytes]) -> AsyncIterator[bytes]:
-        """Yield the parts of the file; reads that may wait for a disk, and the closing, take place in one thread."""
+    async def _read_file(self, file: IO[bytes]) -> AsyncIterator[bytes | memoryview]:
+        """Yield the parts of the file; reads that may wait for a disk, and the closing, take place in one thread.
+
+        A part lasts until the next one is asked for: a message holds a copy of it by then.
+        """
         read = sync_to_async(file.read)
-        part, self._beginning = self._beginning, b""
+        part: bytes | memoryview = self._beginning
+        self._beginning = b""
         while part:
             yield part
             part = self._read_cached(file) or await read(self._chunk_size)
 
-    def _read_cached(self, file: IO[bytes]) -> bytes:
-        """Read the next part without blocking, from the system's page cache; empty if it is not there."""
+    def _read_cached(self, file: IO[bytes]) -> memoryview | None:
+        """Read the next part without blocking, from the system's page cache; ``None`` if it is not there."""
         if type(file) not in (io.FileIO, io.BufferedReader):
-            return b""
+            return None
         if self._buffer is None:
             self._buffer = memoryview(bytearray(self._chunk_size))
         offset = file.tell()
         size = read_cached(file.fileno(), offset, self._buffer)
         file.seek(offset + size)
-        return bytes(self._buffer[:size])
+        return self._buffer[:size]
 
     async def _end(self, parts: object) -> None:
         """Close the generators from the outermost to the innermost, then the response."""

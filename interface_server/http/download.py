@@ -22,11 +22,13 @@ PROVEN_BYTES = 1024 * 1024
 HIGH_WATER = 16_384
 """Bytes that a connection holds beyond which it gets no more, and after which it says that it caught up."""
 
-WRITTEN_REPORT_BYTES = 524_288
-"""Progress that is worth a report to the producer."""
-
 IN_FLIGHT = 2 * 1024 * 1024
 """Bytes that a producer which waits for reports may have sent beyond the last one."""
+
+WRITTEN_REPORT_BYTES = 786_432
+"""Progress that is worth a report to the producer. Each report wakes its process, so there should be few. If there were
+fewer, a producer might wait for one that does not come: beside less than this, the longest message (1.25 MiB) still
+fits into `IN_FLIGHT`."""
 
 KEPT = 1024 * 1024
 """Bytes of one response in memory, as long as all responses together do not have too many there."""

@@ -288,6 +288,8 @@ def test_bad_frames_among_good_ones_are_counted_and_named_in_the_log_once(caplog
     moved = [by.for_channel("another", b"x", 1)] * 5
     taken = [(data, float(place)) for place, data in enumerate([good[0], *moved, good[1], b"", good[2]])]
     assert by.open_all("room", taken, NOW) == ([(b"0", 0), (b"1", 6), (b"2", 8)], 6)
+    views = [(memoryview(data), expires) for data, expires in taken]
+    assert by.open_all("room", views, NOW) == ([(b"0", 0), (b"1", 6), (b"2", 8)], 6)
     assert [record.getMessage() for record in caplog.records] == [
         "dropped a message on room: it was altered, or comes from another channel",
         "dropped a message on room: it is not encrypted for such a channel",

@@ -98,8 +98,9 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bytes_are_a_bad_frame_and_nothing_else(name: str) -> None:
-    with pytest.raises(InvalidFrame):
-        codec.unpack_frame(HOSTILE[name], LIMIT)
+    for data in (HOSTILE[name], memoryview(HOSTILE[name])):
+        with pytest.raises(InvalidFrame):
+            codec.unpack_frame(data, LIMIT)
 
 
 def test_a_frame_over_the_limit_is_not_even_decoded() -> None:

@@ -12,6 +12,7 @@ from channel_layer.delivery import Outgoing
 from channel_layer.redis import scripts
 from channel_layer.redis.last_will_calls import LastWillCalls
 from channel_layer.redis.plan import Planner
+from channel_layer.redis.scripts import LargeWord
 from channel_layer.redis.storage import Storage
 
 
@@ -60,6 +61,24 @@ def test_expired_elements_are_left_out_by_the_servers_clock() -> None:
     reply = [b"p:c:x", [stamp(1_000_500.0) + b"live", stamp(999_999.0) + b"dead", b"short"]]
     assert planner().popped(0, reply, [b"1000", b"200"]) == ("x", [(b"live", 1_000_500.0)], 2)
     assert planner().popped(0, None, [b"1000", b"200"]) == ("", [], 0)
+
+
+@pytest.mark.parametrize("secret", ["", "secret"])
+def test_a_large_message_is_put_together_when_it_is_written_and_taken_apart_where_it_lies(secret: str) -> None:
+    sealer = Sealer([secret], "p:", 65_536) if secret else None
+    plan = planner_of(Storage(["redis://x"], "p:", 60, 86_400, CapacityRules(7), sealer))
+    large = Outgoing("d!1", codec.pack_body({"content": bytes(30_000)}), {"flow": "x"})
+    _, push, *_ = plan.send([large]).calls[0]
+    [pieces] = push.args[2:]
+    assert isinstance(pieces, LargeWord)
+    assert any(piece is large.body for piece in pieces) == (not secret)
+    stored = b"".join(pieces)
+    _, [(frame, _)], _ = plan.popped(0, [b"p:c:d!", [stored]], [b"1000", b"0"])
+    assert isinstance(frame, memoryview)
+    assert frame.obj is stored
+    if sealer is not None:
+        [(frame, _)], _ = sealer.open_all("d!", [(frame, 0)], None)
+    assert codec.unpack_frame(frame, 40_000) == [codec.DIRECT, "1", {"content": bytes(30_000)}, {"flow": "x"}]
 
 
 def test_the_age_of_the_oldest_element_is_counted_from_when_it_was_sent() -> None:

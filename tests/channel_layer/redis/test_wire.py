@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from channel_layer.redis.scripts import LargeWords
+from channel_layer.redis.scripts import LargeWord, LargeWords
 from channel_layer.redis.wire import ReplyReader, pack
 
 
@@ -17,6 +17,8 @@ def test_large_commands_are_packed_in_another_way_to_the_same_bytes() -> None:
     large = ("RPUSH", "é", b"\x00" * 20_000, 7, 0.5, "")
     small = ("TIME",)
     assert pack([small, LargeWords(large), small]) == pack([small, large, small])
+    in_pieces = LargeWord((b"\x00" * 19_000, b"", b"\x00" * 1_000))
+    assert pack([LargeWords(("RPUSH", "é", in_pieces, 7, 0.5, ""))]) == pack([large])
 
 
 def test_replies_come_when_the_last_byte_has_come() -> None:

@@ -445,7 +445,7 @@ class TestFiles:
         monkeypatch.setattr("channels.http.streaming.read_cached", read)
 
         async def parts() -> list[bytes]:
-            return [part async for part in stream._read_file(file)]
+            return [bytes(part) async for part in stream._read_file(file)]
 
         for kind, is_known in ((io.FileIO, True), (Watched, False)):
             with kind(str(tmp_path / "file")) as file:
@@ -453,6 +453,25 @@ class TestFiles:
                 sent = asyncio.run(parts())
                 assert b"".join(sent) == content
                 assert (100 in map(len, sent)) == (is_known and cached == 100)
+
+    def test_parts_of_a_file_lie_in_the_same_buffer_until_the_next_is_asked_for(self, tmp_path: Path) -> None:
+        content = os.urandom(3_000)
+        (tmp_path / "file").write_bytes(content)
+
+        async def read() -> None:
+            buffers: set[int] = set()
+            position = 0
+            async for part in stream._read_file(file):
+                assert part == content[position : position + 1_000]
+                position += len(part)
+                if isinstance(part, memoryview):
+                    buffers.add(id(part.obj))
+            assert position == len(content)
+            assert len(buffers) == 1
+
+        with (tmp_path / "file").open("rb") as file:
+            stream = ResponseStream(make_request(None, "/"), HttpResponse(), 1_000, file, file.read(1_000))
+            asyncio.run(read())
 
     @pytest.mark.parametrize(
         ("kind", "is_known"),

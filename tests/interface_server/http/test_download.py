@@ -89,6 +89,20 @@ def test_a_slow_client_costs_disk_and_the_producer_goes_on(case: Case) -> None:
     assert case.client.is_over
 
 
+def test_reports_are_few_and_leave_room_for_the_longest_message(case: Case) -> None:
+    longest = 1_310_720
+    reports, sent, last = 0, 0, 0
+    for size in [65_536] * 160 + [524_288] * 20 + [65_536] * 11 + [longest] * 3:
+        assert sent + size - last <= IN_FLIGHT, "its producer would wait, and nobody would report any more"
+        case.download.put(bytes(size), True)
+        case.read()
+        sent += size
+        reported = case.download.report()
+        if reported is not None:
+            reports, last = reports + 1, reported
+    assert reports <= 13 + 10 + 1 + 3
+
+
 def test_while_anybody_is_slow_connections_get_less_at_a_time(case: Case) -> None:
     case.download.put(bytes(1_000_000), True)
     assert case.client.waiting == LARGE_PIECE

@@ -292,19 +292,19 @@ def test_a_bad_chunk_cuts_the_response_off() -> None:
     assert GONE in case.targets
 
 
-def test_what_was_taken_over_is_reported_about_every_half_mebibyte_to_who_asked_for_it(tmp_path: Path) -> None:
+def test_what_was_taken_over_is_reported_step_by_step_to_who_asked_for_it(tmp_path: Path) -> None:
     case = Case(spool_dir=str(tmp_path))
     case.exchange.deliver(
-        {"status": 200, "content": b"x" * 300_000, "more_content": True}, {"flow": "worker.a!1"}
+        {"status": 200, "content": b"x" * 800_000, "more_content": True}, {"flow": "worker.a!1"}
     )  # fmt: skip
     case.writer.waiting = 400_000  # the client takes nothing
     for _ in range(3):
         case.exchange.deliver({"content": b"x" * 300_000, "more_content": True})
-    assert case.context.messages_on("worker.a!1") == [{"written": 600_000}, {"written": 1_200_000}]
-    case.exchange.deliver({"content": b"x" * 600_000, "more_content": True})
+    assert case.context.messages_on("worker.a!1") == [{"written": 800_000}, {"written": 1_700_000}]
+    case.exchange.deliver({"content": b"x" * 900_000, "more_content": True})
     assert len(case.context.messages_on("worker.a!1")) == 2, "the disk is behind, and the memory full"
     case.context.disk.work_off()
-    assert case.context.messages_on("worker.a!1")[-1] == {"written": 1_800_000}
+    assert case.context.messages_on("worker.a!1")[-1] == {"written": 2_600_000}
     case.exchange.gone()
     assert case.context.messages_on("worker.a!1")[-1] == {"closed": True}
     case.context.disk.work_off()
@@ -313,7 +313,7 @@ def test_what_was_taken_over_is_reported_about_every_half_mebibyte_to_who_asked_
 
 def test_a_flow_channel_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     case = Case()
-    case.exchange.deliver({"status": 200, "content": b"x" * 600_000, "more_content": True}, {"flow": "no channel"})
+    case.exchange.deliver({"status": 200, "content": b"x" * 800_000, "more_content": True}, {"flow": "no channel"})
     assert case.exchange.phase is Phase.RESPONDING
     assert "hears nothing" in caplog.text
 
@@ -444,10 +444,10 @@ def test_a_producer_that_asks_is_told_that_the_client_is_here_and_what_it_may_ha
     case = Case()
     case.exchange.deliver({}, {"flow": "worker.a!1"})
     assert case.context.messages_on("worker.a!1") == [{"written": 0}]
-    case.exchange.deliver({"status": 200, "content": b"x" * 600_000, "more_content": True})
+    case.exchange.deliver({"status": 200, "content": b"x" * 800_000, "more_content": True})
     case.exchange.deliver({"content": b"x", "more_content": True})
     case.exchange.deliver({}, {"flow": "worker.a!1"})
-    assert case.context.messages_on("worker.a!1")[1:] == [{"written": 600_000}] * 2
+    assert case.context.messages_on("worker.a!1")[1:] == [{"written": 800_000}] * 2
     assert case.exchange.phase is Phase.RESPONDING
 
 

@@ -194,7 +194,7 @@ def test_the_producer_of_a_response_to_nobody_hears_of_it(layer: Any, reader: Re
 def test_a_producer_hears_while_the_taking_thread_is_busy(layer: Any, reader: Reader) -> None:
     mailbox = reader.open()
     layer.send_batch([layer.prepare(mailbox.channel, BEGIN, {"flow": "worker.a!1"})])
-    layer.send_batch([layer.prepare(mailbox.channel, {"content": bytes(600_000), "more_content": True})])
+    layer.send_batch([layer.prepare(mailbox.channel, {"content": bytes(800_000), "more_content": True})])
     [heard] = layer.receive_batch(["worker.a!"], timeout=10)
-    assert heard.message == {"written": 600_000}
+    assert heard.message == {"written": 800_000}
     reader.shut(mailbox)
