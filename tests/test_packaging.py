@@ -83,11 +83,15 @@ def wheel(distributions: Path) -> Path:
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` directory of an environment with the wheel, what it requires, and nothing else."""
     directory = tmp_path_factory.mktemp("environment")
-    venv.create(directory, with_pip=True)
-    bin = directory / "bin"
-    result = run(bin / "python", "-m", "pip", "install", "--quiet", wheel, cwd=directory)
+    venv.create(directory, with_pip=False)
+    result = pip(directory / "bin", "install", "--no-compile", wheel, cwd=directory)
     assert result.returncode == 0, result.stdout + result.stderr
-    return bin
+    return directory / "bin"
+
+
+def pip(bin: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the pip of the tests' own environment for another, which needs none then."""
+    return run(sys.executable, "-m", "pip", "--python", bin / "python", "--quiet", *arguments, cwd=cwd)
 
 
 def test_the_wheel_holds_exactly_the_five_rooms_and_the_faces_of_foreign_packages(wheel: Path) -> None:
@@ -285,13 +289,13 @@ def foreign_wheel(name: str, directory: Path) -> Path:
 def test_a_foreign_distribution_is_found_by_check_in_either_order(
     clean: Path, wheel: Path, tmp_path: Path, name: str, over_ours: bool
 ) -> None:
-    install = [clean / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--force-reinstall"]
+    install = ["install", "--no-deps", "--no-index", "--force-reinstall"]
     foreign = foreign_wheel(name, tmp_path)
     written_out(ROOT / "docs" / "getting-started.md", clean, tmp_path)
     try:
-        assert run(*install, foreign, cwd=tmp_path).returncode == 0
+        assert pip(clean, *install, foreign, cwd=tmp_path).returncode == 0
         if not over_ours:
-            assert run(*install, wheel, cwd=tmp_path).returncode == 0
+            assert pip(clean, *install, wheel, cwd=tmp_path).returncode == 0
         check = run(clean / "python", "manage.py", "check", cwd=tmp_path)
         assert check.returncode == 1
         assert f"(channels.E004) the distribution {name!r} is installed beside" in check.stderr
@@ -304,6 +308,6 @@ def test_a_foreign_distribution_is_found_by_check_in_either_order(
         asgi = run(clean / "python", "-c", "import project.asgi", cwd=tmp_path)
         assert f"the distribution {name!r} is installed beside" in asgi.stderr.splitlines()[-1]
     finally:
-        run(clean / "python", "-m", "pip", "uninstall", "--quiet", "--yes", name, cwd=tmp_path)
-        assert run(*install, wheel, cwd=tmp_path).returncode == 0
+        pip(clean, "uninstall", "--yes", name, cwd=tmp_path)
+        assert pip(clean, *install, wheel, cwd=tmp_path).returncode == 0
     assert run(clean / "python", "manage.py", "check", cwd=tmp_path).returncode == 0
