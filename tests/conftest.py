@@ -121,7 +121,9 @@ def log_levels() -> Iterator[None]:
     before = {logger: logger.level for logger in loggers()}
     yield
     for logger in loggers():
-        logger.setLevel(before.get(logger, logging.NOTSET))
+        # Setting a level, even to what it is, has every logger forget what it is enabled for: too much for each test.
+        if logger.level != (level := before.get(logger, logging.NOTSET)):
+            logger.setLevel(level)
 
 
 def loggers() -> list[logging.Logger]:
