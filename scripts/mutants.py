@@ -37,6 +37,7 @@ JOINTS = {
         "tests/workers/test_worker.py",
         "tests/workers/test_async_runner.py",
         "tests/workers/test_processes.py",
+        "tests/workers/test_streams.py",
     ],
     "channel_layer": ["tests/channel_layer/test_conformance.py"],
     "channels": ["tests/channels/test_handler.py", "tests/channels/test_sync_threads.py"],
@@ -44,6 +45,7 @@ JOINTS = {
         "tests/interface_server/http/test_protocol.py",
         "tests/interface_server/websocket/test_protocol.py",
         "tests/interface_server/test_server.py",
+        "tests/interface_server/test_stopping.py",
     ],
 }
 """Tests of what the files of a package do together, run after the mirrors of a file if those noticed nothing."""

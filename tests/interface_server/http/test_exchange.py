@@ -451,6 +451,24 @@ def test_a_producer_that_asks_is_told_that_the_client_is_here_and_what_it_may_ha
     assert case.exchange.phase is Phase.RESPONDING
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_endless"),
+    [
+        (None, False),
+        ({"status": 200, "headers": [[b"Content-Length", b"10"]], "content": b"x", "more_content": True}, False),
+        ({"status": 200, "content": b"x", "more_content": True}, True),
+    ],
+)
+def test_only_a_response_that_has_begun_and_has_no_known_end_is_ended_for_the_server_to_stop(
+    answer: dict[str, Any] | None, is_endless: bool
+) -> None:
+    case = Case()
+    if answer is not None:
+        case.exchange.deliver(answer)
+    assert case.exchange.end_stream() == is_endless
+    assert (("abort",) in case.writer.calls) == is_endless
+
+
 @pytest.mark.parametrize(("flow", "is_cut"), [("worker.a!1", True), (None, False)])
 def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: bool) -> None:
     case = Case()

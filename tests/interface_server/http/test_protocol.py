@@ -419,6 +419,15 @@ def test_a_field_without_end_is_not_gathered_for_ever() -> None:
         assert status_of(server.ask(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 3_000_000)) == 431
 
 
+def test_a_body_in_front_of_a_head_does_not_count_as_part_of_it() -> None:
+    following = b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with running(header_max_bytes=1000, request_line_max=500) as server, server.connect() as connection:
+        connection.sendall(POST + b"Content-Length: 5000\r\n\r\n" + b"a" * 5000 + following[:30])
+        wait_until(lambda: server.workers.on("http.request"), "the first request")
+        connection.sendall(following[30:])
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_a_client_that_trickles_its_headers_is_closed() -> None:
     with running(header_timeout=0.5) as server, server.connect() as trickling, server.connect() as silent_one:
         trickling.sendall(b"GET / HTTP/1.1\r\nHos")
