@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from django.contrib.sessions.models import Session
 from django.test import override_settings
 
 from channels.auth import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
+from tests.test_house import ROOT
 
 from ..coroutines import drive
 
@@ -209,11 +211,13 @@ class TestAuthMiddleware:
             UserLazyObject().username  # noqa: B018
 
 
-def test_an_import_loads_no_models() -> None:
+def test_an_import_loads_no_models_and_no_settings() -> None:
     """A project's ``asgi.py`` imports these before the apps are ready."""
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'compat'}"
     script = (
         "import sys, channels.auth, channels.generic.http, channels.generic.websocket, channels.middleware,"
         "channels.routing, channels.security.websocket, channels.sessions, channels.testing, channels.worker;"
         "assert not {'django.contrib.auth.models', 'django.contrib.sessions.models'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
