@@ -53,7 +53,9 @@ class Hooks:
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
-        self._reversed = self._hooks[::-1]
+        # For each message: bound once, and called without a function in between.
+        self._before = tuple(hook.before for hook in self._hooks)
+        self._after = tuple(hook.after for hook in reversed(self._hooks))
 
     def worker_process_ready(self, worker: Worker) -> None:
         """See `Hook.worker_process_ready`."""
@@ -67,13 +69,19 @@ class Hooks:
 
     def before(self, message: Message) -> None:
         """See `Hook.before`."""
-        for hook in self._hooks:
-            _call(BaseException, hook.before, message)
+        for before in self._before:
+            try:
+                before(message)
+            except BaseException as failure:
+                _report(before, failure)
 
     def after(self, message: Message, error: BaseException | None) -> None:
         """See `Hook.after`."""
-        for hook in self._reversed:
-            _call(BaseException, hook.after, message, error)
+        for after in self._after:
+            try:
+                after(message, error)
+            except BaseException as failure:
+                _report(after, failure)
 
     def thread_ended(self) -> None:
         """See `Hook.thread_ended`."""
@@ -89,5 +97,9 @@ def _call(catch: type[BaseException], method: Callable[P, None], *args: P.args, 
     """Call a hook. In a thread of consumers nothing it raises may pass, not even SystemExit."""
     try:
         method(*args, **kwargs)
-    except catch:
-        logger.exception("hook %s failed; going on without it", getattr(method, "__qualname__", method))
+    except catch as failure:
+        _report(method, failure)
+
+
+def _report(method: Callable[..., None], failure: BaseException) -> None:
+    logger.error("hook %s failed; going on without it", getattr(method, "__qualname__", method), exc_info=failure)

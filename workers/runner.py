@@ -211,7 +211,7 @@ class Runner:
         headers: Headers = {"later": before["turn"]} if outcome == "later" else {"turn": before["turn"]}
         if outcome in FAILURES:
             headers["failed"] = True
-        ahead: Outbox = []
+        ahead: Outbox | None = None
         if message.state is not before.get("state"):
             changed: dict[str, bytes | None] = {}
             try:
@@ -220,7 +220,7 @@ class Runner:
                 logger.error("the state of a message on %s was not kept: %s", message.channel, error)
             if changed and any(item.target != name and not item.group for _, item in outbox):
                 # Ahead of messages whose consumers may ask for the state.
-                self._tell(name, {"state": changed}, ahead)
+                self._tell(name, {"state": changed}, ahead := [])
             elif changed:
                 headers["state"] = changed
         # The last reply can carry the end of the turn, which saves a message.
