@@ -102,7 +102,7 @@ def missing(layer: object) -> list[str]:
     return lacking
 
 
-def adapted(layer: Any, configuration: Any = None) -> ChannelLayer:
+def adapted(layer: Any, configuration: object = None) -> ChannelLayer:
     """Return a layer that fulfils the contract: the one given, or the adapter of one that conforms to the draft.
 
     Args:
@@ -139,7 +139,7 @@ class DraftChannelLayer(ChannelLayer):
         configuration: what it was made with; no value of it is shown in an error.
     """
 
-    def __init__(self, draft: DraftLayer, configuration: Any = None) -> None:
+    def __init__(self, draft: DraftLayer, configuration: object = None) -> None:
         super().__init__(
             expiry=getattr(draft, "expiry", 60),
             group_expiry=getattr(draft, "group_expiry", 86_400),

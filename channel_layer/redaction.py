@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -15,7 +14,7 @@ _SHORTEST = 3
 _WORD = re.compile(r"\w+")
 
 
-def redact(text: object, configuration: Any) -> str:
+def redact(text: object, configuration: object) -> str:
     """A text, often an exception's, without any value of the configuration that it is about.
 
     What is a secret in a value cannot be known once the value is broken: nobody can tell where the password in
@@ -35,7 +34,7 @@ def _pieces(value: str) -> list[str]:
     return [piece for piece in (value, *_WORD.findall(value)) if len(piece) >= _SHORTEST]
 
 
-def _values(configuration: Any) -> Iterator[str]:
+def _values(configuration: object) -> Iterator[str]:
     """Every text in a configuration but the names of options."""
     if isinstance(configuration, bytes):
         yield configuration.decode("latin-1")

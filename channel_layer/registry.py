@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .exceptions import UnknownLayer
+
+if TYPE_CHECKING:
+    from .layer import ChannelLayer
 
 DEFAULT_CHANNEL_LAYER = "default"
 
@@ -18,12 +21,12 @@ class LayerRegistry:
     takes an alias and returns a layer or raises for an alias it does not know.
     """
 
-    def __init__(self, factory: Callable[[str], Any] | None = None) -> None:
+    def __init__(self, factory: Callable[[str], ChannelLayer] | None = None) -> None:
         self.factory = factory
-        self._layers: dict[str, Any] = {}
+        self._layers: dict[str, ChannelLayer] = {}
         self._lock = threading.RLock()
 
-    def __getitem__(self, alias: str) -> Any:
+    def __getitem__(self, alias: str) -> ChannelLayer:
         layer = self._layers.get(alias)
         if layer is not None:
             return layer
@@ -43,7 +46,7 @@ class LayerRegistry:
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._layers))
 
-    def set(self, alias: str, layer: Any | None) -> Any | None:
+    def set(self, alias: str, layer: ChannelLayer | None) -> ChannelLayer | None:
         """Put a layer under an alias (``None`` removes it) and return what was there before."""
         with self._lock:
             before = self._layers.pop(alias, None)

@@ -82,7 +82,7 @@ class InvalidChannelLayerError(LayerConfigurationError, ValueError):
     def __str__(self) -> str:
         return self.reason if self.alias is None else f"CHANNEL_LAYERS[{self.alias!r}]: {self.reason}"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type, tuple[str | None, str]]:
         return type(self), (self.alias, self.reason)
 
 
@@ -146,7 +146,7 @@ def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any]
         raise InvalidChannelLayerError(alias, f"CONFIG does not work: {redact(error, given)}") from None
 
 
-def conforming(alias: str, layer: Any, options: Any) -> ChannelLayer:
+def conforming(alias: str, layer: object, options: object) -> ChannelLayer:
     """Return a layer that fulfils the contract: this one, or an adapter if it was written for Channels 1.
 
     Raises:
@@ -158,7 +158,7 @@ def conforming(alias: str, layer: Any, options: Any) -> ChannelLayer:
         raise InvalidChannelLayerError(alias, f"BACKEND {error}") from None
 
 
-def _options(backend: Any) -> set[str]:
+def _options(backend: object) -> set[str]:
     """Names of the keyword arguments a backend takes; empty if they cannot be known."""
     names: set[str] = set()
     for cls in inspect.getmro(backend) if inspect.isclass(backend) else ():

@@ -25,7 +25,7 @@ FEWEST_CHARACTERS = 5
 
 
 @register(TAG)
-def check_layers(**kwargs: Any) -> list[CheckMessage]:
+def check_layers(**kwargs: object) -> list[CheckMessage]:
     """CHANNEL_LAYERS: each entry can be made, and workers have something to run.
 
     Redis asks for a password where others can reach it.
@@ -57,7 +57,7 @@ def check_layers(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def check_routings(**kwargs: Any) -> list[CheckMessage]:
+def check_routings(**kwargs: object) -> list[CheckMessage]:
     """ROUTING: every route can work."""
     found: list[CheckMessage] = []
     for alias, config in _entries():
@@ -73,7 +73,7 @@ def check_routings(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def check_session_store(**kwargs: Any) -> list[CheckMessage]:
+def check_session_store(**kwargs: object) -> list[CheckMessage]:
     """CHANNEL_SESSION_STORE has a value that exists."""
     try:
         uses_connections()
@@ -89,8 +89,8 @@ def _entries() -> Iterable[tuple[str, Any]]:
         return []
 
 
-def _is_redis(config: Any) -> bool:
-    path = config.get("BACKEND")
+def _is_redis(config: Mapping[str, Any]) -> bool:
+    path = config.get("BACKEND") or ""
     return ALIASES.get(path, path) in (REDIS, *CHANNELS_REDIS.values())
 
 

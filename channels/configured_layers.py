@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.apps import apps
@@ -17,6 +17,7 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
+from routing.routes import Consumer, Routing
 
 from .backends import (
     REDIS,
@@ -38,8 +39,14 @@ __all__ = [
     "get_channel_layer",
 ]
 
+if TYPE_CHECKING:
+    # It has every attribute of the layer that it wraps, see `ChannelLayerWrapper.__getattr__`.
+    _Wrapped = ChannelLayer
+else:
+    _Wrapped = object
 
-class ChannelLayerWrapper:
+
+class ChannelLayerWrapper(_Wrapped):
     """A layer with its place in the settings; whatever else is asked of it, it asks the layer.
 
     Attributes:
@@ -53,7 +60,7 @@ class ChannelLayerWrapper:
         self,
         channel_layer: ChannelLayer,
         alias: str,
-        routing: Any,
+        routing: Routing | None,
         coroutine_layer: CoroutineChannelLayer | None = None,
     ) -> None:
         self.channel_layer = channel_layer
@@ -71,13 +78,13 @@ class ChannelLayerWrapper:
                 self._router = self._build_router(None)
             return self._router
 
-    def serve_http_with(self, http_consumer: Any) -> Router:
+    def serve_http_with(self, http_consumer: Consumer | None) -> Router:
         """Build the router anew with another consumer than Django's views for requests without a route."""
         with self._lock:
             self._router = self._build_router(http_consumer)
             return self._router
 
-    def _build_router(self, http_consumer: Any | None) -> Router:
+    def _build_router(self, http_consumer: Consumer | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
         from .runtime.unrouted import RefuseUnrouted
@@ -91,17 +98,20 @@ class ChannelLayerWrapper:
         return router
 
     @property
-    def local_only(self) -> bool:
+    def local_only(self) -> bool:  # type: ignore[override]  # nobody sets it
         """True if the layer reaches no further than this process."""
         return bool(getattr(self.channel_layer, "local_only", False))
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "channel_layer":  # before __init__, as copy and pickle ask
-            raise AttributeError(name)
-        value = getattr(self.channel_layer, name)
-        if inspect.ismethod(value):
-            self.__dict__[name] = value  # found without this detour from now on
-        return value
+    if not TYPE_CHECKING:  # checkers know what a layer has
+
+        def __getattr__(self, name: str) -> object:
+            """An attribute of the layer."""
+            if name == "channel_layer":  # before __init__, as copy and pickle ask
+                raise AttributeError(name)
+            value = getattr(self.channel_layer, name)
+            if inspect.ismethod(value):
+                self.__dict__[name] = value  # found without this detour from now on
+            return value
 
     def __repr__(self) -> str:
         return f"<ChannelLayerWrapper {self.alias}: {self.channel_layer!r}>"
@@ -136,6 +146,7 @@ class ChannelLayerManager:
             raise InvalidChannelLayerError(alias, "TEST_CONFIG is missing")
 
     def __getitem__(self, alias: str) -> Any:
+        # Any: a ChannelLayerWrapper, or a layer that a test has put in its place.
         return registry[alias]
 
     def __contains__(self, alias: object) -> bool:
@@ -144,7 +155,7 @@ class ChannelLayerManager:
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self.configs, *registry]))
 
-    def set(self, alias: str, layer: Any | None) -> Any | None:
+    def set(self, alias: str, layer: ChannelLayer | None) -> ChannelLayer | None:
         """Put a layer under an alias (``None`` removes it) and return what was there before."""
         return registry.set(alias, layer)
 
@@ -159,8 +170,8 @@ class ChannelLayerManager:
         made = make_layer(alias, config, config.get(options))
         routing = None if config.get("ROUTING") == "" else config.get("ROUTING")
         if isinstance(made, CoroutineChannelLayer):
-            return ChannelLayerWrapper(made.channel_layer, alias, routing, made)
-        return ChannelLayerWrapper(conforming(alias, made, config.get(options)), alias, routing)
+            return ChannelLayerWrapper(made.channel_layer, alias, routing, made)  # type: ignore[abstract]
+        return ChannelLayerWrapper(conforming(alias, made, config.get(options)), alias, routing)  # type: ignore[abstract]
 
     def config(self, alias: str) -> Mapping[str, Any]:
         """Entry of CHANNEL_LAYERS; raises `InvalidChannelLayerError`."""
@@ -178,7 +189,7 @@ class ChannelLayerManager:
         return config
 
 
-def require_work(alias: str, routing: Any) -> None:
+def require_work(alias: str, routing: object) -> None:
     """Raise `InvalidChannelLayerError` if neither ROUTING nor ASGI_APPLICATION says what workers are to run."""
     if routing in (None, "") and not getattr(settings, "ASGI_APPLICATION", None):
         raise InvalidChannelLayerError(
@@ -218,7 +229,7 @@ def _set_up(setup: Callable[[], None]) -> None:
         raise InvalidChannelLayerError(None, f"Django cannot be set up: {error}") from error
 
 
-def _forget(*, setting: str, **kwargs: Any) -> None:
+def _forget(*, setting: str, **kwargs: object) -> None:
     if setting == "CHANNEL_LAYERS":
         for alias in list(registry):
             registry.set(alias, None)

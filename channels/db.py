@@ -43,7 +43,7 @@ _threads_with_connections: set[int] = set()
 """Threads that have opened a connection since they last had none; some may have closed it, or ended."""
 
 
-def close_old_connections(**kwargs: Any) -> None:
+def close_old_connections(**kwargs: object) -> None:
     """Close the calling thread's connections that are unusable or have outlived CONN_MAX_AGE."""
     now = time.monotonic()
     if now >= _mine.walk_at:
@@ -97,7 +97,7 @@ class DatabaseSyncToAsync(SyncToAsync[P, R]):
         thread_sensitive, executor: see `asgiref.sync.sync_to_async`.
     """
 
-    def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+    def thread_handler(self, loop: Any, *args: Any, **kwargs: object) -> Any:
         """Run the function in its thread, with the thread's connections looked after."""
         _close_idle()
         try:
@@ -130,7 +130,7 @@ def _close_idle() -> None:
         _threads_with_connections.discard(threading.get_ident())
 
 
-def _remember(*, connection: Any, **kwargs: Any) -> None:
+def _remember(*, connection: Any, **kwargs: object) -> None:
     _threads_with_connections.add(threading.get_ident())
     if all(connection is not known for known in _mine.opened):
         _mine.opened.append(connection)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from channel_layer.channel import AnswerableMessage, Channel, Group, Message
+from channel_layer.delivery import Content, Outgoing
 from channel_layer.exceptions import ChannelFull
+from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_collecting
 
 if TYPE_CHECKING:  # models want the apps to be ready
@@ -55,7 +57,7 @@ class PendingMessageStore:
         """True if messages sent here are held back now: in a consumer, or after `prepare`."""
         return current_outbox() is not None
 
-    def prepare(self, **kwargs: Any) -> None:
+    def prepare(self, **kwargs: object) -> None:
         """Hold back what this thread or task sends from now on. Inside of a consumer: forget what was sent so far."""
         outbox = current_outbox()
         if outbox is None:
@@ -63,11 +65,11 @@ class PendingMessageStore:
         else:
             outbox.clear()
 
-    def append(self, sender: Channel | Group, message: dict[str, Any]) -> None:
+    def append(self, sender: Channel | Group, message: Content) -> None:
         """Send to a channel or group, held back if that is under way."""
         sender.send(message)
 
-    def send_and_flush(self, **kwargs: Any) -> None:
+    def send_and_flush(self, **kwargs: object) -> None:
         """Send what was held back, in order, and hold nothing back any more; in a consumer, send it now.
 
         Raises:
@@ -94,7 +96,7 @@ class PendingMessageStore:
                 refused = layer.send_batch(refused)
 
 
-class _Own(list[Any]):
+class _Own(list[tuple[ChannelLayer, Outgoing]]):
     """An outbox that `PendingMessageStore.prepare` has made, and no worker."""
 
 

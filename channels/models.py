@@ -6,8 +6,6 @@ so this one stays when it is installed over this distribution, and can tell.
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.core.checks import CheckMessage, Error, register
 
 from channel_layer.exceptions import LayerConfigurationError
@@ -18,7 +16,7 @@ TAG = "channels"
 
 
 @register(TAG)
-def check_imports(**kwargs: Any) -> list[CheckMessage]:
+def check_imports(**kwargs: object) -> list[CheckMessage]:
     """The packages that get imported are this distribution's own."""
     try:
         check_installation()

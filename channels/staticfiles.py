@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlparse
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 from django.core.handlers.exception import response_for_exception
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from .handler import AsgiHandler, ViewConsumer
 from .runtime.django_internals import close_with, serves
@@ -27,11 +29,11 @@ class StaticFilesHandler(StaticFilesHandlerMixin, AsgiHandler):
         """Load the middleware; files do without it."""
         AsgiHandler.load_middleware(self, is_async)
 
-    def get_response(self, request: Any) -> Any:
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
         """The file, or the view's response."""
         if not serves(self, request.path):
             return AsgiHandler.get_response(self, request)
-        response: Any
+        response: HttpResponseBase
         try:
             response = self.serve(request)
         except Exception as error:  # a path that leads out of the directory, for example

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["await_many_dispatch", "name_that_thing"]
 
 
-def name_that_thing(thing: Any) -> str:
+def name_that_thing(thing: object) -> str:
     """The dotted path of a function, method or class; that of its class for any other object.
 
     >>> name_that_thing(name_that_thing)

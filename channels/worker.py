@@ -8,15 +8,17 @@ from typing import Any
 
 import workers
 from channel_layer.channel import Message
+from routing import Router
 from workers.channel_filter import filter_channels
 
+from .configured_layers import ChannelLayerWrapper
 from .runtime.hooks import DjangoHook
 from .runtime.sync_threads import SyncThreads
 from .scope.application_worker import ApplicationWorker
 
 __all__ = ["Worker", "WorkerGroup"]
 
-Callback = Callable[[str, Any], None]
+Callback = Callable[[str, Message], None]
 
 
 class Worker:
@@ -47,7 +49,7 @@ class Worker:
 
     def __init__(
         self,
-        channel_layer: Any,
+        channel_layer: ChannelLayerWrapper,
         callback: Callback | None = None,
         message_retries: int = 10,
         signal_handlers: bool = True,
@@ -64,7 +66,7 @@ class Worker:
         self._is_ready = False
 
     @property
-    def router(self) -> Any:
+    def router(self) -> Router:
         """The router of the layer."""
         return self.channel_layer.router
 
@@ -89,7 +91,7 @@ class Worker:
         if not self.termed:
             _Engine(self).run()
 
-    def _tell_ready(self, worker: Any) -> None:
+    def _tell_ready(self, worker: object) -> None:
         if not self._is_ready:
             self._is_ready = True
             DjangoHook().worker_ready(worker)
@@ -156,11 +158,11 @@ class _FaceHook(DjangoHook):
     def __init__(self, face: Worker) -> None:
         self._face = face
 
-    def worker_process_ready(self, worker: Any) -> None:
+    def worker_process_ready(self, worker: object) -> None:
         """See `Hook.worker_process_ready`."""
         super().worker_process_ready(self._face)
 
-    def worker_ready(self, worker: Any) -> None:
+    def worker_ready(self, worker: object) -> None:
         """See `Hook.worker_ready`."""
         self._face._tell_ready(self._face)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -13,9 +12,10 @@ from channel_layer.channel import Message
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.backends import InvalidChannelLayerError
-from channels.configured_layers import channel_layers, require_work
+from channels.configured_layers import ChannelLayerWrapper, channel_layers, require_work
 from channels.log import message_line
-from routing import RoutingError
+from routing import Router, RoutingError
+from routing.routes import Consumer
 
 logger = logging.getLogger("channels.management")
 message_logger = logging.getLogger("channels.messages")
@@ -31,10 +31,11 @@ def add_layer_option(parser: CommandParser) -> None:
     )
 
 
-def open_layer(alias: str) -> Any:
+def open_layer(alias: str) -> ChannelLayerWrapper:
     """The wrapped layer of an alias; raises `CommandError` with one sentence if it cannot be used."""
     try:
-        return channel_layers[alias]
+        layer: ChannelLayerWrapper = channel_layers[alias]
+        return layer
     except InvalidChannelLayerError as error:
         raise CommandError(str(error)) from error
 
@@ -51,7 +52,7 @@ def websocket_protocols() -> tuple[str, ...]:
     return tuple(names)
 
 
-def route_with(layer: Any, http_consumer: Any) -> Any:
+def route_with(layer: ChannelLayerWrapper, http_consumer: Consumer | None) -> Router:
     """The layer's router; raises `CommandError` if there is nothing to run, or names the route that cannot work."""
     try:
         require_work(layer.alias, layer.routing)
@@ -62,7 +63,7 @@ def route_with(layer: Any, http_consumer: Any) -> Any:
         raise CommandError(f"the ROUTING of channel layer {layer.alias!r} does not work. {error}") from error
 
 
-def reach(layer: Any) -> None:
+def reach(layer: ChannelLayerWrapper) -> None:
     """Reach for the layer's broker once; raises `CommandError` if it is unfit.
 
     One that is away is waited for: after a restart of the machine it may come up later than its users.
@@ -75,6 +76,6 @@ def reach(layer: Any) -> None:
         logger.warning("%s; starting anyway and trying again until it answers", clause(error))
 
 
-def log_message(message: Message, seconds: float, outcome: Any) -> None:
+def log_message(message: Message, seconds: float, outcome: str) -> None:
     """Log one message that was dealt with, as ``-v 2`` shows it."""
     message_logger.debug("%s", message_line(message.channel.name, message.get("path", ""), seconds, outcome))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import secrets
 import string
-from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from channel_layer.delivery import Delivery
+from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.asked_state import hold
-from channels.configured_layers import channel_layers
+from channels.configured_layers import ChannelLayerWrapper, channel_layers
 from channels.message import Message
 from interface_server.options import Options
+from routing.routes import Consumer
 
 from .running import run_consumer
 
@@ -42,15 +42,16 @@ class Client:
         self._state = hold(self.reply_channel, Options.state_max)
 
     @property
-    def channel_layer(self) -> Any:
+    def channel_layer(self) -> ChannelLayerWrapper:
         """The layer that has the alias now."""
-        return channel_layers[self.alias]
+        layer: ChannelLayerWrapper = channel_layers[self.alias]
+        return layer
 
     def get_next_message(self, channel: str) -> Message | None:
         """Take the next message off a channel, ``None`` if there is none."""
         return next_message(self.channel_layer, channel)
 
-    def get_consumer_by_channel(self, channel: str) -> Callable[..., Any] | None:
+    def get_consumer_by_channel(self, channel: str) -> Consumer | None:
         """Return the consumer of a message with only an empty ``text``; ``None`` without a route."""
         match = self.channel_layer.router.match(Message({"text": ""}, channel, self.channel_layer))
         return match[0] if match else None
@@ -127,13 +128,13 @@ class Client:
         return copied
 
 
-def next_message(layer: Any, channel: str) -> Message | None:
+def next_message(layer: ChannelLayer, channel: str) -> Message | None:
     """Take the next message off a channel of a layer, with its headers; ``None`` if there is none."""
     if channel.endswith("!"):
         # One message for each member of a group that it was sent to.
         name, content = layer.receive([channel])
-        return None if name is None else Message(content, name, layer)
-    deliveries: list[Delivery] = layer.receive_batch([channel])
+        return None if content is None else Message(content, name, layer)
+    deliveries = layer.receive_batch([channel])
     if not deliveries:
         return None
     [delivery] = deliveries

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
+from channel_layer.layer import ChannelLayer
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.registry import channel_layers as registry
 from channels.configured_layers import ChannelLayerWrapper, channel_layers
 from routing import Router
+from routing.routes import Consumer, Routing
 
 
 class IsolatedLayer(ChannelLayerWrapper):
@@ -19,12 +20,14 @@ class IsolatedLayer(ChannelLayerWrapper):
     test should see that a route is missing.
     """
 
-    def _build_router(self, http_consumer: Any | None) -> Router:
-        return Router(self.routing) if http_consumer is None else super()._build_router(http_consumer)
+    def _build_router(self, http_consumer: Consumer | None) -> Router:
+        if http_consumer is not None:
+            return super()._build_router(http_consumer)
+        return Router(self.routing)  # type: ignore[arg-type]  # which says that there is none
 
 
 @contextmanager
-def placed(alias: str, layer: Any) -> Iterator[None]:
+def placed(alias: str, layer: ChannelLayer) -> Iterator[None]:
     """Have ``layer`` under an alias inside a ``with`` block."""
     before = channel_layers.set(alias, layer)
     try:
@@ -42,14 +45,17 @@ def in_memory(aliases: Iterable[str]) -> Iterator[None]:
     Raises:
         InvalidChannelLayerError: CHANNEL_LAYERS has no such alias.
     """
-    layers = [IsolatedLayer(MemoryChannelLayer(), alias, _routing_of(alias)) for alias in aliases]
+    layers = [
+        IsolatedLayer(MemoryChannelLayer(), alias, _routing_of(alias))  # type: ignore[abstract]
+        for alias in aliases
+    ]
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(placed(layer.alias, layer))
         yield
 
 
-def _routing_of(alias: str) -> Any:
+def _routing_of(alias: str) -> Routing | None:
     config = channel_layers.configs.get(alias)
     if alias not in registry and isinstance(config, dict) and "ROUTING" in config:
         routing = config["ROUTING"]

@@ -101,7 +101,7 @@ def _test_layers() -> Iterator[list[Any]]:
         layers = []
         for alias in channel_layers.configs or [DEFAULT_CHANNEL_LAYER]:
             layer = channel_layers.make_test_backend(alias)
-            Router(layer.routing)  # a bad route is an error here, not in a process with an output of its own
+            Router(layer.routing)  # type: ignore[arg-type]  # a bad route is an error here, not in a process with an output of its own
             stack.callback(layer.close)
             layer.flush()
             stack.callback(layer.flush)  # what nobody took belongs to no other test

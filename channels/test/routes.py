@@ -12,10 +12,11 @@ from typing import Any, TypeVar, cast
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.configured_layers import channel_layers
 from routing import include
+from routing.routes import Routing
 
 from .layers import IsolatedLayer, placed
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
 
 class apply_routes:
@@ -31,7 +32,7 @@ class apply_routes:
         RoutingError: on entering, for a route that cannot work.
     """
 
-    def __init__(self, routes: Any, aliases: Sequence[str] = (DEFAULT_CHANNEL_LAYER,)) -> None:
+    def __init__(self, routes: object, aliases: Sequence[str] = (DEFAULT_CHANNEL_LAYER,)) -> None:
         self.routes = routes
         self._aliases = [aliases] if isinstance(aliases, str) else list(aliases)
         self._entered: list[ExitStack] = []
@@ -41,12 +42,14 @@ class apply_routes:
         with ExitStack() as stack:
             for alias in self._aliases:
                 layer = channel_layers[alias]
-                routed = IsolatedLayer(getattr(layer, "channel_layer", layer), alias, _routing(self.routes))
+                routed = IsolatedLayer(  # type: ignore[abstract]
+                    getattr(layer, "channel_layer", layer), alias, _routing(self.routes)
+                )
                 _ = routed.router  # built here, where a bad route is an error of the test
                 stack.enter_context(placed(alias, routed))
             self._entered.append(stack.pop_all())
 
-    def exit(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
+    def exit(self, exc_type: object = None, exc_val: object = None, exc_tb: object = None) -> None:
         """Restore the routing of before."""
         self._entered.pop().close()
 
@@ -60,14 +63,14 @@ class apply_routes:
         if inspect.iscoroutinefunction(decorated):
 
             @functools.wraps(decorated)
-            async def async_inner(*args: Any, **kwargs: Any) -> Any:
+            async def async_inner(*args: object, **kwargs: object) -> object:
                 with self:
                     return await decorated(*args, **kwargs)
 
             return async_inner  # type: ignore[return-value]
 
         @functools.wraps(decorated)
-        def inner(*args: Any, **kwargs: Any) -> Any:
+        def inner(*args: object, **kwargs: object) -> object:
             with self:
                 return decorated(*args, **kwargs)
 
@@ -91,7 +94,7 @@ class apply_routes:
         return cls
 
 
-def _routing(routes: Any) -> Any:
+def _routing(routes: Any) -> Routing:
     if isinstance(routes, (str, dict)):
         return routes
     if not isinstance(routes, (list, tuple)):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, ClassVar, cast
 
 from asgiref.sync import async_to_sync
+from django.dispatch import Signal
 
 from channel_layer.channel import Message
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull
+from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import Outbox
 from channels.asked_state import held
 from channels.exceptions import DenyConnection
@@ -21,7 +23,7 @@ from channels.runtime.surroundings import prefix_urls, set_defaults
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
 from interface_server.bridge.messages import CONNECT, DISCONNECT, RECEIVE
-from routing.routes import Match, RoutedMessage
+from routing.routes import Consumer, Match, RoutedMessage
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
@@ -32,7 +34,7 @@ MESSAGE_RETRIES = 10
 """Most times that a message may be consumed later, as in a worker."""
 
 
-def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: dict[str, Any], sender: Any) -> Any:
+def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: Mapping[str, object], sender: object) -> Any:
     """Run a consumer with the hooks of a worker around it, then send its messages.
 
     Args:
@@ -76,10 +78,10 @@ def _run_anew(runner: Runner, delivery: Delivery) -> Finished:
 class _Run:
     """A router that matches one consumer, and keeps its result or its error."""
 
-    def __init__(self, consumer: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    def __init__(self, consumer: Consumer, kwargs: Mapping[str, object]) -> None:
         self._consumer = consumer
         self._kwargs = kwargs
-        self.result: Any = None
+        self.result: object = None
         self.error: BaseException | None = None
         self.is_settled = False
 
@@ -92,7 +94,7 @@ class _Run:
         if self.error is None:
             self.error, self.is_settled = error, is_settled
 
-    def _call(self, message: Message, **kwargs: Any) -> None:
+    def _call(self, message: Message, **kwargs: object) -> None:
         try:
             result = self._consumer(message, **kwargs)
             if isinstance(result, Stream):
@@ -117,7 +119,7 @@ class _Kept(ChannelSocketException):
         self._run = run
         self._error = error
 
-    def run(self, message: Any) -> None:
+    def run(self, message: Message) -> None:
         """Carry out the consumer's exception."""
         if self._error is None:
             return
@@ -139,7 +141,7 @@ class _Dropped(_Kept):
 class _Signals(Hook):
     """Sends the signals around a consumer; an error of a receiver fails the test."""
 
-    def __init__(self, run: _Run, sender: Any) -> None:
+    def __init__(self, run: _Run, sender: object) -> None:
         self._run = run
         self._sender = sender
 
@@ -152,7 +154,7 @@ class _Signals(Hook):
         """See `Hook.after`."""
         self._signal(consumer_finished, message=message)
 
-    def _signal(self, signal: Any, **kwargs: Any) -> None:
+    def _signal(self, signal: Signal, **kwargs: object) -> None:
         try:
             signal.send(sender=self._sender, **kwargs)
         except BaseException as error:
@@ -186,7 +188,7 @@ class _Turn:
         return left
 
 
-async def _finish(result: Awaitable[Any]) -> Any:
+async def _finish(result: Awaitable[object]) -> object:
     return await result
 
 
@@ -198,7 +200,7 @@ def _send(outbox: Outbox) -> None:
             raise ChannelFull(refused[0].target)
 
 
-def _send_now(seconds: float, layer: Any, item: Outgoing) -> None:
+def _send_now(seconds: float, layer: ChannelLayer, item: Outgoing) -> None:
     _send([(layer, item)])
 
 

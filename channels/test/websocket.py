@@ -11,9 +11,11 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from channels.binding.instances import User
 from channels.session_stores import open_database_session, session_key_for
 from interface_server.bridge.messages import CONNECT, HTTP_REQUEST, MessageFactory
 from interface_server.options import Options
@@ -46,8 +48,8 @@ class WSClient(Client):
         super().__init__(**kwargs)
         self.order = 0
         self._ordered = ordered
-        self._session: Any = None
-        self._headers: dict[str, Any] = {}
+        self._session: SessionBase | None = None
+        self._headers: dict[str, str | bytes] = {}
         self._cookies: dict[str, str] = {}
         self._session_cookie = True
 
@@ -71,20 +73,20 @@ class WSClient(Client):
         return cookies
 
     @property
-    def headers(self) -> dict[str, Any]:
+    def headers(self) -> dict[str, str | bytes]:
         """Headers of the next message by name, ``cookie`` as bytes."""
         headers = copy.deepcopy(self._headers)
         headers.setdefault("cookie", _encoded_cookies(self.get_cookies()))
         return headers
 
     @property
-    def session(self) -> Any:
+    def session(self) -> SessionBase:
         """The Django session; save it after changing it. Raises `OSError` where sessions are not installed."""
         if not apps.is_installed("django.contrib.sessions"):
             raise OSError("Add django.contrib.sessions to the INSTALLED_APPS to use session")
         if self._session is None:
             self._session = open_database_session(self.reply_channel)
-            if not self._session.exists(self._session.session_key):
+            if not self._session.exists(session_key_for(self.reply_channel)):
                 self._session.save(must_create=True)
         return self._session
 
@@ -109,7 +111,7 @@ class WSClient(Client):
             return content
         return json_module.loads(text) if json and isinstance(text, str) else text
 
-    def send(self, to: str, content: dict[str, Any] | None = None, text: Any = None, path: str = "/") -> None:
+    def send(self, to: str, content: dict[str, Any] | None = None, text: object = None, path: str = "/") -> None:
         """Send a message.
 
         Args:
@@ -128,7 +130,7 @@ class WSClient(Client):
         self,
         channel: str,
         content: dict[str, Any] | None = None,
-        text: Any = None,
+        text: object = None,
         path: str = "/",
         fail_on_none: bool = True,
         check_accept: bool = True,
@@ -163,7 +165,7 @@ class WSClient(Client):
         self._login(user, None)
         return True
 
-    def force_login(self, user: Any, backend: str | None = None) -> None:
+    def force_login(self, user: User, backend: str | None = None) -> None:
         """Log a user in without asking; ``backend`` defaults to the first that can load a user."""
         if backend is None:
             paths = settings.AUTHENTICATION_BACKENDS
@@ -178,16 +180,18 @@ class WSClient(Client):
         auth.logout(request)
         self._session = None
 
-    def _login(self, user: Any, backend: str | None) -> None:
+    def _login(self, user: User, backend: str | None) -> None:
         auth.login(self._request(), user, backend)
         self.session.save()
 
-    def _request(self) -> Any:
-        request: Any = HttpRequest()
+    def _request(self) -> HttpRequest:
+        request = HttpRequest()
         request.session = self.session
         return request
 
-    def _get_content(self, content: dict[str, Any] | None = None, text: Any = None, path: str = "/") -> dict[str, Any]:
+    def _get_content(
+        self, content: dict[str, Any] | None = None, text: object = None, path: str = "/"
+    ) -> dict[str, Any]:
         content = self._with_reply_channel(content)
         path, mark, query = path.partition("?")
         content.setdefault("path", path)

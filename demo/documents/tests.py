@@ -82,7 +82,7 @@ class EntranceTests(DocumentsTestCase):
 
     def test_who_signs_out_is_signed_out_in_every_window_of_that_browser(self) -> None:
         here, elsewhere = Window(self.ada), Window(self.ada)
-        self.client.cookies["sessionid"] = here.session.session_key
+        self.client.cookies["sessionid"] = here.session.session_key or ""
         self.client.post("/sign-out/", headers={"host": "localhost"})
         [closed] = [frame for frame in iter(here.receive, None) if "close" in frame]
         self.assertEqual(closed, {"close": SIGNED_OUT})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import sys
 import threading
 from datetime import datetime
@@ -26,7 +27,7 @@ check_rooms(neighbours=True)
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
 from channels import log  # noqa: E402
-from channels.configured_layers import channel_layers  # noqa: E402
+from channels.configured_layers import ChannelLayerWrapper, channel_layers  # noqa: E402
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
 from channels.routing import get_default_application  # noqa: E402
 from channels.runtime.hooks import DjangoHook  # noqa: E402
@@ -35,7 +36,7 @@ from channels.staticfiles import http_consumer  # noqa: E402
 from interface_server.application import Application  # noqa: E402
 from interface_server.endpoints import Endpoint, EndpointError  # noqa: E402
 from interface_server.options import Options, OptionsError  # noqa: E402
-from interface_server.server import build_server  # noqa: E402
+from interface_server.server import Server, build_server  # noqa: E402
 from workers import Worker  # noqa: E402
 
 WORKER_THREADS = 4
@@ -144,7 +145,9 @@ class Command(StaticFilesCommand):
         self._banner(layer, worker)
         self._run(server, sockets, worker, layer)
 
-    def _run(self, server: Any, sockets: Any, worker: Worker | None, layer: Any) -> None:
+    def _run(
+        self, server: Server, sockets: list[socket.socket], worker: Worker | None, layer: ChannelLayerWrapper
+    ) -> None:
         done = threading.Event()
         # With the autoreloader this is a daemon thread: the process ends around it unless it is waited for.
         atexit.register(_stop, server, worker, done)
@@ -158,7 +161,7 @@ class Command(StaticFilesCommand):
             done.set()
             atexit.unregister(_stop)
 
-    def _worker(self, layer: Any, options: dict[str, Any]) -> Worker:
+    def _worker(self, layer: ChannelLayerWrapper, options: dict[str, Any]) -> Worker:
         consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
         threads = WORKER_THREADS if options["use_threading"] else 1
         return Worker(
@@ -172,7 +175,7 @@ class Command(StaticFilesCommand):
             sync_side=SyncThreads(threads),
         )
 
-    def _banner(self, layer: Any, worker: Worker | None) -> None:
+    def _banner(self, layer: ChannelLayerWrapper, worker: Worker | None) -> None:
         host = f"[{self.addr}]" if ":" in self.addr else "0.0.0.0" if self.addr == "0" else self.addr
         workers = f"{worker.threads} worker threads" if worker is not None else "no workers in this process"
         quit_command = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
@@ -200,7 +203,7 @@ class _Work:
         self._thread.join(STOP_SECONDS + 1)
 
 
-def _stop(server: Any, worker: Worker | None, done: threading.Event) -> None:
+def _stop(server: Server, worker: Worker | None, done: threading.Event) -> None:
     """Stop what runs, and wait for it as long as a stop may take."""
     server.should_exit = True
     if worker is not None:

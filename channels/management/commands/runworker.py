@@ -10,10 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from channels import log
+from channels.configured_layers import ChannelLayerWrapper
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
 from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
+from routing import Router
 from workers import Supervisor, Worker
 from workers.streams import STREAMS
 from workers.supervisor import exit_with_parent
@@ -86,7 +88,7 @@ class Command(BaseCommand):
             help="how long running consumers may take to finish when the worker is stopped (default: %(default)g)",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         """Run until stopped."""
         for name in ("threads", "async_tasks", "streams", "processes"):
             if options[name] < 1:
@@ -113,7 +115,7 @@ class Command(BaseCommand):
         if not ended_well:
             sys.exit(1)
 
-    def _work(self, layer: Any, router: Any, options: dict[str, Any]) -> bool:
+    def _work(self, layer: ChannelLayerWrapper, router: Router, options: dict[str, Any]) -> bool:
         try:
             worker = Worker(
                 layer,
