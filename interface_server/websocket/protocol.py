@@ -338,8 +338,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._connection.received(content)
 
     def _client_closed(self) -> None:
-        frames = self._frames
-        received = frames.close_rcvd if frames is not None else None
+        received = self._library().close_rcvd
         self._flush()
         if received is None:
             self._lose(_NO_STATUS)

@@ -80,12 +80,15 @@ def run(turn: int | None = 1, reply: object = REPLY, ago: float = 1.0) -> tuple[
     return time.perf_counter() - ago, Delivery("a", {}, None if turn is None else {"turn": turn}), reply
 
 
-def test_who_is_quick_waits_for_no_turn_or_has_no_reply_channel_is_told_nothing() -> None:
+def test_who_is_quick_waits_for_no_turn_or_has_no_reply_channel_is_told_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     told: list[Outgoing] = []
     Notices("layer", lambda layer, item: told.append(item)).look(
         [run(ago=0.01), run(turn=None), run(reply=None), run(reply="not a name!!"), run(reply=5), run(turn=9)]
     )
     assert [item.headers["begun"] for item in told if item.headers] == [9]
+    assert caplog.text.count("cannot be told") == 2, "to have no reply channel is no error"
 
 
 def test_what_has_ended_is_forgotten() -> None:

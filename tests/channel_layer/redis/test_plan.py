@@ -115,3 +115,11 @@ def test_without_encryption_there_are_no_tickets() -> None:
     assert len(planner().leave("everyone", "room", "").keys) == 3
     [call] = planner().send([item("everyone", group=True)]).calls[0]
     assert call.args[6] == ""
+
+
+def test_tickets_are_of_ordinary_channels_alone() -> None:
+    sealer = Sealer(["secret"], "p:", 65_536)
+    plan = planner_of(Storage(["redis://x"], "p:", 60, 86_400, CapacityRules(7), sealer))
+    ticket = plan.storage.keys.ticket("everyone", "room")
+    assert plan.join("everyone", "room", "").keys[4:] == plan.leave("everyone", "room", "").keys[3:] == [ticket]
+    assert plan.join("everyone", "d!", "1").keys[4:] == plan.leave("everyone", "d!", "1").keys[3:] == []

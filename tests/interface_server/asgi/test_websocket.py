@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from channel_layer.delivery import Delivery
+from interface_server.asgi.websocket import AsgiSocket, _read
+from tests.interface_server.fakes import QuietContext
 from tests.interface_server.helpers import Workers, silent
 from tests.interface_server.hosted import hosted
 
@@ -61,3 +66,33 @@ def test_a_message_of_exactly_the_limit_passes_and_one_over_it_is_1009(least: st
             client.recv(timeout=20)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1009
+
+
+def test_an_event_without_content_is_passed_over() -> None:
+    class Listener:
+        """A connection that notes what it hears."""
+
+        def __init__(self) -> None:
+            self.heard: list[object] = []
+
+        def received(self, content: str | bytes) -> None:
+            self.heard.append(content)
+
+        def lost(self, code: int, reason: str) -> None:
+            self.heard.append(code)
+
+    events = iter(
+        [
+            {"type": "websocket.receive"},
+            {"type": "websocket.receive", "text": None, "bytes": None},
+            {"type": "websocket.receive", "text": None, "bytes": b"x"},
+            {"type": "websocket.disconnect", "code": 1001},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(events)
+
+    listener = Listener()
+    asyncio.run(_read(listener, AsgiSocket(QuietContext(), False), receive))  # type: ignore[arg-type]
+    assert listener.heard == [b"x", 1001]
