@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from channel_layer.delivery import Content, Message
+
 __all__ = ["BaseChannelLayer"]
 
 DEFAULT_CAPACITY = 100
@@ -103,11 +105,11 @@ class BaseChannelLayer:
 
     # -- for the subclass ------------------------------------------------------------------------
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
+    async def send(self, channel: str, message: Content) -> None:
         """Send a message to a channel; raises `channels.exceptions.ChannelFull`."""
         raise NotImplementedError(f"{type(self).__name__} has no send(), which a channel layer needs")
 
-    async def receive(self, channel: str) -> dict[str, Any]:
+    async def receive(self, channel: str) -> Message:
         """Wait for the next message of a channel."""
         raise NotImplementedError(f"{type(self).__name__} has no receive(), which a channel layer needs")
 
@@ -127,7 +129,7 @@ class BaseChannelLayer:
         """Remove a channel from a group."""
         raise NotImplementedError(f"{type(self).__name__} has no group_discard(), which the extension 'groups' needs")
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+    async def group_send(self, group: str, message: Content) -> None:
         """Send a message to each member of a group."""
         raise NotImplementedError(f"{type(self).__name__} has no group_send(), which the extension 'groups' needs")
 

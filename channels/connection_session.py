@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import SessionBase
@@ -19,6 +19,9 @@ from .runtime.django_internals import empty_session, session_content
 MAX_BYTES = 16 * 1024
 """Bytes that a connection carries for its consumers."""
 
+SessionData: TypeAlias = dict[str, Any]
+"""Content of a session: whatever an application keeps there."""
+
 _UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})
 """Types of which the same object is the same value for ever."""
 
@@ -27,7 +30,7 @@ _json = json.JSONEncoder(separators=(",", ":"))
 logger = logging.getLogger("channels.sessions")
 
 
-def _encode_json(value: dict[str, Any]) -> bytes:
+def _encode_json(value: SessionData) -> bytes:
     """Encode as Django's `JSONSerializer`, which makes a new encoder for each value and takes twice the time."""
     return _json.encode(value).encode("ascii")
 
@@ -62,10 +65,10 @@ class ConnectionSession(SessionBase):
         super().__init__(session_key)
         self._carrier = carrier
         self._name = name
-        self._loaded: dict[str, Any] = {}
+        self._loaded: SessionData = {}
         self._encoded: Mapping[str, bytes] = {}
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> SessionData:
         """Decode the content that the carrier has; log and return an empty one if it cannot be read."""
         state = self._carrier.state
         self._loaded, self._encoded = {}, {}
@@ -79,15 +82,15 @@ class ConnectionSession(SessionBase):
         self._loaded, self._encoded = content.copy(), state
         return content
 
-    def _decode(self, state: Mapping[str, bytes]) -> dict[str, Any]:
+    def _decode(self, state: Mapping[str, bytes]) -> SessionData:
         serializer = self.serializer()
-        parts: Iterable[dict[str, Any]]
+        parts: Iterable[SessionData]
         if self.serializer is JSONSerializer:
             # All in one call, which costs more than decoding a value.
             parts = serializer.loads(b"[%b]" % b",".join(state.values()))
         else:
             parts = map(serializer.loads, state.values())
-        content: dict[str, Any] = {}
+        content: SessionData = {}
         for part in parts:
             content.update(part)
         return content
@@ -142,7 +145,7 @@ class ConnectionSession(SessionBase):
 
     # The async forms are the same in a thread, because a carrier may wait for its connection.
 
-    async def aload(self) -> dict[str, Any]:
+    async def aload(self) -> SessionData:
         """See `load`."""
         return await sync_to_async(self.load)()
 

@@ -98,7 +98,7 @@ class AsyncConsumer:
         await self.base_send(message)
 
     @classmethod
-    def as_asgi(cls, **initkwargs: Any) -> Application:
+    def as_asgi(cls, **initkwargs: object) -> Application:
         """Return an ASGI 3 application that makes an instance for each scope.
 
         Args:

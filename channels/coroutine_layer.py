@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from channel_layer import names
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Message
+from channel_layer.delivery import Content, Message
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.forks import forget_in_children
 from channel_layer.layer import BLOCK_SECONDS, ChannelLayer
@@ -82,7 +82,7 @@ class CoroutineChannelLayer(BaseChannelLayer):
 
     # -- messages --------------------------------------------------------------------------------
 
-    async def send(self, channel: str, message: Message) -> None:
+    async def send(self, channel: str, message: Content) -> None:
         """Send a message to a channel.
 
         Raises:
@@ -152,7 +152,7 @@ class CoroutineChannelLayer(BaseChannelLayer):
         self.require_valid_channel_name(channel)
         await self.channel_layer.agroup_discard(group, channel)
 
-    async def group_send(self, group: str, message: Message) -> None:
+    async def group_send(self, group: str, message: Content) -> None:
         """Send a message to every member; those whose channel is full miss it.
 
         Raises:

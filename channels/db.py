@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import django.db
 from asgiref.sync import SyncToAsync, sync_to_async
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 __all__ = ["DatabaseSyncToAsync", "aclose_old_connections", "close_old_connections", "database_sync_to_async"]
@@ -33,7 +34,7 @@ class _Mine(threading.local):
     """A thread's knowledge of its connections."""
 
     def __init__(self) -> None:
-        self.opened: list[Any] = []
+        self.opened: list[BaseDatabaseWrapper] = []
         self.walk_at = 0.0
 
 
@@ -130,7 +131,7 @@ def _close_idle() -> None:
         _threads_with_connections.discard(threading.get_ident())
 
 
-def _remember(*, connection: Any, **kwargs: object) -> None:
+def _remember(*, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
     _threads_with_connections.add(threading.get_ident())
     if all(connection is not known for known in _mine.opened):
         _mine.opened.append(connection)

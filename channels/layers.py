@@ -7,7 +7,7 @@ interface reaches the members that were added through the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.signals import setting_changed
 
@@ -31,6 +31,9 @@ __all__ = [
     "get_channel_layer",
 ]
 
+AnyLayer: TypeAlias = Any
+"""A layer with coroutines: a `CoroutineChannelLayer`, or one that another distribution has for Channels 2 to 4."""
+
 
 class ChannelLayerManager:
     """Alias → layer with coroutines, made from the setting CHANNEL_LAYERS on first use.
@@ -40,8 +43,8 @@ class ChannelLayerManager:
     """
 
     def __init__(self) -> None:
-        self.backends: dict[str, Any] = {}
-        self._placed: dict[str, Any] = {}
+        self.backends: dict[str, AnyLayer] = {}
+        self._placed: dict[str, AnyLayer] = {}
         setting_changed.connect(self._forget)
 
     @property
@@ -49,16 +52,16 @@ class ChannelLayerManager:
         """The setting CHANNEL_LAYERS; empty if there is none."""
         return configured.configs
 
-    def make_backend(self, name: str) -> Any:
+    def make_backend(self, name: str) -> AnyLayer:
         """Make the layer of an alias anew; raises `InvalidChannelLayerError`."""
         return self._make_foreign(name, "CONFIG") or configured.make_backend(name).coroutine_layer
 
-    def make_test_backend(self, name: str) -> Any:
+    def make_test_backend(self, name: str) -> AnyLayer:
         """Make the layer of an alias with TEST_CONFIG in place of CONFIG; raises `InvalidChannelLayerError`."""
         configured.require_test_config(name)
         return self._make_foreign(name, "TEST_CONFIG") or configured.make_test_backend(name).coroutine_layer
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> AnyLayer:
         """The layer of an alias.
 
         Raises:
@@ -84,25 +87,25 @@ class ChannelLayerManager:
     def __contains__(self, key: object) -> bool:
         return key in self.configs
 
-    def set(self, key: str, layer: Any | None) -> Any | None:
+    def set(self, key: str, layer: AnyLayer | None) -> AnyLayer | None:
         """Put a layer under an alias (``None`` removes it) and return what was there before, if it had been used."""
         before = self._placed.pop(key, None) or self.backends.pop(key, None)
         if layer is not None:
             self._placed[key] = self.backends[key] = layer
         return before
 
-    def _make_foreign(self, alias: str, options: str) -> Any | None:
+    def _make_foreign(self, alias: str, options: str) -> AnyLayer | None:
         """Make the layer of an alias if its class is for Channels 2 to 4 and not of this project."""
         config = configured.config(alias)
         return make_layer(alias, config, config.get(options)) if is_foreign(alias, config) else None
 
-    def _forget(self, *, setting: str, **kwargs: Any) -> None:
+    def _forget(self, *, setting: str, **kwargs: object) -> None:
         if setting == "CHANNEL_LAYERS":
             self.backends = {}
             self._placed = {}
 
 
-def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
+def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> AnyLayer:
     """The layer of an alias, or ``None`` if CHANNEL_LAYERS has no such alias.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .scope.applications import Receive, Scope, Send, single_callable
 
 __all__ = ["BaseMiddleware"]
@@ -18,9 +16,9 @@ class BaseMiddleware:
         inner: the application to wrap.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: object) -> None:
         self.inner = single_callable(inner)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the inner application with a copy of the scope."""
         return await self.inner(dict(scope), receive, send)

@@ -24,7 +24,7 @@ def name_that_thing(thing: object) -> str:
 
 
 async def await_many_dispatch(
-    consumer_callables: Sequence[Callable[[], Awaitable[Any]]], dispatch: Callable[[Any], Awaitable[Any]]
+    consumer_callables: Sequence[Callable[[], Awaitable[object]]], dispatch: Callable[[Any], Awaitable[object]]
 ) -> None:
     """Pass the results of several sources on, one after the other, until something raises an exception.
 

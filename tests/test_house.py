@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels"]
+
+MOST_ANY = 15
+"""Uses of `Any` in 1,000 lines of a room, beyond which an editor loses the trail from room to room."""
 
 
 def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
@@ -55,3 +59,19 @@ def test_every_room_is_typed_and_says_what_it_is() -> None:
     for room in ROOMS:
         assert (ROOT / room / "py.typed").exists(), room
         assert (ROOT / room / "__init__.py").read_text().startswith('"""'), room
+
+
+def uses_of_any(file: Path) -> int:
+    return sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(ast.parse(file.read_text())))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_typed_and_seldom_says_any(room: str) -> None:
+    files = {file: uses_of_any(file) for file in (ROOT / room).rglob("*.py")}
+    lines = sum(len(file.read_text().splitlines()) for file in files)
+    most = sorted(files, key=files.__getitem__, reverse=True)[:8]
+    assert sum(files.values()) * 1_000 <= MOST_ANY * lines, (
+        f"{room} has {sum(files.values())} uses of Any in {lines} lines, the limit is {MOST_ANY} in 1,000; give the "
+        f"types, or one alias with the reason, most of all in "
+        + ", ".join(f"{file.relative_to(ROOT)} ({files[file]})" for file in most)
+    )

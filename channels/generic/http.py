@@ -22,7 +22,7 @@ class AsyncHttpConsumer(AsyncConsumer):
         body: the parts of the request's body that have come.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self.body: list[bytes] = []
 
     async def send_headers(self, *, status: int = 200, headers: Headers | None = None) -> None:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.exceptions import AcceptConnection, DenyConnection, InvalidChannelLayerError, StopConsumer
 from channels.scope.applications import Event
+
+if TYPE_CHECKING:
+    from .applying import Captured
+    from .json_text import Json
 
 __all__ = [
     "AsyncJsonWebsocketConsumer",
@@ -37,7 +41,7 @@ class WebsocketConsumer(SyncConsumer):
 
     groups: Any = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         if self.groups is None:
             self.groups = []
 
@@ -115,24 +119,24 @@ class WebsocketConsumer(SyncConsumer):
 class JsonWebsocketConsumer(WebsocketConsumer):
     """Handles a WebSocket whose frames are JSON."""
 
-    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Captured) -> None:
         """Decode a frame and call `receive_json`; raises `ValueError` for one without text."""
         self.receive_json(self.decode_json(_text(text_data)), **kwargs)
 
-    def receive_json(self, content: Any, **kwargs: Any) -> None:
+    def receive_json(self, content: Json, **kwargs: Captured) -> None:
         """Handle what a frame holds. To be overridden."""
 
-    def send_json(self, content: Any, close: bool | int = False) -> None:
+    def send_json(self, content: Json, close: bool | int = False) -> None:
         """Send a value as JSON; see `WebsocketConsumer.send`."""
         super().send(text_data=self.encode_json(content), close=close)
 
     @classmethod
-    def decode_json(cls, text_data: str) -> Any:
+    def decode_json(cls, text_data: str) -> Json:
         """Return the value of a text."""
         return json.loads(text_data)
 
     @classmethod
-    def encode_json(cls, content: Any) -> str:
+    def encode_json(cls, content: Json) -> str:
         """Return the text for a value."""
         return json.dumps(content)
 
@@ -146,7 +150,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     groups: Any = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         if self.groups is None:
             self.groups = []
 
@@ -202,24 +206,24 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
     """Handles a WebSocket whose frames are JSON with coroutines."""
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Captured) -> None:
         """Decode a frame and call `receive_json`; raises `ValueError` for one without text."""
         await self.receive_json(await self.decode_json(_text(text_data)), **kwargs)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+    async def receive_json(self, content: Json, **kwargs: Captured) -> None:
         """Handle what a frame holds. To be overridden."""
 
-    async def send_json(self, content: Any, close: bool | int = False) -> None:
+    async def send_json(self, content: Json, close: bool | int = False) -> None:
         """Send a value as JSON; see `WebsocketConsumer.send`."""
         await super().send(text_data=await self.encode_json(content), close=close)
 
     @classmethod
-    async def decode_json(cls, text_data: str) -> Any:
+    async def decode_json(cls, text_data: str) -> Json:
         """Return the value of a text."""
         return json.loads(text_data)
 
     @classmethod
-    async def encode_json(cls, content: Any) -> str:
+    async def encode_json(cls, content: Json) -> str:
         """Return the text for a value."""
         return json.dumps(content)
 
@@ -243,7 +247,7 @@ def _accept(subprotocol: str | None, headers: Headers | None) -> Event:
     return event
 
 
-def _received(message: Event) -> dict[str, Any]:
+def _received(message: Event) -> Event:
     """The argument of `receive` for an event."""
     text = message.get("text")
     return {"bytes_data": message.get("bytes")} if text is None else {"text_data": text}

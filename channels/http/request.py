@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import QueryDict, parse_cookie
 from django.utils.functional import cached_property
 
+from channel_layer import delivery
 from channel_layer.channel import Message
 
 from .. import exceptions
@@ -98,7 +99,7 @@ class AsgiRequest(UnparsedRequest):
         if "CONTENT_LENGTH" not in self.META and isinstance(stream, LazyBody) and not stream.closed:
             self.META["CONTENT_LENGTH"] = str(stream.size())
 
-    def _open_body(self, content: dict[str, Any]) -> BytesIO | LazyBody:
+    def _open_body(self, content: delivery.Message) -> BytesIO | LazyBody:
         first = content.get("body") or b""
         channel = content.get("body_channel")
         if channel is None:
@@ -116,7 +117,7 @@ class AsgiRequest(UnparsedRequest):
             reports=self.reply_channel.name if self.reply_channel is not None else None,
         )
 
-    def _meta(self, content: dict[str, Any]) -> dict[str, Any]:
+    def _meta(self, content: delivery.Message) -> dict[str, Any]:
         query = content.get("query_string") or b""
         client, server = content.get("client"), content.get("server")
         meta: dict[str, Any] = {
@@ -149,7 +150,7 @@ class AsgiRequest(UnparsedRequest):
         return meta
 
 
-def header_pairs(content: Any) -> Iterable[tuple[bytes, bytes]]:
+def header_pairs(content: Message | delivery.Message) -> Iterable[tuple[bytes, bytes]]:
     """Return the headers of a message as pairs of bytes; in messages made by hand they may be a dict, also of text."""
     headers = content.get("headers") or ()
     if not isinstance(headers, Mapping):
@@ -170,7 +171,7 @@ def _meta_key(name: bytes) -> str | None:
     return _SPECIAL.get(lowered) or "HTTP_" + lowered.decode("latin-1").upper().replace("-", "_")
 
 
-def _paths(content: dict[str, Any]) -> tuple[str, str, str]:
+def _paths(content: delivery.Message) -> tuple[str, str, str]:
     """Work out script name, path and path info; a proxy may have cut off the mount point, or left it."""
     path = content.get("path") or "/"
     script = (settings.FORCE_SCRIPT_NAME or content.get("root_path") or "").rstrip("/")

@@ -6,15 +6,15 @@ import functools
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from channels.utils import name_that_thing
 
-Scope = dict[str, Any]
-Event = dict[str, Any]
+Scope: TypeAlias = dict[str, Any]
+Event: TypeAlias = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[Any]]
+Application = Callable[[Scope, Receive, Send], Awaitable[object]]
 
 
 def single_callable(application: Any, stacklevel: int = 3) -> Application:
@@ -47,7 +47,7 @@ def single_callable(application: Any, stacklevel: int = 3) -> Application:
     if not inspect.isclass(application):
         _put_into_two_steps(application)
 
-    async def single(scope: Scope, receive: Receive, send: Send) -> Any:
+    async def single(scope: Scope, receive: Receive, send: Send) -> object:
         return await application(scope)(receive, send)
 
     return single

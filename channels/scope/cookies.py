@@ -20,10 +20,10 @@ class CookieMiddleware:
         inner: the application to wrap.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: object) -> None:
         self.inner = single_callable(inner)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the inner application; raises `ValueError` for a scope without headers."""
         if "headers" not in scope:
             raise ValueError(

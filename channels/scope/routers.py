@@ -49,7 +49,7 @@ class ProtocolTypeRouter:
     def __init__(self, application_mapping: Mapping[str, Any]) -> None:
         self.application_mapping = _single_callables(application_mapping)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the application for the scope; raises `ValueError` if there is none."""
         application = self.application_mapping.get(scope["type"])
         if application is None:
@@ -67,7 +67,7 @@ class ChannelNameRouter:
     def __init__(self, application_mapping: Mapping[str, Any]) -> None:
         self.application_mapping = _single_callables(application_mapping)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the application for the channel; raises `ValueError` if there is none."""
         if "channel" not in scope:
             raise ValueError(
@@ -109,7 +109,7 @@ class URLRouter:
             if getattr(route.callback, "_path_routing", False):
                 route.pattern = open_ended(route.pattern)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the application of the first route that matches.
 
         Raises:

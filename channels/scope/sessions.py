@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
@@ -115,16 +115,16 @@ class SessionMiddleware:
         inner: the application to wrap; a `CookieMiddleware` is to be around this one.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: object) -> None:
         self.inner = single_callable(inner)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the inner application; raises `ValueError` for a scope without cookies."""
         wrapper = InstanceSessionWrapper(scope, send)
         await wrapper.resolve_session()
         return await self.inner(wrapper.scope, receive, wrapper.send)
 
 
-def SessionMiddlewareStack(inner: Any) -> CookieMiddleware:
+def SessionMiddlewareStack(inner: object) -> CookieMiddleware:
     """Wrap an application for cookies and sessions."""
     return CookieMiddleware(SessionMiddleware(single_callable(inner)))

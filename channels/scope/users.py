@@ -131,7 +131,7 @@ class AuthMiddleware(BaseMiddleware):
         if isinstance(scope["user"], LazyObject):
             fill_lazy(scope["user"], await get_user(scope))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the inner application with a user in the copy of the scope."""
         scope = dict(scope)
         self.populate_scope(scope)
@@ -139,6 +139,6 @@ class AuthMiddleware(BaseMiddleware):
         return await super().__call__(scope, receive, send)
 
 
-def AuthMiddlewareStack(inner: Any) -> CookieMiddleware:
+def AuthMiddlewareStack(inner: object) -> CookieMiddleware:
     """Wrap an application for cookies, sessions and users."""
     return CookieMiddleware(SessionMiddleware(AuthMiddleware(single_callable(inner))))

@@ -6,7 +6,6 @@ Those of Channels 1 are in `channels.security.websockets`, which says what they 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import ParseResult, urlparse
 
 from django.conf import settings
@@ -32,11 +31,11 @@ class OriginValidator:
         allowed_origins: the patterns.
     """
 
-    def __init__(self, application: Any, allowed_origins: Iterable[str]) -> None:
+    def __init__(self, application: object, allowed_origins: Iterable[str]) -> None:
         self.application = single_callable(application)
         self.allowed_origins = allowed_origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> object:
         """Run the application or reject the connection; raises `ValueError` for a scope of another type."""
         if scope["type"] != "websocket":
             raise ValueError(
@@ -75,7 +74,7 @@ class OriginValidator:
         return origin.port if origin.port is not None else _PORTS.get(origin.scheme)
 
 
-def AllowedHostsOriginValidator(application: Any) -> OriginValidator:
+def AllowedHostsOriginValidator(application: object) -> OriginValidator:
     """Let through the hosts in ALLOWED_HOSTS; with DEBUG and an empty list, those on this machine."""
     allowed = settings.ALLOWED_HOSTS
     if settings.DEBUG and not allowed:

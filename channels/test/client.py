@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from channel_layer import delivery
 from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.asked_state import hold
@@ -56,7 +57,7 @@ class Client:
         match = self.channel_layer.router.match(Message({"text": ""}, channel, self.channel_layer))
         return match[0] if match else None
 
-    def send(self, to: str, content: dict[str, Any] | None = None) -> None:
+    def send(self, to: str, content: delivery.Message | None = None) -> None:
         """Send a message, with this client's ``reply_channel`` unless it has one.
 
         Raises:
@@ -99,7 +100,7 @@ class Client:
         """Async form of `consume`, for ``async def`` tests."""
         return await sync_to_async(self.consume)(*args, **kwargs)
 
-    def send_and_consume(self, channel: str, content: dict[str, Any] | None = None, fail_on_none: bool = True) -> Any:
+    def send_and_consume(self, channel: str, content: delivery.Message | None = None, fail_on_none: bool = True) -> Any:
         """`send` a message, then `consume` one of its channel."""
         self.send(channel, content)
         return self.consume(channel, fail_on_none=fail_on_none)
@@ -117,7 +118,7 @@ class Client:
         """Add the reply channel to a group."""
         self.channel_layer.group_add(group_name, self.reply_channel)
 
-    def _with_reply_channel(self, content: dict[str, Any] | None) -> dict[str, Any]:
+    def _with_reply_channel(self, content: delivery.Message | None) -> delivery.Message:
         if content is not None and not isinstance(content, dict):
             raise TypeError(f"the content of a message is a dict, not {type(content).__name__}: {content!r}")
         copied = copy.deepcopy(content) if content else {}

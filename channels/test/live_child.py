@@ -9,12 +9,18 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+if TYPE_CHECKING:  # it wants the settings
+    from channels.configured_layers import ChannelLayerWrapper
 
 READY = "ready"
 
+Plan: TypeAlias = dict[str, Any]
+"""What a process is told to do, by its parent, which is of the same version."""
 
-def main(plan: dict[str, Any], source: BinaryIO) -> None:
+
+def main(plan: Plan, source: BinaryIO) -> None:
     """Do what the parent planned until it hangs up.
 
     Args:
@@ -37,7 +43,7 @@ def main(plan: dict[str, Any], source: BinaryIO) -> None:
     part.run()
 
 
-def _set_up(plan: dict[str, Any]) -> list[Any]:
+def _set_up(plan: Plan) -> list[ChannelLayerWrapper]:
     """Set Django up with the settings of the test, and its test layers in their places."""
     import django
     from django.conf import settings
@@ -66,7 +72,7 @@ def _set_up(plan: dict[str, Any]) -> list[Any]:
     return layers
 
 
-def _make(plan: dict[str, Any], layers: list[Any]) -> Any:
+def _make(plan: Plan, layers: list[ChannelLayerWrapper]) -> Any:
     from channels.configured_layers import channel_layers
     from channels.test.live_parts import ServerPart, WorkerPart
 

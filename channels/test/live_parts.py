@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from django.db import connections
 
+from channel_layer.channel import Message
+from channels.configured_layers import ChannelLayerWrapper
 from channels.management.working import websocket_protocols
 from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
@@ -36,7 +37,7 @@ class ServerPart:
         EndpointError: the host is not an address of this machine.
     """
 
-    def __init__(self, layer: Any, host: str) -> None:
+    def __init__(self, layer: ChannelLayerWrapper, host: str) -> None:
         options = Options(graceful_timeout=STOP_SECONDS, subprotocols=websocket_protocols())
         application = Application(layer.channel_layer, options)
         self._server = build_server(application, endpoints=[Endpoint(host=host, port=0)])
@@ -64,7 +65,7 @@ class WorkerPart:
         RoutingError: a route cannot work.
     """
 
-    def __init__(self, layers: list[Any], threads: int, serve_static: bool) -> None:
+    def __init__(self, layers: list[ChannelLayerWrapper], threads: int, serve_static: bool) -> None:
         consumer = http_consumer(static=serve_static, insecure=True)
         self._workers = [
             Worker(
@@ -91,7 +92,7 @@ class WorkerPart:
             worker.stop()
 
 
-def start(target: Callable[[], Any]) -> threading.Thread:
+def start(target: Callable[[], object]) -> threading.Thread:
     """Run a function in a daemon thread."""
     thread = threading.Thread(target=target, name="live-test", daemon=True)
     thread.start()
@@ -101,7 +102,7 @@ def start(target: Callable[[], Any]) -> threading.Thread:
 class _LiveHook(DjangoHook):
     """Closes all database connections, because the test flushes and drops the database at its end."""
 
-    def after(self, message: Any, error: BaseException | None) -> None:
+    def after(self, message: Message, error: BaseException | None) -> None:
         """See `Hook.after`."""
         super().after(message, error)
         connections.close_all()

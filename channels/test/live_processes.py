@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -43,7 +42,7 @@ class Process:
         ImproperlyConfigured: a setting cannot be passed on.
     """
 
-    def __init__(self, **plan: Any) -> None:
+    def __init__(self, **plan: object) -> None:
         self._name = plan["part"]
         plan |= _environment()
         self._process = subprocess.Popen(
@@ -91,7 +90,7 @@ class Process:
             self._process.wait()
         self._process.stdout.close()
 
-    def _tell(self, plan: dict[str, Any]) -> None:
+    def _tell(self, plan: dict[str, object]) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(pickle.dumps(plan))
@@ -100,7 +99,7 @@ class Process:
             pass  # it ended at once, which is noticed when it is waited for
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> dict[str, object]:
     """Describe the test's environment to a process: path, settings and databases."""
     values, module = _settings()
     values["DATABASES"] = {alias: connections[alias].settings_dict for alias in connections}
@@ -113,9 +112,9 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _settings() -> tuple[dict[str, Any], str | None]:
+def _settings() -> tuple[dict[str, object], str | None]:
     """Return the settings that differ from the settings module, and the name of that module."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     holder = wrapped = settings_holder()
     while "default_settings" in vars(holder):  # one for each override, the innermost first
         values = {name: value for name, value in vars(holder).items() if name.isupper()} | values
@@ -128,7 +127,7 @@ def _settings() -> tuple[dict[str, Any], str | None]:
     return values, getattr(holder, "SETTINGS_MODULE", None)
 
 
-def _pickled(values: dict[str, Any], whole: bool) -> bytes:
+def _pickled(values: dict[str, object], whole: bool) -> bytes:
     for name, value in values.items():
         try:
             pickle.dumps(value)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.test import TransactionTestCase, modify_settings
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
-from channels.configured_layers import channel_layers
+from channels.configured_layers import ChannelLayerWrapper, channel_layers
 from routing import Router
 
 from .layers import placed
@@ -69,7 +69,7 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
         self._port = self.enterContext(self._serving(layers))
 
     @contextmanager
-    def _serving(self, layers: list[Any]) -> Iterator[int]:
+    def _serving(self, layers: list[ChannelLayerWrapper]) -> Iterator[int]:
         with ExitStack() as stack:
             server, worker = parts = self._start(layers, stack)
             port = server.wait_until_ready()
@@ -80,7 +80,7 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
                 for part in parts:
                     part.hang_up()
 
-    def _start(self, layers: list[Any], stack: ExitStack) -> list[Any]:
+    def _start(self, layers: list[ChannelLayerWrapper], stack: ExitStack) -> list[Any]:
         """Start both parts; the stack stops them, the server first."""
         if any(layer.local_only for layer in layers):
             worker: Any = Threaded(WorkerPart(layers, self.worker_threads, self.serve_static))
@@ -95,7 +95,7 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
 
 
 @contextmanager
-def _test_layers() -> Iterator[list[Any]]:
+def _test_layers() -> Iterator[list[ChannelLayerWrapper]]:
     """All layers with their TEST_CONFIG, empty, in their places."""
     with ExitStack() as stack:
         layers = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, ClassVar, cast
@@ -34,7 +34,7 @@ MESSAGE_RETRIES = 10
 """Most times that a message may be consumed later, as in a worker."""
 
 
-def run_consumer(message: Message, consumer: Callable[..., Any], kwargs: Mapping[str, object], sender: object) -> Any:
+def run_consumer(message: Message, consumer: Consumer, kwargs: Mapping[str, object], sender: object) -> Any:
     """Run a consumer with the hooks of a worker around it, then send its messages.
 
     Args:

@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from channel_layer import delivery
 from channels.binding.instances import User
 from channels.session_stores import open_database_session, session_key_for
 from interface_server.bridge.messages import CONNECT, HTTP_REQUEST, MessageFactory
@@ -111,7 +112,7 @@ class WSClient(Client):
             return content
         return json_module.loads(text) if json and isinstance(text, str) else text
 
-    def send(self, to: str, content: dict[str, Any] | None = None, text: object = None, path: str = "/") -> None:
+    def send(self, to: str, content: delivery.Message | None = None, text: object = None, path: str = "/") -> None:
         """Send a message.
 
         Args:
@@ -129,7 +130,7 @@ class WSClient(Client):
     def send_and_consume(  # type: ignore[override]
         self,
         channel: str,
-        content: dict[str, Any] | None = None,
+        content: delivery.Message | None = None,
         text: object = None,
         path: str = "/",
         fail_on_none: bool = True,
@@ -190,8 +191,8 @@ class WSClient(Client):
         return request
 
     def _get_content(
-        self, content: dict[str, Any] | None = None, text: object = None, path: str = "/"
-    ) -> dict[str, Any]:
+        self, content: delivery.Message | None = None, text: object = None, path: str = "/"
+    ) -> delivery.Message:
         content = self._with_reply_channel(content)
         path, mark, query = path.partition("?")
         content.setdefault("path", path)
@@ -210,7 +211,7 @@ class WSClient(Client):
         return content
 
 
-def _as_from_server(to: str, content: dict[str, Any]) -> dict[str, Any]:
+def _as_from_server(to: str, content: delivery.Message) -> delivery.Message:
     """The content with every key that an interface server gives to messages which describe a connection."""
     scope = {"query_string": b"", "client": CLIENT, "server": SERVER, "method": "GET", **content}
     if to == CONNECT:
@@ -220,7 +221,7 @@ def _as_from_server(to: str, content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _travelling(content: dict[str, Any]) -> dict[str, Any]:
+def _travelling(content: delivery.Message) -> delivery.Message:
     """Headers and query string in the form in which an interface server sends them."""
     headers = content["headers"]
     pairs = headers.items() if isinstance(headers, Mapping) else headers

@@ -20,7 +20,7 @@ class ApplicationCommunicator(testing.ApplicationCommunicator):
 
     _future: Any = None  # what the base class looks at even when making an instance has failed
 
-    def __init__(self, application: Any, scope: Scope) -> None:
+    def __init__(self, application: object, scope: Scope) -> None:
         super().__init__(single_callable(application), scope)  # type: ignore[no-untyped-call]
 
     async def send_input(self, message: Event) -> None:

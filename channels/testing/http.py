@@ -24,7 +24,7 @@ class HttpCommunicator(ApplicationCommunicator):
 
     def __init__(
         self,
-        application: Any,
+        application: object,
         method: str,
         path: str,
         body: bytes = b"",

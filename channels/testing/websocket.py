@@ -26,7 +26,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
 
     def __init__(
         self,
-        application: Any,
+        application: object,
         path: str,
         headers: Iterable[tuple[bytes, bytes]] | None = None,
         subprotocols: Iterable[str] | None = None,
@@ -74,7 +74,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
             raise AssertionError(f"The {key}_data argument must be {kind.__name__}, it is {type(value).__name__}")
         await self.send_input({"type": "websocket.receive", key: value})
 
-    async def send_json_to(self, data: Any) -> None:
+    async def send_json_to(self, data: object) -> None:
         """Send a value as JSON in a frame with text."""
         await self.send_to(text_data=json.dumps(data))
 
