@@ -54,7 +54,7 @@ def project(tmp_path: Path) -> Path:
 def run(project: Path, *command: str) -> str:
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "chat.settings",
-        "PYTHONPATH": os.pathsep.join([str(project), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(project), str(ROOT), str(ROOT / "compat")]),
         "PYTHONWARNINGS": "error",
     }
     done = subprocess.run(
