@@ -83,15 +83,12 @@ def profile(stack: Stack, work: Work, seconds: float, *, native: bool = False) -
                 samplers[role] = output, _sample(process.pid, output, seconds, native=native)
         before = {role: times(stack.processes[role].pid) for role in samplers}
         listings = {role: _listing(role, output, sampler) for role, (output, sampler) in samplers.items()}
-        return {
-            role: f"{_system_share(before[role], times(stack.processes[role].pid))}, {listing}"
-            for role, listing in listings.items()
-        }
-
-
-def _system_share(before: tuple[float, float], after: tuple[float, float]) -> str:
-    user, system = (now - then for now, then in zip(after, before, strict=True))
-    return f"{system / ((user + system) or 1):.0%} of the CPU time in the system"
+        for role in listings:
+            after = times(stack.processes[role].pid)
+            user, system = (now - then for now, then in zip(after, before[role], strict=True))
+            share = system / ((user + system) or 1)
+            listings[role] = f"{share:.0%} of the CPU time in the system, {listings[role]}"
+        return listings
 
 
 def _sample(pid: int, output: Path, seconds: float, *, native: bool) -> subprocess.Popen[str]:

@@ -303,7 +303,9 @@ class MemoryChannelLayer(ChannelLayer):
         has_room = queue.messages < self.capacity.of_reader(reader)
         if has_room:
             queue.put(now + self.expiry, frame)
-        self._count(self._sent if has_room else self._full, reader)
+        counter = self._sent if has_room else self._full
+        counter[None] += 1
+        counter[names.family(reader)] += 1
         return has_room
 
     def _send_to_group(self, item: Outgoing) -> None:
@@ -327,10 +329,6 @@ class MemoryChannelLayer(ChannelLayer):
         present = self._groups.get(group)
         if present is not None and present.pop(channel, None) is not None and not present:
             del self._groups[group]
-
-    def _count(self, counter: Counter[str | None], reader: str) -> None:
-        counter[None] += 1
-        counter[names.family(reader)] += 1
 
     def _statistics(self, of: str | None) -> dict[str, Any]:
         elapsed = max(self._clock() - self._since, 1.0)

@@ -85,12 +85,13 @@ class Sending:
         outcome = self._outcome()
         self._counters.possible_losses += len(outcome.unknown)
         stored_any = self._plan.count > len(outcome.refused) + len(outcome.unsent) + len(outcome.unknown)
+        others_are_up = len(self._hosts) > 1 and not all(host.outage.is_down for host in self._hosts)
         raise type(failure)(
             failure.where,
             failure.reason,
             uncertain=bool(outcome.unknown) or stored_any,
             outcome=outcome,
-            reachable=bool(self._answered) or self._others_are_up(),
+            reachable=bool(self._answered) or others_are_up,
         ) from failure
 
     def _outcome(self) -> Outcome:
@@ -102,6 +103,3 @@ class Sending:
             if key in unsent and count < len(self._hosts):  # some members have it already
                 unknown[key] = unsent.pop(key)
         return Outcome(self._refused, list(unsent.values()), list(unknown.values()))
-
-    def _others_are_up(self) -> bool:
-        return len(self._hosts) > 1 and not all(host.outage.is_down for host in self._hosts)

@@ -263,7 +263,10 @@ class SqliteChannelLayer(ChannelLayer):
 
     def _take(self, channels: Sequence[str], limit: int, abandoned: Callable[[], bool] = bool) -> list[Delivery]:
         """Take messages from the first of the channels that has any, without waiting."""
-        self._note_readers(channels)
+        new_readers = [name for name in channels if name[-1] == "!" and name not in self._read]
+        if new_readers:
+            self._beat(new_readers)
+            self._read.update(new_readers)
         self._do_chores_if_due()
         database = self._engine.database
         while True:
@@ -311,12 +314,6 @@ class SqliteChannelLayer(ChannelLayer):
         self._engine.database.write(
             lambda connection: queues.put_control(connection, change(connection), self.group_expiry)
         )
-
-    def _note_readers(self, channels: Sequence[str]) -> None:
-        new = [name for name in channels if name[-1] == "!" and name not in self._read]
-        if new:
-            self._beat(new)
-            self._read.update(new)
 
     def _beat(self, readers: Iterable[str]) -> None:
         """Say that these channels are read here, and put back what the file has lost or others took for abandoned."""

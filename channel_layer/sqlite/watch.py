@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +106,7 @@ class FileWatch:
         while self._go_on():
             try:
                 self._every_look()
-                version = self._database.read(_data_version)
+                version = self._database.read(lambda database: database.execute("PRAGMA data_version").fetchone())
                 if version != seen:
                     seen = version
                     if self._wake_ready():
@@ -151,7 +150,3 @@ class FileWatch:
         for wake in woken:
             wake()
         return bool(woken)
-
-
-def _data_version(connection: sqlite3.Connection) -> object:
-    return connection.execute("PRAGMA data_version").fetchone()

@@ -109,7 +109,9 @@ class DelayWorker:
         except (LayerUnavailable, LayerConfigurationError) as error:
             self._back_off("the channel layer", error)
         else:
-            self._report_back()
+            for what in self._away:
+                logger.warning("%s is back", what)
+            self._away.clear()
 
     # -- from the layer into the database --------------------------------------------------------
 
@@ -154,7 +156,7 @@ class DelayWorker:
     def _send_due(self) -> None:
         now = time.monotonic()
         self._full = {name: until for name, until in self._full.items() if until > now}
-        while not self._stopper_is_set():
+        while self._stopper is None or not self._stopper.stopping.is_set():
             rows = store.claim(CLAIM, self._full)
             try:
                 self._send(rows)
@@ -218,14 +220,6 @@ class DelayWorker:
         pause = self._away[what].next()
         if self._stopper is not None:
             self._stopper.stopping.wait(pause)
-
-    def _report_back(self) -> None:
-        for what in self._away:
-            logger.warning("%s is back", what)
-        self._away.clear()
-
-    def _stopper_is_set(self) -> bool:
-        return self._stopper is not None and self._stopper.stopping.is_set()
 
 
 Worker = DelayWorker

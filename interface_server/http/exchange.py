@@ -32,7 +32,7 @@ LOST_SECONDS = 100.0
 """Silence after which the producer of a response counts as gone. It asks for a sign of life after 30 s."""
 
 
-class Phase(enum.Enum):
+class ExchangePhase(enum.Enum):
     """Progress of an exchange."""
 
     GATHERING = "gathering"  # the body
@@ -58,7 +58,7 @@ class HttpExchange:
         local = secrets.token_urlsafe(12)  # unguessable, since who knows it may answer
         scope = context.messages.seen(scope)
         self.channel = context.name + local
-        self.phase = Phase.GATHERING
+        self.phase = ExchangePhase.GATHERING
         self._context = context
         self._local = local
         self._scope = scope
@@ -111,7 +111,7 @@ class HttpExchange:
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
-        if self.phase is Phase.DONE or self._all_received:
+        if self.phase is ExchangePhase.DONE or self._all_received:
             return
         options = self._context.options
         upload = self._upload
@@ -135,7 +135,7 @@ class HttpExchange:
         self._all_received = True
         if self._upload is not None:
             self._upload.complete = True
-        if not self._begun or self.phase is Phase.DONE:
+        if not self._begun or self.phase is ExchangePhase.DONE:
             return
         self._deadline = self._context.now + self._context.options.http_timeout
         if self._upload is None:
@@ -147,7 +147,7 @@ class HttpExchange:
 
     def gone(self) -> None:
         """The client left; later calls do nothing."""
-        if self.phase is Phase.DONE:
+        if self.phase is ExchangePhase.DONE:
             return
         self._gone = True
         self._finish(self._status or 499)
@@ -159,12 +159,12 @@ class HttpExchange:
         if headers is not None:
             self._take_headers(headers, alone=not message)
         self._heard = self._context.now
-        if not message or self.phase in (Phase.EMPTYING, Phase.DONE) or is_push(message):
+        if not message or self.phase in (ExchangePhase.EMPTYING, ExchangePhase.DONE) or is_push(message):
             return
         try:
             if message.get("closed"):
                 self._broken_off()
-            elif self.phase is Phase.RESPONDING:
+            elif self.phase is ExchangePhase.RESPONDING:
                 self._continue(content_of(message), bool(message.get("more_content")))
             else:
                 self._respond(*beginning_of(message, self._scope["method"]))
@@ -178,7 +178,7 @@ class HttpExchange:
             self._flow = flow
             if alone:  # it asks for a sign of life
                 self._to_producer({"written": 0 if self._download is None else self._download.reported})
-        if type(count) is int and self._upload is not None and self.phase is not Phase.DONE:
+        if type(count) is int and self._upload is not None and self.phase is not ExchangePhase.DONE:
             self._deadline = self._context.now + self._context.options.http_timeout
             self._upload.read(count)
             self._upload.push()
@@ -189,7 +189,7 @@ class HttpExchange:
 
     def _broken_off(self) -> None:
         """The producer of the response gave up; a shorter response must not pass for a whole one."""
-        if self.phase is Phase.RESPONDING:
+        if self.phase is ExchangePhase.RESPONDING:
             self._cut("its producer broke off")
         else:
             self.fail(500)
@@ -202,16 +202,16 @@ class HttpExchange:
 
     def sent(self, item: Outgoing) -> None:
         """A chunk of the body was stored."""
-        if self.phase is not Phase.DONE and self._upload is not None:
+        if self.phase is not ExchangePhase.DONE and self._upload is not None:
             self._deadline = self._context.now + self._context.options.http_timeout
             self._upload.stored()
             self._take_in()
 
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """The request or a chunk of its body was not stored, or nobody knows whether it was."""
-        if self.phase is not Phase.DONE:
+        if self.phase is not ExchangePhase.DONE:
             if item.target == HTTP_REQUEST:
-                self.phase = Phase.GATHERING  # no consumer knows of it
+                self.phase = ExchangePhase.GATHERING  # no consumer knows of it
             if not isinstance(error, ChannelFull):
                 logger.warning("%s was refused: %s", self._describe(), error)
             self.fail(503)
@@ -222,7 +222,7 @@ class HttpExchange:
         """Check the deadlines and the client's progress."""
         if self._upload is not None and self._upload.channel is not None:
             self._upload.tick()
-        if self.phase is Phase.RESPONDING and now - self._heard >= LOST_SECONDS and self._named_flow:
+        if self.phase is ExchangePhase.RESPONDING and now - self._heard >= LOST_SECONDS and self._named_flow:
             self._cut("its producer gives no sign of life")
             return
         if self._download is not None:
@@ -230,8 +230,8 @@ class HttpExchange:
                 self._progress = now
             elif now - self._progress >= self._context.options.http_timeout:
                 self._cut("its client stopped reading")
-        elif self.phase is not Phase.DONE and now >= self._deadline:
-            if self.phase is Phase.WAITING and self._all_received:
+        elif self.phase is not ExchangePhase.DONE and now >= self._deadline:
+            if self.phase is ExchangePhase.WAITING and self._all_received:
                 text = f"no consumer answered {self._describe()} in time"
                 self._context.unanswered.report(text, HTTP_REQUEST, now - self._sent_at)
                 self.fail(504)
@@ -245,7 +245,7 @@ class HttpExchange:
 
     def is_deserted(self, seconds: float) -> bool:
         """True if it waits for a worker and no worker has taken a message off the channel for so many seconds."""
-        waits = self.phase is Phase.WAITING
+        waits = self.phase is ExchangePhase.WAITING
         return waits and self._context.backlog.is_deserted(HTTP_REQUEST, self._sent_at, seconds)
 
     def release(self) -> None:
@@ -254,7 +254,7 @@ class HttpExchange:
 
     def end_stream(self) -> bool:
         """Cut the response if it is of unknown length and still being produced; returns whether it was."""
-        is_stream = self.phase is Phase.RESPONDING and self._is_endless
+        is_stream = self.phase is ExchangePhase.RESPONDING and self._is_endless
         if is_stream:
             self._cut("the server stops")
         return is_stream
@@ -267,9 +267,9 @@ class HttpExchange:
 
     def fail(self, status: int) -> None:
         """Answer in the consumer's place, or cut the connection if the response has begun."""
-        if self.phase in (Phase.EMPTYING, Phase.DONE):
+        if self.phase in (ExchangePhase.EMPTYING, ExchangePhase.DONE):
             return  # the response is here
-        if self.phase is Phase.RESPONDING:
+        if self.phase is ExchangePhase.RESPONDING:
             self._cut("it cannot be completed")
             return
         head, text = own_answer(status, self._context.options.retry_after)
@@ -281,14 +281,14 @@ class HttpExchange:
 
     @property
     def _wants_body(self) -> bool:
-        return self.phase not in (Phase.EMPTYING, Phase.DONE)
+        return self.phase not in (ExchangePhase.EMPTYING, ExchangePhase.DONE)
 
     def _take_in(self) -> None:
         """Move the body on, and the request once its time has come."""
         upload = self._upload
         if upload is None or not self._wants_body:
             return
-        if self.phase is Phase.GATHERING and upload.failure is None and upload.is_due:
+        if self.phase is ExchangePhase.GATHERING and upload.failure is None and upload.is_due:
             body = upload.beginning()
             if body is not None:
                 self._request(body, upload.channel)
@@ -326,7 +326,7 @@ class HttpExchange:
         if context.uplink.put(item, self) is None:
             self.fail(503)
             return
-        self.phase = Phase.WAITING
+        self.phase = ExchangePhase.WAITING
         self._sent_at = context.now
         self._deadline = context.now + context.options.http_timeout
 
@@ -343,7 +343,7 @@ class HttpExchange:
         self._bodiless = bodiless
         if not more:
             head.length = len(content)
-        self.phase = Phase.RESPONDING
+        self.phase = ExchangePhase.RESPONDING
         self._is_endless = head.length is None
         self._progress = self._context.now
         first = b"" if bodiless else content[: piece_size(self._context.spools)]
@@ -355,7 +355,7 @@ class HttpExchange:
     def _continue(self, content: bytes, more: bool) -> None:
         assert self._download is not None
         if not more:
-            self.phase = Phase.EMPTYING
+            self.phase = ExchangePhase.EMPTYING
             if self._upload is not None:
                 self._upload.close()
         if not self._bodiless or not more:
@@ -364,7 +364,7 @@ class HttpExchange:
 
     def _response_moved(self) -> None:
         """The disk has taken some of the response, or given it back."""
-        if self._download is not None and self.phase is not Phase.DONE:
+        if self._download is not None and self.phase is not ExchangePhase.DONE:
             if self._download.failure is not None and not self._is_short_of_room:
                 self._is_short_of_room = True
                 logger.error("the response to %s waits in memory: %s", self._describe(), self._download.failure)
@@ -372,7 +372,7 @@ class HttpExchange:
 
     def _check_response(self) -> None:
         download = self._download
-        if download is None or self.phase is Phase.DONE:
+        if download is None or self.phase is ExchangePhase.DONE:
             return
         if download.is_over:
             self._finish(self._status)
@@ -393,10 +393,10 @@ class HttpExchange:
 
     def _finish(self, status: int) -> None:
         """Leave; tell the consumers if they are still at work on this."""
-        dispatched = self.phase not in (Phase.GATHERING, Phase.DONE)
-        produced = self.phase is Phase.EMPTYING
+        dispatched = self.phase not in (ExchangePhase.GATHERING, ExchangePhase.DONE)
+        produced = self.phase is ExchangePhase.EMPTYING
         complete = not self._gone and self._status == status and status != 0
-        self.phase = Phase.DONE
+        self.phase = ExchangePhase.DONE
         self._context.connections.pop(self._local, None)
         if self._context.now != self._opened:
             # Only a request that waits can be in a group, and removing costs work for each request.

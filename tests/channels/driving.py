@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.backends.db import SessionStore
 
 from channel_layer.delivery import Delivery
 from channel_layer.state import merged
 from channels.runtime.hooks import DjangoHook
 from routing import Router
 from tests.workers import tools
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 PROCESS = "daphne.test!"
 
@@ -23,6 +29,21 @@ def working(layer: Any, routing: Any) -> Iterator[None]:
     """A worker with this routing, until the end of the block."""
     with tools.working(layer, Router(routing), threads=2, hooks=[DjangoHook()]):
         yield
+
+
+def logged_in(user: User) -> SessionStore:
+    """A browser's session in which a user is logged in."""
+    session = SessionStore()
+    session[auth.SESSION_KEY] = str(user.pk)
+    session[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[auth.HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return session
+
+
+def cookie_of(session: SessionStore) -> dict[str, str]:
+    """The headers with which the browser of this session opens a socket."""
+    return {"cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}
 
 
 class Socket:

@@ -24,6 +24,7 @@ from channels.auth import (
     transfer_user,
 )
 
+from .driving import cookie_of, logged_in
 from .messages import state_of, websocket
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -37,16 +38,7 @@ def ada() -> User:
 @pytest.fixture
 def browser(ada: User) -> SessionStore:
     """The session of a browser in which Ada is logged in."""
-    session = SessionStore()
-    session[auth.SESSION_KEY] = str(ada.pk)
-    session[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    session[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
-    session.save()
-    return session
-
-
-def headers(session: SessionStore) -> dict[str, str]:
-    return {"cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}
+    return logged_in(ada)
 
 
 @http_session_user
@@ -70,7 +62,7 @@ def with_both(message: Any) -> Any:
 
 
 def test_the_browsers_user(layer: Any, ada: User, browser: SessionStore) -> None:
-    assert by_http(websocket(layer, headers=headers(browser))) == ada
+    assert by_http(websocket(layer, headers=cookie_of(browser))) == ada
 
 
 @pytest.mark.parametrize("consumer", [by_http, by_channel, connect, with_both])
@@ -86,13 +78,13 @@ def test_the_user_stays_for_the_connection(
     layer: Any, ada: User, browser: SessionStore, store: str, first: Any
 ) -> None:
     with override_settings(CHANNEL_SESSION_STORE=store):
-        message = websocket(layer, headers=headers(browser))
+        message = websocket(layer, headers=cookie_of(browser))
         assert first(message) == ada
         assert by_channel(websocket(layer, "receive", turn=1, state=message.state)) == ada
 
 
 def test_both_sessions_know_the_user_on_later_messages_too(layer: Any, ada: User, browser: SessionStore) -> None:
-    message = websocket(layer, headers=headers(browser))
+    message = websocket(layer, headers=cookie_of(browser))
     with_both(message)
     assert with_both(websocket(layer, "receive", turn=1, state=message.state)) == ada
 
@@ -101,7 +93,7 @@ def test_a_user_nobody_looks_at_is_not_loaded(layer: Any, ada: User, browser: Se
     @channel_session_user
     def does_not_care(message: Any) -> None: ...
 
-    message = websocket(layer, headers=headers(browser))
+    message = websocket(layer, headers=cookie_of(browser))
     connect(message)
     with CaptureQueriesContext(connection) as queries:
         does_not_care(websocket(layer, "receive", turn=1, state=message.state))
@@ -109,7 +101,7 @@ def test_a_user_nobody_looks_at_is_not_loaded(layer: Any, ada: User, browser: Se
 
 
 def test_a_changed_password_ends_it(layer: Any, ada: User, browser: SessionStore) -> None:
-    message = websocket(layer, headers=headers(browser))
+    message = websocket(layer, headers=cookie_of(browser))
     connect(message)
     ada.set_password("another")
     ada.save()
@@ -139,7 +131,7 @@ def test_a_secret_key_that_is_rotated_leaves_the_browser_its_session(
     rotated = {"SECRET_KEY": "a new one", "SECRET_KEY_FALLBACKS": [settings.SECRET_KEY]}
     before = dict(Session.objects.filter(pk=browser.session_key).values().get())
     with override_settings(**rotated, CHANNEL_SESSION_STORE=store):
-        message = websocket(layer, headers=headers(browser))
+        message = websocket(layer, headers=cookie_of(browser))
         user = consumer(message)
         assert (asyncio.run(user) if asyncio.iscoroutine(user) else user) == ada
         if consumer is not by_http:
@@ -153,7 +145,7 @@ def test_a_session_whose_hash_is_wrong_is_nobodys_and_is_left_to_the_views(
 ) -> None:
     ada.set_password("another")
     ada.save()
-    assert consumer(websocket(layer, headers=headers(browser))) == AnonymousUser()
+    assert consumer(websocket(layer, headers=cookie_of(browser))) == AnonymousUser()
     assert SessionStore().exists(browser.session_key)
 
 
@@ -163,7 +155,7 @@ def test_it_works_on_methods(layer: Any, ada: User, browser: SessionStore) -> No
         def connect(self, message: Any) -> Any:
             return message.user
 
-    assert Consumer().connect(websocket(layer, headers=headers(browser))) == ada
+    assert Consumer().connect(websocket(layer, headers=cookie_of(browser))) == ada
 
 
 def test_a_coroutine_finds_the_user_loaded(layer: Any, ada: User, browser: SessionStore) -> None:
@@ -171,7 +163,7 @@ def test_a_coroutine_finds_the_user_loaded(layer: Any, ada: User, browser: Sessi
     async def consumer(message: Any) -> str:
         return str(message.user.username)
 
-    assert asyncio.run(consumer(websocket(layer, headers=headers(browser)))) == "ada"
+    assert asyncio.run(consumer(websocket(layer, headers=cookie_of(browser)))) == "ada"
 
 
 def test_transfer_copies_all_or_nothing(browser: SessionStore) -> None:

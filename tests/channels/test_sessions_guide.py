@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 
 from channels.test import WSClient, apply_routes
 
 from .documents import run_examples
-from .driving import Socket, working
+from .driving import Socket, cookie_of, logged_in, working
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -30,12 +28,8 @@ def guided(layer: Any) -> Iterator[Any]:
 def cookie() -> dict[str, str]:
     """What Ada's browser sends."""
     ada = User.objects.create_user("ada")
-    page = SessionStore()
-    page[auth.SESSION_KEY] = str(ada.pk)
-    page[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    page[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
-    page.save()
-    return {"cookie": f"{settings.SESSION_COOKIE_NAME}={page.session_key}"}
+    page = logged_in(ada)
+    return cookie_of(page)
 
 
 def test_a_connection_remembers(guided: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 import redis
 from websockets.sync.client import ClientConnection, connect
 
-from tests.channel_layer.redis.conftest import OwnRedis
+from tests.channel_layer.redis.conftest import OwnRedis, own_servers
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, daphne
 
@@ -23,12 +23,8 @@ REFUSED = "Check user and password in 'hosts'"
 
 @pytest.fixture
 def servers(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
-    servers = [OwnRedis(redis_server, tmp_path) for _ in range(3)]
-    for server in servers:
-        server.start()
-    yield servers
-    for server in servers:
-        server.kill()
+    with own_servers(redis_server, tmp_path, 3) as servers:
+        yield servers
 
 
 def project_on(servers: list[OwnRedis], directory: Path) -> Project:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,23 +132,28 @@ class Several:
         return next(name for n in range(1000) if host_of(name := f"n{n}{ending}") == shard)
 
 
-@pytest.fixture
-def own_redis(redis_server: str, tmp_path: Path) -> Iterator[OwnRedis]:
-    server = OwnRedis(redis_server, tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def three_redis(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
-    """Servers to spread channels over."""
-    servers = [OwnRedis(redis_server, tmp_path) for _ in range(3)]
+@contextmanager
+def own_servers(program: str, directory: Path, count: int) -> Iterator[list[OwnRedis]]:
+    """Servers that a test may stop, until the end of the block."""
+    servers = [OwnRedis(program, directory) for _ in range(count)]
     for server in servers:
         server.start()
     yield servers
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def own_redis(redis_server: str, tmp_path: Path) -> Iterator[OwnRedis]:
+    with own_servers(redis_server, tmp_path, 1) as [server]:
+        yield server
+
+
+@pytest.fixture
+def three_redis(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
+    """Servers to spread channels over."""
+    with own_servers(redis_server, tmp_path, 3) as servers:
+        yield servers
 
 
 MakeRedisLayer = Callable[..., RedisChannelLayer]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 
 from ..documents import run_examples
-from ..driving import Socket, working
+from ..driving import Socket, cookie_of, logged_in, working
 from .conftest import SHELVES, tables
 
 
@@ -19,12 +16,8 @@ def test_the_guide(layer: Any, hear: Any) -> None:
     names = run_examples("binding.md", f"{SHELVES}.guide")
     item = names["Item"]
     ada = User.objects.create_user("ada")
-    page = SessionStore()
-    page[auth.SESSION_KEY] = str(ada.pk)
-    page[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    page[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
-    page.save()
-    cookie = {"cookie": f"{settings.SESSION_COOKIE_NAME}={page.session_key}"}
+    page = logged_in(ada)
+    cookie = cookie_of(page)
 
     def actions(frames: list[Any]) -> list[Any]:
         payloads = [json.loads(frame["text"])["payload"] for frame in frames]

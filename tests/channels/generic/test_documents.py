@@ -6,27 +6,20 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 
 from ..documents import run_examples
-from ..driving import Socket, working
+from ..driving import Socket, cookie_of, logged_in, working
 
 
 @pytest.mark.usefixtures("database")
 def test_the_guide(layer: Any) -> None:
     routing = run_examples("generics.md", "guide")["channel_routing"]
     ada = User.objects.create_user("ada")
-    page = SessionStore()
-    page[auth.SESSION_KEY] = str(ada.pk)
-    page[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    page[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
-    page.save()
+    page = logged_in(ada)
     with working(layer, routing):
         room = Socket(layer, "room", path="/room/kitchen/")
-        assert room.connect({"cookie": f"{settings.SESSION_COOKIE_NAME}={page.session_key}"}) == [{"accept": True}]
+        assert room.connect(cookie_of(page)) == [{"accept": True}]
         assert room.say("hello") == [{"text": "ada: hello"}]
         room.disconnect()
         assert not room.failed

@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.test import override_settings
 
 from channels import Group, route_class
 from channels.exceptions import DenyConnection
 from channels.generic.websockets import WebsocketConsumer
 
-from ..driving import Socket, working
+from ..driving import Socket, logged_in, working
 from ..messages import REPLY, replies, websocket
 
 
@@ -162,10 +160,7 @@ def test_connect_can_deny(layer: Any) -> None:
 @pytest.mark.usefixtures("database")
 def test_the_user_of_the_page_is_known_on_every_message(layer: Any, attribute: str, store: str) -> None:
     ada = User.objects.create_user("ada")
-    page = SessionStore()
-    page[auth.SESSION_KEY] = str(ada.pk)
-    page[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    page[auth.HASH_SESSION_KEY] = ada.get_session_auth_hash()
+    page = logged_in(ada)
     page["colour"] = "red"
     page.save()
 

@@ -9,7 +9,7 @@ import pytest
 
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from interface_server.bridge.replies import Reply
-from interface_server.http.exchange import HttpExchange, Phase
+from interface_server.http.exchange import ExchangePhase, HttpExchange
 from tests.interface_server.fakes import FakeWriter, QuietContext, scope
 
 REQUEST, GONE = "http.request", "http.disconnect"
@@ -50,7 +50,7 @@ def test_a_request_is_one_message_and_its_answer_ends_it() -> None:
     assert case.context.messages_on(REQUEST)[0]["body"] == b"body"
     case.exchange.deliver({"status": 201, "content": b"made"})
     assert case.writer.calls == [("start", 201, b"made", False)]
-    assert case.exchange.phase is Phase.DONE
+    assert case.exchange.phase is ExchangePhase.DONE
     assert case.context.connections == {}
     assert case.targets == [REQUEST]
 
@@ -72,7 +72,7 @@ def test_a_server_push_is_dropped() -> None:
     case.exchange.deliver({"content": b"b"})
     assert case.writer.calls[0] == ("start", 200, b"a", True)
     assert case.writer.calls[-1] == ("write", b"b", False)
-    assert case.exchange.phase is Phase.DONE
+    assert case.exchange.phase is ExchangePhase.DONE
 
 
 def test_what_comes_after_the_answer_is_nothing() -> None:
@@ -180,14 +180,14 @@ def test_what_a_worker_has_read_lets_the_body_go_on() -> None:
     case.exchange.deliver({}, {"read": 1_000_000})
     case.stored()
     assert sum(len(chunk["content"]) for chunk in case.chunks()) > size
-    assert case.exchange.phase is Phase.WAITING
+    assert case.exchange.phase is ExchangePhase.WAITING
 
 
 def test_a_body_that_cannot_be_kept_is_a_503_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     case = Case(None, spool_dir=str(tmp_path / "none"))
     case.exchange.begin(1_000_000)
     case.exchange.feed(b"x" * 1_000_000)
-    assert case.exchange.phase is Phase.GATHERING
+    assert case.exchange.phase is ExchangePhase.GATHERING
     case.context.disk.work_off()
     assert case.status == 503
     assert case.targets == []
@@ -314,7 +314,7 @@ def test_what_was_taken_over_is_reported_step_by_step_to_who_asked_for_it(tmp_pa
 def test_a_flow_channel_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     case = Case()
     case.exchange.deliver({"status": 200, "content": b"x" * 800_000, "more_content": True}, {"flow": "no channel"})
-    assert case.exchange.phase is Phase.RESPONDING
+    assert case.exchange.phase is ExchangePhase.RESPONDING
     assert "hears nothing" in caplog.text
 
 
@@ -323,7 +323,7 @@ def test_a_client_that_leaves_a_response_whose_producer_is_done_is_told_to_consu
     case.exchange.deliver({"status": 200, "content": b"x" * 300_000, "more_content": True}, {"flow": "worker.a!1"})
     case.writer.waiting = 400_000
     case.exchange.deliver({"content": b"x" * 300_000})
-    assert case.exchange.phase is Phase.EMPTYING
+    assert case.exchange.phase is ExchangePhase.EMPTYING
     case.exchange.deliver({}, {"failed": True})
     case.exchange.deliver({"content": b"surplus"})
     case.exchange.gone()
@@ -336,7 +336,7 @@ def test_a_large_response_in_one_message_is_given_to_the_connection_in_pieces() 
     assert [(len(call[-2]), call[-1]) for call in case.writer.calls] == [
         (65_536, True), (34_464, False),
     ]  # fmt: skip
-    assert case.exchange.phase is Phase.DONE
+    assert case.exchange.phase is ExchangePhase.DONE
 
 
 def test_a_response_to_head_holds_nothing_back() -> None:
@@ -346,7 +346,7 @@ def test_a_response_to_head_holds_nothing_back() -> None:
     case.exchange.deliver({"status": 200, "content": b"x" * 100_000, "more_content": True})
     case.exchange.deliver({"content": b"x" * 100_000})
     assert case.writer.calls == [("start", 200, b"", True), ("write", b"", False)]
-    assert case.exchange.phase is Phase.DONE
+    assert case.exchange.phase is ExchangePhase.DONE
 
 
 def test_a_producer_that_ignores_the_reports_is_cut_off() -> None:
@@ -370,7 +370,7 @@ def test_a_response_that_the_disk_does_not_take_waits_in_memory(
     case.writer.waiting = 0
     case.exchange.drained()
     assert sum(len(call[-2]) for call in case.writer.calls) == 3_500_000
-    assert case.exchange.phase is Phase.RESPONDING
+    assert case.exchange.phase is ExchangePhase.RESPONDING
 
 
 def test_a_client_that_stops_reading_is_cut_off_in_the_end() -> None:
@@ -418,7 +418,7 @@ def test_a_response_whose_producer_breaks_off_is_cut_and_not_ended() -> None:
     case.exchange.deliver({"status": 200, "content": b"some", "more_content": True})
     case.exchange.deliver({"content": b"", "more_content": True, "closed": True})
     assert case.writer.calls[-1] == ("abort",)
-    assert case.exchange.phase is Phase.DONE
+    assert case.exchange.phase is ExchangePhase.DONE
 
 
 def test_a_producer_that_breaks_off_before_it_began_is_a_server_error() -> None:
@@ -448,7 +448,7 @@ def test_a_producer_that_asks_is_told_that_the_client_is_here_and_what_it_may_ha
     case.exchange.deliver({"content": b"x", "more_content": True})
     case.exchange.deliver({}, {"flow": "worker.a!1"})
     assert case.context.messages_on("worker.a!1")[1:] == [{"written": 800_000}] * 2
-    assert case.exchange.phase is Phase.RESPONDING
+    assert case.exchange.phase is ExchangePhase.RESPONDING
 
 
 @pytest.mark.parametrize(
@@ -477,9 +477,9 @@ def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: boo
     for seconds in (90, 80, 80):  # there is a sign of life after each
         case.context.now += seconds
         case.exchange.tick(case.context.now)
-        assert case.exchange.phase is Phase.RESPONDING
+        assert case.exchange.phase is ExchangePhase.RESPONDING
         case.exchange.deliver({}, headers)
     case.context.now += 101
     case.exchange.tick(case.context.now)
-    assert (case.exchange.phase is Phase.DONE) == is_cut
+    assert (case.exchange.phase is ExchangePhase.DONE) == is_cut
     assert (case.writer.calls[-1] == ("abort",)) == is_cut
