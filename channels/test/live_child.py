@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it wants the settings
 READY = "ready"
 
 Plan: TypeAlias = dict[str, Any]
-"""What a process is told to do, by its parent, which is of the same version."""
+"""Plan of a process, made by its parent, which is of the same version."""
 
 
 def main(plan: Plan, source: BinaryIO) -> None:

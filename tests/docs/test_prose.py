@@ -57,7 +57,8 @@ def test_the_glossary_has_a_term_once() -> None:
 
 
 ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels", "benchmarks")
-SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if ".env" not in path.parts]
+"""Without the environments of the measured peers, which are somebody else's."""
 
 UNCOUNTED = "longer|more|such|need|reason|limit|room|time|answer|reply|way|use"
 INVERTED = re.compile(rf"(?<!there )\b(?:is|are|was|were) no\b(?! (?:{UNCOUNTED})\b)[^.;]*", re.IGNORECASE)

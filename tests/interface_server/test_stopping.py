@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.http.exchange import Phase
+from interface_server.http.exchange import ExchangePhase
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, body_of, read_all, running, silent, status_of
 
@@ -118,7 +118,7 @@ def test_a_client_that_reads_slowly_gets_all_of_a_response_that_was_under_way() 
         received = len(client.recv(1_000))
         with stopped(server):
             [exchange] = server.context.connections.values()
-            wait_until(lambda: exchange.phase is Phase.EMPTYING, "the worker to be done")
+            wait_until(lambda: exchange.phase is ExchangePhase.EMPTYING, "the worker to be done")
             time.sleep(0.3)  # as a slow client does, and the server could cut it meanwhile
             received += len(read_all(client))
         assert received > size
