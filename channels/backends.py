@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.utils.module_loading import import_string
 
@@ -65,6 +65,10 @@ RENAMED_OPTIONS = {
 """Options of an old backend that have another name in the one in its place."""
 
 
+Config: TypeAlias = Mapping[str, Any]
+"""An entry of CHANNEL_LAYERS, or its CONFIG, as the project has written it."""
+
+
 class InvalidChannelLayerError(LayerConfigurationError, ValueError):
     """An entry of CHANNEL_LAYERS that cannot work.
 
@@ -94,7 +98,7 @@ class ForeignChannelLayerError(InvalidChannelLayerError):
     """A layer for Channels 2 to 4 that is not of this project: code may send through it, connections cannot."""
 
 
-def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
+def backend_class(alias: str, config: Config) -> Any:
     """The class that an entry's BACKEND names; raises `InvalidChannelLayerError`."""
     path = config.get("BACKEND")
     if not path or not isinstance(path, str):
@@ -109,7 +113,7 @@ def backend_class(alias: str, config: Mapping[str, Any]) -> Any:
         raise InvalidChannelLayerError(alias, f"BACKEND {shown} cannot be imported: {error}") from error
 
 
-def is_foreign(alias: str, config: Mapping[str, Any]) -> bool:
+def is_foreign(alias: str, config: Config) -> bool:
     """True if BACKEND names a class for Channels 2 to 4 that is not of this project; raises as `backend_class`."""
     backend = backend_class(alias, config)
     return (
@@ -119,7 +123,7 @@ def is_foreign(alias: str, config: Mapping[str, Any]) -> bool:
     )
 
 
-def make_layer(alias: str, config: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
+def make_layer(alias: str, config: Config, options: Config | None) -> Any:
     """Make the layer of an entry with the options of its CONFIG; raises `InvalidChannelLayerError`."""
     backend = backend_class(alias, config)
     if not isinstance(options or {}, Mapping):

@@ -6,7 +6,7 @@ import fnmatch
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from channel_layer.delivery import Content, Message
 
@@ -57,7 +57,7 @@ class BaseChannelLayer:
 
     # -- names -----------------------------------------------------------------------------------
 
-    def match_type_and_length(self, name: object) -> bool:
+    def match_type_and_length(self, name: object) -> TypeGuard[str]:
         """True for text that is short enough for a name."""
         return isinstance(name, str) and len(name) < self.MAX_NAME_LENGTH
 
@@ -73,16 +73,16 @@ class BaseChannelLayer:
             raise TypeError("Specific channel names in receive() must end at the !")
         return True
 
-    def require_valid_group_name(self, name: Any) -> bool:
+    def require_valid_group_name(self, name: object) -> bool:
         """Return True, or raise `TypeError` for what is not a group name."""
         self._require(name, self.group_name_regex, "Group")
         return True
 
-    def _require(self, name: Any, pattern: re.Pattern[str], kind: str) -> None:
+    def _require(self, name: object, pattern: re.Pattern[str], kind: str) -> None:
         if not (self.match_type_and_length(name) and pattern.match(name)):
             raise TypeError(self.invalid_name_error.format(kind))
 
-    def valid_channel_names(self, names: Iterable[Any], receive: bool = False) -> bool:
+    def valid_channel_names(self, names: Iterable[object], receive: bool = False) -> bool:
         """Return True for a list of channel names; raises `TypeError` for one that is none."""
         assert isinstance(names, list), "names must be a list"
         assert names, "names must not be empty"
@@ -93,12 +93,12 @@ class BaseChannelLayer:
         head, mark, _ = name.partition("!")
         return head + mark
 
-    def valid_channel_name(self, channel_name: Any, receive: bool = False) -> bool:
+    def valid_channel_name(self, channel_name: object, receive: bool = False) -> bool:
         """Do what `require_valid_channel_name` does. Deprecated."""
         _warn("valid_channel_name", "require_valid_channel_name")
         return self.require_valid_channel_name(channel_name, receive)
 
-    def valid_group_name(self, group_name: Any) -> bool:
+    def valid_group_name(self, group_name: object) -> bool:
         """Do what `require_valid_group_name` does. Deprecated."""
         _warn("valid_group_name", "require_valid_group_name")
         return self.require_valid_group_name(group_name)

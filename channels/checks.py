@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from routing import Router, RoutingError
 
-from .backends import ALIASES, CHANNELS_REDIS, REDIS, ForeignChannelLayerError, InvalidChannelLayerError
+from .backends import ALIASES, CHANNELS_REDIS, REDIS, Config, ForeignChannelLayerError, InvalidChannelLayerError
 from .configured_layers import channel_layers, require_work
 from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
@@ -89,12 +89,12 @@ def _entries() -> Iterable[tuple[str, Any]]:
         return []
 
 
-def _is_redis(config: Mapping[str, Any]) -> bool:
+def _is_redis(config: Config) -> bool:
     path = config.get("BACKEND") or ""
     return ALIASES.get(path, path) in (REDIS, *CHANNELS_REDIS.values())
 
 
-def _open_redis(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]:
+def _open_redis(alias: str, options: Config) -> Iterable[CheckMessage]:
     from channel_layer.redis.hosts import parse_hosts
 
     for host in parse_hosts(options.get("hosts"), options.get("connection_kwargs")):
@@ -107,7 +107,7 @@ def _open_redis(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage
             )
 
 
-def _weak_keys(alias: str, options: Mapping[str, Any]) -> Iterable[CheckMessage]:
+def _weak_keys(alias: str, options: Config) -> Iterable[CheckMessage]:
     for position, key in enumerate(options.get("symmetric_encryption_keys") or ()):
         if len(key) < SHORTEST_KEY or len(set(key)) < FEWEST_CHARACTERS:
             yield Warning(

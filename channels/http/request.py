@@ -117,10 +117,10 @@ class AsgiRequest(UnparsedRequest):
             reports=self.reply_channel.name if self.reply_channel is not None else None,
         )
 
-    def _meta(self, content: delivery.Message) -> dict[str, Any]:
+    def _meta(self, content: delivery.Message) -> dict[str, object]:
         query = content.get("query_string") or b""
         client, server = content.get("client"), content.get("server")
-        meta: dict[str, Any] = {
+        meta: dict[str, object] = {
             "REQUEST_METHOD": self.method,
             "QUERY_STRING": query.decode("utf-8", "replace") if isinstance(query, bytes) else query,
             "SCRIPT_NAME": self.script_name,

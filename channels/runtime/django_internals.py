@@ -122,7 +122,7 @@ class UnparsedRequest(HttpRequest):
     def _set_post(self, post: QueryDict) -> None:
         self._post = post
 
-    def _get_files(self) -> Any:
+    def _get_files(self) -> object:
         if not hasattr(self, "_files"):
             self._load_post_and_files()
         return self._files  # type: ignore[attr-defined]
@@ -215,6 +215,6 @@ def open_ended(pattern: Any) -> Any:
     return type(pattern)(text, pattern.name, is_endpoint=False)
 
 
-def fill_lazy(lazy: LazyObject, value: Any) -> None:  # type: ignore[type-arg]  # Django 4.2 cannot take it
+def fill_lazy(lazy: LazyObject, value: object) -> None:  # type: ignore[type-arg]  # Django 4.2 cannot take it
     """Give a lazy object what it stands for, before it asks for it or after."""
     lazy._wrapped = value
