@@ -17,6 +17,9 @@ ROOMS = ("channel_layer", "routing", "workers", "interface_server", "channels")
 FOREIGN = ("channels", "daphne", "asgi_redis", "asgi_ipc")
 """Distributions that install an import package or a command of the same name as ours."""
 
+STAND_IN = "+millrace"
+"""End of the version of a distribution of ours that has one of these names and no files; see docs/stand-ins.md."""
+
 
 def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FOREIGN) -> None:
     """Find out whether something else answers to the names of the rooms. Imports nothing; takes a millisecond.
@@ -44,10 +47,12 @@ def check_installation(rooms: Iterable[str] = ROOMS, foreign: Iterable[str] = FO
     if beside:
         # All in one sentence: to remove them takes files of ours along, so ours comes last, and once.
         several = len(beside) > 1
+        them = "them" if several else "it"
         raise LayerConfigurationError(
             f"the distribution{'s' * several} {' and '.join(map(repr, beside))} {'are' if several else 'is'} installed "
-            f"beside django-millrace, which provides the same names; remove {'them' if several else 'it'}, and install "
-            f"ours again (pip uninstall {' '.join(beside)}; pip install --force-reinstall django-millrace)"
+            f"beside django-millrace, which provides the same names; remove {them}, and install "
+            f"ours again (pip uninstall {' '.join(beside)}; pip install --force-reinstall django-millrace); if another "
+            f"package requires {them}, install the stand-in{'s' * several} of django-millrace too"
         )
 
 
@@ -57,8 +62,8 @@ def _where(room: str) -> Path | None:
     spec = getattr(module, "__spec__", None) if module is not None else None
     if spec is None:
         spec = importlib.util.find_spec(room)
-    if spec is None:
-        return None
+    if spec is None or (spec.submodule_search_locations and spec.origin is None):
+        return None  # a folder without __init__.py is what is left of a package that another one was installed over
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations))).resolve()
     return Path(os.fspath(spec.origin)).resolve() if spec.origin else None
@@ -66,7 +71,6 @@ def _where(room: str) -> Path | None:
 
 def _is_installed(name: str) -> bool:
     try:
-        importlib.metadata.distribution(name)
+        return not importlib.metadata.version(name).endswith(STAND_IN)
     except importlib.metadata.PackageNotFoundError:
         return False
-    return True

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -26,6 +26,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 FACES = ["asgi_ipc", "asgi_redis", "channels_redis", "daphne"]
 """Packages in compat/, which lie at the top of the path once they are installed."""
+
+STAND_INS = {"channels": "channels[daphne]>=4.1,<5", "daphne": "daphne~=4.1", "channels_redis": "channels_redis>=4.2"}
+"""Distributions without files, and how other packages require them."""
 
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
@@ -64,7 +67,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ["setup.cfg", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md"]:
         shutil.copy(ROOT / name, source)
-    for name in [*ROOMS, "compat", "demo", "tests"]:
+    for name in [*ROOMS, "compat", "demo", "stand-ins", "tests"]:
         shutil.copytree(ROOT / name, source / name, ignore=NOT_SOURCE)
     target = tmp_path_factory.mktemp("dist")
     result = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", target, source, cwd=target)
@@ -119,6 +122,7 @@ def test_the_licence_travels_with_both(distributions: Path, wheel: Path) -> None
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "README.md", "CHANGELOG.md", "setup.cfg", "pyproject.toml"} <= names
+    assert {f"stand-ins/{name}/pyproject.toml" for name in STAND_INS} <= names
 
 
 def test_the_index_is_told_where_the_project_is(wheel: Path) -> None:
@@ -311,3 +315,41 @@ def test_a_foreign_distribution_is_found_by_check_in_either_order(
         pip(clean, "uninstall", "--yes", name, cwd=tmp_path)
         assert pip(clean, *install, wheel, cwd=tmp_path).returncode == 0
     assert run(clean / "python", "manage.py", "check", cwd=tmp_path).returncode == 0
+
+
+def requiring_wheel(requirements: Iterable[str], directory: Path) -> Path:
+    """A wheel of somebody who requires something, and has no files."""
+    path = directory / "needy-1-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: needy\nVersion: 1\n"
+    files = {
+        "needy-1.dist-info/METADATA": metadata + "".join(f"Requires-Dist: {text}\n" for text in requirements),
+        "needy-1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(file, content)
+        archive.writestr("needy-1.dist-info/RECORD", "".join(f"{file},,\n" for file in files))
+    return path
+
+
+def test_a_package_that_requires_channels_is_content_with_the_stand_ins(clean: Path, tmp_path: Path) -> None:
+    for name in STAND_INS:
+        shutil.copytree(ROOT / "stand-ins" / name, tmp_path / "source" / name, ignore=NOT_SOURCE)
+        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
+        built = run(*build, tmp_path / "source" / name, cwd=tmp_path)
+        assert built.returncode == 0, built.stdout + built.stderr
+    pip = [clean / "python", "-m", "pip"]
+    needy = requiring_wheel(STAND_INS.values(), tmp_path)
+    written_out(ROOT / "docs" / "getting-started.md", clean, tmp_path)
+    try:
+        # All in one resolution, as from a requirements file; nothing but these files may be looked at.
+        installed = run(*pip, "install", "--no-index", *tmp_path.glob("*.whl"), cwd=tmp_path)
+        assert installed.returncode == 0, installed.stdout + installed.stderr
+        assert needy.name in installed.stdout
+        assert run(*pip, "check", cwd=tmp_path).returncode == 0
+        checked = run(clean / "python", "manage.py", "check", cwd=tmp_path)
+        assert checked.returncode == 0, checked.stderr
+    finally:
+        run(*pip, "uninstall", "--yes", "needy", *STAND_INS, cwd=tmp_path)
+    left = run(clean / "python", "-c", "import channels.layers, daphne.cli, channels_redis.core", cwd=tmp_path)
+    assert left.returncode == 0, left.stderr

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +65,32 @@ def test_a_foreign_distribution_is_named(tmp_path: Path) -> None:
     )
     assert complaint(tmp_path) == (
         "the distribution 'daphne' is installed beside django-millrace, which provides the same names; "
-        "remove it, and install ours again (pip uninstall daphne; pip install --force-reinstall django-millrace)"
+        "remove it, and install ours again (pip uninstall daphne; pip install --force-reinstall django-millrace); "
+        "if another package requires it, install the stand-in of django-millrace too"
+    )
+
+
+def test_a_stand_in_of_ours_is_none(tmp_path: Path) -> None:
+    for name in ("channels", "daphne", "channels_redis"):
+        version = re.search(r'^version = "(.+)"$', (HOUSE / "stand-ins" / name / "pyproject.toml").read_text(), re.M)
+        assert version is not None
+        (tmp_path / f"{name}-{version[1]}.dist-info").mkdir()
+        (tmp_path / f"{name}-{version[1]}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version[1]}\n"
+        )
+    assert complaint(tmp_path) == ""
+
+
+def test_what_is_left_of_a_room_is_no_room(tmp_path: Path) -> None:
+    for name in ROOMS:
+        (tmp_path / name).mkdir()
+        if name != "channels":
+            (tmp_path / name / "__init__.py").write_text("")
+    shutil.copytree(HOUSE / "channel_layer", tmp_path / "channel_layer", dirs_exist_ok=True)
+    code = CHECK.replace(str(HOUSE), str(tmp_path))
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        f"the package 'channels' of django-millrace is missing from {tmp_path}; install it again"
     )
 
 
