@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent / "_extensions")]
+sys.path[:0] = [str(ROOT), str(ROOT / "compat"), str(Path(__file__).parent / "_extensions")]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "documented_settings")
 
 import django  # noqa: E402
@@ -34,15 +34,20 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore = [
     # In signatures, of no interest outside their modules.
+    ("py:class", "channels.auth.R"),
     ("py:class", "channels.db.R"),
+    ("py:class", "channels.decorating.Decorator"),
+    ("py:class", "channels.sessions.R"),
     ("py:class", "routing.routes.Matching"),
     ("py:class", "routing.routes.MessageRouter"),
+    ("py:class", "routing.routes.OwnEntry"),
     ("py:class", "routing.routes.RoutedMessage"),
     ("py:class", "routing.signature.Wrapper"),
     ("py:class", "workers.sync_side.SyncSide"),
     # Named for those who read the code.
     ("py:obj", "channel_layer.cipher"),
     ("py:obj", "channel_layer.codec.pack_body"),
+    ("py:obj", "channel_layer.messages"),
     ("py:obj", "channel_layer.redis.keys"),
     ("py:obj", "channels.http.encoding.encode"),
 ]
