@@ -23,8 +23,8 @@ class OriginValidator:
     """Lets WebSockets of certain origins through to an application; others get HTTP 403.
 
     A pattern is a domain (``example.com``), a domain and all below it (``.example.com``), either with a scheme and
-    perhaps a port in front (``https://.example.com:8443``), or ``*`` for all. A pattern with a scheme stands for the
-    scheme's usual port if it names none.
+    perhaps a port (``https://.example.com:8443``, or ``:*`` for any), or ``*`` for all. A pattern with a scheme stands
+    for the scheme's usual port if it names none.
 
     Args:
         application: the one to wrap.
@@ -60,12 +60,13 @@ class OriginValidator:
         """Tell if a pattern is that of the origin."""
         if parsed_origin is None or not parsed_origin.hostname:
             return False
-        parsed_pattern = urlparse(pattern.lower())
+        any_port = pattern.endswith(":*")
+        parsed_pattern = urlparse(pattern.removesuffix(":*").lower())
         if not parsed_pattern.scheme:
             return is_same_domain(parsed_origin.hostname, urlparse(f"//{pattern}").hostname or pattern)
         return bool(
             parsed_pattern.scheme == parsed_origin.scheme
-            and self.get_origin_port(parsed_pattern) == self.get_origin_port(parsed_origin)
+            and (any_port or self.get_origin_port(parsed_pattern) == self.get_origin_port(parsed_origin))
             and is_same_domain(parsed_origin.hostname, parsed_pattern.hostname or "")
         )
 
