@@ -76,6 +76,17 @@ def test_a_body_comes_whole_and_in_order(case: Case, size: int) -> None:
     assert not case.upload.close()
 
 
+def test_chunks_are_as_long_when_a_disk_gives_them_piece_by_piece(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case.context.disk.file, "read_cached", lambda extent, into: 0)
+    content = os.urandom(4 * CHUNK + 1)
+    case.upload.feed(content[:100_000])  # what is read back later begins inside of a chunk
+    case.whole(content[100_000:])
+    assert case.beginning() == content[:CHUNK]
+    chunks = [chunk["content"] for chunk in case.pushed()]
+    assert list(map(len, chunks)) == [CHUNK] * 3 + [1]
+    assert b"".join(chunks) == content[CHUNK:]
+
+
 def test_a_reader_gets_a_window_and_then_what_it_makes_room_for(case: Case) -> None:
     case.whole(bytes(8 * 1024 * 1024))
     case.beginning()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.exceptions import ChannelFull
+from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from channel_layer.state import keeps_state
 from interface_server.bridge.replies import Reply
 from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
@@ -269,6 +269,16 @@ def test_a_refused_connect_is_a_503_without_disconnect() -> None:
     assert case.socket.calls == [("reject", 503)]
     assert case.count(DISCONNECT) == 0
     assert case.context.connections == {}
+
+
+def test_a_connect_that_was_answered_although_it_seemed_lost_ends_its_turn_and_no_socket() -> None:
+    case = Case(accept=False)
+    case.reply({"accept": True})
+    case.connection.received("x")  # waits for the end of the turn
+    case.connection.refused(case.context.records.entries[0].item, LayerUnavailable("redis", "cut", uncertain=True))
+    assert case.socket.calls == [("accept", None)]
+    assert case.connection.phase is Phase.OPEN
+    assert case.count(RECEIVE) == 1
 
 
 def test_nobody_accepting_in_time_is_a_503_and_a_disconnect() -> None:
