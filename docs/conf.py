@@ -34,6 +34,8 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore = [
     # In signatures, of no interest outside their modules.
+    ("py:class", "channel_layer.messages.ResponseChunk"),
+    ("py:class", "channel_layer.messages.SocketReply"),
     ("py:class", "channels.auth.R"),
     ("py:class", "channels.db.R"),
     ("py:class", "channels.decorating.Decorator"),
