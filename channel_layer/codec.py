@@ -77,6 +77,19 @@ def pack_body(message: Content, target: str | None = None) -> bytes:
         raise InvalidMessage(target, str(error)) from error
 
 
+def unpack_body(data: bytes) -> dict[str, Any]:
+    """Decode what `pack_body` made, which others have kept for us; raises `InvalidFrame`."""
+    value = _unpack_counted(data)
+    if type(value) is not dict:
+        raise InvalidFrame("the message is no dict")
+    _check_content(value)
+    return value
+
+
+EMPTY: Final = pack_body({})
+"""The body of a message that consists of headers."""
+
+
 def frame(kind: int, address: str, body: bytes, headers: Content | None = None) -> bytes:
     """Put an encoded body into a frame."""
     pack = _packers.pack

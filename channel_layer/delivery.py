@@ -34,6 +34,13 @@ class Headers(TypedDict, total=False):
     ``ends`` says that consumers want to know of the end of every request.
     ``root_path`` is where the application is mounted, for messages of a WebSocket that do not say so themselves.
 
+    A connection whose application lives in a worker (see `workers.instances`) knows it by ``epoch``, the number of
+    times that it has changed hands, which is part of every message of the worker; ``lease`` is the channel to which
+    events of the connection go from now on, or ``None`` if the worker has let go of it. ``turn`` then says that all
+    events up to that number have been dealt with, ``checkpoint`` brings what is needed to go on in another worker
+    (``None`` if it cannot be done), ``again`` that the application has to begin anew there, and ``ended`` that it has
+    returned, or ``failed``.
+
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
     with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last
     ``{"closed": True}`` are sent there. ``read``, alone, says how many bytes of a request's body have been read.
@@ -51,6 +58,11 @@ class Headers(TypedDict, total=False):
     root_path: str
     flow: str
     read: int
+    epoch: int
+    lease: str | None
+    checkpoint: bytes | None
+    again: bool
+    ended: bool
 
 
 class LastWill:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel, split
 from channel_layer.state import changes, keeps_state, merged
-from workers.notices import EMPTY
 
 from .exceptions import SessionUnavailable
 

@@ -17,7 +17,7 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
-from routing.routes import Consumer, Routing
+from routing.routes import Consumer, Route, Routing
 
 from .backends import (
     REDIS,
@@ -87,14 +87,19 @@ class ChannelLayerWrapper(_Wrapped):
     def _build_router(self, http_consumer: Consumer | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
+        from .hosting.application import hosted_application
+        from .hosting.consumer import RESUME, HostConsumer
         from .runtime.unrouted import RefuseUnrouted
 
         routing = () if self.routing is None else self.routing
         router = Router(routing)
-        router.check_default(
-            http_consumer if http_consumer is not None else ViewConsumer(),
-            RefuseUnrouted(Router(routing)) if settings.DEBUG else None,
-        )
+        connect_consumer: Any = RefuseUnrouted(Router(routing)) if settings.DEBUG else None
+        application = hosted_application()
+        if application is not None:
+            host = HostConsumer(application, Router(routing))
+            connect_consumer = host.connect
+            router.add_route(Route(RESUME, host.resume))
+        router.check_default(http_consumer if http_consumer is not None else ViewConsumer(), connect_consumer)
         return router
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import logging
 import os
@@ -32,6 +33,9 @@ logger = logging.getLogger("interface_server")
 Command = Callable[..., None]
 
 DISTRIBUTION = "django-millrace"
+
+APPLICATIONS = "interface_server.applications"
+"""Entry points by which a framework says how its applications are served: ``set_up`` and ``layer_of``."""
 
 _DEFAULTS = Options()
 
@@ -76,7 +80,7 @@ class _Daphne(SectionedCommand):
 
 
 @click.command(cls=_Daphne, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.argument("channel_layer", metavar="MODULE:CHANNEL_LAYER")
+@click.argument("channel_layer", metavar="MODULE:APPLICATION")
 @click.option("-p", "--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: 8000]")
 @click.option("-b", "--bind", "host", help="Host or address to listen on.  [default: 127.0.0.1]")
 @click.option("-u", "--unix-socket", help="Listen on this Unix socket instead of a host and port.")
@@ -137,7 +141,11 @@ class _Daphne(SectionedCommand):
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
 @click.version_option(package_name=DISTRIBUTION, prog_name="daphne", message="%(prog)s (%(package)s) %(version)s")
 def main(channel_layer: str, **values: Any) -> None:
-    """Serve HTTP and WebSockets over a channel layer, for example: daphne project.asgi:channel_layer"""
+    """Serve HTTP and WebSockets over a channel layer, behind which workers run the code.
+
+    The argument names an ASGI application, as daphne project.asgi:application, which is served over the default channel
+    layer of its project; or a channel layer, as daphne project.asgi:channel_layer.
+    """
     try:
         serve(channel_layer, values)
     except (OptionsError, EndpointError, LayerConfigurationError, LayerPathError) as error:
@@ -145,7 +153,7 @@ def main(channel_layer: str, **values: Any) -> None:
 
 
 class LayerPathError(Exception):
-    """The command's argument is not a path of a channel layer; the text is one sentence."""
+    """The command's argument does not name a channel layer or an application; the text is one sentence."""
 
 
 def serve(path: str, values: dict[str, Any]) -> None:
@@ -189,7 +197,7 @@ def check_spool(options: Options) -> None:
 
 
 def load_layer(path: str) -> ChannelLayer:
-    """Import ``module:attribute`` and make sure that it is a channel layer.
+    """Import ``module:attribute``: a channel layer, or an application, which is served over its project's layer.
 
     Raises:
         LayerPathError: it is not there or something else. Errors inside the module come through as they are,
@@ -198,10 +206,11 @@ def load_layer(path: str) -> ChannelLayer:
     module_name, mark, attribute = path.partition(":")
     if not mark or not module_name or not attribute:
         raise LayerPathError(
-            f"{path!r} is not a path of a channel layer; write module:attribute, as project.asgi:channel_layer"
+            f"{path!r} is not the path of an application or a channel layer; write module:attribute, as "
+            "project.asgi:application"
         )
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = _imported(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
             raise
@@ -213,10 +222,33 @@ def load_layer(path: str) -> ChannelLayer:
             raise LayerPathError(f"the module {module_name!r} has no {attribute!r}; name the channel layer in it")
         found = getattr(found, name)
     problem = _why_no_layer(found)
-    if problem:
-        raise LayerPathError(f"{path!r} is {problem}, not a channel layer; give it a layer, "
-                             "for example channels.asgi.get_channel_layer()")  # fmt: skip
-    return adapted(found)
+    if problem is None:
+        return adapted(found)
+    layer_of = _of_framework("layer_of")
+    if callable(found) and not inspect.isclass(found) and layer_of is not None:
+        return adapted(layer_of(found))
+    raise LayerPathError(f"{path!r} is {problem}, not an ASGI application or a channel layer; give it an application, "
+                         "for example a ProtocolTypeRouter, or a layer: channels.asgi.get_channel_layer()")  # fmt: skip
+
+
+def _imported(module_name: str) -> Any:
+    """Import a module; once more, with the framework set up, if it needs that and does it too late."""
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:
+        set_up = _of_framework("set_up")
+        if type(error).__name__ != "AppRegistryNotReady" or set_up is None:
+            raise
+        set_up()
+        return importlib.import_module(module_name)
+
+
+def _of_framework(name: str) -> Callable[..., Any] | None:
+    """A function of the framework that applications are written for, if one is installed; see `APPLICATIONS`."""
+    for entry in importlib.metadata.entry_points(group=APPLICATIONS, name=name):
+        function: Callable[..., Any] = entry.load()
+        return function
+    return None
 
 
 def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:

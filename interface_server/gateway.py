@@ -84,7 +84,13 @@ class Gateway:
             before, context.now = context.now, loop.time()
             if context.now - before > _STALL_SECONDS:
                 continue  # the process stood still: let what arrived meanwhile be read before judging anybody
-            for ticking in [*context.connections.values(), *context.tickers, context.spools, context.states]:
+            for ticking in [
+                *context.connections.values(),
+                *context.tickers,
+                context.spools,
+                context.states,
+                context.hosts,
+            ]:
                 try:
                     ticking.tick(context.now)
                 except Exception:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 
 from channel_layer.backoff import Backoff
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
 
 from .event_loop import EventLoop
-from .notices import EMPTY
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +82,16 @@ class Inbox:
         self._reader: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def open(self, deliver: Deliver, peer: str | None = None) -> Address:
-        """Make a new address; see `Address`."""
+    def open(self, deliver: Deliver, peer: str | None = None, local: str | None = None) -> Address:
+        """Make a new address; see `Address`. With ``local`` it has a name that others know beforehand."""
         reader = self._reader or self._start()
-        local = str(next(self._numbers))
+        local = local or str(next(self._numbers))
         address = self._addresses[local] = Address(self, reader, local, deliver, peer)
         return address
+
+    def find(self, local: str) -> Address | None:
+        """The open address with a local part."""
+        return self._addresses.get(local)
 
     def _start(self) -> str:
         with self._lock:

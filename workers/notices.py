@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from channel_layer.codec import pack_body
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
@@ -16,9 +16,6 @@ logger = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 1.0
 """The time a consumer may run before the sender of its message is told that somebody is at work on it."""
-
-EMPTY = pack_body({})
-"""The body of a message that consists of headers."""
 
 Running = tuple[float, Delivery, object]
 """A consumer that runs: its start (`time.perf_counter`), its message, and the reply channel that this named then."""

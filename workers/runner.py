@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from channel_layer.channel import Channel, Message
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
@@ -21,12 +22,12 @@ from routing.routes import Consumer, Matcher
 
 from .exceptions import ChannelSocketException, ConsumeLater
 from .hooks import Hooks
-from .notices import EMPTY
+from .instances import Hosted
 from .streams import Stream
 
 logger = logging.getLogger(__name__)
 
-Outcome = Literal["ok", "ignored", "failed", "later", "dropped"]
+Outcome = Literal["ok", "ignored", "failed", "later", "dropped", "hosted"]
 """The end of a message, in a word for the log."""
 
 FAILURES: frozenset[Outcome] = frozenset({"failed", "dropped"})
@@ -51,6 +52,15 @@ def run_stream_here(stream: Stream) -> None:
     asyncio.run(stream.run())
 
 
+def refuse_to_host(hosted: Hosted) -> None:
+    """Refuse an application, where nothing runs that could hold it.
+
+    Raises:
+        RuntimeError: always.
+    """
+    raise RuntimeError(f"{hosted.name} needs a worker: manage.py runworker or runserver")
+
+
 class Runner:
     """Match a message, run its consumer and collect the messages to be sent.
 
@@ -63,6 +73,7 @@ class Runner:
         retries: how often a message may be consumed later.
         send_later: puts a message back to its channel after a pause.
         begin_stream: takes over a stream that a consumer returns.
+        host: takes over an application that a consumer returns; may raise `ConsumeLater`.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class Runner:
         retries: int,
         send_later: SendLater,
         begin_stream: Callable[[Stream], None] = run_stream_here,
+        host: Callable[[Hosted], None] = refuse_to_host,
     ) -> None:
         self._layer = layer
         self._router = router
@@ -80,6 +92,7 @@ class Runner:
         self._retries = retries
         self._send_later = send_later
         self._begin_stream = begin_stream
+        self._host = host
         self._told: set[str] = set()
 
     def run(self, delivery: Delivery) -> Finished:
@@ -129,6 +142,9 @@ class Runner:
                 return consumer, coroutine
             if isinstance(result, Stream):
                 self._begin_stream(result)
+            elif isinstance(result, Hosted):
+                self._host(result)
+                return "hosted"
             else:
                 self._tell_of_result(consumer, result)
             return "ok"
@@ -159,7 +175,7 @@ class Runner:
         headers: Headers,
     ) -> Finished:
         """Add the end of the message's turn to what is to be sent."""
-        if reply_channel is not None:
+        if reply_channel is not None and outcome != "hosted":
             if "turn" in headers:
                 self._tell_of_turn(reply_channel.name, message, headers, outcome, outbox)
             elif "flow" in headers and outcome in FAILURES:

@@ -23,8 +23,10 @@ from .async_limit import Admission, AsyncLimit
 from .async_runner import AsyncRunner
 from .channel_filter import filter_channels
 from .event_loop import EventLoop
+from .exceptions import ConsumeLater
 from .fetcher import Fetcher
 from .hooks import Hook, Hooks
+from .instances import INSTANCES, Hosted, Instances
 from .notices import Notices, Running
 from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
@@ -42,6 +44,12 @@ IDLE_MONITOR_SECONDS = 0.2
 
 ASYNC_TASKS = 100
 """``async def`` consumers that run at the same time by default."""
+
+IDLE_SECONDS = 1800.0
+"""The time without an event after which an instance is let go by default."""
+
+LET_GO_SECONDS = 0.5
+"""The time between two tries to let go of instances when the worker stops."""
 
 UNBEGUN_SECONDS = 0.25
 """The time a coroutine may wait for room on the event loop before its message goes back to its channel."""
@@ -63,6 +71,8 @@ class Worker:
         async_tasks: ``async def`` consumers that run at the same time, beside those in threads. While they
             are so many, messages on the channels where such consumers have turned up stay there.
         streams: streams that run at the same time; see `Stream`.
+        instances: applications of Channels 2 to 4, one for each connection, that live here at a time.
+        idle_seconds: the time without an event after which an instance is let go; another worker may make it again.
         only_channels, exclude_channels: globs that narrow down the channels.
         hooks: see `Hook`.
         message_retries: the number of times that a message may be consumed later.
@@ -88,6 +98,8 @@ class Worker:
         threads: int = 4,
         async_tasks: int = ASYNC_TASKS,
         streams: int = STREAMS,
+        instances: int = INSTANCES,
+        idle_seconds: float = IDLE_SECONDS,
         only_channels: Collection[str] | None = None,
         exclude_channels: Collection[str] | None = None,
         hooks: Iterable[Hook] = (),
@@ -104,6 +116,8 @@ class Worker:
             raise ValueError(f"a worker needs room for at least one async def consumer, not {async_tasks}")
         if streams < 1:
             raise ValueError(f"a worker needs room for at least one stream, not {streams}")
+        if instances < 1:
+            raise ValueError(f"a worker needs room for at least one instance, not {instances}")
         router = router if router is not None else getattr(channel_layer, "router", None)
         if router is None:
             raise TypeError(f"a worker needs a router: give it one, for {channel_layer.describe()} has none")
@@ -124,8 +138,17 @@ class Worker:
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._loop = EventLoop(self._close_async_side)
         self._streams = Streams(streams, channel_layer, self._loop, self._sync_side)
+        self._instances = Instances(instances, channel_layer, self._loop, self._streams.inbox, self._sync_side)
+        self._idle_seconds = idle_seconds
+        self._look_for_quiet_at = 0.0
         self._runner = Runner(
-            channel_layer, router, self._hooks, message_retries, self._sender.add_later, self._streams.begin
+            channel_layer,
+            router,
+            self._hooks,
+            message_retries,
+            self._sender.add_later,
+            self._streams.begin,
+            self._host,
         )
         self._async_runner = AsyncRunner(
             self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
@@ -167,6 +190,14 @@ class Worker:
         """Have `run` finish and return; callable from any thread and from signal handlers."""
         # A plain attribute: a signal handler that takes a lock may find it held by the very thread it interrupts.
         self.termed = True
+
+    def _host(self, hosted: Hosted) -> None:
+        if self.termed or self._instances.is_full:
+            raise ConsumeLater
+        self._instances.begin(hosted)
+
+    def _beat(self) -> None:
+        self._instances.beat(lambda item: self._sender.add_later(0, self.channel_layer, item))
 
     def _start_thread(self, number: int) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -229,12 +260,14 @@ class Worker:
             self._pause()
             self._guarded(self._fetcher.put_back_stuck)
             self._guarded(self._tell_senders)
+            self._guarded(self._beat)
+            self._let_go_of_quiet()
             # All threads may be in consumers, and messages that a full channel refused may be due again.
             self._sender.flush()
             self._report_hung()
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(lambda: self._async_runner.report_hung(self.hung_seconds))
-            self._guarded(lambda: self._loop.watch(busy=not (self._async_runner.is_idle and self._streams.is_idle)))
+            self._guarded(lambda: self._loop.watch(busy=not self._is_async_side_idle))
             for index, thread in enumerate(team):
                 # A thread never ends by itself, but may do so all the same, short of memory for example.
                 if not thread.is_alive() and not self.termed:
@@ -250,6 +283,12 @@ class Worker:
             if self._async_limit.freed.wait(remaining):
                 self._async_limit.freed.clear()
             self._guarded(self._fetcher.let_in)
+
+    def _let_go_of_quiet(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_for_quiet_at:
+            self._look_for_quiet_at = now + min(self._idle_seconds, IDLE_SECONDS) / 10
+            self._instances.let_go_of_quiet(self._idle_seconds)
 
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""
@@ -272,8 +311,9 @@ class Worker:
         """Wait for running consumers, then end everything; returns true if nothing had to be broken off."""
         began = time.monotonic()
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
+        let_go_at = began
         while (
-            (any(thread.is_alive() for thread in team) or not (self._async_runner.is_idle and self._streams.is_idle))
+            (any(thread.is_alive() for thread in team) or not self._is_async_side_idle)
             and (spent := time.monotonic() - began) < self.grace
             and not self._impatient
         ):
@@ -283,6 +323,10 @@ class Worker:
             self._guarded(self._fetcher.stop)
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(self._tell_senders)
+            self._guarded(self._beat)
+            if time.monotonic() >= let_go_at:
+                let_go_at = time.monotonic() + LET_GO_SECONDS
+                self._instances.let_go()
             self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))
@@ -294,7 +338,8 @@ class Worker:
             channel = run[1].channel if run is not None else "a channel"
             logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
         self._put_back_unbegun(0)
-        all_ended = self._streams.close()
+        all_ended = self._instances.close()
+        all_ended = self._streams.close() and all_ended
         all_ended = self._async_runner.close() and all_ended
         self._loop.close()
         self._guarded(self._sync_side.close)
@@ -303,6 +348,10 @@ class Worker:
         if self._fetcher.waiting:
             logger.error("%d messages that nobody had begun are lost: the layer is away", self._fetcher.waiting)
         return all_ended and not hung
+
+    @property
+    def _is_async_side_idle(self) -> bool:
+        return self._async_runner.is_idle and self._streams.is_idle and self._instances.is_idle
 
     def _put_back_unbegun(self, seconds: float) -> None:
         """Put the messages of coroutines back that have waited for so long for room on the event loop."""

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
-from workers.notices import EMPTY
 
 from ..exceptions import RequestAborted, RequestTimeout
 

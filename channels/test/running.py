@@ -13,6 +13,7 @@ from asgiref.sync import async_to_sync
 from django.dispatch import Signal
 
 from channel_layer.channel import Message
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.layer import ChannelLayer
@@ -27,7 +28,6 @@ from routing.routes import Consumer, Match, RoutedMessage
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.hooks import Hook, Hooks
-from workers.notices import EMPTY
 from workers.runner import Finished, Runner
 
 MESSAGE_RETRIES = 10

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from channel_layer.delivery import Headers, Message
 
+from .broadcast import Broadcast
 from .replies import Reply
 
 
@@ -54,6 +55,16 @@ class Connection(Protocol):
 
     def apply(self, reply: Reply) -> None:
         """Take a reply that went to a group; it is shared with other members."""
+
+    def take_shared(self, broadcast: Broadcast) -> None:
+        """Take a message of a group with a ``type``, for the application behind this connection."""
+
+    def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
+        """Take what the application behind this connection says in the same words as others.
+
+        Args:
+            epoch, turn: as in `channel_layer.delivery.Headers`; a turn of 0 says nothing.
+        """
 
     def tick(self, now: float) -> None:
         """Check the deadlines; ``now`` is the event loop's time."""

@@ -14,6 +14,7 @@ from ..spool.threads import SpoolThreads
 from .backlog import Backlog
 from .connection import Connection
 from .departures import Departures
+from .hosts import Hosts
 from .last_wills import LastWills
 from .messages import MessageFactory
 from .states import States
@@ -51,6 +52,7 @@ class Context:
         unanswered: messages that got no answer in time.
         states: what connections keep for their consumers.
         departures: connections to be removed from their groups.
+        hosts: workers in which the applications of connections live.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
         stopping: whether the process is about to end.
@@ -73,6 +75,7 @@ class Context:
         self.unanswered = Unanswered(layer)
         self.states = States(layer, self.uplink, options.state_max)
         self.departures = Departures(layer, self.uplink)
+        self.hosts = Hosts(self.name, self.uplink)
         self.read_ahead = 0
         self.tells_of_ends = False
         self.stopping = False

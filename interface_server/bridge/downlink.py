@@ -6,10 +6,12 @@ import asyncio
 import logging
 
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Delivery
+from channel_layer.delivery import Delivery, Message
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
+from .broadcast import SHARED, Broadcast
 from .context import Context
+from .hosts import ALIVE
 from .replies import BadReply, Reply
 from .uplink import DOUBT_SECONDS
 
@@ -41,6 +43,7 @@ class Downlink:
         self._uplink = context.uplink
         self._departures = context.departures
         self._states = context.states
+        self._hosts = context.hosts
 
     async def run(self) -> None:
         """Receive until cancelled; outlives every outage of the layer."""
@@ -102,7 +105,12 @@ class Downlink:
                     connection.deliver(delivery.message, delivery.headers)
                 except Exception:
                     logger.exception("a message for %s could not be handled", delivery.channel)
+            elif delivery.channel[start:] == SHARED:
+                await self._from_many(delivery.message)
             elif delivery.headers is not None:
+                if delivery.channel[start:] == ALIVE:
+                    self._hosts.hear(delivery.headers, asyncio.get_running_loop().time())
+                    continue
                 if "flow" in delivery.headers:
                     self._tell_gone(delivery.headers["flow"])
                 self._states.hear_late(delivery.channel[start:], delivery.headers)
@@ -115,8 +123,13 @@ class Downlink:
             logger.error("the producer of a response to a client that left hears nothing: %s", error)
 
     async def _to_group(self, delivery: Delivery) -> None:
+        message = delivery.message
+        broadcast: Broadcast | None = None
         try:
-            reply = Reply(delivery.message)
+            if "type" in message:
+                broadcast = Broadcast(self._layer, self._uplink, asyncio.get_running_loop().time(), message)
+            else:
+                reply = Reply(message)
         except BadReply as error:
             logger.error("a message to a group was ignored: %s", error)
             return
@@ -127,13 +140,38 @@ class Downlink:
                 gone.append(self._name + local)
                 continue
             try:
-                connection.apply(reply)
+                if broadcast is not None:
+                    connection.take_shared(broadcast)
+                else:
+                    connection.apply(reply)
             except Exception:
                 logger.exception("a message for a member of a group could not be handled")
             if count % MEMBERS_AT_A_TIME == 0:
+                if broadcast is not None:
+                    broadcast.send()
                 await asyncio.sleep(0)
+        if broadcast is not None:
+            broadcast.send()
         if gone:
             self._departures.add(gone)
+
+    async def _from_many(self, message: Message) -> None:
+        """What the applications of several connections say in the same words."""
+        try:
+            reply = Reply(message["reply"])
+        except BadReply as error:
+            logger.error("a reply to %d WebSockets was ignored: %s", len(message["to"]), error)
+            return
+        for count, (local, epoch, turn) in enumerate(message["to"], 1):
+            connection = self._connections.get(local)
+            if connection is None:
+                continue
+            try:
+                connection.hear_shared(reply, epoch, turn)
+            except Exception:
+                logger.exception("a message for %s could not be handled", self._name + local)
+            if count % MEMBERS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
 
 def next_limit(limit: int, deliveries: list[Delivery]) -> int:

@@ -20,6 +20,8 @@ FLOW_PATTERN: Final = "http.response.flow?"
 CONNECT: Final = "websocket.connect"
 RECEIVE: Final = "websocket.receive"
 DISCONNECT: Final = "websocket.disconnect"
+RESUME: Final = "websocket.resume"
+"""For a worker that makes an application again that another has let go of; nothing of Channels 1 listens there."""
 
 Scope: TypeAlias = dict[str, Any]
 """An ASGI 3 scope: what is in it depends on the server that made it."""

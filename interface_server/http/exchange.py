@@ -15,6 +15,7 @@ from channel_layer.delivery import Content, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 from channel_layer.messages import ResponseReport
 
+from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
 from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
@@ -197,6 +198,13 @@ class HttpExchange:
     def apply(self, reply: Reply) -> None:
         """A message through a group: an answer to all requests that wait in it."""
         self.deliver(reply.message)
+
+    def take_shared(self, broadcast: Broadcast) -> None:
+        """See `Connection.take_shared`: no application of Channels 2 to 4 is behind it."""
+        logger.error("a message with a type was ignored: %s is a request", self.channel)
+
+    def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
+        """See `Connection.hear_shared`."""
 
     # -- from the uplink -------------------------------------------------------------------------
 

@@ -12,20 +12,23 @@ import logging
 import secrets
 from typing import NamedTuple
 
+from channel_layer.codec import EMPTY
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 from channel_layer.messages import DisconnectMessage, ReceiveMessage
 from channel_layer.state import MARK
 
+from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
 from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from ..bridge.replies import BadReply, Reply, agreed_subprotocol, refuses
+from ..bridge.replies import NORMAL_CLOSURE, BadReply, Reply, agreed_subprotocol, refuses
 from ..bridge.states import State
 from ..bridge.uplink import Entry
 from ..logs.server_log import printable
-from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
+from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
+from .lease import Lease
 from .slow_turns import LOOK_SECONDS, SlowTurn
 
 logger = logging.getLogger("interface_server.websocket")
@@ -91,6 +94,9 @@ class WebSocketConnection:
         self._state: State | None = None
         self._root_path: str = context.options.root_path or scope.get("root_path", "")
         self._held: list[Reply] = []
+        self._lease: Lease | None = None
+        self._events_held: list[Message] = []
+        self._ended = False
         self._accept_deadline = context.now + context.options.accept_timeout
         self._end_of_life = context.now + (context.options.websocket_life or float("inf"))
 
@@ -125,6 +131,11 @@ class WebSocketConnection:
         """The client sent a message."""
         if self.phase is not Phase.OPEN:
             return
+        if self._lease is not None:
+            self._to_application(
+                {"type": RECEIVE, "text" if isinstance(content, str) else "bytes": content}, len(content)
+            )
+            return
         if self._inbox or not self._may_send():
             self._inbox.append(content)
             self._hold(len(content))
@@ -144,16 +155,17 @@ class WebSocketConnection:
 
     def deliver(self, message: Message, headers: Headers | None) -> None:
         """A message on the reply channel: something to do, the end of the turn, or both."""
-        if message and self.phase is Phase.HANDSHAKE and refuses(message):
-            self._deny(403)
-        elif message:
-            try:
-                reply = Reply(message)
-            except BadReply as error:
-                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
-            else:
-                self._carry_out(reply)
+        if headers is not None and "epoch" in headers:
+            self._from_application(message, headers)
+            return
+        if "type" in message:
+            self.take(message)
+            return
+        self._answer(message)
         if headers is None:
+            return
+        if "flow" in headers:
+            self._context.uplink.put(Outgoing(headers["flow"], EMPTY))  # who asks for a sign of life
             return
         if "state" in headers or "ask" in headers:
             self._state = self._context.states.hear(self._state, headers, printable(self.path))
@@ -165,6 +177,51 @@ class WebSocketConnection:
             if headers.get("failed") and self.phase is Phase.HANDSHAKE:
                 self._deny(500)
             self._next()
+
+    def take(self, event: Message) -> None:
+        """A message of the layer for the application that is hosted behind this connection: a dict with a ``type``."""
+        if self._lease is not None:
+            if self.phase is Phase.CLOSED:
+                return
+            if self._lease.is_full:
+                logger.warning("a message for the application of %s was dropped: too many wait", printable(self.path))
+                return
+            self._to_application(event, 0)
+        elif self.phase is not Phase.HANDSHAKE:
+            text = "a message with a type was ignored: no application of Channels 2 to 4 is behind the WebSocket %s"
+            logger.error(text, printable(self.path))
+        elif len(self._events_held) < HELD_REPLIES:
+            self._events_held.append(event)
+
+    def take_shared(self, broadcast: Broadcast) -> None:
+        """See `take`: the same for a message that others get, too."""
+        lease = self._lease
+        if lease is None or self.phase is Phase.CLOSED or lease.is_full:
+            self.take(broadcast.content)
+        else:
+            lease.join(broadcast)
+
+    def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
+        """What an application says that others say, too."""
+        lease = self._lease
+        if lease is None or lease.epoch != epoch:
+            return
+        self._carry_out(reply)
+        if turn:
+            lease.hear({"turn": turn})
+            self._after_events()
+
+    def _answer(self, message: Message) -> None:
+        """Do what a message says."""
+        if message and self.phase is Phase.HANDSHAKE and refuses(message):
+            self._deny(403)
+        elif message:
+            try:
+                reply = Reply(message)
+            except BadReply as error:
+                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
+            else:
+                self._carry_out(reply)
 
     def apply(self, reply: Reply) -> None:
         """Do what a reply through a group says, once the handshake was accepted.
@@ -210,6 +267,10 @@ class WebSocketConnection:
                 self._refuse(503)
             else:
                 self._next()
+        elif self._lease is not None:
+            logger.warning("an event of the WebSocket %s may be lost: %s", printable(self.path), error)
+            self._lease.drop(item)
+            self._after_events()
         elif item.target == RECEIVE:
             logger.warning("a message of the WebSocket %s may be lost: %s", printable(self.path), error)
             if self._ordered:
@@ -228,6 +289,9 @@ class WebSocketConnection:
             self._deny(503)
         elif now >= self._end_of_life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")
+        if self._lease is not None:
+            self._check_lease(self._lease, now)
+            return
         if not self._turn_open and not self._unsent:
             return
         entry = self._entry
@@ -256,6 +320,9 @@ class WebSocketConnection:
 
     def disown(self) -> None:
         """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
+        if self._lease is not None:
+            self._lease.withdraw()
+            self._ended = True
         if self._entry is not None:
             self._entry.cancelled = True
         if self.phase is Phase.HANDSHAKE:
@@ -268,11 +335,16 @@ class WebSocketConnection:
 
     def is_deserted(self, seconds: float) -> bool:
         """True if its turn waits for a worker and no worker has taken a message off the channel for so many seconds."""
+        if self._lease is not None:
+            return self._lease.is_deserted(seconds)
         stored = self._entry is None or self._entry.stored_at > 0
         return self._turn_open and stored and self._as_slow(self._context.now).is_deserted(seconds)
 
     def release(self) -> None:
         """Send what is left of a closed connection without waiting for its turn."""
+        if self._lease is not None and self.phase is Phase.CLOSED:
+            self._lease.flush()
+            self._leave()
         while self.phase is Phase.CLOSED and self._inbox:
             self._turn_open, self._slow, self._unsent = False, None, 0
             self._go_on()
@@ -307,9 +379,124 @@ class WebSocketConnection:
         if self.phase is Phase.OPEN:
             self._note("WSDISCONNECT", code)
         self.phase = Phase.CLOSED
+        if self._lease is not None:
+            self._end_application(code, reason)
+            return
         self._inbox.append(Closing(code, reason))
         if len(self._inbox) == 1:
             self._go_on()
+
+    # -- an application that lives in a worker ---------------------------------------------------
+
+    def _from_application(self, message: Message, headers: Headers) -> None:
+        """A message of the worker that hosts the application: what to do, what is done, and whose it is now."""
+        lease = self._lease
+        if lease is None:
+            if headers["epoch"] or not headers.get("lease") or self._entry is None:
+                return
+            lease = self._lease = self._be_hosted(self._entry.item.body)
+        elif headers["epoch"] != lease.epoch:
+            worker = headers.get("lease")
+            if worker:  # it took over an instance that others have by now
+                self._context.uplink.put(self._context.layer.prepare(worker, {"gone": True}))
+            return
+        self._answer(message)
+        lease.hear(headers)
+        if self._events_held:
+            held, self._events_held = self._events_held, []
+            for event in held:
+                self.take(event)
+        if headers.get("ended"):
+            self._lease_ended(failed=bool(headers.get("failed")))
+        self._after_events()
+
+    def _be_hosted(self, opening: bytes) -> Lease:
+        """The handshake was taken by a worker that hosts an application."""
+        lease = Lease(self._context, self, self.channel, printable(self.path), opening, self._root_path)
+        self._turn_open = False
+        self._entry = self._slow = None
+        return lease
+
+    def _to_application(self, event: Message, size: int) -> None:
+        lease = self._lease
+        assert lease is not None
+        try:
+            lease.put(event, size)
+        except (InvalidMessage, MessageTooLarge) as error:
+            logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
+            self.close(TOO_BIG, "message too big")
+            return
+        self._hold(lease.read_ahead - self._inbox_bytes)
+        much = self._inbox_bytes > READ_AHEAD_BYTES or lease.is_full
+        if not self._paused and (much or self._context.read_ahead > self._context.options.uplink_bytes):
+            self._paused = True
+            self._socket.pause()
+
+    def _after_events(self) -> None:
+        """Some events are done with."""
+        lease = self._lease
+        assert lease is not None
+        self._hold(lease.read_ahead - self._inbox_bytes)
+        if self.phase is Phase.CLOSED:
+            closing = next((item for item in self._inbox if isinstance(item, Closing)), None)
+            if closing is not None:  # the client left before the handshake was taken
+                self._inbox.clear()
+                self._end_application(closing.code, closing.reason)
+            elif lease.is_idle:
+                self._leave()
+        elif self._paused and lease.is_idle:
+            self._paused = False
+            self._socket.resume()
+
+    def _check_lease(self, lease: Lease, now: float) -> None:
+        error = lease.why_late(now)
+        if error is not None:
+            lease.withdraw()
+            logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
+            self.close(TRY_AGAIN_LATER, "overloaded")
+            self._leave()
+            return
+        lease.tick(now)
+
+    def _lease_ended(self, failed: bool) -> None:
+        """The application has returned or raised."""
+        self._ended = True
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(500)
+        else:
+            self.close(*((INTERNAL_ERROR, "") if failed else (NORMAL_CLOSURE, "")))
+        self._leave()
+
+    def lease_lost(self) -> None:
+        """The worker that hosts the application is gone."""
+        if self._lease is None or self._lease.lost() or self._ended:
+            return
+        logger.warning("closing the WebSocket %s: its application cannot go on elsewhere", printable(self.path))
+        self._ended = True
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(503)
+        self.close(SERVICE_RESTART, "service restart")
+        self._leave()
+
+    def _end_application(self, code: int, reason: str) -> None:
+        if self._ended:
+            return
+        event: Message = {"type": DISCONNECT, "code": code}
+        if reason:
+            event["reason"] = reason
+        self._to_application(event, 0)
+
+    def _leave(self) -> None:
+        """The application knows of the end, or never will."""
+        if self._context.connections.pop(self._local, None) is None:
+            return
+        if self._lease is not None:
+            self._lease.leave()
+        item = Outgoing(DISCONNECT, b"")
+        self._context.last_wills.withdraw(item, self.channel)
+        if item.last_will is not None:
+            self._context.uplink.put(item, patient=True)
+        self._context.departures.add([self.channel])
 
     # -- turns -----------------------------------------------------------------------------------
 

@@ -206,10 +206,10 @@ def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
     [
         (["nowhere:layer"], "there is no module 'nowhere' to import 'nowhere:layer' from"),
         (["project:nothing"], "the module 'project' has no 'nothing'"),
-        (["project"], "'project' is not a path of a channel layer; write module:attribute"),
-        (["project:asgi"], "'project:asgi' is callable (an ASGI or WSGI application?), not a channel layer"),
-        (["project:Away"], "'project:Away' is the class Away, not a channel layer"),
-        (["project:number"], "'project:number' is of type int, not a channel layer"),
+        (["project"], "'project' is not the path of an application or a channel layer; write module:attribute"),
+        (["project:asgi"], "Django cannot be set up: Requested setting"),
+        (["project:Away"], "'project:Away' is the class Away, not an ASGI application or a channel layer"),
+        (["project:number"], "'project:number' is of type int, not an ASGI application or a channel layer"),
         (
             ["project:alone"],
             "(MemoryChannelLayer) reaches no further than one process, so no worker would ever get a message",

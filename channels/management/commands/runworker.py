@@ -17,9 +17,10 @@ from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
 from routing import Router
 from workers import Supervisor, Worker
+from workers.instances import INSTANCES
 from workers.streams import STREAMS
 from workers.supervisor import exit_with_parent
-from workers.worker import ASYNC_TASKS
+from workers.worker import ASYNC_TASKS, IDLE_SECONDS
 
 logger = logging.getLogger("channels.runworker")
 
@@ -74,6 +75,22 @@ class Command(BaseCommand):
             "beside all else; more are answered with 503 (default: %(default)s)",
         )
         parser.add_argument(
+            "--instances",
+            type=int,
+            default=INSTANCES,
+            metavar="N",
+            help="connections whose ASGI application (ASGI_APPLICATION) lives in one process at a time; more are left "
+            "to other workers (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--idle-minutes",
+            type=float,
+            default=IDLE_SECONDS / 60,
+            metavar="M",
+            help="let go of an application's instance that has heard nothing for so long; its connection stays open, "
+            "and the next event makes it again (default: %(default)g)",
+        )
+        parser.add_argument(
             "--processes",
             type=int,
             default=1,
@@ -90,11 +107,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         """Run until stopped."""
-        for name in ("threads", "async_tasks", "streams", "processes"):
+        for name in ("threads", "async_tasks", "streams", "instances", "processes"):
             if options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be 1 or more, not {options[name]}")
-        if not options["grace"] > 0:
-            raise CommandError(f"--grace must be more than 0 seconds, not {options['grace']:g}")
+        for name, unit in (("grace", "seconds"), ("idle_minutes", "minutes")):
+            if not options[name] > 0:
+                raise CommandError(f"--{name.replace('_', '-')} must be more than 0 {unit}, not {options[name]:g}")
         log.set_up(options["verbosity"], log_format=options["log_format"])
         layer = open_layer(options["layer"])
         if layer.local_only:
@@ -123,6 +141,8 @@ class Command(BaseCommand):
                 threads=options["threads"],
                 async_tasks=options["async_tasks"],
                 streams=options["streams"],
+                instances=options["instances"],
+                idle_seconds=options["idle_minutes"] * 60,
                 only_channels=options["only_channels"],
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
@@ -151,6 +171,7 @@ def child_command(options: dict[str, Any]) -> list[str]:
     command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
     command += ["--async-tasks", str(options["async_tasks"]), "--streams", str(options["streams"])]
+    command += ["--instances", str(options["instances"]), "--idle-minutes", format(options["idle_minutes"], "g")]
     command += ["--grace", format(options["grace"], "g")]
     for name in ("only_channels", "exclude_channels"):
         for glob in options[name]:

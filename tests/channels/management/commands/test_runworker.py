@@ -127,6 +127,8 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
         "threads": 2,
         "async_tasks": 50,
         "streams": 500,
+        "instances": 70,
+        "idle_minutes": 2.5,
         "grace": 7.5,
         "only_channels": ["a.*", "b"],
         "exclude_channels": ["c"],
@@ -137,7 +139,8 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     }
     command = child_command(options)
     assert command[command.index("runworker") :] == [
-        "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500", "--grace", "7.5",
+        "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500",
+        "--instances", "70", "--idle-minutes", "2.5", "--grace", "7.5",
         "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
         "--settings=project.settings", "--verbosity", "2", "--log-format", "json", "--no-color",
     ]  # fmt: skip

@@ -1,0 +1,112 @@
+"""Checkpoints: what an instance of a consumer needs to go on in another worker.
+
+A checkpoint is signed, since loading it may run code: who can write to the broker must not be able to run any. It holds
+what handlers have set on the instance and in its scope, and as whom it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import io
+import pickle
+import queue
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from workers.instances import NotCarried
+
+SERVERS_OWN = frozenset({"scope", "channel_layer", "channel_name", "channel_receive", "base_send"})
+"""Attributes that a consumer gets anew with each scope."""
+
+SALT = "channels.hosting.checkpoints"
+_DIGEST = hashlib.sha256
+_SIGNATURE_BYTES = _DIGEST().digest_size
+
+_BOUND = (
+    asyncio.Lock,
+    asyncio.Event,
+    asyncio.Condition,
+    asyncio.Semaphore,
+    asyncio.Queue,
+    asyncio.Future,
+    threading.Event,
+    threading.Condition,
+    threading.Thread,
+    queue.Queue,
+)
+"""Types of what belongs to a process, some of which can be pickled all the same."""
+
+
+class BadCheckpoint(Exception):
+    """A checkpoint that this process does not load; the text says why."""
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, _BOUND):
+            raise NotCarried(f"{type(value).__qualname__} belongs to the process")
+        return NotImplemented
+
+
+def pack(attributes: dict[str, Any], added: dict[str, Any], user: Any) -> bytes:
+    """Make a checkpoint.
+
+    Args:
+        attributes: of the instance.
+        added: keys of the scope that handlers have set.
+        user: the key of the user as whom the instance runs.
+
+    Raises:
+        NotCarried: it cannot be done; the text names the attribute.
+    """
+    own = {name: value for name, value in attributes.items() if name not in SERVERS_OWN}
+    try:
+        data = _dumps((own, added, user))
+    except Exception:
+        _blame("self.", own)
+        _blame("scope", added)
+        raise
+    return _sign(data) + data
+
+
+def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Load a checkpoint, as `pack` was given it.
+
+    Raises:
+        BadCheckpoint: it is signed with another key, or names classes that this version of the code does not have.
+    """
+    signature, data = checkpoint[:_SIGNATURE_BYTES], checkpoint[_SIGNATURE_BYTES:]
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    if not any(hmac.compare_digest(signature, _sign(data, key)) for key in keys):
+        raise BadCheckpoint("it is signed with another SECRET_KEY")
+    try:
+        own, added, user = pickle.loads(data)
+    except Exception as error:
+        raise BadCheckpoint(f"this version of the code cannot load it: {error!r}") from error
+    return own, added, user
+
+
+def _dumps(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    return buffer.getvalue()
+
+
+def _blame(prefix: str, values: dict[str, Any]) -> None:
+    """Raise `NotCarried` for the first value that cannot be carried by itself."""
+    for name, value in values.items():
+        try:
+            _dumps(value)
+        except Exception as error:
+            place = f"{prefix}{name}" if prefix.endswith(".") else f"{prefix}[{name!r}]"
+            kind = type(value).__qualname__
+            raise NotCarried(f"{place} is a {kind}, which cannot be carried to another process ({error})") from error
+
+
+def _sign(data: bytes, key: str | bytes | None = None) -> bytes:
+    return salted_hmac(SALT, data, secret=key, algorithm="sha256").digest()

@@ -1,0 +1,50 @@
+"""The consumer of the connections that no route of Channels 1 takes: it hands them to the ASGI application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channel_layer.codec import unpack_body
+from routing import Router
+from routing.router import accept
+
+from .hosted import Application, HostedApplication
+from .scopes import websocket_scope
+
+CONNECT = "websocket.connect"
+RESUME = "websocket.resume"
+LATER = ("websocket.receive", "websocket.disconnect")
+
+
+class HostConsumer:
+    """Has a worker host an application for each WebSocket.
+
+    Args:
+        application: an ASGI 3 application.
+        router: with the routes of the project: they come first.
+    """
+
+    def __init__(self, application: Application, router: Router) -> None:
+        self.application = application
+        self._router = router
+
+    def connect(self, message: Any, **kwargs: Any) -> HostedApplication | None:
+        """A new connection; one of which routes take the frames or the end is accepted for these."""
+        if any(self._router.may_match(name, "path", message.get("path")) for name in LATER):
+            accept(message)
+            return None
+        event = (message.headers.get("turn", 1), {"type": CONNECT})
+        scope = websocket_scope(message.content)
+        return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
+
+    def resume(self, message: Any, **kwargs: Any) -> HostedApplication:
+        """A connection whose instance another worker has let go of."""
+        return HostedApplication(
+            self.application,
+            websocket_scope(unpack_body(message["opening"])),
+            message["reply_channel"],
+            message.headers["epoch"],
+            message["turn"],
+            list(zip(message["turns"], message["events"], strict=True)),
+            message["checkpoint"],
+        )

@@ -1,0 +1,139 @@
+"""An application with the connection that it runs for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from interface_server.logs.server_log import printable
+from workers.instances import Event, Hosted, NotCarried, Receive, Send
+
+from . import checkpoints
+from .checkpoints import BadCheckpoint
+from .scopes import Scope
+
+logger = logging.getLogger("channels.hosting")
+
+LEASE = "millrace.lease"
+"""Key of a scope's extensions: see `Lease`."""
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class CannotGoOn(Exception):
+    """The instance cannot be made again from its checkpoint; its client has to connect again."""
+
+
+class Lease:
+    """What a consumer learns from its scope: that a worker holds it, on behalf of a connection elsewhere.
+
+    Attributes:
+        channel_name: the name of the connection, which outlives the instance.
+        attach: to be called by a consumer with itself, before its first event.
+    """
+
+    def __init__(self, channel_name: str, attach: Callable[[Any], bool]) -> None:
+        self.channel_name = channel_name
+        self.attach = attach
+
+
+class HostedApplication(Hosted):
+    """An ASGI application and a scope; see `Hosted`.
+
+    Args:
+        application: an ASGI 3 application.
+        scope: of the connection; this adds its extension.
+        reply_channel, epoch, done, events: see `Hosted`.
+        checkpoint: what an instance before it has left.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        scope: Scope,
+        reply_channel: str,
+        epoch: int,
+        done: int,
+        events: list[tuple[int, Event]],
+        checkpoint: bytes | None,
+    ) -> None:
+        self.name = f"the application behind {printable(scope['path'])}"
+        self.reply_channel = reply_channel
+        self.epoch = epoch
+        self.done = done
+        self.events = events
+        self._application = application
+        self._scope = scope
+        self._left = checkpoint
+        self._consumer: Any = None
+        self._given: dict[str, Any] = {}
+        self._resume: Callable[[Any], Awaitable[None]] | None = None
+        self._state: Any = None
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """See `Hosted.run`."""
+        scope = self._scope
+        scope["extensions"] = {**scope["extensions"], LEASE: Lease(self.reply_channel, self._attach)}
+
+        async def first_resumed() -> Event:
+            resume, self._resume = self._resume, None
+            if resume is not None:
+                await resume(self._state)
+            elif self._left is not None and self._consumer is None:
+                raise CannotGoOn("no consumer has taken its checkpoint")
+            return await receive()
+
+        try:
+            await self._application(scope, first_resumed, send)
+        except CannotGoOn as reason:
+            logger.warning("closing %s: %s", self.name, reason)
+            await send({"type": "websocket.close", "code": 1012, "reason": "service restart"})
+
+    def checkpoint(self) -> bytes:
+        """See `Hosted.checkpoint`."""
+        consumer = self._consumer
+        if consumer is None:
+            return super().checkpoint()
+        scope = consumer.scope
+        added = {key: value for key, value in scope.items() if self._given.get(key, self) is not value}
+        return checkpoints.pack(consumer.__dict__, added, _user_key(scope))
+
+    async def hand_over(self) -> bytes | None:
+        """See `Hosted.hand_over`: what the consumer's method ``handover`` returns, for ``resumed`` of the next."""
+        consumer = self._consumer
+        handover = getattr(consumer, "handover", None)
+        if handover is None or not hasattr(consumer, "resumed"):
+            return None
+        try:
+            state = await handover()
+            return checkpoints.pack({"__handover__": state}, {}, _user_key(consumer.scope))
+        except NotCarried as reason:
+            logger.error("handover() of %s returned what cannot be carried: %s", type(consumer).__qualname__, reason)
+        except Exception:
+            logger.exception("handover() of %s failed", type(consumer).__qualname__)
+        return None
+
+    def _attach(self, consumer: Any) -> bool:
+        """Take in a consumer; gives it the attributes of the one before it, and returns whether there was one."""
+        self._consumer = consumer
+        self._given = dict(consumer.scope)
+        if self._left is None:
+            return False
+        try:
+            own, added, user = checkpoints.unpack(self._left)
+        except BadCheckpoint as reason:
+            raise CannotGoOn(str(reason)) from reason
+        if user != _user_key(consumer.scope):
+            raise CannotGoOn("the scope has another user now")
+        consumer.scope.update(added)
+        if "__handover__" in own:
+            self._state, self._resume = own["__handover__"], consumer.resumed
+        else:
+            consumer.__dict__.update(own)
+        return True
+
+
+def _user_key(scope: Scope) -> Any:
+    """As whom an instance runs; ``None`` for nobody."""
+    return getattr(scope.get("user"), "pk", None)

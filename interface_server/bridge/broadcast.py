@@ -1,0 +1,105 @@
+"""Events for the applications behind connections, and messages of the layer that many of them get."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from channel_layer.delivery import Message, Outgoing
+from channel_layer.exceptions import ChannelLayerError
+from channel_layer.layer import ChannelLayer
+
+from .uplink import Entry, Uplink
+
+logger = logging.getLogger("interface_server.websocket")
+
+SHARED = "shared"
+"""Local part of the channels, here and of a worker, that take one message for several connections."""
+
+
+class Event:
+    """An ASGI event on its way to the application.
+
+    Attributes:
+        turn: its number.
+        content: the event.
+        size: bytes of a frame.
+        entry: the queued message that carries it, once it is under way.
+    """
+
+    __slots__ = ("content", "entry", "since", "size", "turn")
+
+    def __init__(self, turn: int, content: Message, size: int) -> None:
+        self.turn = turn
+        self.content = content
+        self.size = size
+        self.entry: Entry | None = None
+        self.since = 0.0
+
+
+class Member(Protocol):
+    """The lease of a connection, as far as a broadcast knows it.
+
+    Attributes:
+        worker: the channel of the worker that has its instance.
+    """
+
+    worker: str | None
+
+    def unsent(self, event: Event) -> None:
+        """An event that was to go with a broadcast did not."""
+
+    def drop(self, item: Outgoing) -> None:
+        """Forget the event that a message carries: it was not stored, or nobody knows."""
+
+
+class Broadcast:
+    """A message to a group on its way to the applications of several connections: one message for each worker.
+
+    Args:
+        layer: any channel layer.
+        uplink: takes what is sent.
+        now: the event loop's time.
+        content: the event.
+    """
+
+    def __init__(self, layer: ChannelLayer, uplink: Uplink, now: float, content: Message) -> None:
+        self.content = content
+        self._layer = layer
+        self._uplink = uplink
+        self._now = now
+        self._parts: dict[str, _Part] = {}
+
+    def add(self, worker: str, lease: Member, event: Event) -> None:
+        """Have it go to the instance that a worker has."""
+        process, mark, _ = worker.partition("!")
+        self._parts.setdefault(process + mark, _Part()).members.append((lease, event))
+
+    def send(self) -> None:
+        """Send it to those that were added, before anything happens to their connections."""
+        parts, self._parts = self._parts, {}
+        for process, part in parts.items():
+            to = [[(lease.worker or "").partition("!")[2], event.turn] for lease, event in part.members]
+            item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to})
+            entry = self._uplink.put(item, part, patient=True)
+            for lease, event in part.members:
+                if entry is None:
+                    lease.unsent(event)
+                else:
+                    event.entry, event.since = entry, self._now
+
+
+class _Part:
+    """Those of the connections whose instances one worker has. The uplink tells it if the message was not stored."""
+
+    def __init__(self) -> None:
+        self.members: list[tuple[Member, Event]] = []
+
+    def sent(self, item: Outgoing) -> None:
+        """See `SendListener.sent`."""
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """See `SendListener.refused`."""
+        logger.warning("a message to a group may be lost for %d applications: %s", len(self.members), error)
+        for lease, _ in self.members:
+            lease.drop(item)

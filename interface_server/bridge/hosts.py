@@ -1,0 +1,91 @@
+"""Workers that host applications of this process's connections, and their signs of life.
+
+A worker gives a sign every two seconds to each interface server that it has leases of. One that gives none any more is
+gone, and its connections go on in other workers. If it was only held up, it asks before it begins anything again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from channel_layer.codec import pack_body
+from channel_layer.delivery import Headers, Outgoing
+
+from .uplink import Uplink
+
+logger = logging.getLogger("interface_server.websocket")
+
+ALIVE = "workers"
+"""Local part of the channel of this process that takes signs of life."""
+
+SILENT_SECONDS = 8.0
+"""The silence after which a worker is gone."""
+
+JUMP_SECONDS = 2.0
+"""A tick that comes so late says nothing about workers: this process was held up itself."""
+
+
+class Guest(Protocol):
+    """A connection whose application a worker hosts."""
+
+    def lease_lost(self) -> None:
+        """The worker is gone."""
+
+
+class Hosts:
+    """Know which worker hosts which connections, and notice when one is gone. Belongs to one event loop.
+
+    Args:
+        name: of this process.
+        uplink: takes answers to workers that ask.
+    """
+
+    def __init__(self, name: str, uplink: Uplink) -> None:
+        self._name = name
+        self._uplink = uplink
+        self._guests: dict[str, dict[Guest, None]] = {}
+        self._heard: dict[str, float] = {}
+        self._now = 0.0
+
+    def enter(self, worker: str, guest: Guest, now: float) -> None:
+        """A worker hosts a connection from now on; ``worker`` is any channel of its process."""
+        host = _process(worker)
+        self._guests.setdefault(host, {})[guest] = None
+        self._heard.setdefault(host, now)
+
+    def leave(self, worker: str, guest: Guest) -> None:
+        """It does so no more."""
+        host = _process(worker)
+        guests = self._guests.get(host, {})
+        guests.pop(guest, None)
+        if not guests:
+            self._guests.pop(host, None)
+            self._heard.pop(host, None)
+
+    def hear(self, headers: Headers, now: float) -> None:
+        """A sign of life; a worker that asks is answered, behind what it was told of single connections."""
+        worker = headers.get("lease")
+        if worker is not None and (host := _process(worker)) in self._heard:
+            self._heard[host] = now
+        if "flow" in headers:
+            self._uplink.put(Outgoing(headers["flow"], pack_body({"server": self._name})))
+
+    def tick(self, now: float) -> None:
+        """Notice workers that are gone."""
+        before, self._now = self._now, now
+        if now - before > JUMP_SECONDS or self._uplink.down is not None:
+            # Nobody could be heard meanwhile.
+            self._heard = dict.fromkeys(self._heard, now)
+            return
+        for host in [host for host, heard in self._heard.items() if now - heard > SILENT_SECONDS]:
+            guests = self._guests.get(host, {})
+            logger.warning(
+                "a worker is gone, with the applications of %d WebSockets; they go on elsewhere", len(guests)
+            )
+            for guest in list(guests):
+                guest.lease_lost()
+
+
+def _process(channel: str) -> str:
+    return channel[: channel.index("!") + 1]

@@ -1,0 +1,251 @@
+"""The lease of a WebSocket whose application lives in a worker: which one it is, and what it has still to deal with.
+
+A worker that hosts an ASGI application keeps an instance of it for each connection (`workers.instances`). Events of the
+connection go to that worker's own channel, numbered, and stay here until the worker says that they are done. When it
+lets go of the instance, which every deploy of the code brings, what it had not begun goes to any other worker, together
+with the scope of the connection and the instance's last checkpoint: it is made again there. An event is sent a second
+time only if the worker has said that it did not begin it, or if nobody has taken it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any
+
+from channel_layer.delivery import Headers, Outgoing
+from channel_layer.exceptions import ChannelLayerError
+
+from ..bridge.broadcast import Broadcast, Event
+from ..bridge.context import Context
+from ..bridge.messages import RESUME
+from ..bridge.uplink import Entry
+from .slow_turns import DIED, EXPIRED, SlowTurn
+
+logger = logging.getLogger("interface_server.websocket")
+
+WINDOW = 16
+"""Events that a worker may have and not be done with."""
+
+MOST_WAITING = 64
+"""Messages of the layer that wait for an application; further ones are dropped, as a full channel would."""
+
+
+class Lease:
+    """Events of one connection, and the worker that they go to.
+
+    Args:
+        context: what the process shares.
+        owner: the connection; the uplink tells it what became of a message.
+        channel: its reply channel.
+        path: of its handshake, for the log.
+        opening: the ``websocket.connect`` message as it was sent, encoded.
+        root_path: where the application is mounted.
+
+    Attributes:
+        worker: the channel of the worker that has the instance; ``None`` if none has.
+        epoch: the number of times that the instance has changed hands.
+        read_ahead: bytes of frames that are not done with.
+    """
+
+    def __init__(self, context: Context, owner: Any, channel: str, path: str, opening: bytes, root_path: str) -> None:
+        self.worker: str | None = None
+        self.epoch = 0
+        self.read_ahead = 0
+        self._context = context
+        self._owner = owner
+        self._channel = channel
+        self._path = path
+        self._opening = opening
+        self._root_path = root_path
+        self._events: deque[Event] = deque()
+        self._under_way = 0
+        self._turn = 1  # the handshake's
+        self._checkpoint: bytes | None = None
+        self._resuming: Entry | None = None
+        self._slow: SlowTurn | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if the application is done with all events."""
+        return not self._events
+
+    @property
+    def is_full(self) -> bool:
+        """True if so many messages of the layer wait that no more are taken."""
+        return len(self._events) >= MOST_WAITING
+
+    def put(self, content: dict[str, Any], size: int = 0) -> None:
+        """Have an event dealt with, behind all others.
+
+        Raises:
+            InvalidMessage, MessageTooLarge: it cannot be carried; nothing was done.
+        """
+        self._turn += 1
+        event = Event(self._turn, content, size)
+        self._events.append(event)
+        self.read_ahead += size
+        self._go_on()
+
+    def join(self, broadcast: Broadcast) -> None:
+        """Take an event that goes to others, too: with the same message, if it can go now."""
+        self._turn += 1
+        event = Event(self._turn, broadcast.content, 0)
+        self._events.append(event)
+        if self.worker is None or self._under_way != len(self._events) - 1 or self._under_way >= WINDOW:
+            self._go_on()
+            return
+        self._under_way += 1
+        broadcast.add(self.worker, self, event)
+
+    def unsent(self, event: Event) -> None:
+        """An event that was to go with a broadcast did not."""
+        event.entry = None
+        self._under_way -= 1
+
+    def hear(self, headers: Headers) -> None:
+        """Take in what the worker says of the instance."""
+        if "checkpoint" in headers:
+            self._checkpoint = headers["checkpoint"]
+        done = headers.get("turn", 0)
+        while self._events and self._events[0].turn <= done:
+            self.read_ahead -= self._events.popleft().size
+            self._under_way = max(0, self._under_way - 1)
+        if "lease" in headers:
+            self._change_hands(headers["lease"])
+            if headers.get("again"):
+                self._begin_again()
+        self._go_on()
+
+    def lost(self) -> bool:
+        """The worker is gone, and the event in hand with it; returns whether the application can go on elsewhere."""
+        if self._events and self._events[0].entry is not None:
+            lost = self._events.popleft()
+            self.read_ahead -= lost.size
+            logger.warning(
+                "the worker of the WebSocket %s is gone, and with it an event: %s", self._path, lost.content.get("type")
+            )
+        if self.worker is not None:  # read before anything else by one that was only held up
+            self._context.uplink.put(self._context.layer.prepare(self.worker, {"gone": True}))
+        self.epoch += 1  # what it may still say, if it was only held up, is not heard
+        self._change_hands(None)
+        if self._checkpoint is None:
+            return False
+        self._go_on()
+        return True
+
+    def flush(self) -> None:
+        """Send all that waits without regard for what the worker is at."""
+        self._go_on(len(self._events))
+
+    def drop(self, item: Outgoing) -> None:
+        """Forget an event that was not stored, or nobody knows."""
+        if self._resuming is not None and self._resuming.item is item:
+            self._resuming = None
+            return
+        for position, event in enumerate(self._events):
+            if event.entry is not None and event.entry.item is item:
+                del self._events[position]
+                self.read_ahead -= event.size
+                self._under_way -= 1
+                return
+
+    def why_late(self, now: float) -> ChannelLayerError | None:
+        """The reason why an event waits too long for the layer; ``None`` if none does."""
+        if self._resuming is not None or not self._events:
+            return None
+        event = self._events[0]
+        if event.entry is None or event.entry.stored_at:
+            return None
+        return self._context.uplink.why_late(event.entry, event.since, now)
+
+    def tick(self, now: float) -> None:
+        """Look after an instance that is to be made again: nobody may have taken it yet."""
+        if self._resuming is None or not self._resuming.stored_at:
+            return
+        if self._slow is None:
+            self._slow = SlowTurn(self._context, RESUME, self._resuming.stored_at)
+        reason = self._slow.over(now)
+        if reason is None:
+            return
+        self._resuming = self._slow = None
+        if reason is DIED:
+            self.lost()
+        else:
+            if reason is not EXPIRED:
+                logger.warning("sending the events of the WebSocket %s again: %s", self._path, reason)
+            self._go_on()
+
+    def is_deserted(self, seconds: float) -> bool:
+        """True if the instance is to be made again and no worker has taken anything off that channel for so long."""
+        entry = self._resuming
+        return entry is not None and self._context.backlog.is_deserted(RESUME, entry.stored_at, seconds)
+
+    def withdraw(self) -> None:
+        """Take back what was not sent yet."""
+        for event in self._events:
+            if event.entry is not None:
+                event.entry.cancelled = True
+        if self._resuming is not None:
+            self._resuming.cancelled = True
+
+    def leave(self) -> None:
+        """The connection is done with its application."""
+        if self.worker is not None:
+            self._context.hosts.leave(self.worker, self._owner)
+            self.worker = None
+
+    def _change_hands(self, worker: str | None) -> None:
+        self.leave()
+        self.worker = worker
+        if worker is not None:
+            self._context.hosts.enter(worker, self._owner, self._context.now)
+        self._resuming = self._slow = None
+        if worker is None:
+            self._under_way = 0
+            for event in self._events:
+                event.entry = None
+        else:
+            # What went with the message that made the instance is under way.
+            self._under_way = sum(event.entry is not None for event in self._events)
+
+    def _begin_again(self) -> None:
+        """Run the application from its start: what it has cannot be carried, and it has heard nothing yet."""
+        first = self._events[0].turn - 1 if self._events else self._turn
+        self._events.appendleft(Event(first, {"type": "websocket.connect"}, 0))
+        self._checkpoint = None
+
+    def _go_on(self, window: int = WINDOW) -> None:
+        if self.worker is None:
+            if self._events and self._resuming is None:
+                self._resume()
+            return
+        while self._under_way < min(window, len(self._events)):
+            event = self._events[self._under_way]
+            item = self._context.layer.prepare(self.worker, event.content, {"turn": event.turn, "epoch": self.epoch})
+            event.since = self._context.now
+            event.entry = self._context.uplink.put(item, self._owner, patient=True)
+            if event.entry is None:
+                return  # too much waits already; tick or the next event tries again
+            self._under_way += 1
+
+    def _resume(self) -> None:
+        """Have any worker make the instance again."""
+        self.epoch += 1
+        message = {
+            "reply_channel": self._channel,
+            "path": self._path,
+            "opening": self._opening,
+            "checkpoint": self._checkpoint,
+            "turn": self._events[0].turn - 1,
+            "events": [event.content for event in self._events],
+            "turns": [event.turn for event in self._events],
+        }
+        headers: Headers = {"epoch": self.epoch}
+        if self._root_path:
+            headers["root_path"] = self._root_path
+        item = self._context.layer.prepare(RESUME, message, headers)
+        entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True)
+        if entry is not None:
+            for event in self._events:
+                event.entry, event.since = entry, self._context.now

@@ -1,0 +1,504 @@
+"""Instances of ASGI applications that live in this worker, one for each connection that it has the lease of.
+
+An instance runs on the event loop for as long as its connection lasts, or until the worker lets go of it. It hears of
+events over one inbox, in one order: frames, messages of the layer, the end. An event counts as dealt with when the
+application asks for the next one or returns; the interface server keeps it until then. So a worker can let go of an
+instance that is quiet, at any time: what it had not begun, the server sends to another worker, which makes the instance
+again from the scope of the connection and the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channel_layer.codec import EMPTY
+from channel_layer.delivery import Headers, Outgoing
+from channel_layer.layer import ChannelLayer
+from channel_layer.outbox import stop_collecting
+
+from . import event_loop
+from .event_loop import EventLoop
+from .inbox import Address, Inbox
+from .outlet import Outlet
+from .sync_side import SyncSide
+
+logger = logging.getLogger(__name__)
+
+INSTANCES = 10_000
+"""Instances that a worker holds at a time by default."""
+
+BEAT_SECONDS = 2.0
+"""The time between two signs of life to the interface servers whose connections have instances here."""
+
+DOUBT_SECONDS = 5.0
+"""A process that gave no sign of life for so long asks whether it still has its leases before it begins anything."""
+
+SHARED = "shared"
+"""Local part of the channels, here and of an interface server, that take one message for several connections."""
+
+ALIVE = "workers"
+"""Local part of the channel of an interface server that takes signs of life."""
+
+LEFT = 1012
+"""Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
+
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class NotCarried(Exception):
+    """The instance cannot go on in another process; the text names what stands in the way."""
+
+
+class Hosted(ABC):
+    """An application and the connection that it is to be run for. A consumer returns it to have it run.
+
+    Attributes:
+        name: for the log.
+        reply_channel: name of the connection.
+        epoch: how often it has changed hands.
+        done: number of the last event that has been dealt with.
+        events: pairs of number and event that are there already, in order.
+    """
+
+    name: str
+    reply_channel: str
+    epoch: int
+    done: int
+    events: list[tuple[int, Event]]
+
+    @abstractmethod
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Run the application until it returns."""
+
+    def checkpoint(self) -> bytes:
+        """What another process needs to go on; called between two events.
+
+        Raises:
+            NotCarried: it cannot be done.
+        """
+        raise NotCarried("it is not a consumer of channels, so nothing is known of its state")
+
+    async def hand_over(self) -> bytes | None:
+        """What another process needs, given by the application itself; ``None`` if it gives nothing."""
+        return None
+
+
+class Instance:
+    """A `Hosted` that runs. Belongs to the event loop."""
+
+    def __init__(self, instances: Instances, hosted: Hosted, address: Address) -> None:
+        self.hosted = hosted
+        self.address = address
+        self.task: asyncio.Task[None] | None = None
+        self.quiet_since = time.monotonic()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.is_muted = False
+        self.in_the_way: str | None = None
+        self._instances = instances
+        self._inbox: deque[tuple[int, Event]] = deque(hosted.events)
+        self._current = 0
+        self._done = hosted.done
+        self._told = hosted.done
+        self._has_lease = False
+        self._heard = any(event.get("type") != "websocket.connect" for _, event in hosted.events)
+        self._checkpoint: bytes | None = None
+        self._fresh_checkpoint = False
+        self._last: Outgoing | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._leaving = False
+        self._farewell = False
+        self._was_asked = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while the application waits for the next event."""
+        return not self._current and self._waiter is not None
+
+    # -- from the connection ---------------------------------------------------------------------
+
+    def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
+        """Take an event, or news of the connection."""
+        if message.get("gone"):
+            logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
+            self.end()
+        elif message.get("closed") and "type" not in message:
+            self._push(0, {"type": "websocket.disconnect", "code": 1006})
+        elif headers is not None and "turn" in headers:
+            self._push(headers["turn"], message)
+
+    def _push(self, turn: int, event: Event) -> None:
+        self._inbox.append((turn, event))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- for the application ---------------------------------------------------------------------
+
+    async def receive(self) -> Event:
+        """The next event; the one before is done with."""
+        self._end_turn()
+        while True:
+            if self._leaving and not self._farewell and await self._let_go():
+                await asyncio.get_running_loop().create_future()  # until it is cancelled
+            if self._inbox and self._instances.is_trusted and not self.is_muted:
+                turn, event = self._inbox.popleft()
+                self._current = turn or self._done
+                self._heard = self._heard or event.get("type") != "websocket.connect"
+                return event
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.shield(self._waiter)
+            finally:
+                self._waiter = None
+
+    async def send(self, event: Event) -> None:
+        """Send an event to the connection; waits while too much waits to be sent."""
+        reply = reply_of(event)
+        if self.is_muted or self._farewell:
+            return
+        self._say(reply)
+        await self._instances.outlet.room()
+
+    def _end_turn(self) -> None:
+        if not self._current:
+            return
+        self._done, self._current = self._current, 0
+        self.quiet_since = time.monotonic()
+        self._take_checkpoint()
+        self._instances.outlet.ask(self)
+
+    def _take_checkpoint(self) -> None:
+        try:
+            current = asyncio.current_task()  # may be one that the application has made to wait for events
+            own = next((task for task in self.tasks if not task.done() and task is not current), None)
+            if own is not None:
+                raise NotCarried(f"the task {own.get_name()!r} that it has started still runs")
+            checkpoint: bytes | None = self.hosted.checkpoint()
+            self.in_the_way = None
+        except NotCarried as reason:
+            checkpoint, self.in_the_way = None, str(reason)
+        except Exception as error:
+            checkpoint, self.in_the_way = None, f"its state cannot be carried: {error!r}"
+        if checkpoint != self._checkpoint:
+            self._checkpoint, self._fresh_checkpoint = checkpoint, True
+
+    # -- to the connection -----------------------------------------------------------------------
+
+    def _say(self, message: dict[str, Any], **more: Any) -> None:
+        headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
+        item = self._instances.layer.prepare(self.hosted.reply_channel, message, headers)
+        self._last = item
+        if not self._has_lease:
+            headers["lease"], self._has_lease = self.address.channel, True
+        self._instances.outlet.add(item)
+        self._instances.outlet.ask(self)
+
+    def introduce(self) -> None:
+        """Tell the connection who has it."""
+        if not self._has_lease:
+            self._say({})
+
+    def last_words(self) -> Outgoing | None:
+        """See `Speaker.last_words`: the number of the last event that is done, and a new checkpoint."""
+        item, self._last = self._last, None
+        if self._told == self._done and not self._fresh_checkpoint:
+            return None
+        if self.is_muted:
+            return None
+        alone = item is None
+        if item is None:
+            item = Outgoing(self.hosted.reply_channel, EMPTY, {"epoch": self.hosted.epoch})
+        assert item.headers is not None
+        item.headers["turn"] = self._told = self._done
+        if self._fresh_checkpoint:
+            self._fresh_checkpoint = False
+            item.headers["checkpoint"] = self._checkpoint
+        return item if alone else None
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Let go of it as soon as it is quiet. May be called again: what stood in the way may be gone."""
+        self._leaving = True
+        if self.is_quiet and not self._farewell:
+            self._take_checkpoint()
+            self._wake()
+
+    async def _let_go(self) -> bool:
+        """Hand the connection back, if the application can go on elsewhere; returns whether that was done."""
+        if self.in_the_way is not None and not self._was_asked:
+            self._was_asked = True
+            state = await self.hosted.hand_over()
+            if state is not None:
+                self._checkpoint, self._fresh_checkpoint, self.in_the_way = state, True, None
+        if self.in_the_way is None:
+            self._finish({"lease": None})
+            return True
+        if not self._heard:
+            # It has heard nothing but the connect: it ends here and begins again elsewhere, behind the open socket.
+            self._farewell = True
+            self._inbox.clear()
+            self._inbox.append((0, {"type": "websocket.disconnect", "code": LEFT}))
+        return False
+
+    def _finish(self, headers: dict[str, Any]) -> None:
+        """Say the last word to the connection, and end."""
+        if self._fresh_checkpoint:
+            headers["checkpoint"] = self._checkpoint
+        self._told, self._fresh_checkpoint = self._done, False
+        self._has_lease = True
+        self._say({}, turn=self._done, **headers)
+        self.end()
+
+    def give_up(self) -> None:
+        """End it although it cannot go on elsewhere: its client has to connect again."""
+        if self.is_muted:
+            return
+        logger.warning("%s is closed with %d: %s", self.hosted.name, LEFT, self.in_the_way or "it is still at work")
+        self._has_lease = True
+        self._say({"close": LEFT, "reason": "service restart"}, turn=self._done, lease=None, ended=True)
+        self.end()
+
+    def end(self) -> None:
+        """End the application without a word to the connection."""
+        self.is_muted = True
+        self.address.close()
+        if self.task is not None:
+            # A moment later, because a task that is cancelled before its first step does not even begin.
+            asyncio.get_running_loop().call_soon(self.task.cancel)
+
+    async def drive(self) -> None:
+        """Run the application to its end."""
+        stop_collecting()
+        self.tasks = event_loop.track_tasks()
+        failed = False
+        try:
+            self._instances.sync_side.enter()
+            await self.hosted.run(self.receive, self.send)
+        except asyncio.CancelledError:
+            failed = not self.is_muted
+        except BaseException:  # SystemExit and the like end the application, not the loop
+            failed = not self.is_muted
+            if failed:
+                logger.exception("error in %s", self.hosted.name)
+        finally:
+            try:
+                if not self.is_muted:
+                    self._say_goodbye(failed)
+                await event_loop.end_tasks(self.tasks)
+                self._instances.sync_side.leave()
+            finally:
+                self.is_muted = True
+                self.address.close()
+                self._instances.forget(self)
+
+    def _say_goodbye(self, failed: bool) -> None:
+        self._has_lease = True
+        if self._farewell and not failed:
+            self._say({}, turn=self._done, lease=None, again=True)
+            return
+        done = self._current or self._done
+        outcome: dict[str, Any] = {"failed": True} if failed else {}
+        self._say({}, turn=done, lease=None, ended=True, **outcome)
+
+
+class Instances:
+    """Hold the instances of a worker.
+
+    `begin`, `beat`, `let_go` and `close` may be called from any thread.
+
+    Args:
+        most: at a time.
+        layer: the worker's layer.
+        loop: the worker's event loop.
+        inbox: receives for this process.
+        sync_side: runs the sync code of applications.
+
+    Attributes:
+        outlet: writes for all of them.
+        is_trusted: false while it is not certain that this process still has its leases.
+    """
+
+    def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, inbox: Inbox, sync_side: SyncSide) -> None:
+        self.layer = layer
+        self.outlet = Outlet(layer)
+        self.sync_side = sync_side
+        self.is_trusted = True
+        self._most = most
+        self._loop = loop
+        self._inbox = inbox
+        self._lock = threading.Lock()
+        self._starting = 0
+        self._running: dict[Instance, None] = {}
+        self._servers: dict[str, int] = {}
+        self._beat_at = time.monotonic()
+        self._unanswered: set[str] = set()
+        self._answers: Address | None = None
+        self._leaving = False
+
+    @property
+    def is_idle(self) -> bool:
+        """True if there are none, and all that they said is written."""
+        return not self._running and not self._starting and self.outlet.is_idle
+
+    @property
+    def is_full(self) -> bool:
+        """True if there is no room for another."""
+        return len(self._running) + self._starting >= self._most
+
+    def begin(self, hosted: Hosted) -> None:
+        """Run an application in a copy of the calling context; returns at once."""
+        with self._lock:
+            self._starting += 1
+        self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context())
+
+    def beat(self, send: Callable[[Outgoing], None]) -> None:
+        """Give a sign of life to the interface servers, if one is due. Called by a thread that nothing holds up."""
+        now = time.monotonic()
+        silent = now - self._beat_at
+        if silent < BEAT_SECONDS:
+            return
+        self._beat_at = now
+        servers = list(self._servers)
+        if not servers or self._answers is None:
+            return
+        if silent > DOUBT_SECONDS:
+            self._unanswered = set(servers)
+            self.is_trusted = False
+            logger.warning(
+                "this process was held up for %.3g s; asking whether its connections are still its own", silent
+            )
+        headers: Headers = {"lease": self._answers.channel}
+        if not self.is_trusted:
+            headers["flow"] = self._answers.channel
+        for server in servers:
+            send(Outgoing(server + ALIVE, EMPTY, headers))
+
+    def let_go(self) -> None:
+        """Let go of all instances, each as soon as it is quiet. May be called again and again."""
+        self._leaving = True
+        loop = self._loop.running
+        if loop is not None and self._running:
+            loop.call_soon_threadsafe(self._let_go)
+
+    def let_go_of_quiet(self, seconds: float) -> None:
+        """Let go of those that have heard nothing for so long and can go on elsewhere."""
+        loop = self._loop.running
+        if loop is not None and self._running:
+            loop.call_soon_threadsafe(self._let_go_of_quiet, time.monotonic() - seconds)
+
+    def close(self, seconds: float = event_loop.CANCEL_SECONDS) -> bool:
+        """End those that are left, whose clients have to connect again. Blocks for so long at most.
+
+        Returns:
+            True if there were none.
+        """
+        if self.is_idle:
+            return True
+        all_left = not self._running
+        if (loop := self._loop.running) is not None:
+            loop.call_soon_threadsafe(self._give_up)
+        deadline = time.monotonic() + seconds
+        while not self.is_idle and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return all_left
+
+    # -- in the loop's thread --------------------------------------------------------------------
+
+    def _start(self, hosted: Hosted, context: contextvars.Context) -> None:
+        if self._answers is None:
+            self._answers = self._inbox.open(self._answered)
+            self._inbox.open(self._spread, local=SHARED)
+        server = server_of(hosted.reply_channel)
+        self._servers[server] = self._servers.get(server, 0) + 1
+        instance: Instance
+        address = self._inbox.open(lambda message, headers: instance.deliver(message, headers), hosted.reply_channel)
+        instance = Instance(self, hosted, address)
+        self._running[instance] = None
+        with self._lock:
+            self._starting -= 1
+        instance.introduce()
+        if self._leaving:
+            instance.leave()
+        instance.task = asyncio.get_running_loop().create_task(instance.drive(), context=context)
+
+    def forget(self, instance: Instance) -> None:
+        """An instance has ended."""
+        self._running.pop(instance, None)
+        server = server_of(instance.hosted.reply_channel)
+        self._servers[server] -= 1
+        if not self._servers[server]:
+            del self._servers[server]
+
+    def _let_go(self) -> None:
+        for instance in list(self._running):
+            instance.leave()
+
+    def _let_go_of_quiet(self, before: float) -> None:
+        for instance in list(self._running):
+            if instance.quiet_since < before and instance.is_quiet and instance.in_the_way is None:
+                instance.leave()
+
+    def _give_up(self) -> None:
+        for instance in list(self._running):
+            instance.give_up()
+
+    def _spread(self, message: dict[str, Any], headers: Headers | None) -> None:
+        """An event for several instances."""
+        for local, turn in message["to"]:
+            address = self._inbox.find(local)
+            if address is not None:
+                address.deliver({**message["event"]}, {"turn": turn})
+
+    def _answered(self, message: dict[str, Any], headers: Headers | None) -> None:
+        """An interface server has heard of this process; what it said of single leases came before."""
+        self._unanswered.discard(str(message.get("server")))
+        if not self._unanswered.intersection(self._servers):
+            self.is_trusted = True
+            for instance in list(self._running):
+                instance._wake()
+
+
+def server_of(channel: str) -> str:
+    """The part of a connection's name that names its interface server, with the ``!``."""
+    return channel[: channel.index("!") + 1]
+
+
+def reply_of(event: Event) -> dict[str, Any]:
+    """The message for a connection that says what an application's event says (ASGI, "WebSocket").
+
+    Raises:
+        ValueError: it is not an event that an application may send on a WebSocket.
+    """
+    kind = event.get("type")
+    if kind == "websocket.send":
+        text, data = event.get("text"), event.get("bytes")
+        if text is not None:
+            return {"text": text}
+        if data is None:
+            raise ValueError("websocket.send has neither 'text' nor 'bytes'; give it one of them")
+        return {"bytes": bytes(data)}
+    if kind == "websocket.accept":
+        reply: dict[str, Any] = {"accept": True}
+        if event.get("subprotocol") is not None:
+            reply["subprotocol"] = event["subprotocol"]
+        return reply
+    if kind == "websocket.close":
+        reply = {"close": event.get("code") or 1000}
+        if event.get("reason"):
+            reply["reason"] = event["reason"]
+        return reply
+    raise ValueError(f"an application sends websocket.accept, websocket.send or websocket.close, not {kind!r}")

@@ -1,0 +1,182 @@
+"""Messages of hosted applications on their way to the connections: one write for all that gathered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from channel_layer.backoff import Backoff
+from channel_layer.codec import EMPTY, unpack_body
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import LayerUnavailable, clause
+from channel_layer.layer import ChannelLayer
+from channel_layer.outcome import Fate, fates
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 2_097_152
+ROOM_BYTES = 4_194_304
+"""Bytes that may wait here before applications have to."""
+
+FIRST_RETRY, LAST_RETRY = 0.02, 1.0
+OVERHEAD = 256
+
+
+SHARED = "shared"
+"""Local part of the channel of an interface server that takes one message for several of its connections."""
+
+PLAIN = frozenset({"epoch", "turn"})
+"""Headers of messages that can be put together."""
+
+
+class Speaker(Protocol):
+    """An instance that has something to say at the next write."""
+
+    def last_words(self) -> Outgoing | None:
+        """Add to a message that is about to be written, or return one to be written behind all others."""
+
+
+class Outlet:
+    """Write messages in the order in which they come. Belongs to one event loop.
+
+    A message that was certainly not stored is tried again until it is; one whose fate is unknown is lost.
+
+    Args:
+        layer: where to.
+    """
+
+    def __init__(self, layer: ChannelLayer) -> None:
+        self._layer = layer
+        self._items: list[Outgoing] = []
+        self._speakers: dict[Speaker, None] = {}
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing waits and nothing is being written."""
+        return self._task is None
+
+    def add(self, item: Outgoing) -> None:
+        """Write a message with the next batch; returns at once."""
+        self._items.append(item)
+        self._bytes += len(item.body) + OVERHEAD
+        self._start()
+
+    def ask(self, speaker: Speaker) -> None:
+        """Have a speaker asked before the next batch is written."""
+        self._speakers[speaker] = None
+        self._start()
+
+    async def room(self) -> None:
+        """Wait while too much waits already."""
+        while self._bytes > ROOM_BYTES:
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+
+    def _start(self) -> None:
+        if self._task is None:
+            # A context of its own: it does not belong to the one who happens to be the first.
+            self._task = asyncio.get_running_loop().create_task(self._write_all(), context=contextvars.Context())
+
+    async def _write_all(self) -> None:
+        retries = Backoff(FIRST_RETRY, LAST_RETRY)
+        try:
+            while self._items or self._speakers:
+                speakers, self._speakers = self._speakers, {}
+                for speaker in speakers:
+                    item = speaker.last_words()
+                    if item is not None:
+                        self._items.append(item)
+                        self._bytes += len(item.body) + OVERHEAD
+                batch = merged(self._take(), self._layer)
+                if not batch:
+                    continue
+                left = await self._write(batch)
+                if left:
+                    self._items[:0] = left
+                    await asyncio.sleep(retries.next())
+                else:
+                    retries.reset()
+                if self._room is not None and self._bytes <= ROOM_BYTES:
+                    self._room.set_result(None)
+                    self._room = None
+        finally:
+            self._task = None
+
+    def _take(self) -> list[Outgoing]:
+        size = 0
+        for position, item in enumerate(self._items):
+            size += len(item.body) + OVERHEAD
+            if size > BATCH_BYTES and position:
+                batch, self._items = self._items[:position], self._items[position:]
+                return batch
+        batch, self._items = self._items, []
+        return batch
+
+    def _recount(self, left: Sequence[Outgoing] = ()) -> None:
+        self._bytes = sum(len(item.body) + OVERHEAD for item in (*left, *self._items))
+
+    async def _write(self, batch: list[Outgoing]) -> list[Outgoing]:
+        """Write a batch; returns what has to be tried again."""
+        error: LayerUnavailable | None = None
+        refused: list[Outgoing] = []
+        try:
+            refused = await self._layer.asend_batch(batch)
+        except LayerUnavailable as failure:
+            error = failure
+            logger.warning("messages of hosted applications are held up: %s", clause(failure))
+        if error is None and not refused:
+            self._recount()
+            return []
+        left, lost = [], 0
+        for item, fate in zip(batch, fates(batch, refused, error), strict=True):
+            if fate in (Fate.UNSENT, Fate.FULL):
+                left.append(item)
+            lost += fate is Fate.UNKNOWN
+        self._recount(left)
+        if lost:
+            logger.error("%d messages of hosted applications may be lost: %s", lost, error)
+        return left
+
+
+def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
+    """Put equal messages to connections of one interface server together, so that it encodes them once.
+
+    The order of the messages to each single connection stays.
+    """
+    places: dict[tuple[str, bytes], int] = {}
+    together: dict[int, list[Outgoing]] = {}
+    last: dict[str, int] = {}
+    for position, item in enumerate(batch):
+        before = last.get(item.target, -1)
+        last[item.target] = position
+        if item.body == EMPTY or item.headers is None or not item.headers.keys() <= PLAIN:
+            continue
+        server, mark, _ = item.target.partition("!")
+        key = (server + mark, item.body)
+        place = places.get(key)
+        if place is None or place < before:
+            places[key] = position
+        else:
+            together.setdefault(place, [batch[place]]).append(item)
+            last[item.target] = place
+            batch[position] = _GONE
+    for place, items in together.items():
+        server, mark, _ = items[0].target.partition("!")
+        to = [[one.target.partition("!")[2], *_plain(one)] for one in items]
+        batch[place] = layer.prepare(server + mark + SHARED, {"reply": unpack_body(items[0].body), "to": to})
+    return [item for item in batch if item is not _GONE] if together else batch
+
+
+_GONE = Outgoing("", b"")
+
+
+def _plain(item: Outgoing) -> tuple[int, int]:
+    headers = item.headers or {}
+    return headers.get("epoch", 0), headers.get("turn", 0)
