@@ -38,8 +38,8 @@ class Headers(TypedDict, total=False):
     times that it has changed hands, which is part of every message of the worker; ``lease`` is the channel to which
     events of the connection go from now on, or ``None`` if the worker has let go of it. ``turn`` then says that all
     events up to that number have been dealt with, ``checkpoint`` brings what is needed to go on in another worker
-    (``None`` if it cannot be done), ``again`` that the application has to begin anew there, and ``ended`` that it has
-    returned, or ``failed``.
+    (``None`` if it cannot be done), ``again`` that the application has to begin anew there, ``at_once`` that it has to
+    go on there without waiting for an event, and ``ended`` that it has returned, or ``failed``.
 
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
     with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last
@@ -62,6 +62,7 @@ class Headers(TypedDict, total=False):
     lease: str | None
     checkpoint: bytes | None
     again: bool
+    at_once: bool
     ended: bool
 
 

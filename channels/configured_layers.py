@@ -89,16 +89,20 @@ class ChannelLayerWrapper(_Wrapped):
         from .handler import ViewConsumer
         from .hosting.application import hosted_application
         from .hosting.consumer import RESUME, HostConsumer
+        from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
 
         routing = () if self.routing is None else self.routing
         router = Router(routing)
         connect_consumer: Any = RefuseUnrouted(Router(routing)) if settings.DEBUG else None
-        application = hosted_application()
+        application = hosted_application("websocket")
         if application is not None:
             host = HostConsumer(application, Router(routing))
             connect_consumer = host.connect
             router.add_route(Route(RESUME, host.resume))
+        beside_django = hosted_application("http")
+        if beside_django is not None:
+            http_consumer = HttpHost(beside_django)
         router.check_default(http_consumer if http_consumer is not None else ViewConsumer(), connect_consumer)
         return router
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import random
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -43,6 +44,9 @@ DOUBT_SECONDS = 5.0
 
 SHARED = "shared"
 """Local part of the channels, here and of an interface server, that take one message for several connections."""
+
+SPREAD = (0.1, 0.9)
+"""The parts of the grace period between which clients are closed whose applications cannot go on elsewhere."""
 
 ALIVE = "workers"
 """Local part of the channel of an interface server that takes signs of life."""
@@ -118,6 +122,7 @@ class Instance:
         self._leaving = False
         self._farewell = False
         self._was_asked = False
+        self._patience = random.uniform(*SPREAD)
 
     @property
     def is_quiet(self) -> bool:
@@ -230,12 +235,20 @@ class Instance:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def leave(self) -> None:
-        """Let go of it as soon as it is quiet. May be called again: what stood in the way may be gone."""
+    def leave(self, share: float = 0.0) -> None:
+        """Let go of it as soon as it is quiet. May be called again: what stood in the way may be gone.
+
+        Args:
+            share: the part of the worker's grace period that is over. If it cannot go on elsewhere, it is closed at a
+                random part of it, so that not all such clients connect again at once.
+        """
         self._leaving = True
         if self.is_quiet and not self._farewell:
             self._take_checkpoint()
-            self._wake()
+            if self._was_asked and self.in_the_way is not None and share >= self._patience:
+                self.give_up()
+            else:
+                self._wake()
 
     async def _let_go(self) -> bool:
         """Hand the connection back, if the application can go on elsewhere; returns whether that was done."""
@@ -244,6 +257,8 @@ class Instance:
             state = await self.hosted.hand_over()
             if state is not None:
                 self._checkpoint, self._fresh_checkpoint, self.in_the_way = state, True, None
+                self._finish({"lease": None, "at_once": True})
+                return True
         if self.in_the_way is None:
             self._finish({"lease": None})
             return True
@@ -263,14 +278,16 @@ class Instance:
         self._say({}, turn=self._done, **headers)
         self.end()
 
-    def give_up(self) -> None:
-        """End it although it cannot go on elsewhere: its client has to connect again."""
+    def give_up(self) -> bool:
+        """End it although it cannot go on elsewhere; returns whether it was at work."""
         if self.is_muted:
-            return
+            return False
+        at_work = self._current != 0
         logger.warning("%s is closed with %d: %s", self.hosted.name, LEFT, self.in_the_way or "it is still at work")
         self._has_lease = True
         self._say({"close": LEFT, "reason": "service restart"}, turn=self._done, lease=None, ended=True)
         self.end()
+        return at_work
 
     def end(self) -> None:
         """End the application without a word to the connection."""
@@ -348,6 +365,7 @@ class Instances:
         self._unanswered: set[str] = set()
         self._answers: Address | None = None
         self._leaving = False
+        self._broken_off = 0
 
     @property
     def is_idle(self) -> bool:
@@ -387,12 +405,12 @@ class Instances:
         for server in servers:
             send(Outgoing(server + ALIVE, EMPTY, headers))
 
-    def let_go(self) -> None:
-        """Let go of all instances, each as soon as it is quiet. May be called again and again."""
+    def let_go(self, share: float = 0.0) -> None:
+        """Let go of all instances, each as soon as it is quiet. May be called again and again; see `Instance.leave`."""
         self._leaving = True
         loop = self._loop.running
         if loop is not None and self._running:
-            loop.call_soon_threadsafe(self._let_go)
+            loop.call_soon_threadsafe(self._let_go, share)
 
     def let_go_of_quiet(self, seconds: float) -> None:
         """Let go of those that have heard nothing for so long and can go on elsewhere."""
@@ -404,17 +422,17 @@ class Instances:
         """End those that are left, whose clients have to connect again. Blocks for so long at most.
 
         Returns:
-            True if there were none.
+            True if none was at work, and all have ended.
         """
         if self.is_idle:
             return True
-        all_left = not self._running
+        broken_off = self._broken_off
         if (loop := self._loop.running) is not None:
             loop.call_soon_threadsafe(self._give_up)
         deadline = time.monotonic() + seconds
         while not self.is_idle and time.monotonic() < deadline:
             time.sleep(0.005)
-        return all_left
+        return not self._running and self._broken_off == broken_off
 
     # -- in the loop's thread --------------------------------------------------------------------
 
@@ -443,9 +461,9 @@ class Instances:
         if not self._servers[server]:
             del self._servers[server]
 
-    def _let_go(self) -> None:
+    def _let_go(self, share: float) -> None:
         for instance in list(self._running):
-            instance.leave()
+            instance.leave(share)
 
     def _let_go_of_quiet(self, before: float) -> None:
         for instance in list(self._running):
@@ -454,7 +472,7 @@ class Instances:
 
     def _give_up(self) -> None:
         for instance in list(self._running):
-            instance.give_up()
+            self._broken_off += instance.give_up()
 
     def _spread(self, message: dict[str, Any], headers: Headers | None) -> None:
         """An event for several instances."""

@@ -326,7 +326,7 @@ class Worker:
             self._guarded(self._beat)
             if time.monotonic() >= let_go_at:
                 let_go_at = time.monotonic() + LET_GO_SECONDS
-                self._instances.let_go()
+                self._instances.let_go((time.monotonic() - began) / self.grace)
             self._sender.flush()
             for thread in team:
                 thread.join(MONITOR_SECONDS / len(team))

@@ -13,8 +13,11 @@ from django.utils.module_loading import import_string
 from .hosted import Application
 
 
-def hosted_application() -> Application | None:
-    """The application that takes WebSockets, or ``None`` if there is none.
+def hosted_application(protocol: str) -> Application | None:
+    """The application that takes connections of a protocol, or ``None`` if there is none or Django alone takes them.
+
+    Args:
+        protocol: ``websocket`` or ``http``.
 
     Raises:
         ImproperlyConfigured: ASGI_APPLICATION cannot be imported or cannot be called; one sentence.
@@ -31,6 +34,5 @@ def hosted_application() -> Application | None:
             f"ASGI_APPLICATION is {path!r}, a {type(found).__name__} and no ASGI application: it cannot be called"
         )
     mapping = getattr(found, "application_mapping", None)
-    if isinstance(found, ASGIHandler) or (isinstance(mapping, Mapping) and "websocket" not in mapping):
-        return None
-    return cast("Application", found)
+    inner = mapping.get(protocol) if isinstance(mapping, Mapping) else found
+    return None if inner is None or isinstance(inner, ASGIHandler) else cast("Application", found)

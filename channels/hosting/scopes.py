@@ -10,25 +10,43 @@ Scope = dict[str, Any]
 
 def websocket_scope(opening: Mapping[str, Any]) -> Scope:
     """The scope of a WebSocket, from its ``websocket.connect`` message (ASGI, "WebSocket Connection Scope")."""
-    headers = [(bytes(name), bytes(value)) for name, value in opening["headers"]]
+    common = _common(opening)
     return {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "scheme": opening.get("scheme", "ws"),
-        "path": opening["path"],
-        "raw_path": None,
-        "query_string": opening.get("query_string", b""),
-        "root_path": opening.get("root_path", ""),
-        "headers": headers,
-        "client": _address(opening.get("client")),
-        "server": _address(opening.get("server")),
+        **common,
         "subprotocols": [
             name.strip().decode("latin-1")
-            for field, value in headers
+            for field, value in common["headers"]
             if field == b"sec-websocket-protocol"
             for name in value.split(b",")
         ],
+    }
+
+
+def http_scope(request: Mapping[str, Any]) -> Scope:
+    """The scope of a request, from its ``http.request`` message (ASGI, "HTTP Connection Scope")."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.get("http_version", "1.1"),
+        "method": request["method"],
+        "scheme": request.get("scheme", "http"),
+        **_common(request),
+    }
+
+
+def _common(message: Mapping[str, Any]) -> Scope:
+    return {
+        "path": message["path"],
+        "raw_path": None,
+        "query_string": message.get("query_string", b""),
+        "root_path": message.get("root_path", ""),
+        "headers": [(bytes(name), bytes(value)) for name, value in message["headers"]],
+        "client": _address(message.get("client")),
+        "server": _address(message.get("server")),
         "state": {},
         "extensions": {},
     }

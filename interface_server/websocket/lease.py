@@ -115,6 +115,8 @@ class Lease:
             self._change_hands(headers["lease"])
             if headers.get("again"):
                 self._begin_again()
+            elif headers.get("at_once") and self._resuming is None:
+                self._resume()
         self._go_on()
 
     def lost(self) -> bool:
@@ -237,7 +239,7 @@ class Lease:
             "path": self._path,
             "opening": self._opening,
             "checkpoint": self._checkpoint,
-            "turn": self._events[0].turn - 1,
+            "turn": self._events[0].turn - 1 if self._events else self._turn,
             "events": [event.content for event in self._events],
             "turns": [event.turn for event in self._events],
         }

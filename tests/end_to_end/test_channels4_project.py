@@ -1,0 +1,215 @@
+"""An application written for Channels 4, as real processes, with its workers replaced between the steps."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from tests.conftest import wait_until
+from tests.end_to_end.processes import Project, Service
+
+PACKAGE = "tests.fixtures.channels4_project"
+SECONDS = 30
+
+
+class Site:
+    """The project, and a way to replace its worker."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._count = 0
+
+    @property
+    def worker(self) -> Service:
+        return self.project.workers[0]
+
+    @property
+    def pid(self) -> int:
+        return self.worker.running.pid
+
+    def deploy(self) -> None:
+        """Start a new worker, and then stop the old one."""
+        old = self.worker
+        self._count += 1
+        new = Service(f"{old.name}-{self._count}", old.command, self.project.environment, old.log.parent)
+        new.start()
+        self.project.workers[0] = new
+        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}", within=SECONDS)
+        old.stop()
+
+    def open(self, path: str, origin: str = "http://localhost") -> ClientConnection:
+        url = f"ws://127.0.0.1:{self.project.port}{path}"
+        return connect(url, origin=Origin(origin), open_timeout=SECONDS, close_timeout=1, legacy=True)
+
+
+@pytest.fixture(scope="module")
+def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("channels4")
+    url = f"{redis_url.rpartition('/')[0]}/11"
+    project = Project(PACKAGE, directory, {"REDIS_URL": url}, workers=1)
+    project.web.command[1] = f"{PACKAGE}.asgi:application"
+    project.workers[0].command += ["--grace", "6"]
+    with project:
+        yield Site(project)
+
+
+@pytest.fixture
+def sockets(site: Site) -> Iterator[Any]:
+    with ExitStack() as stack:
+        yield lambda path: stack.enter_context(site.open(path))
+
+
+def say(socket: ClientConnection, text: str, **more: Any) -> dict[str, Any]:
+    socket.send(json.dumps({"text": text, **more}))
+    return hear(socket)
+
+
+def hear(socket: ClientConnection) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(socket.recv(SECONDS))
+    return found
+
+
+def test_a_deploy_drops_no_socket_and_loses_no_state(site: Site, sockets: Any) -> None:
+    one, other = sockets("/ws/chat/a/"), sockets("/ws/chat/a/")
+    first = site.pid
+    assert say(one, "hello") == {"text": "hello", "said": 1, "mine": True, "user": "", "pid": first}
+    assert hear(other) == {"text": "hello", "said": 1, "mine": False, "user": "", "pid": first}
+    site.deploy()
+    assert say(one, "again")["said"] == 2
+    assert hear(other) == {"text": "again", "said": 2, "mine": False, "user": "", "pid": site.pid}
+    with urllib.request.urlopen(f"{site.project.url}/announce/a/", timeout=SECONDS) as response:
+        assert response.read() == b"announced"
+    assert hear(one)["text"] == hear(other)["text"] == "from a view"
+    site.deploy()
+    one.close()
+    assert hear(other) == {"left": 2, "code": 1000}
+
+
+def test_frames_and_messages_that_come_while_no_worker_is_there_wait(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/wait/")
+    say(socket, "before")
+    site.worker.stop()
+    for number in range(20):
+        socket.send(json.dumps({"text": str(number)}))
+    site.worker.start()
+    assert [hear(socket)["text"] for _ in range(20)] == [str(number) for number in range(20)]
+
+
+def test_a_handler_that_is_at_work_ends_on_its_worker(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/work/")
+    first = site.pid
+    socket.send(json.dumps({"do": "sleep", "seconds": 3, "text": "slow"}))
+    socket.send(json.dumps({"text": "next"}))
+    site.deploy()
+    found = [hear(socket), hear(socket)]
+    assert [one["text"] for one in found] == ["slow", "next"]
+    assert [one["said"] for one in found] == [1, 2]
+    assert first != site.pid == found[1]["pid"]
+
+
+def test_a_sync_consumer_with_a_model_on_itself(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/notes/")
+    for number, notes in enumerate((["a"], ["a", "b"], ["a", "b", "c"])):
+        socket.send(notes[-1])
+        assert hear(socket) == {"owner": "owner", "mine": notes, "new": notes[-1]}
+        if number < 2:
+            site.deploy()
+
+
+def test_login_and_logout_in_a_consumer(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/login/")
+    assert say(socket, "in", do="login", name="ada")["user"] == "ada"
+    assert say(socket, "still")["user"] == "ada"
+    assert say(socket, "out", do="logout")["user"] == ""
+
+
+def test_what_connect_started_starts_again_elsewhere(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/clock/")
+    first = str(site.pid)
+    assert socket.recv(SECONDS) == first
+    site.deploy()
+    wait_until(lambda: socket.recv(SECONDS) == str(site.pid), "a tick of the new worker")
+
+
+def test_what_cannot_be_carried_is_closed_and_named_at_the_end_of_the_grace_period(site: Site, sockets: Any) -> None:
+    socket, quiet = sockets("/ws/game/"), sockets("/ws/chat/quiet/")
+    socket.send("go")
+    assert socket.recv(SECONDS) == f"started by {site.pid}"
+    log = site.worker
+    site.deploy()
+    with pytest.raises(ConnectionClosed):
+        socket.recv(SECONDS)
+    assert socket.close_code == 1012
+    assert "/ws/game/" in log.text()
+    assert "still runs" in log.text()
+    assert say(quiet, "still here")["said"] == 1
+
+
+def test_a_class_that_hands_over_itself(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/stream/")
+    socket.send("go")
+    first = site.pid
+    assert socket.recv(SECONDS) == f"{first} 1"
+    site.deploy()
+    found: list[list[int]] = []
+    while not found or found[-1][0] == first:
+        found.append([int(word) for word in str(socket.recv(SECONDS)).split()])
+    assert found[-1][0] == site.pid
+    assert [position for _, position in found] == list(range(2, len(found) + 2))
+
+
+def test_a_worker_that_is_killed_costs_the_event_in_hand_at_most(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/kill/")
+    assert say(socket, "one")["said"] == 1
+    site.worker.kill()
+    site.worker.start()
+    for text in ("in hand", "two", "three"):
+        socket.send(json.dumps({"text": text}))
+    heard = [hear(socket)]
+    while heard[-1]["text"] != "three":
+        heard.append(hear(socket))
+    assert [one["text"] for one in heard][-2:] == ["two", "three"]
+    assert [one["said"] for one in heard][-2:] in ([2, 3], [3, 4])
+
+
+def test_an_application_that_is_no_consumer(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/raw/")
+    socket.send("hello")
+    assert socket.recv(SECONDS) == f"{site.pid} hello"
+
+
+def test_errors_look_as_in_channels_4(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/errors/")
+    socket.send(json.dumps({"do": "fail"}))
+    with pytest.raises(ConnectionClosed):
+        socket.recv(SECONDS)
+    assert socket.close_code == 1011
+    with pytest.raises(InvalidStatus) as unrouted:
+        site.open("/ws/nowhere/")
+    assert unrouted.value.response.status_code == 500
+    with pytest.raises(InvalidStatus) as foreign:
+        site.open("/ws/chat/a/", origin="http://evil.example")
+    assert foreign.value.response.status_code == 403
+    assert "as it was asked to" in site.worker.text()
+
+
+def test_requests_that_the_application_answers_itself(site: Site, sockets: Any) -> None:
+    body = b"x" * 1_000_000
+    with urllib.request.urlopen(f"{site.project.url}/upload/", data=body, timeout=SECONDS) as response:
+        assert response.read() == b"1000000 bytes from nobody"
+    socket = sockets("/ws/chat/events/")
+    with urllib.request.urlopen(f"{site.project.url}/events/events/", timeout=SECONDS) as events:
+        assert events.headers["content-type"] == "text/event-stream"
+        assert events.readline() == b"data: hello\n"
+        events.readline()
+        wait_until(lambda: say(socket, "news")["text"] == "news", "a message")
+        assert events.readline() == b"data: news\n"
+    wait_until(lambda: "left" in say(socket, "more"), "the end of the events to be noticed")
