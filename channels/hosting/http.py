@@ -124,5 +124,6 @@ class HostedRequest(Stream):
         for number, part in enumerate(parts, 1):
             head, self._head = self._head or {}, {}
             self._is_begun = True
-            await sender.send({**head, "content": part, "more_content": more or number < len(parts)})
+            reply: Any = {**head, "content": part, "more_content": more or number < len(parts)}
+            await sender.send(reply)
         self._is_complete = not more
