@@ -81,7 +81,7 @@ def unpack_body(data: bytes) -> dict[str, Any]:
     """Decode what `pack_body` made, which others have kept for us; raises `InvalidFrame`."""
     value = _unpack_counted(data)
     if type(value) is not dict:
-        raise InvalidFrame("the message is no dict")
+        raise InvalidFrame("the message is not a dict")
     _check_content(value)
     return value
 
