@@ -12,6 +12,7 @@ from routing import Router, RoutingError
 
 from .backends import ALIASES, CHANNELS_REDIS, REDIS, Config, ForeignChannelLayerError, InvalidChannelLayerError
 from .configured_layers import channel_layers, require_work
+from .hosting.carrying import check_application
 from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
 
@@ -70,6 +71,12 @@ def check_routings(**kwargs: object) -> list[CheckMessage]:
         else:
             found.extend(silent_routes(alias, router))
     return found
+
+
+@register(TAG)
+def check_asgi_application(**kwargs: object) -> list[CheckMessage]:
+    """ASGI_APPLICATION can be run, and its consumers can be carried over a deploy."""
+    return check_application()
 
 
 @register(TAG)

@@ -45,7 +45,7 @@ def test_a_layer_that_cannot_carry_connections() -> None:
 def test_a_layer_whose_workers_have_nothing_to_run() -> None:
     [text] = found(BACKEND=MEMORY, ROUTING=None)
     assert text.startswith("channels.W006 CHANNEL_LAYERS['default']: workers have nothing to run; set ROUTING")
-    with override_settings(ASGI_APPLICATION="project.asgi.application"):
+    with override_settings(ASGI_APPLICATION="tests.fixtures.channels4_project.consumers.raw_echo"):
         assert found(BACKEND=MEMORY, ROUTING=None) == []
 
 
