@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 import random
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 
 from channel_layer.codec import EMPTY
 from channel_layer.delivery import Headers, Outgoing
+from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import stop_collecting
 
@@ -40,7 +42,13 @@ BEAT_SECONDS = 2.0
 """The time between two signs of life to the interface servers whose connections have instances here."""
 
 DOUBT_SECONDS = 5.0
-"""A process that gave no sign of life for so long asks whether it still has its leases before it begins anything."""
+"""A process of which no sign of life was taken for so long asks whether it still has its leases before it begins
+anything. Shorter than the silence after which an interface server takes it for gone."""
+
+HELD_UP_SECONDS = 2.0
+UNSTEADY_SECONDS = 60.0
+"""A process that was held up for `HELD_UP_SECONDS` asks about each new lease so long afterwards: it may have had the
+message for long, and others the connection by now."""
 
 SHARED = "shared"
 """Local part of the channels, here and of an interface server, that take one message for several connections."""
@@ -53,6 +61,8 @@ ALIVE = "workers"
 
 LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
+
+CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
 
 Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -102,6 +112,7 @@ class Instance:
 
     def __init__(self, instances: Instances, hosted: Hosted, address: Address) -> None:
         self.hosted = hosted
+        self.server = server_of(hosted.reply_channel)
         self.address = address
         self.task: asyncio.Task[None] | None = None
         self.quiet_since = time.monotonic()
@@ -114,15 +125,22 @@ class Instance:
         self._done = hosted.done
         self._told = hosted.done
         self._has_lease = False
-        self._heard = any(event.get("type") != "websocket.connect" for _, event in hosted.events)
+        self._connects = self._heard = False
+        if hosted.events and hosted.events[0][1].get("type") == CONNECT:
+            self._connects = True
+        else:
+            self._heard = True
         self._checkpoint: bytes | None = None
         self._fresh_checkpoint = False
         self._last: Outgoing | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._receiver: asyncio.Task[Any] | None = None
         self._leaving = False
         self._farewell = False
+        self._given_up = False
         self._was_asked = False
         self._patience = random.uniform(*SPREAD)
+        self._is_orphaned = False
 
     @property
     def is_quiet(self) -> bool:
@@ -137,15 +155,18 @@ class Instance:
             logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
             self.end()
         elif message.get("closed") and "type" not in message:
-            self._push(0, {"type": "websocket.disconnect", "code": 1006})
+            if not self._is_orphaned:  # said again and again
+                self._is_orphaned = True
+                self._push(0, {"type": DISCONNECT, "code": 1006})
         elif headers is not None and "turn" in headers:
             self._push(headers["turn"], message)
 
     def _push(self, turn: int, event: Event) -> None:
         self._inbox.append((turn, event))
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have the application look for an event."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -153,14 +174,15 @@ class Instance:
 
     async def receive(self) -> Event:
         """The next event; the one before is done with."""
+        self._receiver = asyncio.current_task()
         self._end_turn()
         while True:
             if self._leaving and not self._farewell and await self._let_go():
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
-            if self._inbox and self._instances.is_trusted and not self.is_muted:
+            if self._inbox and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
                 turn, event = self._inbox.popleft()
                 self._current = turn or self._done
-                self._heard = self._heard or event.get("type") != "websocket.connect"
+                self._heard = self._heard or event.get("type") != CONNECT
                 return event
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
@@ -180,15 +202,17 @@ class Instance:
     def _end_turn(self) -> None:
         if not self._current:
             return
-        self._done, self._current = self._current, 0
+        self._done, self._current, self._connects = self._current, 0, False
         self.quiet_since = time.monotonic()
         self._take_checkpoint()
         self._instances.outlet.ask(self)
 
     def _take_checkpoint(self) -> None:
+        if self._connects:
+            return
         try:
-            current = asyncio.current_task()  # may be one that the application has made to wait for events
-            own = next((task for task in self.tasks if not task.done() and task is not current), None)
+            # The application may have made a task to wait for events.
+            own = next((task for task in self.tasks if not task.done() and task is not self._receiver), None)
             if own is not None:
                 raise NotCarried(f"the task {own.get_name()!r} that it has started still runs")
             checkpoint: bytes | None = self.hosted.checkpoint()
@@ -235,6 +259,12 @@ class Instance:
 
     # -- the end ---------------------------------------------------------------------------------
 
+    def can_be_left(self) -> bool:
+        """True if it is quiet and can go on elsewhere."""
+        if self.is_quiet:
+            self._take_checkpoint()  # something may have changed it since its last event
+        return self.is_quiet and self.in_the_way is None
+
     def leave(self, share: float = 0.0) -> None:
         """Let go of it as soon as it is quiet. May be called again: what stood in the way may be gone.
 
@@ -248,7 +278,7 @@ class Instance:
             if self._was_asked and self.in_the_way is not None and share >= self._patience:
                 self.give_up()
             else:
-                self._wake()
+                self.wake()
 
     async def _let_go(self) -> bool:
         """Hand the connection back, if the application can go on elsewhere; returns whether that was done."""
@@ -257,20 +287,23 @@ class Instance:
             state = await self.hosted.hand_over()
             if state is not None:
                 self._checkpoint, self._fresh_checkpoint, self.in_the_way = state, True, None
-                self._finish({"lease": None, "at_once": True})
+                self._hand_back(at_once=True)
                 return True
         if self.in_the_way is None:
-            self._finish({"lease": None})
+            self._hand_back()
             return True
         if not self._heard:
             # It has heard nothing but the connect: it ends here and begins again elsewhere, behind the open socket.
             self._farewell = True
             self._inbox.clear()
-            self._inbox.append((0, {"type": "websocket.disconnect", "code": LEFT}))
+            self._inbox.append((0, {"type": DISCONNECT, "code": LEFT}))
         return False
 
-    def _finish(self, headers: dict[str, Any]) -> None:
-        """Say the last word to the connection, and end."""
+    def _hand_back(self, **more: bool) -> None:
+        """Say the last word to the connection, whose application goes on elsewhere, and end."""
+        headers: dict[str, Any] = {"lease": None, **more}
+        if self._connects and not self.hosted.epoch:
+            headers["again"] = True  # it has not even begun the handshake's event, the only one not kept elsewhere
         if self._fresh_checkpoint:
             headers["checkpoint"] = self._checkpoint
         self._told, self._fresh_checkpoint = self._done, False
@@ -279,15 +312,29 @@ class Instance:
         self.end()
 
     def give_up(self) -> bool:
-        """End it although it cannot go on elsewhere; returns whether it was at work."""
-        if self.is_muted:
+        """Close its connection although it cannot go on elsewhere; the application hears of that, if it is quiet soon.
+
+        Called again, it is ended.
+
+        Returns:
+            Whether an event is broken off.
+        """
+        if self._given_up:
+            self.end()
+        if self.is_muted or self._given_up:
             return False
-        at_work = self._current != 0
+        if self._connects and not self._current:
+            self._hand_back()  # it has not even begun
+            return False
         logger.warning("%s is closed with %d: %s", self.hosted.name, LEFT, self.in_the_way or "it is still at work")
         self._has_lease = True
         self._say({"close": LEFT, "reason": "service restart"}, turn=self._done, lease=None, ended=True)
-        self.end()
-        return at_work
+        self._given_up = True
+        if not self._farewell:
+            self._farewell = True
+            self._inbox.clear()
+            self._push(0, {"type": DISCONNECT, "code": LEFT})
+        return self._current != 0
 
     def end(self) -> None:
         """End the application without a word to the connection."""
@@ -313,7 +360,7 @@ class Instance:
                 logger.exception("error in %s", self.hosted.name)
         finally:
             try:
-                if not self.is_muted:
+                if not self.is_muted and not self._given_up:
                     self._say_goodbye(failed)
                 await event_loop.end_tasks(self.tasks)
                 self._instances.sync_side.leave()
@@ -346,14 +393,12 @@ class Instances:
 
     Attributes:
         outlet: writes for all of them.
-        is_trusted: false while it is not certain that this process still has its leases.
     """
 
     def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, inbox: Inbox, sync_side: SyncSide) -> None:
         self.layer = layer
         self.outlet = Outlet(layer)
         self.sync_side = sync_side
-        self.is_trusted = True
         self._most = most
         self._loop = loop
         self._inbox = inbox
@@ -361,8 +406,11 @@ class Instances:
         self._starting = 0
         self._running: dict[Instance, None] = {}
         self._servers: dict[str, int] = {}
-        self._beat_at = time.monotonic()
-        self._unanswered: set[str] = set()
+        self._taken_at: dict[str, float] = {}
+        self._asked: dict[str, int] = {}
+        self._questions = itertools.count(1)
+        self._beat_at = self._called_at = time.monotonic()
+        self._steady_since = self._called_at - UNSTEADY_SECONDS
         self._answers: Address | None = None
         self._leaving = False
         self._broken_off = 0
@@ -381,29 +429,54 @@ class Instances:
         """Run an application in a copy of the calling context; returns at once."""
         with self._lock:
             self._starting += 1
-        self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context())
+        self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context(), time.monotonic())
 
-    def beat(self, send: Callable[[Outgoing], None]) -> None:
-        """Give a sign of life to the interface servers, if one is due. Called by a thread that nothing holds up."""
+    def beat(self) -> None:
+        """Give a sign of life to the interface servers, if one is due. Called again and again by one thread."""
         now = time.monotonic()
-        silent = now - self._beat_at
-        if silent < BEAT_SECONDS:
+        if now - self._called_at > HELD_UP_SECONDS:
+            self._steady_since = now
+        self._called_at = now
+        servers, answers = list(self._servers), self._answers
+        if now - self._beat_at < BEAT_SECONDS or not servers or answers is None:
             return
         self._beat_at = now
-        servers = list(self._servers)
-        if not servers or self._answers is None:
-            return
-        if silent > DOUBT_SECONDS:
-            self._unanswered = set(servers)
-            self.is_trusted = False
-            logger.warning(
-                "this process was held up for %.3g s; asking whether its connections are still its own", silent
-            )
-        headers: Headers = {"lease": self._answers.channel}
-        if not self.is_trusted:
-            headers["flow"] = self._answers.channel
         for server in servers:
-            send(Outgoing(server + ALIVE, EMPTY, headers))
+            if now - self._taken_at.get(server, now) > DOUBT_SECONDS:
+                self._doubt(server)  # before the server takes the sign, which alone would look like trust
+        if self._asked:
+            self._loop.get().call_soon_threadsafe(self._ask)
+        headers: Headers = {"lease": answers.channel}
+        signs = [Outgoing(server + ALIVE, EMPTY, headers) for server in servers]
+        try:
+            refused = {item.target for item in self.layer.send_batch(signs)}
+        except LayerUnavailable as error:
+            logger.debug("no sign of life was taken: %s", error)  # those who send messages say it aloud
+            return
+        for server in servers:
+            if server + ALIVE not in refused:
+                self._taken_at[server] = now
+
+    def trusts(self, server: str) -> bool:
+        """True if it is certain that this process still has its leases of the connections of an interface server.
+
+        If not, it is asked for, and its instances are woken by the answer.
+        """
+        # In this order: a sign of life that is taken after a doubt must not hide it.
+        if time.monotonic() - self._taken_at[server] <= DOUBT_SECONDS:
+            return server not in self._asked
+        if server not in self._asked:
+            self._doubt(server)
+            self._ask()
+        return False
+
+    def _doubt(self, server: str) -> None:
+        if server not in self._asked:
+            logger.warning(
+                "no sign of life of this process was taken for more than %g s; asking whether its connections are "
+                "still its own", DOUBT_SECONDS,
+            )  # fmt: skip
+        self._asked[server] = next(self._questions)
 
     def let_go(self, share: float = 0.0) -> None:
         """Let go of all instances, each as soon as it is quiet. May be called again and again; see `Instance.leave`."""
@@ -427,20 +500,24 @@ class Instances:
         if self.is_idle:
             return True
         broken_off = self._broken_off
-        if (loop := self._loop.running) is not None:
-            loop.call_soon_threadsafe(self._give_up)
-        deadline = time.monotonic() + seconds
-        while not self.is_idle and time.monotonic() < deadline:
-            time.sleep(0.005)
+        began = time.monotonic()
+        for until in (began + seconds / 2, began + seconds):
+            if (loop := self._loop.running) is not None:
+                loop.call_soon_threadsafe(self._give_up)
+            while not self.is_idle and time.monotonic() < until:
+                time.sleep(0.005)
         return not self._running and self._broken_off == broken_off
 
     # -- in the loop's thread --------------------------------------------------------------------
 
-    def _start(self, hosted: Hosted, context: contextvars.Context) -> None:
+    def _start(self, hosted: Hosted, context: contextvars.Context, begun_at: float) -> None:
         if self._answers is None:
             self._answers = self._inbox.open(self._answered)
             self._inbox.open(self._spread, local=SHARED)
         server = server_of(hosted.reply_channel)
+        now = time.monotonic()
+        if server not in self._servers:
+            self._taken_at[server] = now
         self._servers[server] = self._servers.get(server, 0) + 1
         instance: Instance
         address = self._inbox.open(lambda message, headers: instance.deliver(message, headers), hosted.reply_channel)
@@ -449,6 +526,11 @@ class Instances:
         with self._lock:
             self._starting -= 1
         instance.introduce()
+        held_up = now - min(self._called_at, begun_at) > HELD_UP_SECONDS
+        if held_up or now - self._steady_since < UNSTEADY_SECONDS:
+            # Behind the introduction, which the server answers first if others have the connection by now.
+            self._asked[server] = next(self._questions)
+            self._ask()
         if self._leaving:
             instance.leave()
         instance.task = asyncio.get_running_loop().create_task(instance.drive(), context=context)
@@ -456,10 +538,11 @@ class Instances:
     def forget(self, instance: Instance) -> None:
         """An instance has ended."""
         self._running.pop(instance, None)
-        server = server_of(instance.hosted.reply_channel)
+        server = instance.server
         self._servers[server] -= 1
         if not self._servers[server]:
             del self._servers[server]
+            self._asked.pop(server, None)
 
     def _let_go(self, share: float) -> None:
         for instance in list(self._running):
@@ -467,7 +550,7 @@ class Instances:
 
     def _let_go_of_quiet(self, before: float) -> None:
         for instance in list(self._running):
-            if instance.quiet_since < before and instance.is_quiet and instance.in_the_way is None:
+            if instance.quiet_since < before and instance.can_be_left():
                 instance.leave()
 
     def _give_up(self) -> None:
@@ -481,13 +564,21 @@ class Instances:
             if address is not None:
                 address.deliver({**message["event"]}, {"turn": turn})
 
+    def _ask(self) -> None:
+        """Ask servers about the leases, behind all that was said so far."""
+        assert self._answers is not None
+        for server, number in list(self._asked.items()):
+            headers: Headers = {"lease": self._answers.channel, "flow": self._answers.channel, "turn": number}
+            self.outlet.add(Outgoing(server + ALIVE, EMPTY, headers))
+
     def _answered(self, message: dict[str, Any], headers: Headers | None) -> None:
-        """An interface server has heard of this process; what it said of single leases came before."""
-        self._unanswered.discard(str(message.get("server")))
-        if not self._unanswered.intersection(self._servers):
-            self.is_trusted = True
+        """An interface server has answered; what it said of single leases came before."""
+        server = str(message.get("server"))
+        if self._asked.get(server, 0) <= message.get("asked", 0):
+            self._asked.pop(server, None)
             for instance in list(self._running):
-                instance._wake()
+                if instance.server == server:
+                    instance.wake()
 
 
 def server_of(channel: str) -> str:

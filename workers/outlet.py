@@ -122,15 +122,24 @@ class Outlet:
     def _recount(self, left: Sequence[Outgoing] = ()) -> None:
         self._bytes = sum(len(item.body) + OVERHEAD for item in (*left, *self._items))
 
+    def _without_content(self, item: Outgoing) -> Outgoing:
+        """The news of a message alone: heard twice it does no harm, never heard it holds a connection up."""
+        if item.headers is not None:
+            return Outgoing(item.target, EMPTY, item.headers)
+        return self._layer.prepare(item.target, {**unpack_body(item.body), "reply": {}})
+
     async def _write(self, batch: list[Outgoing]) -> list[Outgoing]:
         """Write a batch; returns what has to be tried again."""
         error: LayerUnavailable | None = None
         refused: list[Outgoing] = []
         try:
             refused = await self._layer.asend_batch(batch)
-        except LayerUnavailable as failure:
-            error = failure
-            logger.warning("messages of hosted applications are held up: %s", clause(failure))
+        except Exception as failure:
+            error = failure if isinstance(failure, LayerUnavailable) else None
+            if error is None:
+                logger.exception("sending messages of hosted applications failed")
+                error = LayerUnavailable(self._layer.describe(), repr(failure))
+            logger.warning("messages of hosted applications are held up: %s", clause(error))
         if error is None and not refused:
             self._recount()
             return []
@@ -138,7 +147,9 @@ class Outlet:
         for item, fate in zip(batch, fates(batch, refused, error), strict=True):
             if fate in (Fate.UNSENT, Fate.FULL):
                 left.append(item)
-            lost += fate is Fate.UNKNOWN
+            if fate is Fate.UNKNOWN:
+                lost += item.body != EMPTY
+                left.append(self._without_content(item))
         self._recount(left)
         if lost:
             logger.error("%d messages of hosted applications may be lost: %s", lost, error)

@@ -196,9 +196,6 @@ class Worker:
             raise ConsumeLater
         self._instances.begin(hosted)
 
-    def _beat(self) -> None:
-        self._instances.beat(lambda item: self._sender.add_later(0, self.channel_layer, item))
-
     def _start_thread(self, number: int) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
         thread.start()
@@ -260,7 +257,7 @@ class Worker:
             self._pause()
             self._guarded(self._fetcher.put_back_stuck)
             self._guarded(self._tell_senders)
-            self._guarded(self._beat)
+            self._guarded(self._instances.beat)
             self._let_go_of_quiet()
             # All threads may be in consumers, and messages that a full channel refused may be due again.
             self._sender.flush()
@@ -323,7 +320,7 @@ class Worker:
             self._guarded(self._fetcher.stop)
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(self._tell_senders)
-            self._guarded(self._beat)
+            self._guarded(self._instances.beat)
             if time.monotonic() >= let_go_at:
                 let_go_at = time.monotonic() + LET_GO_SECONDS
                 self._instances.let_go((time.monotonic() - began) / self.grace)

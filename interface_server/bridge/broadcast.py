@@ -6,7 +6,7 @@ import logging
 from typing import Protocol
 
 from channel_layer.delivery import Message, Outgoing
-from channel_layer.exceptions import ChannelLayerError
+from channel_layer.exceptions import ChannelLayerError, MessageTooLarge
 from channel_layer.layer import ChannelLayer
 
 from .uplink import Entry, Uplink
@@ -80,8 +80,12 @@ class Broadcast:
         parts, self._parts = self._parts, {}
         for process, part in parts.items():
             to = [[(lease.worker or "").partition("!")[2], event.turn] for lease, event in part.members]
-            item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to})
-            entry = self._uplink.put(item, part, patient=True)
+            entry: Entry | None = None
+            try:
+                item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to})
+                entry = self._uplink.put(item, part, patient=True)
+            except MessageTooLarge:
+                pass  # for all of them together; it goes to each alone
             for lease, event in part.members:
                 if entry is None:
                     lease.unsent(event)

@@ -11,10 +11,14 @@ from typing import Protocol
 
 from channel_layer.codec import pack_body
 from channel_layer.delivery import Headers, Outgoing
+from channel_layer.exceptions import ChannelLayerError
 
 from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.websocket")
+
+GONE = pack_body({"gone": True})
+"""The message that ends an instance in a worker, because others have its connection."""
 
 ALIVE = "workers"
 """Local part of the channel of this process that takes signs of life."""
@@ -46,6 +50,9 @@ class Hosts:
         self._uplink = uplink
         self._guests: dict[str, dict[Guest, None]] = {}
         self._heard: dict[str, float] = {}
+        self._dismissals: dict[str, int] = {}
+        self._answers: dict[str, Outgoing] = {}
+        self._untold: list[Outgoing] = []
         self._now = 0.0
 
     def enter(self, worker: str, guest: Guest, now: float) -> None:
@@ -69,11 +76,42 @@ class Hosts:
         if worker is not None and (host := _process(worker)) in self._heard:
             self._heard[host] = now
         if "flow" in headers:
-            self._uplink.put(Outgoing(headers["flow"], pack_body({"server": self._name})))
+            answer = {"server": self._name, "asked": headers.get("turn", 0)}
+            item = Outgoing(headers["flow"], pack_body(answer))
+            if self._dismissals.get(host := _process(item.target)):
+                self._answers[host] = item
+            else:
+                self._uplink.put(item)
+
+    def dismiss(self, instance: str) -> None:
+        """Tell an instance of a worker that others have its connection by now; nothing else is answered before."""
+        host = _process(instance)
+        self._dismissals[host] = self._dismissals.get(host, 0) + 1
+        self._tell(Outgoing(instance, GONE))
+
+    def _tell(self, item: Outgoing) -> None:
+        if self._uplink.put(item, self, patient=True, report=True) is None:
+            self._untold.append(item)
+
+    def sent(self, item: Outgoing) -> None:
+        """A dismissal was stored."""
+        host = _process(item.target)
+        self._dismissals[host] -= 1
+        if not self._dismissals[host]:
+            del self._dismissals[host]
+            if (answer := self._answers.pop(host, None)) is not None:
+                self._uplink.put(answer)
+
+    def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
+        """Nobody knows whether a dismissal was stored; it may come twice."""
+        self._tell(item)
 
     def tick(self, now: float) -> None:
         """Notice workers that are gone."""
         before, self._now = self._now, now
+        untold, self._untold = self._untold, []
+        for item in untold:
+            self._tell(item)
         if now - before > JUMP_SECONDS or self._uplink.down is not None:
             # Nobody could be heard meanwhile.
             self._heard = dict.fromkeys(self._heard, now)

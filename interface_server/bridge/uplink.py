@@ -256,7 +256,7 @@ class Uplink:
             if entry.cancelled:
                 self._bytes -= len(entry.item.body) + _OVERHEAD
                 continue
-            if self._held and entry.patient and entry.item.target in self._held:
+            if self._held and entry.patient and _reader(entry.item) in self._held:
                 self._full.append(entry)  # behind what waits for that channel already
                 continue
             size += len(entry.item.body)
@@ -266,7 +266,7 @@ class Uplink:
     def _hold(self, entries: list[Entry]) -> None:
         """Keep messages for channels that take none now, and try again soon."""
         self._full.extend(entries)
-        self._held.update(entry.item.target for entry in entries)
+        self._held.update(_reader(entry.item) for entry in entries)
         if self._full and self._retry is None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(self._retries.next(), self._try_again)
@@ -286,3 +286,9 @@ class Uplink:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _reader(item: Outgoing) -> str:
+    """The channel that is full if there is no room for a message: one for all that goes to a process, in one order."""
+    target = item.target
+    return target[: target.find("!") + 1] or target

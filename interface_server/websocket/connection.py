@@ -21,6 +21,7 @@ from channel_layer.state import MARK
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
+from ..bridge.hosts import GONE
 from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
 from ..bridge.replies import NORMAL_CLOSURE, BadReply, Reply, agreed_subprotocol, refuses
 from ..bridge.states import State
@@ -164,8 +165,9 @@ class WebSocketConnection:
         self._answer(message)
         if headers is None:
             return
-        if "flow" in headers:
-            self._context.uplink.put(Outgoing(headers["flow"], EMPTY))  # who asks for a sign of life
+        if "flow" in headers:  # who asks for a sign of life, and may have an instance that others have by now
+            body = EMPTY if self._lease is None or self._lease.worker == headers["flow"] else GONE
+            self._context.uplink.put(Outgoing(headers["flow"], body))
             return
         if "state" in headers or "ask" in headers:
             self._state = self._context.states.hear(self._state, headers, printable(self.path))
@@ -181,7 +183,7 @@ class WebSocketConnection:
     def take(self, event: Message) -> None:
         """A message of the layer for the application that is hosted behind this connection: a dict with a ``type``."""
         if self._lease is not None:
-            if self.phase is Phase.CLOSED:
+            if self.phase is Phase.CLOSED or self._ended:
                 return
             if self._lease.is_full:
                 logger.warning("a message for the application of %s was dropped: too many wait", printable(self.path))
@@ -192,6 +194,8 @@ class WebSocketConnection:
             logger.error(text, printable(self.path))
         elif len(self._events_held) < HELD_REPLIES:
             self._events_held.append(event)
+        else:
+            logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
     def take_shared(self, broadcast: Broadcast) -> None:
         """See `take`: the same for a message that others get, too."""
@@ -262,7 +266,7 @@ class WebSocketConnection:
 
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """A message was not stored, or nobody knows whether it was."""
-        if item.target == CONNECT:
+        if item.target == CONNECT and self._lease is None:
             if self.phase is Phase.HANDSHAKE:
                 self._refuse(503)
             else:
@@ -320,9 +324,6 @@ class WebSocketConnection:
 
     def disown(self) -> None:
         """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
-        if self._lease is not None:
-            self._lease.withdraw()
-            self._ended = True
         if self._entry is not None:
             self._entry.cancelled = True
         if self.phase is Phase.HANDSHAKE:
@@ -398,8 +399,12 @@ class WebSocketConnection:
         elif headers["epoch"] != lease.epoch:
             worker = headers.get("lease")
             if worker:  # it took over an instance that others have by now
-                self._context.uplink.put(self._context.layer.prepare(worker, {"gone": True}))
+                self._context.hosts.dismiss(worker)
             return
+        if headers.get("ended"):
+            self._ended = True
+            if self.phase is Phase.HANDSHAKE and message.get("close") == SERVICE_RESTART:
+                self._deny(503)  # the worker could not wait for the application's answer
         self._answer(message)
         lease.hear(headers)
         if self._events_held:
@@ -444,7 +449,7 @@ class WebSocketConnection:
                 self._end_application(closing.code, closing.reason)
             elif lease.is_idle:
                 self._leave()
-        elif self._paused and lease.is_idle:
+        elif self._paused and lease.has_room:
             self._paused = False
             self._socket.resume()
 
@@ -453,14 +458,17 @@ class WebSocketConnection:
         if error is not None:
             lease.withdraw()
             logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
+            if self.phase is Phase.HANDSHAKE:
+                self._deny(503)
             self.close(TRY_AGAIN_LATER, "overloaded")
+            lease.flush()  # the end goes behind what was sent, when there is room again
+            self._ended = True
             self._leave()
             return
         lease.tick(now)
 
     def _lease_ended(self, failed: bool) -> None:
         """The application has returned or raised."""
-        self._ended = True
         if self.phase is Phase.HANDSHAKE:
             self._deny(500)
         else:
@@ -469,7 +477,10 @@ class WebSocketConnection:
 
     def lease_lost(self) -> None:
         """The worker that hosts the application is gone."""
-        if self._lease is None or self._lease.lost() or self._ended:
+        if self._lease is None or self._ended:
+            return
+        if self._lease.lost():
+            self._after_events()
             return
         logger.warning("closing the WebSocket %s: its application cannot go on elsewhere", printable(self.path))
         self._ended = True
@@ -491,7 +502,8 @@ class WebSocketConnection:
         if self._context.connections.pop(self._local, None) is None:
             return
         if self._lease is not None:
-            self._lease.leave()
+            self._lease.close()
+        self._hold(-self._inbox_bytes)
         item = Outgoing(DISCONNECT, b"")
         self._context.last_wills.withdraw(item, self.channel)
         if item.last_will is not None:

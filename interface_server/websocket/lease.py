@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from itertools import islice
 from typing import Any
 
-from channel_layer.delivery import Headers, Outgoing
-from channel_layer.exceptions import ChannelLayerError
+from channel_layer.delivery import Headers, Message, Outgoing
+from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 
 from ..bridge.broadcast import Broadcast, Event
 from ..bridge.context import Context
 from ..bridge.messages import RESUME
 from ..bridge.uplink import Entry
-from .slow_turns import DIED, EXPIRED, SlowTurn
+from .slow_turns import EXPIRED, SlowTurn
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -71,6 +72,11 @@ class Lease:
         return not self._events
 
     @property
+    def has_room(self) -> bool:
+        """True if frames may be read again: those before are done with, and few other events wait."""
+        return not self.read_ahead and len(self._events) <= MOST_WAITING // 2
+
+    @property
     def is_full(self) -> bool:
         """True if so many messages of the layer wait that no more are taken."""
         return len(self._events) >= MOST_WAITING
@@ -81,11 +87,17 @@ class Lease:
         Raises:
             InvalidMessage, MessageTooLarge: it cannot be carried; nothing was done.
         """
-        self._turn += 1
-        event = Event(self._turn, content, size)
+        event = Event(self._turn + 1, content, size)
+        if self.worker is None or not self._under_way == len(self._events) < WINDOW:
+            self._context.layer.prepare(RESUME, content)  # later nobody could be told that it cannot be carried
         self._events.append(event)
+        try:
+            self._go_on()
+        except (InvalidMessage, MessageTooLarge):
+            self._events.pop()
+            raise
+        self._turn += 1
         self.read_ahead += size
-        self._go_on()
 
     def join(self, broadcast: Broadcast) -> None:
         """Take an event that goes to others, too: with the same message, if it can go now."""
@@ -111,6 +123,9 @@ class Lease:
         while self._events and self._events[0].turn <= done:
             self.read_ahead -= self._events.popleft().size
             self._under_way = max(0, self._under_way - 1)
+        if headers.get("ended"):
+            self.close()  # what is left is for nobody
+            return
         if "lease" in headers:
             self._change_hands(headers["lease"])
             if headers.get("again"):
@@ -128,7 +143,7 @@ class Lease:
                 "the worker of the WebSocket %s is gone, and with it an event: %s", self._path, lost.content.get("type")
             )
         if self.worker is not None:  # read before anything else by one that was only held up
-            self._context.uplink.put(self._context.layer.prepare(self.worker, {"gone": True}))
+            self._context.hosts.dismiss(self.worker)
         self.epoch += 1  # what it may still say, if it was only held up, is not heard
         self._change_hands(None)
         if self._checkpoint is None:
@@ -138,12 +153,17 @@ class Lease:
 
     def flush(self) -> None:
         """Send all that waits without regard for what the worker is at."""
-        self._go_on(len(self._events))
+        if self.worker is None and self._resuming is None and self._events:
+            self._resume(len(self._events))
+        else:
+            self._go_on(len(self._events))
 
     def drop(self, item: Outgoing) -> None:
         """Forget an event that was not stored, or nobody knows."""
         if self._resuming is not None and self._resuming.item is item:
-            self._resuming = None
+            # A worker may have it all the same: sent again at once, two instances would run.
+            self._slow = SlowTurn(self._context, RESUME, self._context.now)
+            self._slow.lost()
             return
         for position, event in enumerate(self._events):
             if event.entry is not None and event.entry.item is item:
@@ -163,20 +183,19 @@ class Lease:
 
     def tick(self, now: float) -> None:
         """Look after an instance that is to be made again: nobody may have taken it yet."""
-        if self._resuming is None or not self._resuming.stored_at:
+        if self._resuming is None:
+            self._go_on()  # there may be room in the uplink again
             return
         if self._slow is None:
+            if not self._resuming.stored_at:
+                return
             self._slow = SlowTurn(self._context, RESUME, self._resuming.stored_at)
         reason = self._slow.over(now)
-        if reason is None:
-            return
-        self._resuming = self._slow = None
-        if reason is DIED:
-            self.lost()
-        else:
-            if reason is not EXPIRED:
-                logger.warning("sending the events of the WebSocket %s again: %s", self._path, reason)
+        if reason is EXPIRED:
+            self._resuming = self._slow = None
             self._go_on()
+        elif reason is not None:
+            self._owner.lease_lost()
 
     def is_deserted(self, seconds: float) -> bool:
         """True if the instance is to be made again and no worker has taken anything off that channel for so long."""
@@ -185,14 +204,23 @@ class Lease:
 
     def withdraw(self) -> None:
         """Take back what was not sent yet."""
+        kept = [event for event in self._events if event.entry is not None and event.entry.stored_at]
         for event in self._events:
-            if event.entry is not None:
+            if event.entry is not None and event.entry.sender is self._owner:  # others wait for a shared one
                 event.entry.cancelled = True
-        if self._resuming is not None:
-            self._resuming.cancelled = True
+        self._events = deque(kept)
+        self._under_way = len(kept)
+        self.read_ahead = sum(event.size for event in kept)
+
+    def close(self) -> None:
+        """The connection is done with its application."""
+        self.leave()
+        self._events.clear()
+        self.read_ahead = self._under_way = 0
+        self._resuming = self._slow = None
 
     def leave(self) -> None:
-        """The connection is done with its application."""
+        """No worker has the instance any more."""
         if self.worker is not None:
             self._context.hosts.leave(self.worker, self._owner)
             self.worker = None
@@ -202,6 +230,8 @@ class Lease:
         self.worker = worker
         if worker is not None:
             self._context.hosts.enter(worker, self._owner, self._context.now)
+        if self._resuming is not None:
+            self._resuming.stored_at = self._resuming.stored_at or self._context.now  # whatever was said of it
         self._resuming = self._slow = None
         if worker is None:
             self._under_way = 0
@@ -231,23 +261,35 @@ class Lease:
                 return  # too much waits already; tick or the next event tries again
             self._under_way += 1
 
-    def _resume(self) -> None:
-        """Have any worker make the instance again."""
+    def _resume(self, most: int = 1) -> None:
+        """Have any worker make the instance again, for the first event alone.
+
+        The others follow when it is known who took it: what a worker may have begun, that was killed or only held up
+        before it said a word, is this one event.
+        """
         self.epoch += 1
-        message = {
+        try:
+            item = self._resume_with(most)
+        except MessageTooLarge:
+            most = 0
+            item = self._resume_with(most)
+        entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True)
+        if entry is not None:
+            for event in islice(self._events, most):
+                event.entry, event.since = entry, self._context.now
+
+    def _resume_with(self, most: int) -> Outgoing:
+        events = list(islice(self._events, most))
+        message: Message = {
             "reply_channel": self._channel,
             "path": self._path,
             "opening": self._opening,
             "checkpoint": self._checkpoint,
             "turn": self._events[0].turn - 1 if self._events else self._turn,
-            "events": [event.content for event in self._events],
-            "turns": [event.turn for event in self._events],
+            "events": [event.content for event in events],
+            "turns": [event.turn for event in events],
         }
         headers: Headers = {"epoch": self.epoch}
         if self._root_path:
             headers["root_path"] = self._root_path
-        item = self._context.layer.prepare(RESUME, message, headers)
-        entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True)
-        if entry is not None:
-            for event in self._events:
-                event.entry, event.since = entry, self._context.now
+        return self._context.layer.prepare(RESUME, message, headers)
