@@ -21,12 +21,14 @@ from channel_layer.codec import EMPTY, unpack_body
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.bridge.broadcast import SHARED, Broadcast
 from interface_server.bridge.hosts import ALIVE, Hosts
 from interface_server.bridge.messages import CONNECT, RESUME
+from interface_server.bridge.replies import Reply
 from interface_server.bridge.uplink import Entry
 from interface_server.websocket import connection as connection_module
 from interface_server.websocket import lease as lease_module
-from interface_server.websocket.connection import WebSocketConnection
+from interface_server.websocket.connection import Phase, WebSocketConnection
 from interface_server.websocket.lease import Lease
 from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST
 from tests.interface_server.fakes import FakeSocket, QuietContext, RecordingUplink, scope
@@ -181,17 +183,23 @@ class Worker:
             self._awake.set_result(None)
             self._awake = None
 
-    def open(self, deliver: Callable[..., None], peer: str | None = None) -> Any:
+    def open(self, deliver: Callable[..., None], peer: str | None = None, local: str | None = None) -> Any:
         """See `Inbox.open`."""
-        local = str(next(self._numbers))
-        self._addresses[local] = (deliver, peer)
-        return SimpleNamespace(channel=self.reader + local, close=lambda: self._addresses.pop(local, None))
+        name = local or str(next(self._numbers))
+        self._addresses[name] = SimpleNamespace(
+            channel=self.reader + name, close=lambda: self._addresses.pop(name, None), deliver=deliver, peer=peer
+        )
+        return self._addresses[name]
+
+    def find(self, local: str) -> Any:
+        """See `Inbox.find`."""
+        return self._addresses.get(local)
 
     def ask_peers(self) -> None:
         """Ask for signs of life, as `Inbox` does after a while."""
-        for local, (_, peer) in self._addresses.items():
-            if peer is not None:
-                self.world.to_server.append(Outgoing(peer, EMPTY, {"flow": self.reader + local}))
+        for address in self._addresses.values():
+            if address.peer is not None:
+                self.world.to_server.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))
 
     def read(self, limit: int) -> None:
         """Hand on what has arrived, as the reader of the process does: without a break."""
@@ -199,7 +207,7 @@ class Worker:
             item = self.queue.popleft()
             address = self._addresses.get(item.target.partition("!")[2])
             if address is not None:
-                address[0](unpack_body(item.body), item.headers)
+                address.deliver(unpack_body(item.body), item.headers)
 
     def take(self, job: Job) -> None:
         job.taken_at = self.world.now
@@ -292,6 +300,15 @@ class World:
         connection.open()
         return connection
 
+    def send_to_group(self, name: str) -> None:
+        """Send an event to the applications of all open connections."""
+        broadcast = Broadcast(self.context.layer, self.line, self.now, {"type": "group", "name": name})
+        for connection in self.connections:
+            if connection.phase is Phase.OPEN and connection._lease is not None:
+                connection.take_shared(broadcast)
+                self.sent[connection.channel].append(name)
+        broadcast.send()
+
     def store(self) -> None:
         """Store the next message of the server."""
         entry = self.line.waiting.popleft()
@@ -307,6 +324,8 @@ class World:
                 event = unpack_body(entry.item.body)
                 if isinstance(entry.sender, WebSocketConnection) and "type" in event:
                     self.dropped[entry.sender.channel].append(name_of(event))
+                for lease, shared in getattr(entry.sender, "members", ()):
+                    self.dropped[lease._channel].append(name_of(shared.content))
                 entry.sender.refused(entry.item, LayerUnavailable("here", "an answer was lost"))
             return
         self.now += 1e-6
@@ -333,6 +352,11 @@ class World:
         if local == ALIVE:
             assert item.headers is not None
             self.context.hosts.hear(item.headers, self.now)
+        elif local == SHARED:
+            said = unpack_body(item.body)
+            for name, epoch, turn in said["to"]:
+                if (member := self.context.connections.get(name)) is not None:
+                    member.hear_shared(Reply(said["reply"]), epoch, turn)
         elif (connection := self.context.connections.get(local)) is not None:
             message = unpack_body(item.body)
             if message.get("close") == LEFT:

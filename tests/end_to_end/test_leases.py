@@ -39,15 +39,13 @@ async def play(world: World, kills: bool) -> None:
             random.choice(up).read(random.randint(1, 5))
         elif action == "finish" and (apps := world.running()):
             random.choice(apps).go_on()
-        elif action in ("frame", "group"):
+        elif action == "group":
+            world.send_to_group(f"group{step}")
+        elif action == "frame":
             connection = random.choice(world.connections)
             if connection.phase is Phase.OPEN and connection._lease is not None:
-                name = f"{action}{step}"
-                if action == "frame":
-                    connection.received(name)
-                else:
-                    connection.take({"type": "group", "name": name})
-                world.sent[connection.channel].append(name)
+                connection.received(f"frame{step}")
+                world.sent[connection.channel].append(f"frame{step}")
         elif action == "second":
             for _ in range(random.choice([1, 1, 3, 12])):
                 await world.second()
