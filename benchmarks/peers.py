@@ -54,6 +54,10 @@ _UVICORN = {
         *("--log-level", "warning", "--no-access-log"),
     ]
 }
+_HOSTED = {
+    "server": ["{bin}/daphne", "project.asgi:application", "-b", "127.0.0.1", "-p", "{port}", "-v", "0"],
+    "worker": ["{bin}/django-admin", "runworker", "-v", "0", "--settings", "project.settings", "--pythonpath", "."],
+}
 _NGINX = {"server": [sys.executable, "-m", "benchmarks.nchan", "{port}"]}
 _MILLRACE = HERE / "project_millrace"
 _CHANNELS4 = HERE / "project_channels4"
@@ -62,6 +66,7 @@ PEERS = {
     peer.name: peer
     for peer in [
         Peer(OURS, "Millrace", OWN, _MILLRACE, _BROKERED, "redis"),
+        Peer("hosted", "Millrace, the application for Channels 4", OWN, _CHANNELS4, _HOSTED, "redis"),
         Peer("channels1", "Channels 1.1.8", "channels1", _MILLRACE, _BROKERED, "asgi_redis"),
         Peer("channels4-daphne", "Channels 4, daphne", "channels4", _CHANNELS4, _DAPHNE, "core"),
         Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _CHANNELS4, _UVICORN, "core"),
