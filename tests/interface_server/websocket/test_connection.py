@@ -10,7 +10,9 @@ from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from channel_layer.state import keeps_state
 from interface_server.bridge.replies import Reply
 from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
+from interface_server.websocket.lease import MOST_WAITING
 from tests.interface_server.fakes import FakeSocket, QuietContext, scope
+from tests.interface_server.websocket.hosting import OTHER, WORKER, HostedCase
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
 
@@ -450,3 +452,187 @@ def test_an_open_connection_outlives_a_consumer_that_failed() -> None:
     case.connection.received("y")
     assert case.count(RECEIVE) == 2
     assert case.connection.phase is Phase.OPEN
+
+
+def test_an_application_is_hosted_from_the_first_word_of_its_worker() -> None:
+    case = HostedCase(taken=False)
+    case.say({}, lease=WORKER)
+    case.say({"accept": True, "subprotocol": None})
+    case.say({"text": "hello"}, turn=1)
+    assert case.socket.calls == [("accept", None), ("send", "hello")]
+    case.connection.received("one")
+    assert case.events() == [{"type": RECEIVE, "text": "one"}]
+    assert case.context.records.targets.count(RECEIVE) == 0
+
+
+def test_what_an_application_says_that_lost_its_lease_is_not_heard_and_it_is_told_so() -> None:
+    case = HostedCase()
+    case.connection.received("one")
+    case.connection.lease_lost()
+    case.context.records.entries.clear()
+    for message, more in (({"text": "late"}, {"turn": 2}), ({"close": 4000}, {}), ({}, {"lease": None, "ended": True})):
+        case.connection.deliver(message, {"epoch": 0, **more})
+    assert case.socket.calls == []
+    case.connection.deliver({}, {"epoch": 0, "lease": "worker.c!9"})
+    assert case.events("worker.c!9") == [{"gone": True}]
+
+
+def test_only_the_worker_that_has_the_lease_is_given_a_sign_of_life() -> None:
+    case = HostedCase()
+    for asks in (WORKER, OTHER):
+        case.connection.deliver({}, {"flow": asks})
+    assert (case.events(WORKER), case.events(OTHER)) == ([{}], [{"gone": True}])
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 500), ({"failed": True}, 500)], ids=str)
+def test_an_application_that_ends_without_an_answer_to_the_handshake(headers: dict[str, Any], status: int) -> None:
+    case = HostedCase(accept=False)
+    case.say({}, lease=None, turn=1, ended=True, **headers)
+    assert case.socket.calls == [("reject", status)]
+    assert case.context.connections == {}
+    assert case.turns() == []
+
+
+def test_an_application_denies_a_handshake_and_hears_of_its_end() -> None:
+    case = HostedCase(accept=False)
+    case.say({"close": 1000})
+    assert case.socket.calls == [("reject", 403)]
+    assert [event["type"] for event in case.events()] == [DISCONNECT]
+    case.say({}, turn=2, lease=None, ended=True)
+    assert case.context.connections == {}
+
+
+def test_a_worker_that_cannot_wait_for_the_answer_to_a_handshake_denies_nothing_for_the_application() -> None:
+    case = HostedCase(accept=False)
+    case.say({"close": 1012, "reason": "service restart"}, turn=0, lease=None, ended=True)
+    assert case.socket.calls == [("reject", 503)]
+
+
+@pytest.mark.parametrize(("headers", "code"), [({}, 1000), ({"failed": True}, 1011)], ids=str)
+def test_an_application_that_ends_closes_its_socket(headers: dict[str, Any], code: int) -> None:
+    case = HostedCase()
+    case.connection.received("one")
+    case.connection.received("two")
+    case.say({}, turn=2, lease=None, ended=True, **headers)
+    assert case.socket.calls == [("close", code)]
+    assert case.context.connections == {}
+    assert (case.resumes(), case.context.read_ahead) == ([], 0)
+
+
+def test_a_client_that_leaves_before_its_handshake_is_taken_is_reported_once_it_is() -> None:
+    case = HostedCase(taken=False)
+    case.connection.lost(1001)
+    assert case.context.messages_on(DISCONNECT) == []
+    case.say({}, lease=WORKER)
+    assert [(event["type"], event["code"]) for event in case.events()] == [(DISCONNECT, 1001)]
+    case.say({}, turn=2, lease=None, ended=True)
+    assert case.context.connections == {}
+
+
+def test_the_client_leaves_behind_its_frames_and_only_once() -> None:
+    case = HostedCase()
+    case.connection.received("one")
+    case.connection.lost(1001, "bye")
+    case.connection.lost(1006)
+    assert [event["type"] for event in case.events()] == [RECEIVE, DISCONNECT]
+    assert case.events()[-1] == {"type": DISCONNECT, "code": 1001, "reason": "bye"}
+    case.say({}, turn=2)
+    assert case.context.connections != {}
+    case.say({}, turn=3)
+    assert case.context.connections == {}
+
+
+def test_a_client_that_is_too_fast_for_its_application_is_not_read_until_that_has_caught_up() -> None:
+    case = HostedCase()
+    case.connection.received("x" * 70_000)
+    case.connection.received("y")
+    assert case.socket.calls == [("pause",)]
+    case.say({}, turn=2)
+    assert case.socket.calls == [("pause",)]
+    case.say({}, turn=3)
+    assert case.socket.calls == [("pause",), ("resume",)]
+    assert case.context.read_ahead == 0
+
+
+def test_a_client_is_read_again_although_its_groups_are_never_quiet() -> None:
+    case = HostedCase()
+    case.connection.received("x" * 70_000)
+    for turn in range(3, 10):
+        case.connection.take({"type": "chat.message"})
+        case.say({}, turn=turn - 1)
+    assert case.socket.calls == [("pause",), ("resume",)]
+
+
+def test_a_client_is_read_again_when_the_frame_that_filled_the_window_died_with_its_worker() -> None:
+    case = HostedCase()
+    case.connection.received("x" * 70_000)
+    case.connection.lease_lost()
+    assert case.socket.calls == [("pause",), ("resume",)]
+
+
+def test_messages_for_an_application_that_waits_for_its_handshake_come_behind_connect() -> None:
+    case = HostedCase(taken=False)
+    case.connection.deliver({"type": "chat.message", "n": 1}, None)
+    assert case.events() == []
+    case.say({}, lease=WORKER)
+    assert case.events() == [{"type": "chat.message", "n": 1}]
+
+
+def test_so_many_messages_as_would_fill_a_channel_wait_for_an_application(caplog: pytest.LogCaptureFixture) -> None:
+    case = HostedCase()
+    for _ in range(MOST_WAITING + 1):
+        case.connection.take({"type": "chat.message"})
+    assert "was dropped: too many wait" in caplog.text
+    case.say({}, turn=1 + MOST_WAITING)
+    assert case.lease.is_idle
+
+
+def test_a_message_with_a_type_means_nothing_to_a_consumer_of_channels_1(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.connection.deliver({"type": "chat.message"}, None)
+    assert "no application of Channels 2 to 4 is behind the WebSocket /p" in caplog.text
+
+
+def test_a_socket_whose_application_died_and_cannot_go_on_has_to_connect_again() -> None:
+    case = HostedCase()
+    case.say({}, turn=1, checkpoint=None)
+    case.connection.received("one")
+    case.connection.lease_lost()
+    assert case.socket.calls == [("close", 1012)]
+    assert (case.resumes(), case.context.connections, case.context.read_ahead) == ([], {}, 0)
+
+
+def test_a_closed_connection_whose_last_event_died_with_the_worker_is_left() -> None:
+    case = HostedCase()
+    case.connection.lost(1001)
+    case.connection.lease_lost()
+    assert case.context.connections == {}
+
+
+def test_a_frame_that_cannot_be_carried_closes_the_socket_and_the_application_hears_of_that() -> None:
+    case = HostedCase()
+    case.connection.received("x" * 2_000_000)
+    assert case.socket.calls == [("close", 1009)]
+    assert [(event["type"], event["code"]) for event in case.events()] == [(DISCONNECT, 1009)]
+
+
+def test_a_layer_that_takes_no_events_ends_the_connection_but_keeps_its_end_for_the_application() -> None:
+    case = HostedCase(outage_timeout=5)
+    case.connection.received("one")
+    frame = case.context.records.entries[-1]
+    case.connection.tick(case.context.now + 10)
+    assert frame.cancelled
+    assert case.socket.calls == [("close", 1013)]
+    assert case.events()[-1]["type"] == DISCONNECT
+    assert (case.context.connections, case.context.read_ahead) == ({}, 0)
+    case.connection.lost(1006)
+    assert [event["type"] for event in case.events()].count(DISCONNECT) == 1
+
+
+def test_an_application_hears_that_others_took_the_server_for_gone() -> None:
+    case = HostedCase()
+    case.connection.disown()
+    assert case.socket.calls == [("close", 1012)]
+    assert [(event["type"], event["code"]) for event in case.events()] == [(DISCONNECT, 1012)]
+    case.say({}, turn=2)
+    assert case.context.connections == {}

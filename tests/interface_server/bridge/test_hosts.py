@@ -1,0 +1,102 @@
+"""Workers that host applications: their signs of life, and what they are answered."""
+
+from __future__ import annotations
+
+from channel_layer.codec import unpack_body
+from channel_layer.exceptions import LayerUnavailable
+from interface_server.bridge.hosts import SILENT_SECONDS, Hosts
+from tests.interface_server.fakes import RecordingUplink
+
+
+class Guest:
+    def __init__(self) -> None:
+        self.losses = 0
+
+    def lease_lost(self) -> None:
+        self.losses += 1
+
+
+class Case:
+    """Ticks come each second."""
+
+    def __init__(self) -> None:
+        self.uplink = RecordingUplink()
+        self.hosts = Hosts("daphne.x!", self.uplink)
+        self.now = 100.0
+        self.hosts.tick(self.now)
+
+    def pass_by(self, seconds: float, *alive: str) -> None:
+        for _ in range(int(seconds)):
+            self.now += 1
+            for worker in alive:
+                self.hosts.hear({"lease": worker}, self.now)
+            self.hosts.tick(self.now)
+
+    def guest(self, worker: str) -> Guest:
+        guest = Guest()
+        self.hosts.enter(worker, guest, self.now)
+        return guest
+
+    @property
+    def said(self) -> list[tuple[str, dict[str, object]]]:
+        return [(entry.item.target, unpack_body(entry.item.body)) for entry in self.uplink.entries]
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_gone_with_all_that_it_hosts() -> None:
+    case = Case()
+    first, second, other = case.guest("worker.a!1"), case.guest("worker.a!2"), case.guest("worker.b!1")
+    case.pass_by(SILENT_SECONDS, "worker.b!0")
+    assert first.losses == 0
+    case.pass_by(1, "worker.b!0")
+    assert (first.losses, second.losses, other.losses) == (1, 1, 0)
+
+
+def test_a_connection_that_has_left_loses_nothing() -> None:
+    case = Case()
+    stays, leaves = case.guest("worker.a!1"), case.guest("worker.a!2")
+    case.hosts.leave("worker.a!2", leaves)
+    case.pass_by(SILENT_SECONDS + 1)
+    assert (stays.losses, leaves.losses) == (1, 0)
+
+
+def test_nobody_is_gone_for_a_hold_up_of_this_process_or_of_the_layer() -> None:
+    case = Case()
+    guest = case.guest("worker.a!1")
+    case.now += 60
+    case.hosts.tick(case.now)
+    case.uplink.down = LayerUnavailable("here", "away")
+    case.pass_by(60)
+    case.uplink.down = None
+    case.pass_by(SILENT_SECONDS)
+    assert guest.losses == 0
+    case.pass_by(1)
+    assert guest.losses == 1
+
+
+def test_who_asks_is_answered_with_the_number_of_the_question() -> None:
+    case = Case()
+    case.hosts.hear({"lease": "worker.a!0", "flow": "worker.a!0", "turn": 7}, case.now)
+    assert case.said == [("worker.a!0", {"server": "daphne.x!", "asked": 7})]
+
+
+def test_nothing_is_answered_before_it_is_certain_that_lost_leases_were_told() -> None:
+    case = Case()
+    case.hosts.dismiss("worker.a!1")
+    case.hosts.dismiss("worker.a!2")
+    case.hosts.hear({"flow": "worker.a!0", "turn": 1}, case.now)
+    case.hosts.hear({"flow": "worker.b!0", "turn": 2}, case.now)
+    assert [target for target, _ in case.said] == ["worker.a!1", "worker.a!2", "worker.b!0"]
+    case.hosts.sent(case.uplink.entries[0].item)
+    case.hosts.refused(case.uplink.entries[1].item, LayerUnavailable("here", "an answer was lost"))
+    assert case.said[-1] == ("worker.a!2", {"gone": True})
+    case.hosts.sent(case.uplink.entries[-1].item)
+    assert case.said[-1] == ("worker.a!0", {"server": "daphne.x!", "asked": 1})
+
+
+def test_what_finds_no_room_in_the_uplink_is_told_later() -> None:
+    case = Case()
+    case.uplink.accepts = False
+    case.hosts.dismiss("worker.a!1")
+    case.uplink.accepts = True
+    case.pass_by(1)
+    assert case.said == [("worker.a!1", {"gone": True})]
