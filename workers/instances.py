@@ -407,7 +407,7 @@ class Instances:
         self._running: dict[Instance, None] = {}
         self._servers: dict[str, int] = {}
         self._taken_at: dict[str, float] = {}
-        self._asked: dict[str, int] = {}
+        self._asked: dict[str, tuple[int, float]] = {}
         self._questions = itertools.count(1)
         self._beat_at = self._called_at = time.monotonic()
         self._steady_since = self._called_at - UNSTEADY_SECONDS
@@ -476,7 +476,7 @@ class Instances:
                 "no sign of life of this process was taken for more than %g s; asking whether its connections are "
                 "still its own", DOUBT_SECONDS,
             )  # fmt: skip
-        self._asked[server] = next(self._questions)
+        self._asked[server] = next(self._questions), time.monotonic()
 
     def let_go(self, share: float = 0.0) -> None:
         """Let go of all instances, each as soon as it is quiet. May be called again and again; see `Instance.leave`."""
@@ -529,7 +529,7 @@ class Instances:
         held_up = now - min(self._called_at, begun_at) > HELD_UP_SECONDS
         if held_up or now - self._steady_since < UNSTEADY_SECONDS:
             # Behind the introduction, which the server answers first if others have the connection by now.
-            self._asked[server] = next(self._questions)
+            self._asked[server] = next(self._questions), now
             self._ask()
         if self._leaving:
             instance.leave()
@@ -567,15 +567,17 @@ class Instances:
     def _ask(self) -> None:
         """Ask servers about the leases, behind all that was said so far."""
         assert self._answers is not None
-        for server, number in list(self._asked.items()):
+        for server, (number, _) in list(self._asked.items()):
             headers: Headers = {"lease": self._answers.channel, "flow": self._answers.channel, "turn": number}
             self.outlet.add(Outgoing(server + ALIVE, EMPTY, headers))
 
     def _answered(self, message: dict[str, Any], headers: Headers | None) -> None:
         """An interface server has answered; what it said of single leases came before."""
         server = str(message.get("server"))
-        if self._asked.get(server, 0) <= message.get("asked", 0):
+        number, since = self._asked.get(server, (0, 0.0))
+        if number <= message.get("asked", 0):
             self._asked.pop(server, None)
+            self._taken_at[server] = max(self._taken_at.get(server, since), since)  # a question is a sign of life
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()

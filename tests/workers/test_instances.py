@@ -1,0 +1,451 @@
+"""Instances of applications in a worker; the connections that they are for are those of `lease_simulator`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from interface_server.websocket.connection import WebSocketConnection
+from tests.end_to_end.lease_simulator import App, Worker, World, name_of, settle
+from workers.event_loop import _make_task
+from workers.instances import (
+    BEAT_SECONDS,
+    CONNECT,
+    DISCONNECT,
+    DOUBT_SECONDS,
+    LEFT,
+    UNSTEADY_SECONDS,
+    Hosted,
+    NotCarried,
+    Receive,
+    Send,
+    reply_of,
+    server_of,
+)
+
+Scene = Callable[["Stage"], Coroutine[Any, Any, None]]
+
+
+class Stage(World):
+    """A world that goes on by itself, up to the handlers of applications."""
+
+    connection: WebSocketConnection
+    worker: Worker
+
+    async def go_on(self) -> None:
+        """Hand on all messages."""
+        moved = True
+        while moved:
+            await settle()
+            moved = bool(self.line.waiting or self.to_server or self.jobs)
+            while self.line.waiting:
+                self.store()
+            while self.to_server:
+                self.hear()
+            for worker in self.workers:
+                if worker.is_up:
+                    while self.jobs and not worker.leaves:
+                        worker.take(self.jobs.popleft())
+                    worker.begin()
+                    moved = moved or bool(worker.queue)
+                    worker.read(99)
+            await settle()
+
+    async def finish(self) -> None:
+        """Have all handlers end, one after the other."""
+        await self.go_on()
+        while self.running():
+            self.running()[0].go_on()
+            await self.go_on()
+
+    async def let_go(self, worker: Worker) -> None:
+        worker.leaves = True
+        worker.instances.let_go()
+        await self.go_on()
+
+    @property
+    def names(self) -> list[tuple[int, str]]:
+        return self.told[self.connection.channel]
+
+    @property
+    def calls(self) -> list[Any]:
+        return self.connection._socket.calls  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(scene: Scene, stays: bool = False, accepted: bool = True) -> None:
+        async def on_stage() -> None:
+            asyncio.get_running_loop().set_task_factory(_make_task)
+            stage = Stage(1, monkeypatch)
+            stage.worker = stage.add_worker()
+            stage.connection = stage.connect(stays)
+            await stage.go_on()
+            if accepted:
+                await stage.finish()
+            await scene(stage)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run(on_stage())
+
+    return run
+
+
+def test_a_turn_ends_when_the_application_asks_for_the_next_event(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connection.received("one")
+        stage.connection.received("two")
+        await stage.go_on()
+        assert stage.names == [(0, "connect"), (0, "one")]
+        assert [event.turn for event in stage.connection._lease._events] == [2, 3]  # type: ignore[union-attr]
+        stage.running()[0].go_on()
+        await stage.go_on()
+        assert stage.names[-1] == (0, "two")
+        assert [event.turn for event in stage.connection._lease._events] == [3]  # type: ignore[union-attr]
+        await stage.finish()
+        assert [call for call in stage.calls if call[0] == "send"][-2:] == [("send", "one"), ("send", "two")]
+
+    play(scene)
+
+
+def test_let_go_while_at_work_it_ends_behind_that_event_and_the_rest_is_for_another(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        for text in ("one", "two"):
+            stage.connection.received(text)
+        await stage.go_on()
+        other = stage.add_worker()
+        await stage.let_go(stage.worker)
+        assert stage.names[-1] == (0, "one")
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (0, "one"), (1, "two")]
+        assert other.apps[0].seen == ["connect", "one", "two"]
+        assert stage.worker.instances.is_idle
+
+    play(scene)
+
+
+def test_a_quiet_one_costs_nothing_when_it_is_let_go_and_is_made_again_by_its_next_event(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        other = stage.add_worker()
+        await stage.let_go(stage.worker)
+        assert stage.worker.instances.is_idle
+        assert other.apps == []
+        stage.connection.received("one")
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (1, "one")]
+
+    play(scene)
+
+
+def test_one_that_has_not_begun_the_handshake_is_begun_elsewhere(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.worker.leaves = True
+        stage.worker.instances.let_go()
+        second = stage.connect()
+        stage.store()
+        stage.worker.take(stage.jobs.popleft())
+        stage.worker.begin()
+        stage.add_worker()
+        await stage.finish()
+        assert stage.told[second.channel] == [(1, "connect")]
+        assert ("accept", None) in second._socket.calls  # type: ignore[attr-defined]
+
+    play(scene)
+
+
+def test_one_that_has_heard_nothing_but_connect_and_cannot_be_carried_begins_again_behind_the_socket(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.add_worker()
+        await stage.let_go(stage.worker)
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (0, "disconnect"), (1, "connect")]
+        assert ("close", LEFT) not in stage.calls
+
+    play(scene, stays=True)
+
+
+def test_one_that_cannot_be_carried_stays_and_is_closed_when_the_grace_is_over(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connection.received("one")
+        await stage.finish()
+        await stage.let_go(stage.worker)
+        assert not stage.worker.instances.is_idle
+        stage.worker.instances._give_up()
+        await stage.finish()
+        assert stage.calls[-1] == ("close", LEFT)
+        assert stage.names[-1] == (0, "disconnect")
+        assert stage.worker.instances.is_idle
+        assert f"is closed with {LEFT}: it holds something" in caplog.text
+
+    play(scene, stays=True)
+
+
+def test_one_at_work_when_the_grace_is_over_is_closed_and_ended_at_last(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connection.received("one")
+        await stage.go_on()
+        await stage.let_go(stage.worker)
+        stage.worker.instances._give_up()
+        await stage.go_on()
+        assert stage.calls[-1] == ("close", LEFT)
+        assert not stage.worker.instances.is_idle
+        stage.worker.instances._give_up()
+        await stage.go_on()
+        assert stage.worker.instances.is_idle
+        assert stage.names[-1] == (0, "one")
+        assert "it is still at work" in caplog.text
+
+    play(scene)
+
+
+def test_those_that_have_been_quiet_for_long_are_let_go_and_no_others(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        stays = stage.connect(stays=True)
+        await stage.finish()
+        for _ in range(20):
+            await stage.second()
+        busy = stage.connect()
+        await stage.finish()
+        stage.worker.instances.let_go_of_quiet(10)
+        await stage.go_on()
+        leases = [connection._lease for connection in (stage.connection, stays, busy)]
+        assert [lease is not None and lease.worker is not None for lease in leases] == [False, True, True]
+        stage.connection.received("one")
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (1, "one")]
+
+    play(scene)
+
+
+def test_a_worker_that_was_held_up_begins_nothing_before_the_server_has_answered(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        for text in ("one", "two"):
+            stage.connection.received(text)
+        await stage.go_on()
+        stage.now += DOUBT_SECONDS + 1  # nobody has taken it for gone
+        stage.context.now = stage.now
+        stage.running()[0].go_on()
+        await settle()
+        assert stage.names[-1] == (0, "one")
+        assert "asking whether its connections are still its own" in caplog.text
+        await stage.go_on()
+        assert stage.names[-1] == (0, "two")
+
+    play(scene)
+
+
+def test_a_worker_that_lost_its_leases_meanwhile_begins_nothing_any_more(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        for text in ("one", "two"):
+            stage.connection.received(text)
+        await stage.go_on()
+        held_up = stage.worker
+        [app] = held_up.apps
+        held_up.is_held_up = True
+        stage.add_worker()
+        for _ in range(12):
+            await stage.second()
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (0, "one"), (2, "two")]
+        held_up.go_on()
+        app.go_on()
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (0, "one"), (2, "two")]
+        assert held_up.instances.is_idle
+
+    play(scene)
+
+
+def test_a_sign_of_life_that_is_not_taken_proves_nothing(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        instances = stage.worker.instances
+        instances.layer.send_batch = list  # type: ignore[assignment,method-assign]  # refuses all
+        server = server_of(stage.connection.channel)
+        for _ in range(int(DOUBT_SECONDS)):
+            assert instances.trusts(server)
+            stage.now += 1
+            instances.beat()
+        stage.now += BEAT_SECONDS
+        assert not instances.trusts(server)
+
+    play(scene)
+
+
+def test_a_worker_that_was_held_up_asks_about_new_leases_for_a_while(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.now += DOUBT_SECONDS + 1
+        stage.worker.instances.beat()
+        await stage.go_on()
+        for seconds, asks in ((1, True), (UNSTEADY_SECONDS, False)):
+            for _ in range(int(seconds)):
+                await stage.second()
+            connection = stage.connect()
+            stage.store()
+            stage.worker.take(stage.jobs.popleft())
+            stage.worker.begin()
+            await settle()
+            assert (stage.told[connection.channel] == []) is asks
+            await stage.finish()
+            assert stage.told[connection.channel] == [(0, "connect")]
+
+    play(scene)
+
+
+def test_the_end_of_a_server_is_told_once_and_needs_no_trust(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        [instance] = stage.worker.instances._running
+        stage.now += 100
+        for _ in range(3):
+            instance.deliver({"closed": True}, None)
+        await settle()
+        assert stage.names[1:] == [(0, "disconnect")]
+        stage.worker.apps[0].go_on()
+        await settle()
+        assert stage.worker.instances.is_idle
+
+    play(scene)
+
+
+class Own(Hosted):
+    """An application that does what the test says."""
+
+    name = "an application"
+
+    def __init__(self, body: Callable[[Receive, Send], Coroutine[Any, Any, None]]) -> None:
+        self.reply_channel = "daphne.x!c"
+        self.epoch = self.done = 0
+        self.events = [(1, {"type": CONNECT})]
+        self._body = body
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        await self._body(receive, send)
+
+    def checkpoint(self) -> bytes:
+        return b"all"
+
+
+def hosted(stage: Stage, body: Callable[[Receive, Send], Coroutine[Any, Any, None]]) -> Any:
+    """The instance of an application of the test's own."""
+    before = set(stage.worker.instances._running)
+    stage.worker.instances.begin(Own(body))
+
+    async def begun() -> Any:
+        await settle()
+        return next(iter(set(stage.worker.instances._running) - before), None)
+
+    return begun()
+
+
+def test_a_task_that_an_application_has_started_keeps_it_here_and_the_reason_names_it(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        async def body(receive: Receive, send: Send) -> None:
+            await receive()
+            asyncio.create_task(asyncio.sleep(3600), name="the clock")  # noqa: RUF006
+            await receive()
+
+        instance = await hosted(stage, body)
+        assert instance.in_the_way == "the task 'the clock' that it has started still runs"
+        assert not instance.can_be_left()
+        instance.end()
+        await settle()
+        assert instance.tasks == set()
+
+    play(scene)
+
+
+def test_a_task_that_waits_for_events_keeps_nothing_here(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        async def body(receive: Receive, send: Send) -> None:
+            while True:
+                await asyncio.ensure_future(receive())
+
+        instance = await hosted(stage, body)
+        assert instance.can_be_left()
+
+    play(scene)
+
+
+def test_an_application_that_raises_is_logged_and_its_connection_told(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        async def body(receive: Receive, send: Send) -> None:
+            raise RuntimeError("a bug of its own")
+
+        assert await hosted(stage, body) is None
+        [last] = [item.headers for item in stage.to_server if item.target == "daphne.x!c" and item.headers][-1:]
+        assert last == {"epoch": 0, "turn": 0, "lease": None, "ended": True, "failed": True}
+        assert "error in an application" in caplog.text
+        assert "a bug of its own" in caplog.text
+
+    play(scene)
+
+
+def test_nothing_more_is_said_for_a_connection_that_others_have(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        ended: list[str] = []
+
+        async def body(receive: Receive, send: Send) -> None:
+            try:
+                await receive()
+                await receive()
+            finally:
+                await send({"type": "websocket.send", "text": "late"})
+                ended.append("yes")
+
+        instance = await hosted(stage, body)
+        stage.to_server.clear()
+        instance.deliver({"gone": True}, None)
+        await settle()
+        assert ended == ["yes"]
+        assert list(stage.to_server) == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("event", "reply"),
+    [
+        ({"type": "websocket.accept"}, {"accept": True}),
+        ({"type": "websocket.accept", "subprotocol": "chat"}, {"accept": True, "subprotocol": "chat"}),
+        ({"type": "websocket.send", "text": ""}, {"text": ""}),
+        ({"type": "websocket.send", "text": None, "bytes": b"x"}, {"bytes": b"x"}),
+        ({"type": "websocket.close"}, {"close": 1000}),
+        ({"type": "websocket.close", "code": 4001, "reason": "bye"}, {"close": 4001, "reason": "bye"}),
+    ],
+    ids=str,
+)
+def test_what_an_application_may_send(event: dict[str, Any], reply: dict[str, Any]) -> None:
+    assert reply_of(event).items() >= reply.items()
+
+
+@pytest.mark.parametrize("event", [{"type": "websocket.send"}, {"type": "http.response.start"}, {}], ids=str)
+def test_what_an_application_may_not_send(event: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"websocket\.send"):
+        reply_of(event)
+
+
+def test_of_an_application_of_unknown_kind_nothing_is_carried() -> None:
+    class Bare(Own):
+        checkpoint = Hosted.checkpoint
+
+    with pytest.raises(NotCarried, match="nothing is known of its state"):
+        Bare(lambda receive, send: asyncio.sleep(0)).checkpoint()
+    assert name_of({"type": DISCONNECT}) == "disconnect"
+    assert App.name

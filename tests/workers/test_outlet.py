@@ -1,0 +1,179 @@
+"""What hosted applications say, on its way to the layer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from channel_layer.codec import EMPTY, unpack_body
+from channel_layer.delivery import Outgoing
+from channel_layer.exceptions import LayerUnavailable
+from channel_layer.memory import MemoryChannelLayer
+from workers import outlet as module
+from workers.outlet import SHARED, Outlet
+
+
+class Layer(MemoryChannelLayer):
+    """Answers what the test says, then stores everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Callable[[list[Outgoing]], list[Outgoing]]] = []
+        self.batches: list[list[Outgoing]] = []
+
+    async def asend_batch(self, items: Any) -> Any:
+        await asyncio.sleep(0)
+        if self.answers:
+            return self.answers.pop(0)(items)
+        self.batches.append(list(items))
+        return []
+
+
+class Speaker:
+    def __init__(self, item: Outgoing | None) -> None:
+        self.item = item
+        self.asked = 0
+
+    def last_words(self) -> Outgoing | None:
+        self.asked += 1
+        return self.item
+
+
+def failing(error: Exception) -> Callable[[list[Outgoing]], list[Outgoing]]:
+    def fail(items: list[Outgoing]) -> list[Outgoing]:
+        raise error
+
+    return fail
+
+
+def said(layer: Layer) -> list[tuple[str, dict[str, Any]]]:
+    return [(item.target, unpack_body(item.body)) for batch in layer.batches for item in batch]
+
+
+async def written(outlet: Outlet) -> None:
+    if outlet._task is not None:
+        await outlet._task
+
+
+def play(scene: Callable[[Outlet, Layer], Coroutine[Any, Any, None]]) -> Layer:
+    layer = Layer()
+
+    async def run() -> None:
+        outlet = Outlet(layer)
+        await asyncio.wait_for(scene(outlet, layer), 20)
+        await asyncio.wait_for(written(outlet), 20)
+
+    asyncio.run(run())
+    return layer
+
+
+def test_what_is_said_meanwhile_is_one_write_and_speakers_have_the_last_word() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        speaker = Speaker(layer.prepare("d!1", {"text": "last"}))
+        outlet.ask(speaker)
+        outlet.ask(speaker)
+        outlet.add(layer.prepare("d!1", {"text": "one"}))
+        outlet.add(layer.prepare("d!2", {"text": "two"}))
+        await written(outlet)
+        assert speaker.asked == 1
+
+    layer = play(scene)
+    assert len(layer.batches) == 1
+    assert said(layer) == [("d!1", {"text": "one"}), ("d!2", {"text": "two"}), ("d!1", {"text": "last"})]
+
+
+def test_nothing_said_is_nothing_written() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        outlet.ask(Speaker(None))
+
+    assert play(scene).batches == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [failing(LayerUnavailable("here", "away", uncertain=False)), lambda items: list(items)],
+    ids=["away", "full"],
+)
+def test_what_was_not_stored_is_sent_again_ahead_of_what_came_later(
+    answer: Callable[[list[Outgoing]], list[Outgoing]],
+) -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        layer.answers = [answer] * 2
+        outlet.add(layer.prepare("d!1", {"text": "one"}))
+        await asyncio.sleep(0)
+        outlet.add(layer.prepare("d!1", {"text": "two"}))
+
+    assert said(play(scene)) == [("d!1", {"text": "one"}), ("d!1", {"text": "two"})]
+
+
+@pytest.mark.parametrize(
+    "error", [LayerUnavailable("here", "an answer was lost"), RuntimeError("a bug")], ids=["lost", "bug"]
+)
+def test_of_what_may_have_been_stored_only_the_news_are_sent_again(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        layer.answers = [failing(error)]
+        outlet.add(layer.prepare("d!1", {"text": "one"}, {"epoch": 3, "turn": 7}))
+
+    layer = play(scene)
+    [[item]] = layer.batches
+    assert (item.target, item.body, item.headers) == ("d!1", EMPTY, {"epoch": 3, "turn": 7})
+    assert "1 messages of hosted applications may be lost" in caplog.text
+
+
+def test_of_equal_messages_that_were_put_together_the_news_survive_too() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        layer.answers = [failing(LayerUnavailable("here", "an answer was lost"))]
+        for local in "12":
+            outlet.add(layer.prepare(f"d!{local}", {"text": "same"}, {"epoch": 0, "turn": 2}))
+
+    assert said(play(scene)) == [(f"d!{SHARED}", {"reply": {}, "to": [["1", 0, 2], ["2", 0, 2]]})]
+
+
+def test_equal_messages_to_connections_of_one_server_are_one_message() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        for target in ("d!1", "d!2", "e!1"):
+            outlet.add(layer.prepare(target, {"text": "same"}, {"epoch": 1}))
+        outlet.add(layer.prepare("d!1", {"text": "other"}, {"epoch": 1}))
+
+    assert said(play(scene)) == [
+        (f"d!{SHARED}", {"reply": {"text": "same"}, "to": [["1", 1, 0], ["2", 1, 0]]}),
+        ("e!1", {"text": "same"}),
+        ("d!1", {"text": "other"}),
+    ]
+
+
+def test_putting_together_keeps_the_order_of_each_connection() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        outlet.add(layer.prepare("d!1", {"text": "same"}, {"epoch": 0}))
+        outlet.add(layer.prepare("d!2", {"text": "first"}, {"epoch": 0}))
+        outlet.add(layer.prepare("d!2", {"text": "same"}, {"epoch": 0}))
+
+    to_second = [
+        message["text"] if target == "d!2" else message["reply"]["text"]
+        for target, message in said(play(scene))
+        if target != "d!1"
+    ]
+    assert to_second == ["first", "same"]
+
+
+def test_applications_wait_while_too_much_waits_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROOM_BYTES", 600)
+
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        away = failing(LayerUnavailable("here", "away", uncertain=False))
+        layer.answers = [away] * 3
+        for _ in range(3):
+            outlet.add(layer.prepare("d!1", {"text": "x" * 100}))
+        room = asyncio.create_task(outlet.room())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not room.done()
+        await room
+        assert len(layer.batches) == 1
+
+    play(scene)
