@@ -23,6 +23,9 @@ from workers.instances import NotCarried
 SERVERS_OWN = frozenset({"scope", "channel_layer", "channel_name", "channel_receive", "base_send"})
 """Attributes that a consumer gets anew with each scope."""
 
+MOST_BYTES = 65_536
+"""The size of a checkpoint, which travels with the end of each event that changes it."""
+
 SALT = "channels.hosting.checkpoints"
 _DIGEST = hashlib.sha256
 _SIGNATURE_BYTES = _DIGEST().digest_size
@@ -53,24 +56,26 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def pack(attributes: dict[str, Any], added: dict[str, Any], user: Any) -> bytes:
+def pack(attributes: dict[str, Any], added: dict[str, Any], identity: Any) -> bytes:
     """Make a checkpoint.
 
     Args:
         attributes: of the instance.
         added: keys of the scope that handlers have set.
-        user: the key of the user as whom the instance runs.
+        identity: the class of the instance, and the key of the user as whom it runs.
 
     Raises:
         NotCarried: it cannot be done; the text names the attribute.
     """
     own = {name: value for name, value in attributes.items() if name not in SERVERS_OWN}
     try:
-        data = _dumps((own, added, user))
+        data = _dumps((own, added, identity))
     except Exception:
         _blame("self.", own)
         _blame("scope", added)
         raise
+    if len(data) > MOST_BYTES:
+        raise NotCarried(f"what it holds takes {len(data)} bytes, and {MOST_BYTES} are carried at most")
     return _sign(data) + data
 
 
@@ -85,10 +90,10 @@ def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:
     if not any(hmac.compare_digest(signature, _sign(data, key)) for key in keys):
         raise BadCheckpoint("it is signed with another SECRET_KEY")
     try:
-        own, added, user = pickle.loads(data)
+        own, added, identity = pickle.loads(data)
     except Exception as error:
         raise BadCheckpoint(f"this version of the code cannot load it: {error!r}") from error
-    return own, added, user
+    return own, added, identity
 
 
 def _dumps(value: Any) -> bytes:

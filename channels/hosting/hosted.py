@@ -9,6 +9,7 @@ from typing import Any
 from interface_server.logs.server_log import printable
 from workers.instances import Event, Hosted, NotCarried, Receive, Send
 
+from ..utils import name_that_thing
 from . import checkpoints
 from .checkpoints import BadCheckpoint
 from .scopes import Scope
@@ -97,7 +98,7 @@ class HostedApplication(Hosted):
             return super().checkpoint()
         scope = consumer.scope
         added = {key: value for key, value in scope.items() if self._given.get(key, self) is not value}
-        return checkpoints.pack(consumer.__dict__, added, _user_key(scope))
+        return checkpoints.pack(consumer.__dict__, added, _identity(consumer))
 
     async def hand_over(self) -> bytes | None:
         """See `Hosted.hand_over`: what the consumer's method ``handover`` returns, for ``resumed`` of the next."""
@@ -107,7 +108,7 @@ class HostedApplication(Hosted):
             return None
         try:
             state = await handover()
-            return checkpoints.pack({"__handover__": state}, {}, _user_key(consumer.scope))
+            return checkpoints.pack({"__handover__": state}, {}, _identity(consumer))
         except NotCarried as reason:
             logger.error("handover() of %s returned what cannot be carried: %s", type(consumer).__qualname__, reason)
         except Exception:
@@ -121,10 +122,13 @@ class HostedApplication(Hosted):
         if self._left is None:
             return False
         try:
-            own, added, user = checkpoints.unpack(self._left)
+            own, added, identity = checkpoints.unpack(self._left)
         except BadCheckpoint as reason:
             raise CannotGoOn(str(reason)) from reason
-        if user != _user_key(consumer.scope):
+        kind, user = _identity(consumer)
+        if identity[0] != kind:
+            raise CannotGoOn(f"its path leads to {kind} now, and led to {identity[0]}")
+        if identity[1] != user:
             raise CannotGoOn("the scope has another user now")
         consumer.scope.update(added)
         if "__handover__" in own:
@@ -134,6 +138,6 @@ class HostedApplication(Hosted):
         return True
 
 
-def _user_key(scope: Scope) -> Any:
-    """As whom an instance runs; ``None`` for nobody."""
-    return getattr(scope.get("user"), "pk", None)
+def _identity(consumer: Any) -> tuple[str, Any]:
+    """The class of an instance, and the key of the user as whom it runs; ``None`` for nobody."""
+    return name_that_thing(consumer), getattr(consumer.scope.get("user"), "pk", None)

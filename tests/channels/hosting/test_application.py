@@ -1,0 +1,56 @@
+"""The application that the settings name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from channels.hosting.application import hosted_application
+from channels.routing import ProtocolTypeRouter
+
+number = 7
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+routed = ProtocolTypeRouter({"websocket": plain, "http": get_asgi_application()})
+django_alone = get_asgi_application()
+http_alone = ProtocolTypeRouter({"http": plain})
+
+
+def found(name: str | None, protocol: str) -> Any:
+    path = None if name is None else name if "." in name else f"{__name__}.{name}"
+    with override_settings(ASGI_APPLICATION=path):
+        return hosted_application(protocol)
+
+
+@pytest.mark.parametrize(
+    ("name", "websocket", "http"),
+    [
+        (None, False, False),
+        ("plain", True, True),
+        ("routed", True, False),
+        ("django_alone", False, False),
+        ("http_alone", False, True),
+    ],
+)
+def test_what_is_hosted_and_what_django_takes_alone(name: str | None, websocket: bool, http: bool) -> None:
+    assert (found(name, "websocket") is not None, found(name, "http") is not None) == (websocket, http)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("nowhere.asgi.application", "'nowhere.asgi.application', which cannot be imported: No module named 'nowhere'"),
+        ("missing", r"missing', which cannot be imported: Module .* does not define"),
+        ("number", "number', a int and no ASGI application: it cannot be called"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, complaint: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=complaint):
+        found(name, "websocket")

@@ -1,0 +1,58 @@
+"""How a worker comes to host the application of a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channel_layer.channel import Message
+from channel_layer.codec import pack_body
+from channel_layer.memory import MemoryChannelLayer
+from channels.hosting.consumer import CONNECT, RESUME, HostConsumer
+from channels.hosting.hosted import HostedApplication
+from routing import Router, route
+
+NAME = "daphne.x!s.y"
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def connect_message(layer: MemoryChannelLayer) -> Message:
+    opening = {"reply_channel": NAME, "path": "/chat/", "headers": [[b"cookie", b"a=b"]], "order": 0}
+    return Message(opening, CONNECT, layer, {"turn": 1})
+
+
+def test_a_connection_without_routes_is_the_applications() -> None:
+    layer = MemoryChannelLayer()
+    hosted = HostConsumer(application, Router([])).connect(connect_message(layer))
+    assert isinstance(hosted, HostedApplication)
+    assert (hosted.reply_channel, hosted.epoch, hosted.done) == (NAME, 0, 0)
+    assert hosted.events == [(1, {"type": "websocket.connect"})]
+    assert hosted._scope["path"] == "/chat/"
+    assert hosted.name == "the application behind /chat/"
+
+
+def test_routes_of_channels_1_come_first() -> None:
+    layer = MemoryChannelLayer()
+    router = Router([route("websocket.receive", lambda message: None, path=r"^/chat/")])
+    assert HostConsumer(application, router).connect(connect_message(layer)) is None
+    other = Router([route("websocket.receive", lambda message: None, path=r"^/other/")])
+    assert HostConsumer(application, other).connect(connect_message(layer)) is not None
+
+
+def test_an_instance_that_another_worker_let_go_of_goes_on_from_what_the_connection_kept() -> None:
+    opening = {"reply_channel": NAME, "path": "/chat/", "headers": [[b"cookie", b"a=b"]], "order": 0}
+    content = {
+        "reply_channel": NAME,
+        "path": "/chat/",
+        "opening": pack_body(opening),
+        "checkpoint": b"all",
+        "turn": 4,
+        "events": [{"type": "websocket.receive", "text": "x"}],
+        "turns": [5],
+    }
+    hosted = HostConsumer(application, Router([])).resume(Message(content, RESUME, MemoryChannelLayer(), {"epoch": 3}))
+    assert (hosted.reply_channel, hosted.epoch, hosted.done) == (NAME, 3, 4)
+    assert hosted.events == [(5, {"type": "websocket.receive", "text": "x"})]
+    assert hosted._scope["headers"] == [(b"cookie", b"a=b")]
+    assert hosted._left == b"all"

@@ -1,0 +1,173 @@
+"""A consumer goes on in another process from what the one before it has left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+from channels.hosting.hosted import HostedApplication
+from channels.hosting.scopes import websocket_scope
+from workers.instances import NotCarried
+
+NAME = "daphne.x!s.y"
+OPENING = {"reply_channel": NAME, "path": "/chat/", "headers": [], "order": 0}
+
+
+class Somebody:
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+
+class Chat(AsyncConsumer):
+    log: list[Any] = []
+
+    async def websocket_connect(self, event: dict[str, Any]) -> None:
+        self.room, self.count = "lobby", 0
+        self.scope["since"] = "connect"
+
+    async def websocket_receive(self, event: dict[str, Any]) -> None:
+        self.count += 1
+        self.log.append((self.room, self.count, self.scope.get("since"), self.channel_name))
+
+    async def websocket_disconnect(self, event: dict[str, Any]) -> None:
+        raise StopConsumer
+
+
+class Game(Chat):
+    async def websocket_connect(self, event: dict[str, Any]) -> None:
+        self.lock = asyncio.Lock()
+
+    async def handover(self) -> Any:
+        return {"round": 3}
+
+    async def resumed(self, state: Any) -> None:
+        self.lock, self.state = asyncio.Lock(), state
+
+    async def websocket_receive(self, event: dict[str, Any]) -> None:
+        self.log.append((type(self.lock).__name__, self.state))
+
+
+class Broken(Game):
+    async def handover(self) -> Any:
+        raise RuntimeError("no state to be had")
+
+
+class Wrong(Game):
+    async def handover(self) -> Any:
+        return asyncio.Lock()
+
+
+CONNECT, RECEIVE = {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "x"}
+DISCONNECT = {"type": "websocket.disconnect", "code": 1000}
+
+
+class Run:
+    """One instance, with its events, and what it has sent and left."""
+
+    def __init__(self, application: Any, events: list[Any], left: bytes | None = None, user: Any = None) -> None:
+        async def with_user(scope: Any, receive: Any, send: Any) -> None:
+            await application({**scope, "user": user}, receive, send)
+
+        self.hosted = HostedApplication(with_user, websocket_scope(OPENING), NAME, 0, 0, [], left)
+        self.events = list(events)
+        self.sent: list[Any] = []
+        self.checkpoint: bytes | str | None = None
+        self.handed: bytes | None = None
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        await self.hosted.run(self._receive, self._send)
+
+    async def _receive(self) -> Any:
+        if not self.events:
+            try:
+                self.checkpoint = self.hosted.checkpoint()
+            except NotCarried as reason:
+                self.checkpoint = str(reason)
+            self.handed = await self.hosted.hand_over()
+            self.events = [DISCONNECT]
+        return self.events.pop(0)
+
+    async def _send(self, event: Any) -> None:
+        self.sent.append(event)
+
+    @property
+    def left(self) -> bytes:
+        assert isinstance(self.checkpoint, bytes)
+        return self.checkpoint
+
+
+@pytest.fixture(autouse=True)
+def log() -> list[Any]:
+    Chat.log.clear()
+    return Chat.log
+
+
+RESTART = [{"type": "websocket.close", "code": 1012, "reason": "service restart"}]
+
+
+def test_attributes_and_what_was_put_into_the_scope_go_on_and_connect_is_not_run_again(log: list[Any]) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT, RECEIVE])
+    second = Run(Chat.as_asgi(), [RECEIVE], first.left)
+    Run(Chat.as_asgi(), [RECEIVE], second.left)
+    assert log == [("lobby", count, "connect", NAME) for count in (1, 2, 3)]
+
+
+def test_what_is_handed_over_is_given_to_the_next_before_its_first_event(log: list[Any]) -> None:
+    first = Run(Game.as_asgi(), [CONNECT])
+    assert "self.lock is a Lock, which cannot be carried" in str(first.checkpoint)
+    Run(Game.as_asgi(), [RECEIVE], first.handed)
+    assert log == [("Lock", {"round": 3})]
+
+
+@pytest.mark.parametrize(
+    ("consumer", "complaint"),
+    [(Broken, "no state to be had"), (Wrong, "handover() of Wrong returned what cannot be carried"), (Chat, "")],
+)
+def test_nothing_is_handed_over_that_is_not_there(
+    consumer: type[Chat], complaint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Run(consumer.as_asgi(), [CONNECT]).handed is None
+    assert complaint in caplog.text
+
+
+def test_no_handler_runs_as_another_user(log: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT], user=Somebody(1))
+    for user in (Somebody(2), None):
+        assert Run(Chat.as_asgi(), [RECEIVE], first.left, user).sent == RESTART
+    assert log == []
+    assert "the scope has another user now" in caplog.text
+    assert Run(Chat.as_asgi(), [RECEIVE], first.left, Somebody(1)).sent == []
+    assert len(log) == 1
+
+
+def test_a_checkpoint_is_for_its_class_alone(log: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT])
+    assert Run(Game.as_asgi(), [RECEIVE], first.left).sent == RESTART
+    assert log == []
+    assert "leads to tests.channels.hosting.test_hosted.Game now" in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_loaded_has_the_client_connect_again(
+    log: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT])
+    with override_settings(SECRET_KEY="another"):
+        assert Run(Chat.as_asgi(), [RECEIVE], first.left).sent == RESTART
+    assert log == []
+    assert "closing the application behind /chat/: it is signed with another SECRET_KEY" in caplog.text
+
+
+def test_an_application_that_is_no_consumer_carries_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def raw(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    assert "nothing is known of its state" in str(Run(raw, [CONNECT]).checkpoint)
+    assert Run(raw, [RECEIVE], Run(Chat.as_asgi(), [CONNECT]).left).sent == RESTART
+    assert "no consumer has taken its checkpoint" in caplog.text
