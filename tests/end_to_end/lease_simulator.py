@@ -455,6 +455,14 @@ class Watch:
         return LOST if self._lost else DIED
 
 
+async def end() -> None:
+    """End what processes that were killed, or were not stopped, have left."""
+    for _ in range(3):  # what ends may have something to say
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await settle()
+
+
 async def settle() -> None:
     """Let all tasks run until they wait for something of the test's."""
     for _ in range(12):

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from interface_server.websocket.connection import Phase, WebSocketConnection
-from tests.end_to_end.lease_simulator import World, settle
+from tests.end_to_end.lease_simulator import World, end, settle
 
-SEEDS = int(os.environ.get("LEASE_SEEDS", "25"))
+SEEDS = int(os.environ.get("LEASE_SEEDS", "8"))
 STEPS = 300
 
 
@@ -117,6 +117,7 @@ def test_no_event_is_begun_twice_or_out_of_order_or_lost(
     async def run() -> None:
         world = World(seed, monkeypatch, losses)
         await play(world, kills)
+        await end()
         for connection in world.connections:
             check(world, connection, kills, losses)
 

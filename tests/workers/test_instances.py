@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interface_server.websocket.connection import WebSocketConnection
-from tests.end_to_end.lease_simulator import App, Worker, World, name_of, settle
+from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
 from workers.event_loop import _make_task
 from workers.instances import (
     BEAT_SECONDS,
@@ -87,8 +87,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             if accepted:
                 await stage.finish()
             await scene(stage)
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
+            await end()
 
         asyncio.run(on_stage())
 

@@ -431,3 +431,34 @@ def test_on_a_redis_without_memory_requests_are_refused_at_once_and_sockets_wait
             layer.close()
 
         with_uplink(layer, test)
+
+
+def test_what_goes_to_one_process_keeps_its_order_although_its_channel_was_full() -> None:
+    class Once(MemoryChannelLayer):
+        """Has no room for the first message, and then for all."""
+
+        stored: list[str] = []
+        full = True
+
+        async def asend_batch(self, items: Any) -> Any:
+            full, self.full = self.full, False
+            if full:
+                return list(items)
+            self.stored += [item.target for item in items]
+            return []
+
+    async def scene() -> None:
+        layer = Once()
+        uplink = Uplink(layer, Options())
+        running = asyncio.create_task(uplink.run())
+        uplink.confirm(asyncio.get_running_loop().time())
+        uplink.put(layer.prepare("worker.a!shared", {}), patient=True)
+        await become(lambda: not layer.full)
+        for target in ("worker.a!1", "worker.b!1"):
+            uplink.put(layer.prepare(target, {}), patient=True)
+        await become(lambda: len(layer.stored) == 3)
+        running.cancel()
+        assert layer.stored.index("worker.a!shared") < layer.stored.index("worker.a!1")
+        assert layer.stored[0] == "worker.b!1"
+
+    asyncio.run(asyncio.wait_for(scene(), 20))

@@ -8,7 +8,9 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable, MessageTooLarge
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.bridge.broadcast import SHARED, Broadcast
 from interface_server.bridge.messages import RESUME
+from interface_server.bridge.replies import Reply
 from interface_server.websocket import lease as module
 from interface_server.websocket.lease import MOST_WAITING, WINDOW
 from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST
@@ -259,3 +261,41 @@ def test_at_the_end_of_the_server_all_that_waits_is_sent() -> None:
     case.connection.release()
     assert case.events()[-1] == {"type": "websocket.disconnect", "code": 1001}
     assert case.turns(WORKER) == list(range(2, WINDOW + 5))
+
+
+def test_an_event_that_goes_to_others_too_keeps_its_place_among_the_own_ones() -> None:
+    case = HostedCase()
+    case.connection.received("one")
+    broadcast = Broadcast(case.context.layer, case.context.uplink, 1.0, {"type": "chat.message"})
+    case.connection.take_shared(broadcast)
+    broadcast.send()
+    case.connection.received("three")
+    targets = [entry.item.target for entry in case.context.records.entries]
+    assert targets == [WORKER, f"worker.a!{SHARED}", WORKER]
+    case.connection.hear_shared(Reply({"text": "heard"}), case.epoch, 3)
+    assert case.socket.calls == [("send", "heard")]
+    case.connection.hear_shared(Reply({"text": "stale"}), case.epoch + 1, 4)
+    assert case.socket.calls == [("send", "heard")]
+    assert [event.turn for event in case.lease._events] == [4]
+
+
+def test_an_event_that_did_not_go_with_others_goes_alone() -> None:
+    case = HostedCase()
+    broadcast = Broadcast(case.context.layer, case.context.uplink, 1.0, {"type": "chat.message"})
+    case.connection.take_shared(broadcast)
+    case.context.records.accepts = False
+    broadcast.send()
+    case.context.records.accepts = True
+    case.connection.tick(2.0)
+    assert case.events() == [{"type": "chat.message"}]
+
+
+def test_who_gives_up_takes_no_event_back_that_others_wait_for() -> None:
+    case = HostedCase(outage_timeout=5)
+    broadcast = Broadcast(case.context.layer, case.context.uplink, 1.0, {"type": "chat.message"})
+    case.connection.take_shared(broadcast)
+    broadcast.send()
+    shared = case.context.records.entries[-1]
+    case.connection.tick(20.0)
+    assert case.socket.calls == [("close", 1013)]
+    assert not shared.cancelled
