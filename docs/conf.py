@@ -51,6 +51,7 @@ nitpick_ignore = [
     ("py:obj", "channel_layer.codec.pack_body"),
     ("py:obj", "channel_layer.messages"),
     ("py:obj", "channel_layer.redis.keys"),
+    ("py:obj", "workers.instances"),
     ("py:obj", "channels.http.encoding.encode"),
 ]
 suppress_warnings = ["ref.python"]  # a name that two rooms have leads to the upper one

@@ -95,7 +95,7 @@ class Hosted(ABC):
         """Run the application until it returns."""
 
     def checkpoint(self) -> bytes:
-        """What another process needs to go on; called between two events.
+        """State that another process needs to go on; called between two events.
 
         Raises:
             NotCarried: it cannot be done.
@@ -103,7 +103,7 @@ class Hosted(ABC):
         raise NotCarried("it is not a consumer of channels, so nothing is known of its state")
 
     async def hand_over(self) -> bytes | None:
-        """What another process needs, given by the application itself; ``None`` if it gives nothing."""
+        """State that the application itself gives to the next process; ``None`` if it gives nothing."""
         return None
 
 

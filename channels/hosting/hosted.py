@@ -27,7 +27,7 @@ class CannotGoOn(Exception):
 
 
 class Lease:
-    """What a consumer learns from its scope: that a worker holds it, on behalf of a connection elsewhere.
+    """Extension of the scope of a consumer that a worker holds, on behalf of a connection elsewhere.
 
     Attributes:
         channel_name: the name of the connection, which outlives the instance.

@@ -156,7 +156,7 @@ class Downlink:
             self._departures.add(gone)
 
     async def _from_many(self, message: Message) -> None:
-        """What the applications of several connections say in the same words."""
+        """Take a message that the applications of several connections say in the same words."""
         try:
             reply = Reply(message["reply"])
         except BadReply as error:

@@ -206,7 +206,7 @@ class WebSocketConnection:
             lease.join(broadcast)
 
     def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
-        """What an application says that others say, too."""
+        """Take what an application says in the same words as others; see `Connection.hear_shared`."""
         lease = self._lease
         if lease is None or lease.epoch != epoch:
             return

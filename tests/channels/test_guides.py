@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from django.utils import timezone
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from channels.configured_layers import channel_layers
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.hosting.hosted import HostedApplication
+from channels.hosting.scopes import websocket_scope
 from channels.message import Message
 from channels.signals import consumer_finished
 from channels.test import WSClient
@@ -100,6 +104,52 @@ def test_what_a_chat_of_channels_4_becomes(layer: Any) -> None:
         one = Socket(layer, "one", path="/chat/hall/")
         assert one.connect() == [{"accept": True}]
         assert one.say("hello") == [{"text": "hello"}]
+
+
+def test_a_consumer_that_hands_itself_over() -> None:
+    played: list[int] = []
+
+    class Played(AsyncWebsocketConsumer):
+        position = 0
+
+        async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+            self.position = int(text_data or 0)
+            self.task = asyncio.create_task(self.play())
+
+        async def play(self) -> None:
+            played.append(self.position)
+            await asyncio.sleep(3600)
+
+    names = run_examples("channels4.md", "guide", AsyncWebsocketConsumer=Played, asyncio=asyncio)
+    opening = {"path": "/stream/", "headers": []}
+
+    async def lived(checkpoint: bytes | None, events: list[dict[str, Any]]) -> bytes | None:
+        application = names["StreamConsumer"].as_asgi()
+        hosted = HostedApplication(application, websocket_scope(opening), "daphne.x!s", 0, 0, [], checkpoint)
+        waiting = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if events:
+                return events.pop(0)
+            waiting.set()
+            return await asyncio.Future()
+
+        async def send(event: dict[str, Any]) -> None: ...
+
+        task = asyncio.create_task(hosted.run(receive, send))
+        await waiting.wait()
+        await asyncio.sleep(0)
+        left = await hosted.hand_over()
+        task.cancel()
+        await asyncio.wait([task])
+        return left
+
+    async def main() -> None:
+        left = await lived(None, [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "7"}])
+        await lived(left, [])
+
+    asyncio.run(main())
+    assert played == [7, 7]
 
 
 def test_how_a_test_of_channels_4_is_written(layer: Any) -> None:

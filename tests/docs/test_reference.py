@@ -21,7 +21,7 @@ from interface_server.options import Options
 from .pages import DOCS, ROOT
 
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
-NOT_FOR_APPLICATIONS = {"MakeLayer", "http_consumer"}
+NOT_FOR_APPLICATIONS = {"MakeLayer", "capacities", "http_consumer"}
 
 
 def public_names(module: Path) -> list[str]:
