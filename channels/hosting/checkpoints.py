@@ -20,6 +20,9 @@ from django.utils.crypto import salted_hmac
 
 from workers.instances import NotCarried
 
+Attributes = dict[str, Any]
+"""Values by name; they are of any type, since applications set them."""
+
 SERVERS_OWN = frozenset({"scope", "channel_layer", "channel_name", "channel_receive", "base_send"})
 """Attributes that a consumer gets anew with each scope."""
 
@@ -50,13 +53,13 @@ class BadCheckpoint(Exception):
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:
         if isinstance(value, _BOUND):
             raise NotCarried(f"{type(value).__qualname__} belongs to the process")
         return NotImplemented
 
 
-def pack(attributes: dict[str, Any], added: dict[str, Any], identity: Any) -> bytes:
+def pack(attributes: Attributes, added: Attributes, identity: object) -> bytes:
     """Make a checkpoint.
 
     Args:
@@ -79,7 +82,7 @@ def pack(attributes: dict[str, Any], added: dict[str, Any], identity: Any) -> by
     return _sign(data) + data
 
 
-def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:
+def unpack(checkpoint: bytes) -> tuple[Attributes, Attributes, Any]:
     """Load a checkpoint, as `pack` was given it.
 
     Raises:
@@ -96,13 +99,13 @@ def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:
     return own, added, identity
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: object) -> bytes:
     buffer = io.BytesIO()
     _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
 
 
-def _blame(prefix: str, values: dict[str, Any]) -> None:
+def _blame(prefix: str, values: Attributes) -> None:
     """Raise `NotCarried` for the first value that cannot be carried by itself."""
     for name, value in values.items():
         try:

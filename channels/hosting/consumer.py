@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from channel_layer.channel import AnswerableMessage
 from channel_layer.codec import unpack_body
 from routing import Router
 from routing.router import accept
@@ -28,7 +27,7 @@ class HostConsumer:
         self.application = application
         self._router = router
 
-    def connect(self, message: Any, **kwargs: Any) -> HostedApplication | None:
+    def connect(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication | None:
         """A new connection; one of which routes take the frames or the end is accepted for these."""
         if any(self._router.may_match(name, "path", message.get("path")) for name in LATER):
             accept(message)
@@ -37,7 +36,7 @@ class HostConsumer:
         scope = websocket_scope(message.content)
         return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
 
-    def resume(self, message: Any, **kwargs: Any) -> HostedApplication:
+    def resume(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication:
         """A connection whose instance another worker has let go of."""
         return HostedApplication(
             self.application,

@@ -68,7 +68,7 @@ class HostedApplication(Hosted):
         self._scope = scope
         self._left = checkpoint
         self._consumer: Any = None
-        self._given: dict[str, Any] = {}
+        self._given: Scope = {}
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from channel_layer.channel import AnswerableMessage
 from channels.http.flow import BROKEN_OFF, AsyncPacedSender
 from channels.http.request import AsgiRequest
 from channels.http.streaming import FAILED, TURNED_AWAY, described
@@ -16,7 +17,7 @@ from workers import Stream
 from workers.instances import Event
 
 from .hosted import Application
-from .scopes import http_scope
+from .scopes import Scope, http_scope
 
 logger = logging.getLogger("channels.hosting")
 
@@ -37,7 +38,7 @@ class HttpHost:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    def __call__(self, message: Any, **kwargs: Any) -> Stream:
+    def __call__(self, message: AnswerableMessage, **kwargs: object) -> Stream:
         """Answer one request."""
         return HostedRequest(self.application, message)
 
@@ -45,14 +46,14 @@ class HttpHost:
 class HostedRequest(Stream):
     """One request and the application that answers it, on the worker's event loop."""
 
-    def __init__(self, application: Application, message: Any) -> None:
+    def __init__(self, application: Application, message: AnswerableMessage) -> None:
         self.name = f"the response to {described(message)}"
         self._application = application
         self._message = message
         self._body = AsgiRequest(message)
         self._has_body = True
         self._left = asyncio.Event()
-        self._head: dict[str, Any] | None = None
+        self._head: Scope | None = None
         self._is_begun = False
         self._is_complete = False
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from channel_layer.delivery import Message
 
 Scope = dict[str, Any]
 
 
-def websocket_scope(opening: Mapping[str, Any]) -> Scope:
+def websocket_scope(opening: Message) -> Scope:
     """The scope of a WebSocket, from its ``websocket.connect`` message (ASGI, "WebSocket Connection Scope")."""
     common = _common(opening)
     return {
@@ -26,7 +27,7 @@ def websocket_scope(opening: Mapping[str, Any]) -> Scope:
     }
 
 
-def http_scope(request: Mapping[str, Any]) -> Scope:
+def http_scope(request: Message) -> Scope:
     """The scope of a request, from its ``http.request`` message (ASGI, "HTTP Connection Scope")."""
     return {
         "type": "http",
@@ -38,7 +39,7 @@ def http_scope(request: Mapping[str, Any]) -> Scope:
     }
 
 
-def _common(message: Mapping[str, Any]) -> Scope:
+def _common(message: Message) -> Scope:
     return {
         "path": message["path"],
         "raw_path": None,
