@@ -184,7 +184,8 @@ class Lease:
     def tick(self, now: float) -> None:
         """Look after an instance that is to be made again: nobody may have taken it yet."""
         if self._resuming is None:
-            self._go_on()  # there may be room in the uplink again
+            if self._events:
+                self._go_on()  # there may be room in the uplink again
             return
         if self._slow is None:
             if not self._resuming.stored_at:
