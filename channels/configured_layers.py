@@ -84,6 +84,10 @@ class ChannelLayerWrapper(_Wrapped):
             self._router = self._build_router(http_consumer)
             return self._router
 
+    def own_router(self) -> Router:
+        """A router with the routes of the project alone; raises `RoutingError`."""
+        return Router(() if self.routing is None else self.routing)
+
     def _build_router(self, http_consumer: Consumer | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
@@ -92,12 +96,11 @@ class ChannelLayerWrapper(_Wrapped):
         from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
 
-        routing = () if self.routing is None else self.routing
-        router = Router(routing)
-        connect_consumer: Any = RefuseUnrouted(Router(routing)) if settings.DEBUG else None
+        router = self.own_router()
+        connect_consumer: Any = RefuseUnrouted(self.own_router()) if settings.DEBUG else None
         application = hosted_application("websocket")
         if application is not None:
-            host = HostConsumer(application, Router(routing))
+            host = HostConsumer(application, self.own_router())
             connect_consumer = host.connect
             router.add_route(Route(RESUME, host.resume))
         beside_django = hosted_application("http")

@@ -10,7 +10,6 @@ from django.test import TransactionTestCase, modify_settings
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.configured_layers import ChannelLayerWrapper, channel_layers
-from routing import Router
 
 from .layers import placed
 from .live_database import on_disk
@@ -101,7 +100,7 @@ def _test_layers() -> Iterator[list[ChannelLayerWrapper]]:
         layers = []
         for alias in channel_layers.configs or [DEFAULT_CHANNEL_LAYER]:
             layer = channel_layers.make_test_backend(alias)
-            Router(layer.routing)  # type: ignore[arg-type]  # a bad route is an error here, not in a process with an output of its own
+            layer.own_router()  # a bad route is an error here, not in a process with an output of its own
             stack.callback(layer.close)
             layer.flush()
             stack.callback(layer.flush)  # what nobody took belongs to no other test

@@ -25,9 +25,11 @@ from channels.rooms import check_rooms
 # Channels 4 has no file of this name, so this one stays when it is installed over this distribution, among its files.
 check_rooms(neighbours=True)
 
+from channel_layer.memory import MemoryChannelLayer  # noqa: E402
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER  # noqa: E402
 from channels import log  # noqa: E402
 from channels.configured_layers import ChannelLayerWrapper, channel_layers  # noqa: E402
+from channels.hosting.application import hosted_application  # noqa: E402
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
 from channels.routing import get_default_application  # noqa: E402
 from channels.runtime.hooks import DjangoHook  # noqa: E402
@@ -44,8 +46,25 @@ STOP_SECONDS = 2.0
 """Longest time for a stop: a developer waits for it at each change of the code."""
 
 
+def has_application() -> bool:
+    """True if the project has an application of Channels 2 to 4, which may do without CHANNEL_LAYERS.
+
+    Raises:
+        CommandError: its ASGI_APPLICATION cannot be used.
+    """
+    try:
+        return hosted_application("websocket") is not None or hosted_application("http") is not None
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from error
+
+
+def layer_of_its_own() -> ChannelLayerWrapper:
+    """A layer between the two halves of this process, of which the project knows nothing."""
+    return ChannelLayerWrapper(MemoryChannelLayer(), DEFAULT_CHANNEL_LAYER, None)  # type: ignore[abstract]
+
+
 class Command(StaticFilesCommand):
-    """The command. Without CHANNEL_LAYERS, or with ``--noasgi``, it is Django's own."""
+    """The command. With neither CHANNEL_LAYERS nor an ASGI_APPLICATION, or with ``--noasgi``, it is Django's own."""
 
     help = "Starts an interface server and workers in one process, for development."
 
@@ -89,7 +108,7 @@ class Command(StaticFilesCommand):
         """Check the project and serve it; called anew after each change of the code."""
         if options["use_asgi"]:
             self._require_application()
-        if not (options["use_asgi"] and channel_layers.configs):
+        if not (options["use_asgi"] and (channel_layers.configs or has_application())):
             super().inner_run(*args, **options)
             return
         autoreload.raise_last_exception()
@@ -116,7 +135,7 @@ class Command(StaticFilesCommand):
 
     def _serve(self, options: dict[str, Any]) -> None:
         log.set_up(options["verbosity"])
-        layer = open_layer(DEFAULT_CHANNEL_LAYER)
+        layer = open_layer(DEFAULT_CHANNEL_LAYER) if channel_layers.configs else layer_of_its_own()
         if layer.local_only and not options["run_worker"]:
             raise CommandError(
                 f"channel layer {layer.alias!r} ({layer.describe()}) reaches no further than this process: with "

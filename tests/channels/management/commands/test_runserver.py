@@ -205,6 +205,44 @@ def failing(directory: Path, *arguments: str, settings: str = "tests.channels.se
     return found.stderr
 
 
+APPLICATION = """
+from tests.channels.settings import *
+
+CHANNEL_LAYERS = {}
+ASGI_APPLICATION = "layerless_application.application"
+"""
+
+LAYERLESS = """
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+
+class Counter(AsyncWebsocketConsumer):
+    count = 0
+
+    async def receive(self, text_data=None, bytes_data=None):
+        self.count += 1
+        await self.send(f"{self.count} {text_data} {self.channel_layer}")
+
+
+routes = URLRouter([path("count/", Counter.as_asgi())])
+application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": routes})
+"""
+
+
+def test_an_application_of_channels_4_needs_no_layer(directory: Path) -> None:
+    (directory / "layerless_settings.py").write_text(APPLICATION)
+    (directory / "layerless_application.py").write_text(LAYERLESS)
+    with serving(directory, "--noreload", settings="layerless_settings") as server:
+        with connect(f"ws://127.0.0.1:{server.port}/count/") as client:
+            for number in (1, 2):
+                client.send("hello")
+                assert client.recv(SECONDS) == f"{number} hello None"
+        assert server.get("/hello/") == (200, b"Hello, World")
+
+
 def test_without_workers_the_memory_layer_would_be_deaf(directory: Path) -> None:
     assert "with --noworker nobody would answer" in failing(directory, str(free_port()), "--noworker")
 
