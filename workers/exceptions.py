@@ -4,6 +4,7 @@
 
     ConsumerSignal
     ├── ConsumeLater              put the message at the back of its channel and try again
+    │   └── LeaveToOthers         the same without a limit of tries
     └── ChannelSocketException    do something instead of failing: ``run(message)``
 
 An application framework derives its own from these. Anything else that a consumer raises is an error:
@@ -23,6 +24,10 @@ class ConsumerSignal(Exception):
 
 class ConsumeLater(ConsumerSignal):
     """The message cannot be dealt with yet; it goes to the back of its channel, ten times at most."""
+
+
+class LeaveToOthers(ConsumeLater):
+    """This worker has no room; the message goes to the back of its channel as often as it takes until one has."""
 
 
 class ChannelSocketException(ConsumerSignal):

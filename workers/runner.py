@@ -20,7 +20,7 @@ from channel_layer.outbox import Outbox, collecting
 from channel_layer.state import changes
 from routing.routes import Consumer, Matcher
 
-from .exceptions import ChannelSocketException, ConsumeLater
+from .exceptions import ChannelSocketException, ConsumeLater, LeaveToOthers
 from .hooks import Hooks
 from .instances import Hosted
 from .streams import Stream
@@ -194,21 +194,24 @@ class Runner:
                 return "ok"
             outbox.clear()
             if isinstance(error, ConsumeLater):
-                return self._requeue(message, delivery, consumer, outbox)
+                has_limit = not isinstance(error, LeaveToOthers)
+                return self._requeue(message, delivery, consumer, outbox, has_limit)
             logger.error("error in %s on %s", _name(consumer), delivery.channel, exc_info=error)
         except BaseException:
             outbox.clear()
             logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
         return "failed"
 
-    def _requeue(self, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox) -> Outcome:
+    def _requeue(
+        self, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox, has_limit: bool
+    ) -> Outcome:
         """Put a message at the back of its channel, as the consumer left it and with its headers."""
         headers = delivery.headers or {}
         if message.state is not message.headers.get("state"):
             headers = {**headers, "state": message.state}
         tries = headers.get("tries", 0) + 1
         channel = delivery.channel
-        if tries > self._retries:
+        if has_limit and tries > self._retries:
             logger.warning("%s on %s asked for later %d times; dropped", _name(consumer), channel, self._retries)
             return "dropped"
         try:
@@ -219,7 +222,7 @@ class Runner:
         if tries == 1:
             outbox.append((self._layer, item))
         else:
-            self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 2)), self._layer, item)
+            self._send_later(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries - 2, 10)), self._layer, item)
         return "later"
 
     def _tell_of_turn(self, name: str, message: Message, before: Headers, outcome: Outcome, outbox: Outbox) -> None:

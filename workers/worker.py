@@ -23,7 +23,7 @@ from .async_limit import Admission, AsyncLimit
 from .async_runner import AsyncRunner
 from .channel_filter import filter_channels
 from .event_loop import EventLoop
-from .exceptions import ConsumeLater
+from .exceptions import ConsumeLater, LeaveToOthers
 from .fetcher import Fetcher
 from .hooks import Hook, Hooks
 from .instances import INSTANCES, Hosted, Instances
@@ -193,7 +193,8 @@ class Worker:
 
     def _host(self, hosted: Hosted) -> None:
         if self.termed or self._instances.is_full:
-            raise ConsumeLater
+            # The client of a handshake does not wait for long; a connection that has lost its instance does.
+            raise LeaveToOthers if hosted.epoch else ConsumeLater
         self._instances.begin(hosted)
 
     def _start_thread(self, number: int) -> threading.Thread:

@@ -10,9 +10,9 @@ from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outbox import Outbox
-from workers.exceptions import ChannelSocketException, ConsumeLater
+from workers.exceptions import ChannelSocketException, ConsumeLater, LeaveToOthers
 from workers.hooks import Hook, Hooks
-from workers.runner import Runner
+from workers.runner import LONGEST_PAUSE, Runner
 from workers.streams import Stream
 
 from .tools import Routes, everything
@@ -39,6 +39,13 @@ class Case:
             assert layer.send_batch([item]) == []
         self.outbox = []
         return [(found.message, found.headers) for found in everything(self.layer, channel)]
+
+
+def test_what_is_left_to_others_is_put_back_without_a_limit() -> None:
+    case = Case(raising(LeaveToOthers()), retries=2)
+    assert [case.run({"tries": tries}) for tries in (2, 3, 5000)] == ["later"] * 3
+    assert [pause for pause, _, _ in case.later][-1] == LONGEST_PAUSE
+    assert Case(raising(ConsumeLater()), retries=2).run({"tries": 2}) == "dropped"
 
 
 def reply(message: Any) -> None:
