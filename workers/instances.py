@@ -354,6 +354,8 @@ class Instance:
             await self.hosted.run(self.receive, self.send)
         except asyncio.CancelledError:
             failed = not self.is_muted
+            if failed:
+                logger.error("%s was cancelled, and not by this worker", self.hosted.name)
         except BaseException:  # SystemExit and the like end the application, not the loop
             failed = not self.is_muted
             if failed:
