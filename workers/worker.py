@@ -308,8 +308,9 @@ class Worker:
     def _finish(self, team: list[threading.Thread]) -> bool:
         """Wait for running consumers, then end everything; returns true if nothing had to be broken off."""
         began = time.monotonic()
+        self._instances.let_go()
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
-        let_go_at = began
+        let_go_at = began + LET_GO_SECONDS
         while (
             (any(thread.is_alive() for thread in team) or not self._is_async_side_idle)
             and (spent := time.monotonic() - began) < self.grace

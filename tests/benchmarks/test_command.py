@@ -80,7 +80,7 @@ def test_a_failed_round_is_reported_and_the_others_go_on(
     rounds: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ):
     assert command.main(["--only", "group", "--rounds", "1", "--name", ""]) == 1
-    assert {peer for peer, _ in rounds} == {"millrace", "channels1", "channels4-uvicorn", "nchan"}
+    assert {peer for peer, _ in rounds} == {"millrace", "hosted", "channels1", "channels4-uvicorn", "nchan"}
     assert "Channels 4, daphne: failed: no delivery" in capsys.readouterr().err
 
 
@@ -114,7 +114,7 @@ def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
 
     monkeypatch.setattr(command, "set_up", set_up)
     assert command.main(["--only", "http", "--rounds", "1", "--name", ""]) == 0
-    assert {peer for peer, _ in rounds} == {"millrace", "channels4-daphne", "channels4-uvicorn"}
+    assert {peer for peer, _ in rounds} == {"millrace", "hosted", "channels4-daphne", "channels4-uvicorn"}
     assert "Channels 1.1.8 is left out: it needs Python 3.11\n" in capsys.readouterr().err
 
 

@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,13 +38,18 @@ class Site:
 
     def deploy(self) -> None:
         """Start a new worker, and then stop the old one."""
+        self.replace().wait_for_end()
+
+    def replace(self) -> Service:
+        """Start a new worker, and then ask the old one to stop; returns that."""
         old = self.worker
         self._count += 1
         new = Service(f"{old.name}-{self._count}", old.command, self.project.environment, old.log.parent)
         new.start()
         self.project.workers[0] = new
         wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}", within=SECONDS)
-        old.stop()
+        old.running.terminate()
+        return old
 
     def open(self, path: str, origin: str = "http://localhost") -> ClientConnection:
         url = f"ws://127.0.0.1:{self.project.port}{path}"
@@ -103,16 +109,18 @@ def test_frames_and_messages_that_come_while_no_worker_is_there_wait(site: Site,
     assert [hear(socket)["text"] for _ in range(20)] == [str(number) for number in range(20)]
 
 
-def test_a_handler_that_is_at_work_ends_on_its_worker(site: Site, sockets: Any) -> None:
-    socket = sockets("/ws/chat/work/")
-    first = site.pid
-    socket.send(json.dumps({"do": "sleep", "seconds": 3, "text": "slow"}))
+def test_a_handler_that_is_at_work_ends_on_its_worker(site: Site, sockets: Any, tmp_path: Path) -> None:
+    socket, gate = sockets("/ws/chat/work/"), tmp_path / "gate"
+    say(socket, "first")
+    socket.send(json.dumps({"do": "wait", "for": str(gate), "text": "slow"}))
     socket.send(json.dumps({"text": "next"}))
-    site.deploy()
+    old = site.replace()
+    wait_until(lambda: "stopping" in old.text(), "the old worker to stop")
+    gate.touch()
     found = [hear(socket), hear(socket)]
-    assert [one["text"] for one in found] == ["slow", "next"]
-    assert [one["said"] for one in found] == [1, 2]
-    assert first != site.pid == found[1]["pid"]
+    assert [(one["text"], one["said"]) for one in found] == [("slow", 2), ("next", 3)]
+    assert found[1]["pid"] == site.pid
+    old.wait_for_end()
 
 
 def test_a_sync_consumer_with_a_model_on_itself(site: Site, sockets: Any) -> None:

@@ -75,10 +75,12 @@ def project(tmp_path: Path) -> Path:
 
 def command(project: Path, *arguments: str, files: int | None = None) -> subprocess.Popen[str]:
     """The command in a directory; ``files`` is how many the system lets it open."""
+    environment = os.environ | {"PYTHONPATH": str(HOUSE), "PYTHONUNBUFFERED": "1"}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)  # other tests of this process may have set it
     limit = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     return subprocess.Popen(
         [*limit, sys.executable, "-m", "interface_server.cli", *arguments], cwd=project, text=True,
-        env=os.environ | {"PYTHONPATH": str(HOUSE), "PYTHONUNBUFFERED": "1"},
+        env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

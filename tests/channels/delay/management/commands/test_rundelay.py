@@ -190,6 +190,7 @@ def test_a_layer_that_goes_away_is_waited_for(redis_server: str, database: Path,
         layer.close()
         wait_until(lambda: process.running and "is away" in process.text(), "the outage being noticed")
         stack.enter_context(running_redis(redis_server, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")))
+        wait_until((tmp_path / "redis.sock").is_socket, "the socket of the second server")
         assert delays.numbers(1) == [1]
         delays.delay(2, 0)
         assert delays.numbers(1) == [2]
