@@ -33,10 +33,14 @@ class Service:
         command: program and arguments.
         environment: added to this process's own.
         directory: where the log goes.
+        cwd: where the program runs.
     """
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str], directory: Path, cwd: Path = ROOT
+    ) -> None:
         self.name = name
+        self.cwd = cwd
         self.command = command
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"} | environment
         self.log = directory / f"{name}.log"
@@ -46,7 +50,7 @@ class Service:
         """Start it; what it prints goes to the end of the log."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.environment, stdout=output, stderr=output, start_new_session=True
+                self.command, cwd=self.cwd, env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
 
     @property
