@@ -133,7 +133,7 @@ class Instance:
         self._checkpoint: bytes | None = None
         self._fresh_checkpoint = False
         self._last: Outgoing | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._receiver: asyncio.Task[Any] | None = None
         self._leaving = False
         self._farewell = False
@@ -145,7 +145,7 @@ class Instance:
     @property
     def is_quiet(self) -> bool:
         """True while the application waits for the next event."""
-        return not self._current and self._waiter is not None
+        return not self._current and bool(self._waiters)
 
     # -- from the connection ---------------------------------------------------------------------
 
@@ -167,8 +167,9 @@ class Instance:
 
     def wake(self) -> None:
         """Have the application look for an event."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     # -- for the application ---------------------------------------------------------------------
 
@@ -184,12 +185,12 @@ class Instance:
                 self._current = turn or self._done
                 self._heard = self._heard or event.get("type") != CONNECT
                 return event
-            if self._waiter is None:
-                self._waiter = asyncio.get_running_loop().create_future()
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await asyncio.shield(self._waiter)
+                await waiter
             finally:
-                self._waiter = None
+                self._waiters.remove(waiter)
 
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""

@@ -13,10 +13,11 @@ import io
 import pickle
 import queue
 import threading
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.utils.crypto import salted_hmac
+from django.utils.encoding import force_bytes
 
 from workers.instances import NotCarried
 
@@ -59,13 +60,14 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def pack(attributes: Attributes, added: Attributes, identity: object) -> bytes:
-    """Make a checkpoint.
+def pack(attributes: Attributes, added: Attributes, identity: object, last: bytes = b"") -> bytes:
+    """Make a checkpoint, or return the last one if nothing has changed since.
 
     Args:
         attributes: of the instance.
         added: keys of the scope that handlers have set.
         identity: the class of the instance, and the key of the user as whom it runs.
+        last: the last checkpoint of the instance, which costs no signature if it still holds.
 
     Raises:
         NotCarried: it cannot be done; the text names the attribute.
@@ -79,7 +81,7 @@ def pack(attributes: Attributes, added: Attributes, identity: object) -> bytes:
         raise
     if len(data) > MOST_BYTES:
         raise NotCarried(f"what it holds takes {len(data)} bytes, and {MOST_BYTES} are carried at most")
-    return _sign(data) + data
+    return last if last.endswith(data) and len(last) == _SIGNATURE_BYTES + len(data) else _sign(data) + data
 
 
 def unpack(checkpoint: bytes) -> tuple[Attributes, Attributes, Any]:
@@ -116,5 +118,11 @@ def _blame(prefix: str, values: Attributes) -> None:
             raise NotCarried(f"{place} is a {kind}, which cannot be carried to another process ({error})") from error
 
 
-def _sign(data: bytes, key: str | bytes | None = None) -> bytes:
-    return salted_hmac(SALT, data, secret=key, algorithm="sha256").digest()
+def _sign(data: bytes, secret: str | bytes | None = None) -> bytes:
+    return hmac.digest(_key(settings.SECRET_KEY if secret is None else secret), data, _DIGEST)
+
+
+@lru_cache(maxsize=16)
+def _key(secret: str | bytes) -> bytes:
+    """A key for this purpose alone, as `django.utils.crypto.salted_hmac` derives it, once for each secret."""
+    return _DIGEST(SALT.encode() + force_bytes(secret)).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -71,6 +72,7 @@ class HostedApplication(Hosted):
         self._given: Scope = {}
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
+        self._packed = b""
 
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
@@ -96,9 +98,13 @@ class HostedApplication(Hosted):
         consumer = self._consumer
         if consumer is None:
             return super().checkpoint()
-        scope = consumer.scope
-        added = {key: value for key, value in scope.items() if self._given.get(key, self) is not value}
-        return checkpoints.pack(consumer.__dict__, added, _identity(consumer))
+        scope, given = consumer.scope, self._given
+        if len(scope) == len(given) and all(map(operator.is_, scope.values(), given.values())):
+            added: Scope = {}
+        else:
+            added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
+        self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self._packed)
+        return self._packed
 
     async def hand_over(self) -> bytes | None:
         """See `Hosted.hand_over`: what the consumer's method ``handover`` returns, for ``resumed`` of the next."""
