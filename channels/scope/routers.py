@@ -157,4 +157,7 @@ def _no_route(path: str) -> str:
 
 
 def _single_callables(mapping: Mapping[str, Any]) -> dict[str, Application]:
-    return {key: single_callable(application, stacklevel=5) for key, application in mapping.items()}
+    found: dict[str, Application] = {}
+    for key, application in mapping.items():  # a comprehension is a frame of its own in Python 3.11 and none in 3.12
+        found[key] = single_callable(application, stacklevel=4)
+    return found
