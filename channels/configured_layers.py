@@ -92,7 +92,7 @@ class ChannelLayerWrapper(_Wrapped):
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
         from .handler import ViewConsumer
         from .hosting.application import hosted_application
-        from .hosting.consumer import RESUME, HostConsumer
+        from .hosting.consumer import DISCONNECT, RESUME, HostConsumer
         from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
 
@@ -103,6 +103,7 @@ class ChannelLayerWrapper(_Wrapped):
             host = HostConsumer(application, self.own_router())
             connect_consumer = host.connect
             router.add_route(Route(RESUME, host.resume))
+            router.add_route(Route(DISCONNECT, host.disconnect))
         beside_django = hosted_application("http")
         if beside_django is not None:
             http_consumer = HttpHost(beside_django)

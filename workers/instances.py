@@ -56,6 +56,9 @@ SHARED = "shared"
 SPREAD = (0.1, 0.9)
 """The parts of the grace period between which clients are closed whose applications cannot go on elsewhere."""
 
+HOSTS = "millrace.hosts"
+"""Group of the workers that host applications. It is told of connections whose interface server has disappeared."""
+
 ALIVE = "workers"
 """Local part of the channel of an interface server that takes signs of life."""
 
@@ -415,6 +418,7 @@ class Instances:
         self._beat_at = self._called_at = time.monotonic()
         self._steady_since = self._called_at - UNSTEADY_SECONDS
         self._answers: Address | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._leaving = False
         self._broken_off = 0
 
@@ -517,6 +521,9 @@ class Instances:
         if self._answers is None:
             self._answers = self._inbox.open(self._answered)
             self._inbox.open(self._spread, local=SHARED)
+            # A context of its own: it belongs to nobody whose application is the first.
+            listening = self._listen(self._answers.channel)
+            self._listening = asyncio.get_running_loop().create_task(listening, context=contextvars.Context())
         server = server_of(hosted.reply_channel)
         now = time.monotonic()
         if server not in self._servers:
@@ -574,8 +581,22 @@ class Instances:
             headers: Headers = {"lease": self._answers.channel, "flow": self._answers.channel, "turn": number}
             self.outlet.add(Outgoing(server + ALIVE, EMPTY, headers))
 
+    async def _listen(self, channel: str) -> None:
+        """Stay a member of the group of workers that host applications."""
+        while True:
+            try:
+                await self.layer.agroup_add(HOSTS, channel)
+                await asyncio.sleep(self.layer.group_expiry / 3)
+            except LayerUnavailable:
+                await asyncio.sleep(BEAT_SECONDS)
+
     def _answered(self, message: dict[str, Any], headers: Headers | None) -> None:
         """An interface server has answered; what it said of single leases came before."""
+        if "left" in message:
+            for instance in list(self._running):
+                if instance.hosted.reply_channel == message["left"]:
+                    instance.deliver({"closed": True}, None)
+            return
         server = str(message.get("server"))
         number, since = self._asked.get(server, (0, 0.0))
         if number <= message.get("asked", 0):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from channel_layer.channel import AnswerableMessage
+from channel_layer.channel import AnswerableMessage, Group
 from channel_layer.codec import unpack_body
+from channel_layer.delivery import LAST_ORDER
 from routing import Router
 from routing.router import accept
+from workers.instances import HOSTS
 
 from .hosted import Application, HostedApplication
 from .scopes import websocket_scope
 
 CONNECT = "websocket.connect"
 RESUME = "websocket.resume"
-LATER = ("websocket.receive", "websocket.disconnect")
+DISCONNECT = "websocket.disconnect"
+LATER = ("websocket.receive", DISCONNECT)
 
 
 class HostConsumer:
@@ -35,6 +38,11 @@ class HostConsumer:
         event = (message.headers.get("turn", 1), {"type": CONNECT})
         scope = websocket_scope(message.content)
         return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
+
+    def disconnect(self, message: AnswerableMessage, **kwargs: object) -> None:
+        """The last will of an interface server that has disappeared, for one of its connections: tell who hosts it."""
+        if message.get("order") == LAST_ORDER:
+            Group(HOSTS, channel_layer=message.channel_layer).send({"left": message["reply_channel"]})
 
     def resume(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication:
         """A connection whose instance another worker has let go of."""

@@ -6,10 +6,15 @@ from typing import Any
 
 from channel_layer.channel import Message
 from channel_layer.codec import pack_body
+from channel_layer.delivery import LAST_ORDER
 from channel_layer.memory import MemoryChannelLayer
-from channels.hosting.consumer import CONNECT, RESUME, HostConsumer
+from channels.hosting.consumer import CONNECT, DISCONNECT, RESUME, HostConsumer
 from channels.hosting.hosted import HostedApplication
 from routing import Router, route
+from tests.conftest import wait_until
+from workers.instances import HOSTS
+
+from ..driving import working
 
 NAME = "daphne.x!s.y"
 
@@ -38,6 +43,25 @@ def test_routes_of_channels_1_come_first() -> None:
     assert HostConsumer(application, router).connect(connect_message(layer)) is None
     other = Router([route("websocket.receive", lambda message: None, path=r"^/other/")])
     assert HostConsumer(application, other).connect(connect_message(layer)) is not None
+
+
+def test_the_last_will_of_a_server_that_disappeared_reaches_those_who_host(layer: Any) -> None:
+    told: list[Any] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        while not told or told[-1]["type"] != DISCONNECT:
+            told.append(await receive())
+
+    host = HostConsumer(noting, Router([]))
+    routing = [route(CONNECT, host.connect), route(DISCONNECT, host.disconnect)]
+    with working(layer, routing):
+        layer.send(CONNECT, connect_message(layer).content)
+        wait_until(lambda: len(told) == 1, "the instance")
+        wait_until(lambda: layer.group_channels(HOSTS), "the worker to listen")
+        layer.send(DISCONNECT, {"reply_channel": NAME, "code": 1000, "path": "/chat/", "order": 3})  # of Channels 1
+        layer.send(DISCONNECT, {"reply_channel": NAME, "code": 1006, "path": "/chat/", "order": LAST_ORDER})
+        wait_until(lambda: len(told) == 2, "the end")
+    assert told == [{"type": CONNECT}, {"type": DISCONNECT, "code": 1006}]
 
 
 def test_an_instance_that_another_worker_let_go_of_goes_on_from_what_the_connection_kept() -> None:
