@@ -69,7 +69,7 @@ class HostedApplication(Hosted):
         self._scope = scope
         self._left = checkpoint
         self._consumer: Any = None
-        self._given: Scope = {}
+        self._given: tuple[tuple[str, ...], tuple[object, ...]] = ((), ())
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
         self._packed = b""
@@ -98,10 +98,11 @@ class HostedApplication(Hosted):
         consumer = self._consumer
         if consumer is None:
             return super().checkpoint()
-        scope, given = consumer.scope, self._given
-        if len(scope) == len(given) and all(map(operator.is_, scope.values(), given.values())):
+        scope, (keys, values) = consumer.scope, self._given
+        if len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
             added: Scope = {}
         else:
+            given = dict(zip(keys, values, strict=True))
             added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
         self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self._packed)
         return self._packed
@@ -124,7 +125,7 @@ class HostedApplication(Hosted):
     def _attach(self, consumer: Any) -> bool:
         """Take in a consumer; gives it the attributes of the one before it, and returns whether there was one."""
         self._consumer = consumer
-        self._given = dict(consumer.scope)
+        self._given = tuple(consumer.scope), tuple(consumer.scope.values())
         if self._left is None:
             return False
         try:
