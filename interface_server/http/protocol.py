@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 
 import httptools
@@ -381,8 +382,12 @@ class HttpProtocol(asyncio.Protocol):
         self._transport.abort()
 
     def buffered(self) -> int:
-        """See `ResponseWriter.buffered`."""
-        return self._transport.get_write_buffer_size()
+        """See `ResponseWriter.buffered`.
+
+        A connection that is being lost takes nothing more: its buffer is empty, and a response that was written to it
+        would pass for one that its client has got.
+        """
+        return sys.maxsize if self._transport.is_closing() else self._transport.get_write_buffer_size()
 
     def pause(self) -> None:
         """See `ResponseWriter.pause`."""

@@ -127,8 +127,13 @@ class WorkerLayer:
         self.prepare = MemoryChannelLayer().prepare
         self._worker = worker
 
+    group_expiry = 86_400
+
     def describe(self) -> str:
         return "the network"
+
+    async def agroup_add(self, group: str, channel: str) -> None:
+        """Nobody sends to the group of the workers here."""
 
     def send_batch(self, items: list[Outgoing]) -> list[Outgoing]:
         self._worker.world.to_server.extend(items)
