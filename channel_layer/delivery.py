@@ -8,6 +8,12 @@ from typing import Any, Final, TypeAlias, TypedDict
 LAST_ORDER: Final = 2**31 - 1
 """``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
 
+SHARED: Final = "shared"
+"""Local part of the channels, of an interface server and of a worker, that take one message for several connections."""
+
+ALIVE: Final = "workers"
+"""Local part of the channel of an interface server that takes the heartbeats of workers."""
+
 Message: TypeAlias = dict[str, Any]
 """Content of a received message: text keys, and values of the types that ``channel_layer/codec.py`` carries.
 

@@ -12,13 +12,10 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from .db import aclose_old_connections, database_sync_to_async
 from .exceptions import StopConsumer
 from .layers import get_channel_layer
-from .scope.applications import Application, Event, Receive, Scope, Send
+from .scope.applications import LEASE, Application, Event, Receive, Scope, Send
 from .utils import await_many_dispatch, name_that_thing
 
 __all__ = ["AsyncConsumer", "SyncConsumer", "get_handler_name"]
-
-LEASE = "millrace.lease"
-"""The extension of a scope by which a worker that holds the instance says so."""
 
 
 def get_handler_name(message: Event) -> str:

@@ -21,9 +21,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channel_layer.codec import EMPTY
-from channel_layer.delivery import Headers, Outgoing
+from channel_layer.delivery import ALIVE, SHARED, Headers, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
+from channel_layer.names import split
 from channel_layer.outbox import stop_collecting
 
 from . import event_loop
@@ -49,17 +50,11 @@ UNSTEADY_SECONDS = 60.0
 """A process that was held up for `HELD_UP_SECONDS` asks about each new lease so long afterwards: it may have had the
 message for long, and others the connection by now."""
 
-SHARED = "shared"
-"""Local part of the channels, here and of an interface server, that take one message for several connections."""
-
 SPREAD = (0.1, 0.9)
 """The parts of the grace period between which clients are closed whose applications cannot go on elsewhere."""
 
 HOSTS = "millrace.hosts"
 """Group of the workers that host applications. It is told of connections whose interface server has disappeared."""
-
-ALIVE = "workers"
-"""Local part of the channel of an interface server that takes signs of life."""
 
 LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
@@ -114,7 +109,7 @@ class Instance:
 
     def __init__(self, instances: Instances, hosted: Hosted, address: Address) -> None:
         self.hosted = hosted
-        self.server = server_of(hosted.reply_channel)
+        self.server = split(hosted.reply_channel)[0]
         self.address = address
         self.task: asyncio.Task[None] | None = None
         self.quiet_since = time.monotonic()
@@ -523,7 +518,7 @@ class Instances:
             # A context of its own: it belongs to nobody whose application is the first.
             listening = self._listen(self._answers.channel)
             self._listening = asyncio.get_running_loop().create_task(listening, context=contextvars.Context())
-        server = server_of(hosted.reply_channel)
+        server = split(hosted.reply_channel)[0]
         now = time.monotonic()
         if server not in self._servers:
             self._taken_at[server] = now
@@ -604,11 +599,6 @@ class Instances:
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()
-
-
-def server_of(channel: str) -> str:
-    """The part of a connection's name that names its interface server, with the ``!``."""
-    return channel[: channel.index("!") + 1]
 
 
 def reply_of(event: Event) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from channel_layer.backoff import Backoff
 from channel_layer.codec import EMPTY, unpack_body
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import SHARED, Outgoing
 from channel_layer.exceptions import LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
+from channel_layer.names import split
 from channel_layer.outcome import Fate, fates
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,6 @@ ROOM_BYTES = 4_194_304
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
 OVERHEAD = 256
-
-
-SHARED = "shared"
-"""Local part of the channel of an interface server that takes one message for several of its connections."""
 
 PLAIN = frozenset({"epoch", "turn"})
 """Headers of messages that can be put together."""
@@ -169,8 +166,7 @@ def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
         last[item.target] = position
         if item.body == EMPTY or item.headers is None or not item.headers.keys() <= PLAIN:
             continue
-        server, mark, _ = item.target.partition("!")
-        key = (server + mark, item.body)
+        key = (split(item.target)[0], item.body)
         place = places.get(key)
         if place is None or place < before:
             places[key] = position
@@ -179,9 +175,9 @@ def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
             last[item.target] = place
             batch[position] = _GONE
     for place, items in together.items():
-        server, mark, _ = items[0].target.partition("!")
-        to = [[one.target.partition("!")[2], *_plain(one)] for one in items]
-        batch[place] = layer.prepare(server + mark + SHARED, {"reply": unpack_body(items[0].body), "to": to})
+        to = [[split(one.target)[1], *_plain(one)] for one in items]
+        content = {"reply": unpack_body(items[0].body), "to": to}
+        batch[place] = layer.prepare(split(items[0].target)[0] + SHARED, content)
     return [item for item in batch if item is not _GONE] if together else batch
 
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
-from .hosted import Application
+from ..scope.applications import Application
 
 
 def hosted_application(protocol: str) -> Application | None:

@@ -9,7 +9,8 @@ from routing import Router
 from routing.router import accept
 from workers.instances import HOSTS
 
-from .hosted import Application, HostedApplication
+from ..scope.applications import Application
+from .hosted import HostedApplication
 from .scopes import websocket_scope
 
 CONNECT = "websocket.connect"

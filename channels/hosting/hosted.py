@@ -8,19 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from interface_server.logs.server_log import printable
-from workers.instances import Event, Hosted, NotCarried, Receive, Send
+from workers.instances import LEFT, Event, Hosted, NotCarried, Receive, Send
 
+from ..scope.applications import LEASE, Application, Scope
 from ..utils import name_that_thing
 from . import checkpoints
 from .checkpoints import BadCheckpoint
-from .scopes import Scope
 
 logger = logging.getLogger("channels.hosting")
-
-LEASE = "millrace.lease"
-"""Key of a scope's extensions: see `Lease`."""
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class CannotGoOn(Exception):
@@ -91,7 +86,7 @@ class HostedApplication(Hosted):
             await self._application(scope, first_resumed, send)
         except CannotGoOn as reason:
             logger.warning("closing %s: %s", self.name, reason)
-            await send({"type": "websocket.close", "code": 1012, "reason": "service restart"})
+            await send({"type": "websocket.close", "code": LEFT, "reason": "service restart"})
 
     def checkpoint(self) -> bytes:
         """See `Hosted.checkpoint`."""

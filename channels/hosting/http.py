@@ -16,8 +16,8 @@ from channels.http.streaming import FAILED, TURNED_AWAY, described
 from workers import Stream
 from workers.instances import Event
 
-from .hosted import Application
-from .scopes import Scope, http_scope
+from ..scope.applications import Application, Scope
+from .scopes import http_scope
 
 logger = logging.getLogger("channels.hosting")
 

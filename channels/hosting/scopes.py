@@ -6,7 +6,7 @@ from typing import Any
 
 from channel_layer.delivery import Message
 
-Scope = dict[str, Any]
+from ..scope.applications import Scope
 
 
 def websocket_scope(opening: Message) -> Scope:

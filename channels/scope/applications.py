@@ -16,6 +16,9 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[object]]
 
+LEASE = "millrace.lease"
+"""Extension of a scope by which a worker that holds the instance says so; see `channels.hosting.hosted.Lease`."""
+
 
 def single_callable(application: Any, stacklevel: int = 3) -> Application:
     """Return an application in the form of ASGI 3; one that has it is returned as it is.

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from channel_layer.delivery import Message, Outgoing
+from channel_layer.delivery import SHARED, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, MessageTooLarge
 from channel_layer.layer import ChannelLayer
+from channel_layer.names import split
 
 from .uplink import Entry, Uplink
 
 logger = logging.getLogger("interface_server.websocket")
-
-SHARED = "shared"
-"""Local part of the channels, here and of a worker, that take one message for several connections."""
 
 
 class Event:
@@ -72,8 +70,7 @@ class Broadcast:
 
     def add(self, worker: str, lease: Member, event: Event) -> None:
         """Have it go to the instance that a worker has."""
-        process, mark, _ = worker.partition("!")
-        self._parts.setdefault(process + mark, _Part()).members.append((lease, event))
+        self._parts.setdefault(split(worker)[0], _Part()).members.append((lease, event))
 
     def send(self) -> None:
         """Send it to those that were added, before anything happens to their connections."""

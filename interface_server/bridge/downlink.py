@@ -6,12 +6,11 @@ import asyncio
 import logging
 
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import Delivery, Message
+from channel_layer.delivery import ALIVE, SHARED, Delivery, Message
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
-from .broadcast import SHARED, Broadcast
+from .broadcast import Broadcast
 from .context import Context
-from .hosts import ALIVE
 from .replies import BadReply, Reply
 from .uplink import DOUBT_SECONDS
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from channel_layer.codec import pack_body
 from channel_layer.delivery import Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.names import split
 
 from .uplink import Uplink
 
@@ -19,9 +20,6 @@ logger = logging.getLogger("interface_server.websocket")
 
 GONE = pack_body({"gone": True})
 """The message that ends an instance in a worker, because others have its connection."""
-
-ALIVE = "workers"
-"""Local part of the channel of this process that takes signs of life."""
 
 SILENT_SECONDS = 8.0
 """The silence after which a worker is gone."""
@@ -57,13 +55,13 @@ class Hosts:
 
     def enter(self, worker: str, guest: Guest, now: float) -> None:
         """A worker hosts a connection from now on; ``worker`` is any channel of its process."""
-        host = _process(worker)
+        host = split(worker)[0]
         self._guests.setdefault(host, {})[guest] = None
         self._heard.setdefault(host, now)
 
     def leave(self, worker: str, guest: Guest) -> None:
         """It does so no more."""
-        host = _process(worker)
+        host = split(worker)[0]
         guests = self._guests.get(host, {})
         guests.pop(guest, None)
         if not guests:
@@ -73,19 +71,19 @@ class Hosts:
     def hear(self, headers: Headers, now: float) -> None:
         """A sign of life; a worker that asks is answered, behind what it was told of single connections."""
         worker = headers.get("lease")
-        if worker is not None and (host := _process(worker)) in self._heard:
+        if worker is not None and (host := split(worker)[0]) in self._heard:
             self._heard[host] = now
         if "flow" in headers:
             answer = {"server": self._name, "asked": headers.get("turn", 0)}
             item = Outgoing(headers["flow"], pack_body(answer))
-            if self._dismissals.get(host := _process(item.target)):
+            if self._dismissals.get(host := split(item.target)[0]):
                 self._answers[host] = item
             else:
                 self._uplink.put(item)
 
     def dismiss(self, instance: str) -> None:
         """Tell an instance of a worker that others have its connection by now; nothing else is answered before."""
-        host = _process(instance)
+        host = split(instance)[0]
         self._dismissals[host] = self._dismissals.get(host, 0) + 1
         self._tell(Outgoing(instance, GONE))
 
@@ -95,7 +93,7 @@ class Hosts:
 
     def sent(self, item: Outgoing) -> None:
         """A dismissal was stored."""
-        host = _process(item.target)
+        host = split(item.target)[0]
         self._dismissals[host] -= 1
         if not self._dismissals[host]:
             del self._dismissals[host]
@@ -123,7 +121,3 @@ class Hosts:
             )
             for guest in list(guests):
                 guest.lease_lost()
-
-
-def _process(channel: str) -> str:
-    return channel[: channel.index("!") + 1]

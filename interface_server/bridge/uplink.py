@@ -12,6 +12,7 @@ from channel_layer.backoff import Backoff
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
+from channel_layer.names import split
 from channel_layer.outcome import Fate, fates
 
 from ..options import Options
@@ -256,7 +257,8 @@ class Uplink:
             if entry.cancelled:
                 self._bytes -= len(entry.item.body) + _OVERHEAD
                 continue
-            if self._held and entry.patient and _reader(entry.item) in self._held:
+            # A process has one queue: its channels are full together, and what goes to them is in one order.
+            if self._held and entry.patient and split(entry.item.target)[0] in self._held:
                 self._full.append(entry)  # behind what waits for that channel already
                 continue
             size += len(entry.item.body)
@@ -266,7 +268,7 @@ class Uplink:
     def _hold(self, entries: list[Entry]) -> None:
         """Keep messages for channels that take none now, and try again soon."""
         self._full.extend(entries)
-        self._held.update(_reader(entry.item) for entry in entries)
+        self._held.update(split(entry.item.target)[0] for entry in entries)
         if self._full and self._retry is None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(self._retries.next(), self._try_again)
@@ -286,9 +288,3 @@ class Uplink:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def _reader(item: Outgoing) -> str:
-    """The channel that is full if there is no room for a message: one for all that goes to a process, in one order."""
-    target = item.target
-    return target[: target.find("!") + 1] or target

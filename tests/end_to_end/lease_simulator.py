@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from channel_layer.codec import EMPTY, unpack_body
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import ALIVE, SHARED, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.bridge.broadcast import SHARED, Broadcast
-from interface_server.bridge.hosts import ALIVE, Hosts
+from interface_server.bridge.broadcast import Broadcast
+from interface_server.bridge.hosts import Hosts
 from interface_server.bridge.messages import CONNECT, RESUME
 from interface_server.bridge.replies import Reply
 from interface_server.bridge.uplink import Entry

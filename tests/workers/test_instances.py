@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
 from workers.event_loop import _make_task
@@ -23,7 +24,6 @@ from workers.instances import (
     Receive,
     Send,
     reply_of,
-    server_of,
 )
 
 Scene = Callable[["Stage"], Coroutine[Any, Any, None]]
@@ -273,7 +273,7 @@ def test_a_sign_of_life_that_is_not_taken_proves_nothing(play: Callable[..., Non
     async def scene(stage: Stage) -> None:
         instances = stage.worker.instances
         instances.layer.send_batch = list  # type: ignore[assignment,method-assign]  # refuses all
-        server = server_of(stage.connection.channel)
+        server = split(stage.connection.channel)[0]
         for _ in range(int(DOUBT_SECONDS)):
             assert instances.trusts(server)
             stage.now += 1

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from channel_layer.codec import EMPTY, unpack_body
-from channel_layer.delivery import Outgoing
+from channel_layer.delivery import SHARED, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from workers import outlet as module
-from workers.outlet import SHARED, Outlet
+from workers.outlet import Outlet
 
 
 class Layer(MemoryChannelLayer):

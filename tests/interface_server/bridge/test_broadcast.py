@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from channel_layer.codec import unpack_body
+from channel_layer.delivery import SHARED
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.bridge.broadcast import SHARED, Broadcast, Event
+from interface_server.bridge.broadcast import Broadcast, Event
 from tests.interface_server.fakes import RecordingUplink
 
 
