@@ -7,6 +7,7 @@ than many a consumer, so the connections a thread has opened are remembered.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -137,4 +138,5 @@ def _remember(*, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
         _mine.opened.append(connection)
 
 
+os.register_at_fork(after_in_child=_threads_with_connections.clear)  # those threads stayed in the parent
 connection_created.connect(_remember, dispatch_uid="channels.db")

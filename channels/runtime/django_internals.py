@@ -5,9 +5,10 @@ The tests of this module fail, with the versions in their messages, when a relea
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
@@ -22,6 +23,14 @@ from django.utils.functional import LazyObject
 
 if TYPE_CHECKING:
     from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
+
+
+def _renew_shared_thread() -> None:
+    """Give `sync_to_async` of a forked process a thread: asgiref would wait for the one that stayed in the parent."""
+    SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
+os.register_at_fork(after_in_child=_renew_shared_thread)
 
 
 def receiver_keys(signal: Signal) -> list[Hashable]:

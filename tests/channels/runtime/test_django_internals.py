@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import io
+import multiprocessing
 import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -84,6 +85,31 @@ def test_sync_code_runs_on_the_executor_of_its_context() -> None:
 
     with ThreadPoolExecutor(1, "chosen") as executor:
         assert asyncio.run(run()) == ["chosen_0"] * 2, VERSIONS
+
+
+def thread_name() -> str:
+    async def run() -> str:
+        return await sync_to_async(lambda: current_thread().name)()
+
+    return asyncio.run(run())
+
+
+def send_thread_name(pipe: Any) -> None:
+    pipe.send(thread_name())
+
+
+def test_sync_code_of_a_forked_process_has_a_thread() -> None:
+    assert thread_name().startswith("ThreadPoolExecutor"), VERSIONS  # the parent's thread waits for more from here on
+    fork = multiprocessing.get_context("fork")
+    receiving, sending = fork.Pipe(duplex=False)
+    process = fork.Process(target=send_thread_name, args=[sending])
+    process.start()
+    try:
+        assert receiving.poll(20), f"sync_to_async does not return after a fork; {VERSIONS}"
+        assert receiving.recv().startswith("ThreadPoolExecutor"), VERSIONS
+    finally:
+        process.kill()
+        process.join()
 
 
 class Request(internals.UnparsedRequest):

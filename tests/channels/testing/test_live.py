@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.error
 import urllib.request
 from typing import Any
 from unittest import mock
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
@@ -43,6 +45,11 @@ def fetch(url: str) -> tuple[int, bytes]:
 
 @override_settings(ASGI_APPLICATION=f"{__name__}.application")
 class LiveTests(ChannelsLiveServerTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        asyncio.run(sync_to_async(int)())  # the server is forked from a process whose sync code has a thread
+        super().setUpClass()
+
     def test_the_server_sees_what_the_test_put_into_the_database(self) -> None:
         User.objects.create(username="somebody")
         with connect(f"{self.live_server_ws_url}/") as socket:
