@@ -66,7 +66,7 @@ class ChannelLayer(ABC):
         capacity: messages a channel may hold.
         channel_capacity: name, glob or compiled regular expression → capacity; first match wins.
         max_message_size: bytes of an encoded message.
-        presence: seconds after which a process that reads channels of its own, and gave no sign of life, is passed
+        presence: seconds after which a process that reads channels of its own, and gave no heartbeat, is passed
             over by messages to groups. It gives one several times in that time. After a third more its last wills
             are carried out.
 
@@ -373,7 +373,7 @@ class ChannelLayer(ABC):
 
         ``told`` is called, in any thread, with the local parts of those channels of ``reader`` whose last wills have
         been carried out (also with some it was called with before). All others are to be left again.
-        It must not block. The process has to receive from ``reader``: that is its sign of life.
+        It must not block. The process has to receive from ``reader``: that is its heartbeat.
         """
         self._last_will_watchers[reader] = told
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 
 from channel_layer.delivery import Outgoing
 from channel_layer.exceptions import ChannelFull, LayerUnavailable
 from channel_layer.layer import ChannelLayer
 from channel_layer.outcome import Fate, fates
 
-MOST_BYTES = 2 * 1024 * 1024
-"""Bytes of one write, unless a single message is larger."""
+from .batches import fitting
 
 
 class AsyncSender:
@@ -26,7 +24,7 @@ class AsyncSender:
 
     def __init__(self, layer: ChannelLayer) -> None:
         self._layer = layer
-        self._waiting: deque[tuple[Outgoing, asyncio.Future[None]]] = deque()
+        self._waiting: list[tuple[Outgoing, asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def send(self, item: Outgoing) -> None:
@@ -77,17 +75,10 @@ class AsyncSender:
                 sent.set_exception(own_part(error, fate))
 
     def _next_batch(self) -> list[tuple[Outgoing, asyncio.Future[None]]]:
-        batch: list[tuple[Outgoing, asyncio.Future[None]]] = []
-        size = 0
-        while self._waiting:
-            item, sent = self._waiting[0]
-            if batch and size + len(item.body) > MOST_BYTES:
-                break
-            self._waiting.popleft()
-            if not sent.cancelled():
-                batch.append((item, sent))
-                size += len(item.body)
-        return batch
+        waiting = [(item, sent) for item, sent in self._waiting if not sent.cancelled()]
+        count = fitting([item for item, _ in waiting])
+        self._waiting = waiting[count:]
+        return waiting[:count]
 
 
 def own_part(error: LayerUnavailable, fate: Fate) -> LayerUnavailable:

@@ -61,7 +61,7 @@ class EventLoop:
         return self._loop
 
     def watch(self, busy: bool) -> None:
-        """Ask a busy loop for a sign of life, and report the loop if the last one has not come."""
+        """Ask a busy loop for a heartbeat, and report the loop if the last one has not come."""
         asked_at = self._asked_at
         if asked_at is None:
             if busy and self._loop is not None:

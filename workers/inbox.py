@@ -26,7 +26,7 @@ WAIT_SECONDS = 2.0
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 
 ASK_SECONDS = 30.0
-"""The silence after which a peer is asked for a sign of life, which is also one of this worker's."""
+"""The silence after which a peer is asked for a heartbeat, which is also one of this worker's."""
 
 LOST_SECONDS = 100.0
 """The silence after which a peer is gone."""
@@ -65,7 +65,7 @@ class Inbox:
 
     Nothing is received before the first address is opened; then one task on the event loop receives for all of
     them, through every outage of the layer, until the loop ends. A message to a closed address is dropped. A peer that
-    is silent is asked for a sign of life. One that gives none is gone: ``closed`` is delivered, as if it had sent that.
+    is silent is asked for a heartbeat. One that gives none is gone: ``closed`` is delivered, as if it had sent that.
     Thread-safe.
 
     Args:
@@ -137,7 +137,7 @@ class Inbox:
             if address.peer is None or silent < ASK_SECONDS:
                 continue
             if silent >= LOST_SECONDS:
-                logger.warning("%s has given no sign of life for %.3g s", address.peer, silent)
+                logger.warning("%s has given no heartbeat for %.3g s", address.peer, silent)
                 self._give(address, {"closed": True}, None)
             else:
                 questions.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))
@@ -145,7 +145,7 @@ class Inbox:
             try:
                 await self._layer.asend_batch(questions)
             except Exception as error:
-                logger.debug("asking for signs of life failed: %s", error)  # receiving says it aloud
+                logger.debug("asking for heartbeats failed: %s", error)  # receiving says it aloud
 
     def _hand_out(self, delivery: Delivery, start: int) -> None:
         locals_ = (delivery.channel[start:],) if delivery.members is None else delivery.members

@@ -39,10 +39,10 @@ INSTANCES = 10_000
 """Instances that a worker holds at a time by default."""
 
 BEAT_SECONDS = 2.0
-"""The time between two signs of life to the interface servers whose connections have instances here."""
+"""The time between two heartbeats to the interface servers whose connections have instances here."""
 
 DOUBT_SECONDS = 5.0
-"""A process of which no sign of life was taken for so long asks whether it still has its leases before it begins
+"""A process of which no heartbeat was taken for so long asks whether it still has its leases before it begins
 anything. Shorter than the silence after which an interface server takes it for gone."""
 
 HELD_UP_SECONDS = 2.0
@@ -433,7 +433,7 @@ class Instances:
         self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context(), time.monotonic())
 
     def beat(self) -> None:
-        """Give a sign of life to the interface servers, if one is due. Called again and again by one thread."""
+        """Send a heartbeat to the interface servers, if one is due. Called again and again by one thread."""
         now = time.monotonic()
         if now - self._called_at > HELD_UP_SECONDS:
             self._steady_since = now
@@ -444,15 +444,15 @@ class Instances:
         self._beat_at = now
         for server in servers:
             if now - self._taken_at.get(server, now) > DOUBT_SECONDS:
-                self._doubt(server)  # before the server takes the sign, which alone would look like trust
+                self._doubt(server)  # before the server takes the heartbeat, which alone would look like trust
         if self._asked:
             self._loop.get().call_soon_threadsafe(self._ask)
         headers: Headers = {"lease": answers.channel}
-        signs = [Outgoing(server + ALIVE, EMPTY, headers) for server in servers]
+        heartbeats = [Outgoing(server + ALIVE, EMPTY, headers) for server in servers]
         try:
-            refused = {item.target for item in self.layer.send_batch(signs)}
+            refused = {item.target for item in self.layer.send_batch(heartbeats)}
         except LayerUnavailable as error:
-            logger.debug("no sign of life was taken: %s", error)  # those who send messages say it aloud
+            logger.debug("no heartbeat was taken: %s", error)  # those who send messages say it aloud
             return
         for server in servers:
             if server + ALIVE not in refused:
@@ -463,7 +463,7 @@ class Instances:
 
         If not, it is asked for, and its instances are woken by the answer.
         """
-        # In this order: a sign of life that is taken after a doubt must not hide it.
+        # In this order: a heartbeat that is taken after a doubt must not hide it.
         if time.monotonic() - self._taken_at[server] <= DOUBT_SECONDS:
             return server not in self._asked
         if server not in self._asked:
@@ -474,7 +474,7 @@ class Instances:
     def _doubt(self, server: str) -> None:
         if server not in self._asked:
             logger.warning(
-                "no sign of life of this process was taken for more than %g s; asking whether its connections are "
+                "no heartbeat of this process was taken for more than %g s; asking whether its connections are "
                 "still its own", DOUBT_SECONDS,
             )  # fmt: skip
         self._asked[server] = next(self._questions), time.monotonic()
@@ -595,7 +595,7 @@ class Instances:
         number, since = self._asked.get(server, (0, 0.0))
         if number <= message.get("asked", 0):
             self._asked.pop(server, None)
-            self._taken_at[server] = max(self._taken_at.get(server, since), since)  # a question is a sign of life
+            self._taken_at[server] = max(self._taken_at.get(server, since), since)  # a question is a heartbeat
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()

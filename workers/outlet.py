@@ -16,14 +16,14 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
 from channel_layer.outcome import Fate, fates
 
+from .batches import OVERHEAD, fitting
+
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = 2_097_152
 ROOM_BYTES = 4_194_304
 """Bytes that may wait here before applications have to."""
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
-OVERHEAD = 256
 
 PLAIN = frozenset({"epoch", "turn"})
 """Headers of messages that can be put together."""
@@ -91,7 +91,9 @@ class Outlet:
                     if item is not None:
                         self._items.append(item)
                         self._bytes += len(item.body) + OVERHEAD
-                batch = merged(self._take(), self._layer)
+                count = fitting(self._items)
+                batch, self._items = self._items[:count], self._items[count:]
+                batch = merged(batch, self._layer)
                 if not batch:
                     continue
                 left = await self._write(batch)
@@ -105,16 +107,6 @@ class Outlet:
                     self._room = None
         finally:
             self._task = None
-
-    def _take(self) -> list[Outgoing]:
-        size = 0
-        for position, item in enumerate(self._items):
-            size += len(item.body) + OVERHEAD
-            if size > BATCH_BYTES and position:
-                batch, self._items = self._items[:position], self._items[position:]
-                return batch
-        batch, self._items = self._items, []
-        return batch
 
     def _recount(self, left: Sequence[Outgoing] = ()) -> None:
         self._bytes = sum(len(item.body) + OVERHEAD for item in (*left, *self._items))

@@ -3,7 +3,7 @@
 -- Returns whether there is more to do right now, as a list: an answer that is never empty.
 -- Keys are built here: only the zset tells which processes there are.
 --
--- A process that lives gives signs of life every few seconds. If they are missing, this server may have been away
+-- A process that lives gives heartbeats every few seconds. If they are missing, this server may have been away
 -- just as well, and let the presence of everybody expire. So the process is marked first, and has the time until the
 -- mark comes up to show that it is there; the mark itself expires too.
 

@@ -1,4 +1,4 @@
-"""Taking messages off queues, and what rides with it: signs of life, and looks for processes that have gone. No I/O."""
+"""Taking messages off queues, and what rides with it: heartbeats, and looks for processes that have gone. No I/O."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Pops:
         self._presence = presence
         self._last_wills = last_wills
         self._sealer = sealer
-        # A sign of life that waits for a pop to end must not come too late, nor the answer.
+        # A heartbeat that waits for a pop to end must not come too late, nor the answer.
         patience = [host.timeout / 2 for host in hosts if host.timeout is not None]
         self._longest_block: float = min(BLOCK_SECONDS, layer.presence / 3, *patience)
 
@@ -116,7 +116,7 @@ class Pops:
         """The answers to what stands in front of a pop: those to renewals, then a list if there was a look."""
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if errors:
-            logger.warning("signs of life or last wills have to wait: %s", errors[0])
+            logger.warning("heartbeats or last wills have to wait: %s", errors[0])
             self._presence.reconnect(channels)
             self._last_wills.looked(shard, there_is_more=False)
         if type(replies[-1]) is list:

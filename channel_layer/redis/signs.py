@@ -1,4 +1,4 @@
-"""Signs of life for other servers than those a process receives from, in event loops."""
+"""Heartbeats for other servers than those a process receives from, in event loops."""
 
 from __future__ import annotations
 

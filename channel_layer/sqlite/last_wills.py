@@ -57,7 +57,7 @@ def settle(connection: sqlite3.Connection, last_will: LastWill) -> None:
 
 
 def silent(connection: sqlite3.Connection, presence: float) -> list[str]:
-    """Processes that have left last wills and given no sign of life for ``presence`` seconds."""
+    """Processes that have left last wills and given no heartbeat for ``presence`` seconds."""
     return [reader for (reader,) in connection.execute(_SILENT, {"silent": clock() - presence}).fetchall()]
 
 

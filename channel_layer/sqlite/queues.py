@@ -33,7 +33,7 @@ class Putting:
         connection: inside a transaction.
         capacity: how much each channel holds.
         expiry: seconds until what is put expires.
-        silent: seconds after which members of a process without a sign of life are passed over.
+        silent: seconds after which members of a process without a heartbeat are passed over.
 
     Attributes:
         expired: messages that were removed to make room.

@@ -7,7 +7,7 @@ counts     per channel: messages that wait; per channel, single-reader ones up t
            messages sent and refused since the last flush.
 members    who is in which group, ``reader`` being the part of the channel that is read
            together. Its key lets one step from reader to reader.
-readers    process-specific channels that somebody reads, and when they last gave a sign of life;
+readers    process-specific channels that somebody reads, and when they last gave a heartbeat;
            ``doubted``: since when they seem to be gone.
 wills      what to send for which channel if its process disappears, and when that was left.
            ``sent``: when it was carried out, after which it is only kept as the news of that.

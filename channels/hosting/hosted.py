@@ -22,7 +22,7 @@ class CannotGoOn(Exception):
     """The instance cannot be made again from its checkpoint; its client has to connect again."""
 
 
-class Lease:
+class LeaseExtension:
     """Extension of the scope of a consumer that a worker holds, on behalf of a connection elsewhere.
 
     Attributes:
@@ -72,7 +72,7 @@ class HostedApplication(Hosted):
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
         scope = self._scope
-        scope["extensions"] = {**scope["extensions"], LEASE: Lease(self.reply_channel, self._attach)}
+        scope["extensions"] = {**scope["extensions"], LEASE: LeaseExtension(self.reply_channel, self._attach)}
 
         async def first_resumed() -> Event:
             resume, self._resume = self._resume, None

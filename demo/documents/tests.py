@@ -111,7 +111,7 @@ class PresenceTests(DocumentsTestCase):
         second.close()
         self.assertEqual(ada.people(), {"ada": ({}, {})})
 
-    def test_a_sign_of_life_is_answered_and_disturbs_nobody(self) -> None:
+    def test_a_heartbeat_is_answered_and_disturbs_nobody(self) -> None:
         ada, bob = Window(self.ada), Window(self.bob)
         ada.hear("presence")
         bob.hear("presence")

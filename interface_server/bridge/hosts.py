@@ -1,7 +1,8 @@
-"""Workers that host applications of this process's connections, and their signs of life.
+"""Workers that host applications of this process's connections, and their heartbeats.
 
-A worker gives a sign every two seconds to each interface server that it has leases of. One that gives none any more is
-gone, and its connections go on in other workers. If it was only held up, it asks before it begins anything again.
+A worker sends a heartbeat every two seconds to each interface server that it has leases of. One that sends none any
+more is gone, and its connections go on in other workers. If it was only held up, it asks before it begins anything
+again.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Hosts:
             self._heard.pop(host, None)
 
     def hear(self, headers: Headers, now: float) -> None:
-        """A sign of life; a worker that asks is answered, behind what it was told of single connections."""
+        """A heartbeat; a worker that asks is answered, behind what it was told of single connections."""
         worker = headers.get("lease")
         if worker is not None and (host := split(worker)[0]) in self._heard:
             self._heard[host] = now

@@ -30,7 +30,7 @@ from .upload import Upload
 logger = logging.getLogger("interface_server.http")
 
 LOST_SECONDS = 100.0
-"""Silence after which the producer of a response counts as gone. It asks for a sign of life after 30 s."""
+"""Silence after which the producer of a response counts as gone. It asks for a heartbeat after 30 s."""
 
 
 class ExchangePhase(enum.Enum):
@@ -177,7 +177,7 @@ class HttpExchange:
         flow, count = headers.get("flow"), headers.get("read")
         if isinstance(flow, str):
             self._flow = flow
-            if alone:  # it asks for a sign of life
+            if alone:  # it asks for a heartbeat
                 self._to_producer({"written": 0 if self._download is None else self._download.reported})
         if type(count) is int and self._upload is not None and self.phase is not ExchangePhase.DONE:
             self._deadline = self._context.now + self._context.options.http_timeout
@@ -231,7 +231,7 @@ class HttpExchange:
         if self._upload is not None and self._upload.channel is not None:
             self._upload.tick()
         if self.phase is ExchangePhase.RESPONDING and now - self._heard >= LOST_SECONDS and self._named_flow:
-            self._cut("its producer gives no sign of life")
+            self._cut("its producer gives no heartbeat")
             return
         if self._download is not None:
             if self._download.has_moved():
@@ -434,7 +434,7 @@ class HttpExchange:
 
     @property
     def _named_flow(self) -> bool:
-        """True if the producer named a channel for reports. Such a producer gives signs of life."""
+        """True if the producer named a channel for reports. Such a producer gives heartbeats."""
         return not self._flow.startswith(FLOW_PATTERN)
 
     def _describe(self) -> str:

@@ -165,7 +165,7 @@ class WebSocketConnection:
         self._answer(message)
         if headers is None:
             return
-        if "flow" in headers:  # who asks for a sign of life, and may have an instance that others have by now
+        if "flow" in headers:  # who asks for a heartbeat, and may have an instance that others have by now
             body = EMPTY if self._lease is None or self._lease.worker == headers["flow"] else GONE
             self._context.uplink.put(Outgoing(headers["flow"], body))
             return
@@ -200,6 +200,7 @@ class WebSocketConnection:
     def take_shared(self, broadcast: Broadcast) -> None:
         """See `take`: the same for a message that others get, too."""
         lease = self._lease
+        # `_ended` need not be looked at: between it and the closed phase only events that were held are taken.
         if lease is None or self.phase is Phase.CLOSED or lease.is_full:
             self.take(broadcast.content)
         else:

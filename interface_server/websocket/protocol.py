@@ -243,7 +243,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return True
 
     def _take_pong(self, data: bytes) -> bool:
-        """The same for the usual sign of life: nearly all sockets are silent but for these."""
+        """The same for a pong: nearly all sockets are silent but for these."""
         pong = whole_pong(data)
         if pong is not None and pong == self._ping:
             self._ping = None

@@ -144,7 +144,7 @@ class Mailbox:
         return self._ready_size
 
     def _report(self, asked: bool = False) -> None:
-        """Tell the producer how much was taken over, if there is news or it asks for a sign of life."""
+        """Tell the producer how much was taken over, if there is news or it asks for a heartbeat."""
         with self._arrived:
             taken = None if self._download is None else self._download.report()
             if taken is None and asked and self._download is not None:

@@ -201,7 +201,7 @@ class Worker:
         return self._addresses.get(local)
 
     def ask_peers(self) -> None:
-        """Ask for signs of life, as `Inbox` does after a while."""
+        """Ask for heartbeats, as `Inbox` does after a while."""
         for address in self._addresses.values():
             if address.peer is not None:
                 self.world.to_server.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))

@@ -10,7 +10,7 @@ import pytest
 from channel_layer.exceptions import ChannelFull, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
-from workers import async_sender as module
+from workers import batches
 from workers.async_sender import AsyncSender
 
 
@@ -53,7 +53,7 @@ def test_what_comes_in_one_turn_or_during_a_write_leaves_in_one() -> None:
 
 
 def test_a_write_has_a_limit_in_bytes_which_one_message_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 250)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 250 + 3 * batches.OVERHEAD)
 
     async def main() -> list[list[str]]:
         layer = Recording()

@@ -165,7 +165,7 @@ class Peer:
                 self._layer.send(self.address.channel, {"written": 0})
 
 
-def test_a_silent_peer_is_asked_for_a_sign_of_life_and_is_gone_if_it_gives_none(
+def test_a_silent_peer_is_asked_for_a_heartbeat_and_is_gone_if_it_gives_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("workers.inbox.WAIT_SECONDS", 0.02)
@@ -190,7 +190,7 @@ def test_a_silent_peer_is_asked_for_a_sign_of_life_and_is_gone_if_it_gives_none(
     assert lively.questions > 1
     assert all(told == {"written": 0} for told in lively.told)
     assert unknown == []
-    assert "daphne.dead!x has given no sign of life" in caplog.text
+    assert "daphne.dead!x has given no heartbeat" in caplog.text
 
 
 def test_an_outage_is_nobodys_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,7 @@ def test_a_worker_that_lost_its_leases_meanwhile_begins_nothing_any_more(play: C
     play(scene)
 
 
-def test_a_sign_of_life_that_is_not_taken_proves_nothing(play: Callable[..., None]) -> None:
+def test_a_heartbeat_that_is_not_taken_proves_nothing(play: Callable[..., None]) -> None:
     async def scene(stage: Stage) -> None:
         instances = stage.worker.instances
         instances.layer.send_batch = list  # type: ignore[assignment,method-assign]  # refuses all

@@ -293,7 +293,7 @@ def test_another_server_that_has_lost_its_last_wills_is_told_to_the_owner(
     item = layer.prepare(connect, {})
     item.last_will = LastWill(reader + "a", layer.prepare(gone, {}))
     assert layer.send_batch([item]) == []
-    eventually(has_shown_itself, "the sign of life on the other server")
+    eventually(has_shown_itself, "the heartbeat on the other server")
     assert told == []
     own_redis.kill()
     own_redis.start()

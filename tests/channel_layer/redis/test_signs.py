@@ -18,7 +18,7 @@ SPEED = 2.0
 
 @pytest.fixture
 def layer(redis_url: str, own_redis: OwnRedis, make_redis_layer: MakeRedisLayer) -> RedisChannelLayer:
-    """A layer over two servers, with a sign of life due on the second five times a second."""
+    """A layer over two servers, with a heartbeat due on the second five times a second."""
     return make_redis_layer(redis_url, own_redis.url, presence=3)
 
 

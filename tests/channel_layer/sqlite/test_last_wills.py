@@ -90,9 +90,7 @@ def test_a_process_is_doubted_before_its_last_wills_are_carried_out(store: sqlit
     assert last_wills.silent(store, PRESENCE) == []
 
 
-def test_a_sign_of_life_ends_the_doubt_and_an_old_one_counts_for_nothing(
-    store: sqlite3.Connection, passes: Any
-) -> None:
+def test_a_heartbeat_ends_the_doubt_and_an_old_one_counts_for_nothing(store: sqlite3.Connection, passes: Any) -> None:
     groups.beat(store, "process!")
     last_wills.settle(store, left("process!a"))
     passes(PRESENCE + 1)

@@ -181,7 +181,7 @@ def test_members_of_a_reader_that_waits_long_stay_members(make: Make, eventually
     worker._engine.database.write(age)
     assert worker.group_channels("group") == []
     server._chores_due = 0
-    eventually(lambda: worker.group_channels("group") == ["process!a"], "a sign of life of the waiting reader")
+    eventually(lambda: worker.group_channels("group") == ["process!a"], "a heartbeat of the waiting reader")
     worker.send("stop", {})
     thread.join(20)
     assert not thread.is_alive()

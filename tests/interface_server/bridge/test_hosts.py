@@ -1,4 +1,4 @@
-"""Workers that host applications: their signs of life, and what they are answered."""
+"""Workers that host applications: their heartbeats, and what they are answered."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Case:
         return [(entry.item.target, unpack_body(entry.item.body)) for entry in self.uplink.entries]
 
 
-def test_a_worker_that_gives_no_sign_of_life_is_gone_with_all_that_it_hosts() -> None:
+def test_a_worker_that_gives_no_heartbeat_is_gone_with_all_that_it_hosts() -> None:
     case = Case()
     first, second, other = case.guest("worker.a!1"), case.guest("worker.a!2"), case.guest("worker.b!1")
     case.pass_by(SILENT_SECONDS, "worker.b!0")

@@ -474,7 +474,7 @@ def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: boo
     case = Case()
     headers = None if flow is None else {"flow": flow}
     case.exchange.deliver({"status": 200, "content": b"data: x", "more_content": True}, headers)
-    for seconds in (90, 80, 80):  # there is a sign of life after each
+    for seconds in (90, 80, 80):  # there is a heartbeat after each
         case.context.now += seconds
         case.exchange.tick(case.context.now)
         assert case.exchange.phase is ExchangePhase.RESPONDING

@@ -477,7 +477,7 @@ def test_what_an_application_says_that_lost_its_lease_is_not_heard_and_it_is_tol
     assert case.events("worker.c!9") == [{"gone": True}]
 
 
-def test_only_the_worker_that_has_the_lease_is_given_a_sign_of_life() -> None:
+def test_only_the_worker_that_has_the_lease_is_given_a_heartbeat() -> None:
     case = HostedCase()
     for asks in (WORKER, OTHER):
         case.connection.deliver({}, {"flow": asks})

@@ -171,7 +171,7 @@ def test_a_response_that_cannot_be_completed_says_why(
         mailbox.take_part(20)
 
 
-def test_a_producer_that_asks_for_a_sign_of_life_gets_one(mailbox: Mailbox) -> None:
+def test_a_producer_that_asks_for_a_heartbeat_gets_one(mailbox: Mailbox) -> None:
     mailbox.put(BEGIN, {"flow": "worker.a!1"})
     mailbox.put({}, {"flow": "worker.a!1"})
     assert mailbox.told == [("worker.a!1", {"written": 0})]  # type: ignore[attr-defined]
