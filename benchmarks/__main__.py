@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import plot
+from .crowd.sockets import allow_many_files
 from .environments import HERE, set_up
 from .peers import KINDS, OURS, PEERS, Peer
 from .programs import MissingError, wrk
 from .report import Results, cpu_table, figures_table, ratios_table, write
 from .rounds import estimate, run
 from .section import Setting
-from .sockets import allow_many_files
 from .stack import RoundError, StackError
 from .studies import STUDIES
 from .works import WORKS, Work

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from .crowd.order import Order
+from .crowd import Order
 from .environments import HERE
 from .stack import Stack
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from .__main__ import tell
 from .cpu import times
+from .crowd.sockets import allow_many_files
 from .environments import HERE, python_of, set_up
 from .figures import markdown
 from .peers import OURS, PEERS
 from .programs import MissingError
-from .sockets import allow_many_files
 from .stack import RoundError, Stack, StackError
 from .works import WORKS, Work, loaded
 

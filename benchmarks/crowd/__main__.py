@@ -15,16 +15,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from websockets.frames import Opcode
+
 from ..figures import percentile
-from ..frames import FrameError
-from ..loads import Load, echo, gather, group
-from ..sockets import Connection, LoadError, allow_many_files
-from . import bodies, members, messages
-from .many_sockets import handshakes, hold, open_many
-from .order import Order
+from . import Order, bodies
+from .loads import Load, echo, gather, group, join
+from .openings import handshakes, hold
+from .sockets import Connection, LoadError, allow_many_files, open_websockets
 
 HOST = "127.0.0.1"
 
+Sockets = list[Connection]
 Answer = dict[str, Any]
 
 
@@ -33,65 +34,46 @@ def main(arguments: list[str] | None = None) -> int:
     order = Order(**json.loads((sys.argv[1:] if arguments is None else arguments)[0]))
     allow_many_files()
     try:
-        prepare, run = KINDS[order.kind]
-        opened = prepare(order)
+        opened = [] if order.kind in WITHOUT else open_websockets(HOST, order.port, order.path, order.sockets)
+        if order.kind in MEMBERS:
+            MEMBERS[order.kind](opened)
         print("ready", flush=True)
         gc.disable()  # nothing here makes cycles, and a pause would be the server's fault
         if order.kind == "hold":
             hold(opened, sys.stdin.fileno())
         while sys.stdin.readline():
             used = time.process_time()
-            answer = run(order, opened)
+            answer = KINDS[order.kind](order, opened)
             print(json.dumps({**answer, "cpu": time.process_time() - used}), flush=True)
-    except (LoadError, FrameError, OSError) as error:
+    except (LoadError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
     return 0
 
 
-def summary(load: Load) -> Answer:
-    """Summarize a load: operations, seconds, and percentiles of its latencies in seconds."""
+def summary(load: Load, each: int = 1) -> Answer:
+    """Summarize a load: operations (so many for each that it counted), seconds, percentiles of its latencies."""
     marks = {f"p{share}": percentile(load.latencies, share / 100) for share in (50, 99)} if load.latencies else {}
-    return {"count": load.count, "seconds": load.seconds, **marks}
+    return {"count": load.count * each, "seconds": load.seconds, **marks}
 
 
-def _open(order: Order) -> list[Connection]:
-    return open_many(HOST, order.port, order.path, order.sockets)
+WITHOUT = {"handshakes", "upload", "download"}
+"""Loads that open their connections themselves."""
 
+MEMBERS: dict[str, Callable[[Sockets], object]] = {"group": gather, "bursts": join}
+"""Loads before which all sockets must be members of the group, and how that is ensured."""
 
-def _members(order: Order, enter: Callable[[list[Connection]], object]) -> list[Connection]:
-    connections = _open(order)
-    enter(connections)
-    return connections
-
-
-Prepare = Callable[[Order], list[Connection]]
-Run = Callable[[Order, list[Connection]], Answer]
-
-KINDS: dict[str, tuple[Prepare, Run]] = {
-    "hold": (_open, lambda order, opened: {"count": len(opened)}),
-    "handshakes": (
-        lambda order: [],
-        lambda order, opened: summary(handshakes(HOST, order.port, order.path, order.sockets, order.seconds)),
-    ),
-    "echo": (_open, lambda order, opened: summary(echo(opened, order.seconds))),
-    "group": (lambda order: _members(order, gather), lambda order, opened: summary(group(opened, order.seconds))),
-    "join": (_open, lambda order, opened: summary(members.join(opened))),
-    "bursts": (
-        lambda order: _members(order, members.join),
-        lambda order, opened: summary(members.bursts(opened, order.seconds)),
-    ),
-    "messages": (_open, lambda order, opened: summary(messages.exchange(opened, order.size, order.seconds))),
-    "upload": (
-        lambda order: [],
-        lambda order, opened: {"seconds": bodies.upload(HOST, order.port, order.path, order.size)},
-    ),
-    "download": (
-        lambda order: [],
-        lambda order, opened: {"seconds": bodies.download(HOST, order.port, order.path, order.size)},
-    ),
+KINDS: dict[str, Callable[[Order, Sockets], Answer]] = {
+    "hold": lambda order, opened: {"count": len(opened)},
+    "handshakes": lambda order, opened: summary(handshakes(HOST, order.port, order.path, order.sockets, order.seconds)),
+    "echo": lambda order, opened: summary(echo(opened, order.seconds)),
+    "messages": lambda order, opened: summary(echo(opened, order.seconds, Opcode.BINARY, order.size)),
+    "group": lambda order, opened: summary(group(opened, order.seconds), len(opened)),
+    "bursts": lambda order, opened: summary(group(opened, order.seconds, bursts=True)),
+    "join": lambda order, opened: summary(join(opened)),
+    "upload": lambda order, opened: {"seconds": bodies.upload(HOST, order.port, order.path, order.size)},
+    "download": lambda order, opened: {"seconds": bodies.download(HOST, order.port, order.path, order.size)},
 }
-"""By name: the function that opens the sockets before ``ready``, and the load."""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ..sockets import LoadError
+from .sockets import LoadError
 
 CHUNK = 65_536
 TIMEOUT = 60.0
@@ -23,12 +23,12 @@ def blocks(size: int) -> Iterator[bytes]:
         yield block[: size - start]
 
 
-def checksum(size: int) -> int:
-    """The CRC-32 of such a body."""
-    found = 0
-    for block in blocks(size):
-        found = zlib.crc32(block, found)
-    return found
+def summed(pieces: Iterable[bytes]) -> str:
+    """Length and CRC-32 of a body, as the view writes them."""
+    size = found = 0
+    for piece in pieces:
+        size, found = size + len(piece), zlib.crc32(piece, found)
+    return f"{size} {found:08x}"
 
 
 def upload(host: str, port: int, path: str, size: int) -> float:
@@ -37,21 +37,8 @@ def upload(host: str, port: int, path: str, size: int) -> float:
     Raises:
         LoadError: it was something else.
     """
-    expected = f"{size} {checksum(size):08x}"
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
-    began = time.perf_counter()
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-    try:
-        connection.request("POST", path, body=blocks(size), headers=headers)
-        response = connection.getresponse()
-        text = response.read().decode("latin-1")
-    except (OSError, http.client.HTTPException) as error:
-        raise LoadError(f"the upload of {size:,} bytes broke off: {error!r}") from error
-    seconds = time.perf_counter() - began
-    connection.close()
-    if response.status != 200 or text != expected:
-        raise LoadError(f"the upload was answered with {response.status} {text[:80]!r}, not {expected!r}")
-    return seconds
+    return _transfer(host, port, "POST", path, size, headers)
 
 
 def download(host: str, port: int, path: str, size: int) -> float:
@@ -60,20 +47,23 @@ def download(host: str, port: int, path: str, size: int) -> float:
     Raises:
         LoadError: it was another one.
     """
-    expected = checksum(size)
+    return _transfer(host, port, "GET", f"{path}?size={size}", size, {})
+
+
+def _transfer(host: str, port: int, method: str, path: str, size: int, headers: dict[str, str]) -> float:
+    expected = summed(blocks(size))
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
-    found = length = 0
     began = time.perf_counter()
     try:
-        connection.request("GET", f"{path}?size={size}")
+        connection.request(method, path, body=blocks(size) if method == "POST" else None, headers=headers)
         response = connection.getresponse()
-        while data := response.read(CHUNK):
-            found = zlib.crc32(data, found)
-            length += len(data)
+        pieces = iter(lambda: response.read(CHUNK), b"")
+        found = next(pieces, b"").decode("latin-1") if method == "POST" else summed(pieces)
     except (OSError, http.client.HTTPException) as error:
-        raise LoadError(f"the download broke off after {length:,} bytes: {error!r}") from error
+        raise LoadError(f"the {method} of {size:,} bytes broke off: {error!r}") from error
+    finally:
+        connection.close()
     seconds = time.perf_counter() - began
-    connection.close()
-    if response.status != 200 or (length, found) != (size, expected):
-        raise LoadError(f"the download ended with {response.status} and {length:,} bytes, or not with the right ones")
+    if response.status != 200 or found != expected:
+        raise LoadError(f"the {method} was answered with {response.status} {found[:80]!r}, not {expected!r}")
     return seconds

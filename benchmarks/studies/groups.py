@@ -12,7 +12,7 @@ import redis
 from channel_layer.redis.scripts import GROUP_SEND
 
 from ..clients import Client, once
-from ..crowd.members import BURST, PAUSE
+from ..crowd.loads import BURST, PAUSE
 from ..section import Section, Setting
 from ..stack import RoundError, Stack
 from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, per_second, rate, share

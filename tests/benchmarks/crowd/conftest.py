@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
-from benchmarks.crowd.many_sockets import open_many
-from benchmarks.sockets import Connection
+from benchmarks.crowd.sockets import Connection, open_websockets
 
 Served = Callable[[Callable[[ServerConnection], None]], int]
 """Takes what is done with a connection; returns the port."""
@@ -42,7 +41,7 @@ def opened(served: Served) -> Iterator[Opened]:
     connections: list[Connection] = []
 
     def start(handler: Callable[[ServerConnection], None], count: int) -> list[Connection]:
-        connections.extend(open_many("127.0.0.1", served(handler), "/", count))
+        connections.extend(open_websockets("127.0.0.1", served(handler), "/", count))
         return connections
 
     yield start

@@ -1,8 +1,7 @@
-"""Tests of benchmarks.crowd.many_sockets."""
+"""Tests of benchmarks.crowd.openings."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import threading
@@ -10,8 +9,8 @@ import threading
 import pytest
 from websockets.sync.server import ServerConnection
 
-from benchmarks.crowd.many_sockets import PER_SOURCE, handshakes, hold, source
-from benchmarks.sockets import LoadError
+from benchmarks.crowd.openings import handshakes, hold
+from benchmarks.crowd.sockets import LoadError
 
 from .conftest import Opened, Served
 
@@ -21,13 +20,6 @@ HOST = "127.0.0.1"
 def until_closed(connection: ServerConnection) -> None:
     for _ in connection:
         pass
-
-
-def test_sources_are_loopback_addresses_and_change_before_ports_run_out() -> None:
-    addresses = [ipaddress.ip_address(source(number)) for number in (0, PER_SOURCE - 1, PER_SOURCE, 2 * PER_SOURCE)]
-    assert all(address.is_loopback for address in addresses)
-    assert addresses[0] == addresses[1]
-    assert len(set(addresses)) == 3
 
 
 def test_opened_sockets_are_numbered_and_held_until_there_is_something_to_read(opened: Opened) -> None:
