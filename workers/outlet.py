@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from channel_layer.backoff import Backoff
-from channel_layer.codec import EMPTY, unpack_body
-from channel_layer.delivery import SHARED, Outgoing
+from channel_layer.codec import EMPTY, pack_body, unpack_body
+from channel_layer.delivery import SHARED, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
@@ -111,11 +111,17 @@ class Outlet:
     def _recount(self, left: Sequence[Outgoing] = ()) -> None:
         self._bytes = sum(len(item.body) + OVERHEAD for item in (*left, *self._items))
 
-    def _without_content(self, item: Outgoing) -> Outgoing:
-        """The news of a message alone: heard twice it does no harm, never heard it holds a connection up."""
-        if item.headers is not None:
-            return Outgoing(item.target, EMPTY, item.headers)
-        return self._layer.prepare(item.target, {**unpack_body(item.body), "reply": {}})
+    def _without_frame(self, item: Outgoing) -> Outgoing:
+        """The rest of a message: heard twice it does no harm, never heard it holds a connection up.
+
+        That includes what accepts or closes the connection: a client that is to connect again must not hear of a normal
+        end.
+        """
+        message = unpack_body(item.body)
+        if item.headers is None:
+            return self._layer.prepare(item.target, {**message, "reply": without_frame(message["reply"])})
+        rest = without_frame(message)
+        return Outgoing(item.target, pack_body(rest) if rest else EMPTY, item.headers)
 
     async def _write(self, batch: list[Outgoing]) -> list[Outgoing]:
         """Write a batch; returns what has to be tried again."""
@@ -137,12 +143,18 @@ class Outlet:
             if fate in (Fate.UNSENT, Fate.FULL):
                 left.append(item)
             if fate is Fate.UNKNOWN:
-                lost += item.body != EMPTY
-                left.append(self._without_content(item))
+                rest = self._without_frame(item)
+                lost += len(rest.body) != len(item.body)
+                left.append(rest)
         self._recount(left)
         if lost:
             logger.error("%d messages of hosted applications may be lost: %s", lost, error)
         return left
+
+
+def without_frame(reply: Message) -> Message:
+    """A message to a connection without what it has for the client to read."""
+    return {key: value for key, value in reply.items() if key not in ("text", "bytes")}
 
 
 def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:

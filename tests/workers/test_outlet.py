@@ -125,6 +125,26 @@ def test_of_what_may_have_been_stored_only_the_news_are_sent_again(
     assert "1 messages of hosted applications may be lost" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("message", "again"),
+    [
+        ({"close": 1012, "reason": "service restart"}, {"close": 1012, "reason": "service restart"}),
+        ({"accept": True, "text": "hello"}, {"accept": True}),
+    ],
+    ids=["close", "accept"],
+)
+def test_what_opens_or_closes_a_connection_is_sent_again_since_it_does_no_harm_twice(
+    message: dict[str, Any], again: dict[str, Any]
+) -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        layer.answers = [failing(LayerUnavailable("here", "an answer was lost"))]
+        outlet.add(layer.prepare("d!1", message, {"epoch": 0, "turn": 2, "ended": True}))
+
+    layer = play(scene)
+    assert said(layer) == [("d!1", again)]
+    assert layer.batches[0][0].headers == {"epoch": 0, "turn": 2, "ended": True}
+
+
 def test_of_equal_messages_that_were_put_together_the_news_survive_too() -> None:
     async def scene(outlet: Outlet, layer: Layer) -> None:
         layer.answers = [failing(LayerUnavailable("here", "an answer was lost"))]
