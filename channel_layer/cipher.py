@@ -17,7 +17,8 @@ Authenticated along with it is where a frame may lie: the layer's prefix, and
   have; the group's name is in the frame, and a process without members in that group delivers nothing;
 * `MEMBER`: that it is for an ordinary channel in a group, whose name is sealed with it. Its reader does
   not know its groups, so that a *ticket* comes with the frame: `TICKET`, made for this group and reader
-  by who added the one to the other.
+  by who added the one to the other;
+* `REPORT`: the name of the process whose report it is, which lies on no channel.
 
 "Good until" keeps what somebody recorded from being put in again later. It is the sender's clock plus the
 time the message lives, and is compared with a clock that may go differently: see `CLOCK_TOLERANCE`
@@ -49,6 +50,7 @@ CHANNEL: Final = 1
 GROUP: Final = 2
 MEMBER: Final = 3
 TICKET: Final = 4
+REPORT: Final = 5
 
 SEALS_PER_KEY: Final = 2**28
 """Frames under one derived key. Processes forked from one that has sealed share its key, hence not 2**32."""
@@ -128,6 +130,10 @@ class Sealer:
         """Make the proof that an ordinary channel is in a group; `OVERHEAD` bytes."""
         return self._seal(TICKET, (group, reader), b"", seconds)
 
+    def for_report(self, name: str, report: bytes, seconds: float) -> bytes:
+        """Seal the report of a process, good for so many seconds."""
+        return self._seal(REPORT, (name,), report, seconds)
+
     def _seal(self, kind: int, place: Sequence[str], content: bytes, seconds: float) -> bytes:
         if next(self._count) % SEALS_PER_KEY == 0:
             self._current = self._next_key()
@@ -172,6 +178,12 @@ class Sealer:
             self._open(TICKET, (content[1:end].decode(), reader), data[-OVERHEAD:], now)
             return content[end:]
         raise InvalidFrame(NOT_SEALED)
+
+    def open_report(self, name: str, data: bytes, server_time: float | None = None) -> bytes:
+        """Open the report of a process; raises `InvalidFrame` as `open` does."""
+        if len(data) > self._longest:
+            raise InvalidFrame(TOO_LARGE)
+        return self._open(REPORT, (name,), data, self._now(server_time))
 
     def _open(self, kind: int, place: Sequence[str], data: bytes, now: float) -> bytes:
         from cryptography.exceptions import InvalidTag

@@ -13,6 +13,7 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
 * **Last wills** (with the extension ``last_wills``). What a process left to be sent in case it disappears is sent by
   the other processes that receive messages, once: within 50 seconds, if ``presence`` is 30, as far as there is room.
   See `channel_layer.delivery.LastWill`.
+* **Reports** (with the extension ``reports``). The last report of each process, for as long as it was to be kept.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
 the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
@@ -38,6 +39,7 @@ from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
 from .members import MembershipIndex
+from .reports import KEEP_SECONDS, REPORTS, Report
 
 BLOCK_SECONDS = 5.0
 """Longest wait of ``receive(block=True)`` before it returns ``(None, None)``."""
@@ -318,6 +320,13 @@ class ChannelLayer(ABC):
         """
         return None
 
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        """Seconds that each of the messages of one channel, just received, has waited there.
+
+        Those of which the layer cannot tell are left out. Messages that were put back have waited since they were sent.
+        """
+        return []
+
     # -- groups ----------------------------------------------------------------------------------
 
     @abstractmethod
@@ -381,6 +390,65 @@ class ChannelLayer(ABC):
         told = self._last_will_watchers.get(reader)
         if told is not None:
             told(carried_out)
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def publish_report(self, name: str, content: Content, seconds: float = KEEP_SECONDS) -> None:
+        """Keep a report of the process ``name`` for so many seconds, in place of the one before.
+
+        Raises:
+            InvalidName, InvalidMessage: of the process, of the report; nothing was kept.
+            LayerUnavailable: it is not kept, or, if ``uncertain``, may be.
+            NotImplementedError: the layer lacks the extension.
+        """
+        self._put_report(names.check_group(name), codec.pack_body(content), seconds)
+
+    async def apublish_report(self, name: str, content: Content, seconds: float = KEEP_SECONDS) -> None:
+        """Async form of `publish_report`."""
+        await self._aput_report(names.check_group(name), codec.pack_body(content), seconds)
+
+    def reports(self) -> list[Report]:
+        """The last report of each process, in no order; those that cannot be read are left out.
+
+        Raises:
+            LayerUnavailable: the broker cannot be reached. Of several servers those that can be reached are asked.
+            NotImplementedError: the layer lacks the extension.
+        """
+        return self._open_reports(self._kept_reports())
+
+    async def areports(self) -> list[Report]:
+        """Async form of `reports`."""
+        return self._open_reports(await self._akept_reports())
+
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        """Keep an encoded report."""
+        raise self._has_no_reports()
+
+    async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
+        """Async form of `_put_report`."""
+        raise self._has_no_reports()
+
+    def _kept_reports(self) -> Iterable[tuple[str, bytes | None, float]]:
+        """Name, encoded report and age of each that is kept; ``None`` for one that cannot be opened."""
+        raise self._has_no_reports()
+
+    async def _akept_reports(self) -> Iterable[tuple[str, bytes | None, float]]:
+        """Async form of `_kept_reports`."""
+        raise self._has_no_reports()
+
+    def _has_no_reports(self) -> NotImplementedError:
+        return NotImplementedError(f"the channel layer {self.describe()} has no extension {REPORTS!r}")
+
+    def _open_reports(self, kept: Iterable[tuple[str, bytes | None, float]]) -> list[Report]:
+        reports = []
+        for name, data, age in kept:
+            try:
+                if data is None:
+                    raise codec.InvalidFrame("it cannot be opened")
+                reports.append(Report(name, codec.unpack_body(data), age))
+            except codec.InvalidFrame:
+                self.counters.bad_frames += 1
+        return reports
 
     # -- the rest --------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from . import codec, names
 from .delivery import Delivery, Outgoing
 from .layer import ChannelLayer, Statistics
 from .members import MembershipIndex
+from .reports import REPORTS
 
 
 class _Queue:
@@ -83,7 +84,7 @@ class MemoryChannelLayer(ChannelLayer):
     """
 
     local_only: bool = True
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)
@@ -96,6 +97,7 @@ class MemoryChannelLayer(ChannelLayer):
         self._queues: dict[str, _Queue] = {}
         self._groups: dict[str, dict[str, float]] = {}
         self._last_wills: set[str] = set()
+        self._reports: dict[str, tuple[float, float, bytes]] = {}
         self._sent: Counter[str | None] = Counter()
         self._full: Counter[str | None] = Counter()
         self._since = clock()
@@ -187,6 +189,11 @@ class MemoryChannelLayer(ChannelLayer):
         with self._lock:
             return self._oldest_age(self._queues.get(names.split(channel)[0], _Queue()))
 
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        """See `ChannelLayer.waited`."""
+        latest = self._clock() + self.expiry
+        return [max(0.0, latest - item.expires) for item in deliveries if item.expires is not None]
+
     # -- groups ----------------------------------------------------------------------------------
 
     def group_add(self, group: str, channel: str) -> None:
@@ -232,11 +239,31 @@ class MemoryChannelLayer(ChannelLayer):
                     # The frame that told of it may still be waiting and would bring it back.
                     self._control(reader, codec.membership_frame(codec.LEAVE, group, local, None))
 
+    # -- reports ---------------------------------------------------------------------------------
+
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        now = self._clock()
+        with self._lock:
+            self._reports[name] = now, now + seconds, data
+
+    async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
+        self._put_report(name, data, seconds)
+
+    def _kept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        now = self._clock()
+        with self._lock:
+            self._reports = {name: kept for name, kept in self._reports.items() if kept[1] > now}
+            return [(name, data, now - made) for name, (made, _, data) in self._reports.items()]
+
+    async def _akept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        return self._kept_reports()
+
     # -- the rest --------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """See `ChannelLayer.flush`."""
         with self._lock:
+            self._reports.clear()
             self._queues.clear()
             self._groups.clear()
             self._copies.clear()

@@ -40,6 +40,7 @@ from .last_wills import LastWillRules
 from .messages import MessageRules
 from .naming import NameRules
 from .queues import QueueRules
+from .reports import ReportRules
 from .tools import MakeLayer, Tools
 
 
@@ -53,6 +54,7 @@ class ConformanceSuite(
     ExchangeRules,
     AsyncRules,
     LastWillRules,
+    ReportRules,
 ):
     """Every rule of the contract. A subclass provides the fixture ``make_layer``."""
 

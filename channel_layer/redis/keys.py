@@ -12,9 +12,12 @@ Behind the layer's prefix::
     w:                   zset    processes that have left last wills → when to see whether they are alive
     x:<reader>           set     local parts whose last wills were carried out
     q:<reader>           string  mark of a process that seems to be gone
+    r:                   hash    reports: process → when it reported, when that is dropped, the report
+    e:                   zset    processes with a report → when that is dropped
 
 With several servers everything about a reader lies on the reader's server, its memberships too; a
-group is on every server that has readers in it. Last wills are on the server of the channel they are for.
+group is on every server that has readers in it. Last wills are on the server of the channel they are for, a report
+on that of the name of its process.
 """
 
 from __future__ import annotations
@@ -29,9 +32,21 @@ class Keys:
         queues, presences, last_wills, carried_out, marks: what the keys of that kind begin with; the reader follows.
         all_statistics: key of the statistics of the whole layer.
         processes: key of the processes that have left last wills.
+        reports, report_ends: keys of the reports of processes, and of when they are dropped.
     """
 
-    __slots__ = ("all_statistics", "carried_out", "last_wills", "marks", "prefix", "presences", "processes", "queues")
+    __slots__ = (
+        "all_statistics",
+        "carried_out",
+        "last_wills",
+        "marks",
+        "prefix",
+        "presences",
+        "processes",
+        "queues",
+        "report_ends",
+        "reports",
+    )
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -41,6 +56,8 @@ class Keys:
         self.last_wills = self.processes = f"{prefix}w:"
         self.carried_out = f"{prefix}x:"
         self.marks = f"{prefix}q:"
+        self.reports = f"{prefix}r:"
+        self.report_ends = f"{prefix}e:"
 
     def reader_of(self, queue: bytes) -> str:
         """The reader whose queue has this key."""

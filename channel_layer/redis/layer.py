@@ -14,6 +14,7 @@ from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerUnavailable
 from ..exchange import Exchange
 from ..layer import ChannelLayer, Statistics
+from ..reports import REPORTS
 from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
@@ -25,6 +26,7 @@ from .plan import Planner
 from .poller import Poller, Pollers
 from .pops import More, Pops
 from .presence import Presence
+from .report_calls import ReportCalls
 from .scripts import Call, Reply, plain
 from .send_plan import SendPlan
 from .sending import Sending
@@ -56,7 +58,7 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class RedisChannelLayer(ChannelLayer):
         )
         calls = LastWillCalls(storage)
         self._plan = Planner(storage, calls)
+        self._report_calls = ReportCalls(storage)
         self._presence = Presence(self._plan, self.index, self.presence)
         self._last_wills = LastWillSchedule(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
@@ -146,6 +149,13 @@ class RedisChannelLayer(ChannelLayer):
         reader = names.split(channel)[0]
         oldest, now = await self._arun_all(self._storage.host_of(reader), self._plan.oldest(reader))
         return self._plan.age(oldest, now)
+
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        """See `ChannelLayer.waited`."""
+        if not deliveries:
+            return []
+        latest = self._plan.latest(names.split(deliveries[0].channel)[0])
+        return [max(0.0, (latest - item.expires) / 1000) for item in deliveries if item.expires is not None]
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -333,6 +343,40 @@ class RedisChannelLayer(ChannelLayer):
         names.check_group(group)
         reader, local = names.split(names.check_channel(channel))
         return self._storage.host_of(reader), reader, local
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        shard, call = self._report_calls.put(name, data, seconds)
+        self._run_all(shard, [call])
+
+    async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
+        shard, call = self._report_calls.put(name, data, seconds)
+        await self._arun_all(shard, [call])
+
+    def _kept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        kept: list[tuple[str, bytes | None, float]] = []
+        failures = []
+        for shard in self._storage.shards:
+            try:
+                kept += self._report_calls.fetched(*self._run_all(shard, self._report_calls.fetch()))
+            except LayerUnavailable as error:
+                failures.append(error)
+        if len(failures) == len(self._hosts):
+            raise failures[0]
+        return kept
+
+    async def _akept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        kept: list[tuple[str, bytes | None, float]] = []
+        failures = []
+        for shard in self._storage.shards:
+            try:
+                kept += self._report_calls.fetched(*await self._arun_all(shard, self._report_calls.fetch()))
+            except LayerUnavailable as error:
+                failures.append(error)
+        if len(failures) == len(self._hosts):
+            raise failures[0]
+        return kept
 
     # -- the rest --------------------------------------------------------------------------------
 

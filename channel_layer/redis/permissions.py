@@ -18,7 +18,7 @@ IN_SCRIPTS = sorted(
 
 ON_THEIR_OWN = (
     "MULTI", "EXEC", "EVAL x 0", "EVALSHA x 0", "SCRIPT LOAD", "LMPOP 1 KEY LEFT", "BLMPOP 0 1 KEY LEFT",
-    "HMGET KEY", "SMEMBERS KEY",
+    "HMGET KEY", "SMEMBERS KEY", "HGETALL KEY",
 )  # fmt: skip
 """Those that are sent as they are, besides."""
 

@@ -56,6 +56,7 @@ GROUP_JOIN: Final = Script("group_join")
 GROUP_LEAVE: Final = Script("group_leave")
 GROUP_CHANNELS: Final = Script("group_channels")
 CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills")
+REPORT: Final = Script("report")
 
 ALL: Final = (
     PUSH,
@@ -67,6 +68,7 @@ ALL: Final = (
     GROUP_LEAVE,
     GROUP_CHANNELS,
     CARRY_OUT_LAST_WILLS,
+    REPORT,
 )
 
 

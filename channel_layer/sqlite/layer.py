@@ -19,7 +19,8 @@ from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..layer import ChannelLayer, Statistics
 from ..members import MembershipIndex
-from . import groups, last_wills, queues
+from ..reports import REPORTS
+from . import groups, last_wills, queues, reports
 from .database import BusyError
 from .engine import Engine
 from .location import Location, default_path
@@ -56,7 +57,7 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills"]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
 
     def __init__(
         self,
@@ -167,6 +168,11 @@ class SqliteChannelLayer(ChannelLayer):
             lambda: database.read(lambda connection: queues.oldest_age(connection, reader, self.expiry))
         )
 
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        """See `ChannelLayer.waited`."""
+        latest = clock() + self.expiry
+        return [max(0.0, latest - item.expires) for item in deliveries if item.expires is not None]
+
     # -- groups ----------------------------------------------------------------------------------
 
     def group_add(self, group: str, channel: str) -> None:
@@ -206,6 +212,22 @@ class SqliteChannelLayer(ChannelLayer):
 
         await self._engine.run(partial(self._regroup, forget))
 
+    # -- reports ---------------------------------------------------------------------------------
+
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        engine = self._engine
+        engine.space.claim(len(data))
+        engine.database.write(lambda connection: reports.put(connection, name, data, seconds))
+
+    async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
+        await self._engine.run(partial(self._put_report, name, data, seconds))
+
+    def _kept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        return self._engine.database.read(reports.kept)
+
+    async def _akept_reports(self) -> list[tuple[str, bytes | None, float]]:
+        return await self._engine.run(self._kept_reports)
+
     # -- the rest --------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -214,6 +236,7 @@ class SqliteChannelLayer(ChannelLayer):
         def clear(connection: sqlite3.Connection) -> groups.Frames:
             connection.execute("DELETE FROM frames")
             connection.execute("DELETE FROM counts")
+            connection.execute("DELETE FROM reports")
             connection.execute("UPDATE facts SET value = ? WHERE name = 'since'", (clock(),))
             return groups.dissolve(connection)
 

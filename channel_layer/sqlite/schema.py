@@ -11,6 +11,7 @@ readers    process-specific channels that somebody reads, and when they last gav
            ``doubted``: since when they seem to be gone.
 wills      what to send for which channel if its process disappears, and when that was left.
            ``sent``: when it was carried out, after which it is only kept as the news of that.
+reports    what each process said last of itself, when, and when that is dropped.
 facts      which boot of the machine the times belong to; times of the last flush and sweep.
 =========  ==============================================================================
 
@@ -50,6 +51,13 @@ CREATE TABLE wills (
 CREATE INDEX wills_to_send ON wills (reader) WHERE sent IS NULL;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 """
+
+_REPORTS = """
+CREATE TABLE IF NOT EXISTS reports (
+    process TEXT PRIMARY KEY, made REAL NOT NULL, ends REAL NOT NULL, data BLOB NOT NULL
+) WITHOUT ROWID
+"""
+"""Not in every file of this version: processes that know no reports may have made it, and may use it still."""
 
 
 def _boot_id() -> str:
@@ -92,9 +100,10 @@ def prepare(connection: sqlite3.Connection, where: str) -> None:
             f"{where} was made by another version of this software (format {version}, this one writes {VERSION}). "
             "Stop all processes that use it and delete it; it holds nothing but messages on their way."
         )
+    connection.execute(_REPORTS)
     boot = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
     if boot != (BOOT_ID,):
-        for table in ("frames", "counts", "members", "readers", "wills", "facts"):
+        for table in ("frames", "counts", "members", "readers", "wills", "reports", "facts"):
             connection.execute(f"DELETE FROM {table}")
         facts = {"boot": BOOT_ID, "since": clock(), "swept": clock()}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())

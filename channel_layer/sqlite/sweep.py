@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from . import groups, last_wills, queues
+from . import groups, last_wills, queues, reports
 from .schema import clock
 
 SWEEP_SECONDS = 10.0
@@ -28,6 +28,7 @@ def sweep(connection: sqlite3.Connection, silent: float = groups.SILENT_SECONDS)
     expired = queues.drop_expired(connection, now)
     groups.drop_gone(connection, now, silent)
     last_wills.drop_old_news(connection, now)
+    reports.drop_old(connection, now)
     [(free,)] = connection.execute("PRAGMA freelist_count").fetchall()
     for _ in range(min(free - SPARE_PAGES, MOST_PAGES)):
         # One page each time: the sqlite3 module takes one step of a statement that returns no columns.

@@ -186,6 +186,16 @@ class Greedy(Memory):
         return super().send_batch(items)
 
 
+class Hoarding(Memory):
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        super()._put_report(name, data, 10**6)
+
+
+class Timeless(Memory):
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        return [0.0] * len(deliveries)
+
+
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
@@ -201,6 +211,8 @@ class Greedy(Memory):
         (Shared, "test_what_one_receiver_changes_is_not_seen_by_the_next"),
         (Partial, "test_a_busy_channel_does_not_starve_a_quiet_one"),
         (Renewing, "test_what_is_put_back_expires_when_it_would_have"),
+        (Hoarding, "test_a_report_is_dropped_when_its_time_is_over"),
+        (Timeless, "test_a_receiver_can_tell_how_long_messages_have_waited"),
         (Greedy, "test_a_message_that_claims_a_last_will_comes_once_however_often_it_is_sent"),
     ],
 )
