@@ -18,6 +18,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
 from routing.routes import Consumer, Route, Routing
+from workers.lifespan import Lifespan
 
 from .backends import (
     REDIS,
@@ -68,6 +69,7 @@ class ChannelLayerWrapper(_Wrapped):
         self.alias = alias
         self.routing = routing
         self._router: Router | None = None
+        self._lifespan: Lifespan | None = None
         self._lock = threading.Lock()
 
     @property
@@ -77,6 +79,12 @@ class ChannelLayerWrapper(_Wrapped):
             if self._router is None:
                 self._router = self._build_router(None)
             return self._router
+
+    @property
+    def lifespan(self) -> Lifespan | None:
+        """That of the application behind the router; ``None`` if none would hear of it."""
+        assert self.router is not None  # it is made with it
+        return self._lifespan
 
     def serve_http_with(self, http_consumer: Consumer | None) -> Router:
         """Build the router anew with another consumer than Django's views for requests without a route."""
@@ -98,15 +106,18 @@ class ChannelLayerWrapper(_Wrapped):
 
         router = self.own_router()
         connect_consumer: Any = RefuseUnrouted(self.own_router()) if settings.DEBUG else None
+        living = hosted_application("lifespan")
+        self._lifespan = Lifespan(living) if living is not None else None
+        state = self._lifespan.state if self._lifespan is not None else {}
         application = hosted_application("websocket")
         if application is not None:
-            host = HostConsumer(application, self.own_router())
+            host = HostConsumer(application, self.own_router(), state)
             connect_consumer = host.connect
             router.add_route(Route(RESUME, host.resume))
             router.add_route(Route(DISCONNECT, host.disconnect))
         beside_django = hosted_application("http")
         if beside_django is not None:
-            http_consumer = HttpHost(beside_django)
+            http_consumer = HttpHost(beside_django, state)
         router.check_default(http_consumer if http_consumer is not None else ViewConsumer(), connect_consumer)
         return router
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextvars
 import logging
 import signal
@@ -27,6 +29,7 @@ from .exceptions import ConsumeLater, LeaveToOthers
 from .fetcher import Fetcher
 from .hooks import Hook, Hooks
 from .instances import INSTANCES, Hosted, Instances
+from .lifespan import Lifespan
 from .notices import Notices, Running
 from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
@@ -50,6 +53,9 @@ IDLE_SECONDS = 1800.0
 
 LET_GO_SECONDS = 0.5
 """The time between two tries to let go of instances when the worker stops."""
+
+FAREWELL_SECONDS = 1.0
+"""The time that an application has to end even if the grace period is over."""
 
 UNBEGUN_SECONDS = 0.25
 """The time a coroutine may wait for room on the event loop before its message goes back to its channel."""
@@ -84,6 +90,8 @@ class Worker:
             process managers send it to every process and supervisors pass it on.
         on_message: see `OnMessage`.
         sync_side: runs the sync code around ``async def`` consumers.
+        lifespan: of the application whose instances live here; if it is not given the layer may have one as
+            ``channel_layer.lifespan``.
 
     Raises:
         ValueError: the globs leave no channel, or a number is less than 1.
@@ -109,6 +117,7 @@ class Worker:
         signal_handlers: bool = True,
         on_message: OnMessage | None = None,
         sync_side: SyncSide | None = None,
+        lifespan: Lifespan | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
@@ -136,6 +145,7 @@ class Worker:
         self._async_limit = AsyncLimit(async_tasks)
         self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
+        self._lifespan: Lifespan | None = lifespan or getattr(channel_layer, "lifespan", None)
         self._loop = EventLoop(self._close_async_side)
         self._streams = Streams(streams, channel_layer, self._loop, self._sync_side)
         self._instances = Instances(instances, channel_layer, self._loop, self._streams.inbox, self._sync_side)
@@ -169,11 +179,15 @@ class Worker:
 
         Returns:
             True if everything was finished within the grace period.
+
+        Raises:
+            StartupFailed: the application of the `Lifespan` has refused to start; no message was taken.
         """
         team: list[threading.Thread] = []
         with handling_stop_signals(self._on_signal) if self._signal_handlers else nullcontext():
             self._hooks.worker_process_ready(self)
             try:
+                self._start_application()
                 team += [self._start_thread(number) for number in range(1, self.threads + 1)]
                 self.ready()
                 self._supervise(team)
@@ -196,6 +210,30 @@ class Worker:
             # The client of a handshake does not wait for long; a connection that has lost its instance does.
             raise LeaveToOthers if hosted.epoch else ConsumeLater
         self._instances.begin(hosted)
+
+    def _start_application(self) -> None:
+        """Wait until the application has started, or the worker is told to stop."""
+        if self._lifespan is not None:
+            start = asyncio.run_coroutine_threadsafe(self._lifespan.start(self._sync_side), self._loop.get())
+            while not self.termed and not start.done():
+                concurrent.futures.wait([start], MONITOR_SECONDS)
+            if start.done():
+                start.result()
+            else:
+                start.cancel()
+
+    def _stop_application(self, seconds: float) -> bool:
+        """Have the application end, and wait for it; returns false if it has not ended well in time."""
+        loop = self._loop.running
+        if self._lifespan is None or loop is None:
+            return True
+        end = asyncio.run_coroutine_threadsafe(self._lifespan.stop(), loop)
+        concurrent.futures.wait([end], seconds)
+        if end.done():
+            return end.result()
+        end.cancel()
+        logger.error("the application has not ended within %.3g s (lifespan.shutdown) and is left behind", seconds)
+        return False
 
     def _start_thread(self, number: int) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -340,6 +378,8 @@ class Worker:
         all_ended = self._instances.close()
         all_ended = self._streams.close() and all_ended
         all_ended = self._async_runner.close() and all_ended
+        left = 0.0 if self._impatient else began + self.grace - time.monotonic()
+        all_ended = self._stop_application(max(left, FAREWELL_SECONDS)) and all_ended
         self._loop.close()
         self._guarded(self._sync_side.close)
         self._guarded(self._fetcher.put_back_unbegun)

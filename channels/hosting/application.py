@@ -17,7 +17,7 @@ def hosted_application(protocol: str) -> Application | None:
     """The application that takes connections of a protocol, or ``None`` if there is none or Django alone takes them.
 
     Args:
-        protocol: ``websocket`` or ``http``.
+        protocol: ``websocket``, ``http`` or ``lifespan``.
 
     Raises:
         ImproperlyConfigured: ASGI_APPLICATION cannot be imported or cannot be called; one sentence.

@@ -9,7 +9,7 @@ from routing import Router
 from routing.router import accept
 from workers.instances import HOSTS
 
-from ..scope.applications import Application
+from ..scope.applications import Application, Scope
 from .hosted import HostedApplication
 from .scopes import websocket_scope
 
@@ -25,11 +25,13 @@ class HostConsumer:
     Args:
         application: an ASGI 3 application.
         router: with the routes of the project: they come first.
+        state: see `websocket_scope`.
     """
 
-    def __init__(self, application: Application, router: Router) -> None:
+    def __init__(self, application: Application, router: Router, state: Scope) -> None:
         self.application = application
         self._router = router
+        self._state = state
 
     def connect(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication | None:
         """A new connection; one of which routes take the frames or the end is accepted for these."""
@@ -37,7 +39,7 @@ class HostConsumer:
             accept(message)
             return None
         event = (message.headers.get("turn", 1), {"type": CONNECT})
-        scope = websocket_scope(message.content)
+        scope = websocket_scope(message.content, self._state)
         return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
 
     def disconnect(self, message: AnswerableMessage, **kwargs: object) -> None:
@@ -49,7 +51,7 @@ class HostConsumer:
         """A connection whose instance another worker has let go of."""
         return HostedApplication(
             self.application,
-            websocket_scope(unpack_body(message["opening"])),
+            websocket_scope(unpack_body(message["opening"]), self._state),
             message["reply_channel"],
             message.headers["epoch"],
             message["turn"],

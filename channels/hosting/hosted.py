@@ -99,6 +99,7 @@ class HostedApplication(Hosted):
         else:
             given = dict(zip(keys, values, strict=True))
             added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
+            added.pop("state", None)  # of this process; another has its own
         self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self._packed)
         return self._packed
 

@@ -33,23 +33,26 @@ class HttpHost:
 
     Args:
         application: an ASGI 3 application.
+        state: see `http_scope`.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, state: Scope) -> None:
         self.application = application
+        self._state = state
 
     def __call__(self, message: AnswerableMessage, **kwargs: object) -> Stream:
         """Answer one request."""
-        return HostedRequest(self.application, message)
+        return HostedRequest(self.application, message, self._state)
 
 
 class HostedRequest(Stream):
     """One request and the application that answers it, on the worker's event loop."""
 
-    def __init__(self, application: Application, message: AnswerableMessage) -> None:
+    def __init__(self, application: Application, message: AnswerableMessage, state: Scope) -> None:
         self.name = f"the response to {described(message)}"
         self._application = application
         self._message = message
+        self._state = state
         self._body = AsgiRequest(message)
         self._has_body = True
         self._left = asyncio.Event()
@@ -84,7 +87,8 @@ class HostedRequest(Stream):
 
     async def _answer(self, sender: AsyncPacedSender) -> None:
         try:
-            await self._application(http_scope(self._message.content), self._receive, partial(self._send, sender))
+            scope = http_scope(self._message.content, self._state)
+            await self._application(scope, self._receive, partial(self._send, sender))
             if not self._is_complete and not sender.is_gone:
                 raise RuntimeError("the application returned before its response was complete")
         except Exception:

@@ -9,9 +9,14 @@ from channel_layer.delivery import Message
 from ..scope.applications import Scope
 
 
-def websocket_scope(opening: Message) -> Scope:
-    """The scope of a WebSocket, from its ``websocket.connect`` message (ASGI, "WebSocket Connection Scope")."""
-    common = _common(opening)
+def websocket_scope(opening: Message, state: Scope) -> Scope:
+    """The scope of a WebSocket, from its ``websocket.connect`` message (ASGI, "WebSocket Connection Scope").
+
+    Args:
+        opening: the message.
+        state: what the application has left there when it started; see `workers.lifespan.Lifespan`.
+    """
+    common = _common(opening, state)
     return {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -27,19 +32,19 @@ def websocket_scope(opening: Message) -> Scope:
     }
 
 
-def http_scope(request: Message) -> Scope:
-    """The scope of a request, from its ``http.request`` message (ASGI, "HTTP Connection Scope")."""
+def http_scope(request: Message, state: Scope) -> Scope:
+    """The scope of a request, from its ``http.request`` message (ASGI, "HTTP Connection Scope"); see the other."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.get("http_version", "1.1"),
         "method": request["method"],
         "scheme": request.get("scheme", "http"),
-        **_common(request),
+        **_common(request, state),
     }
 
 
-def _common(message: Message) -> Scope:
+def _common(message: Message, state: Scope) -> Scope:
     return {
         "path": message["path"],
         "raw_path": None,
@@ -48,7 +53,7 @@ def _common(message: Message) -> Scope:
         "headers": [(bytes(name), bytes(value)) for name, value in message["headers"]],
         "client": _address(message.get("client")),
         "server": _address(message.get("server")),
-        "state": {},
+        "state": state.copy(),
         "extensions": {},
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:  # it wants the settings
@@ -27,20 +28,27 @@ def main(plan: Plan, source: BinaryIO) -> None:
         plan: what to be, and the settings for it.
         source: standard input, behind the plan.
     """
-    with os.fdopen(os.dup(1), "w") as report:
-        os.dup2(2, 1)
-        layers = _set_up(plan)
-        part = _make(plan, layers)
-        report.write(f"{READY} {getattr(part, 'port', 0)}\n")
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    layers = _set_up(plan)
+    part = _make(plan, layers)
 
     from channels.test.live_parts import start
+    from workers.lifespan import StartupFailed
 
     def stop_at_the_end() -> None:
         source.read()
         part.stop()
 
+    def tell_when_ready() -> None:
+        with report, suppress(StartupFailed):
+            part.wait_until_ready()
+            report.write(f"{READY} {getattr(part, 'port', 0)}\n")
+
     start(stop_at_the_end)
+    start(tell_when_ready)
     part.run()
+    part.wait_until_ready()  # raises what has kept it from its work
 
 
 def _set_up(plan: Plan) -> list[ChannelLayerWrapper]:

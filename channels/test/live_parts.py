@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from django.db import connections
 
@@ -18,6 +19,7 @@ from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from interface_server.server import build_server
 from workers import Worker
+from workers.lifespan import StartupFailed
 
 STOP_SECONDS = 5.0
 """Time to finish for responses and consumers that have begun when a test ends."""
@@ -44,6 +46,9 @@ class ServerPart:
         self._sockets = self._server.bind()
         self.port: int = self._sockets[0].getsockname()[1]
 
+    def wait_until_ready(self) -> None:
+        """Return at once: clients may connect from the beginning."""
+
     def run(self) -> None:
         """Serve until stopped; blocks."""
         self._server.run(self._sockets)
@@ -67,24 +72,41 @@ class WorkerPart:
 
     def __init__(self, layers: list[ChannelLayerWrapper], threads: int, serve_static: bool) -> None:
         consumer = http_consumer(static=serve_static, insecure=True)
+        self._begun = [threading.Event() for _ in layers]
+        self._failure: StartupFailed | None = None
         self._workers = [
             Worker(
                 layer,
                 layer.serve_http_with(consumer),
                 threads=threads,
-                hooks=[_LiveHook()],
+                hooks=[_LiveHook(begun)],
                 grace=STOP_SECONDS,
                 signal_handlers=False,
                 sync_side=SyncThreads(threads),
             )
-            for layer in layers
+            for layer, begun in zip(layers, self._begun, strict=True)
         ]
+
+    def wait_until_ready(self) -> None:
+        """Block until messages are taken; raises `StartupFailed` if an application refuses to start."""
+        for begun in self._begun:
+            begun.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def run(self) -> None:
         """Work until stopped; blocks."""
-        threads = [start(worker.run) for worker in self._workers]
+        threads = [start(partial(self._work, *each)) for each in zip(self._workers, self._begun, strict=True)]
         for thread in threads:
             thread.join()
+
+    def _work(self, worker: Worker, begun: threading.Event) -> None:
+        try:
+            worker.run()
+        except StartupFailed as error:
+            self._failure = error
+        finally:
+            begun.set()
 
     def stop(self) -> None:
         """Have `run` return when the running consumers have finished."""
@@ -100,7 +122,19 @@ def start(target: Callable[[], object]) -> threading.Thread:
 
 
 class _LiveHook(DjangoHook):
-    """Closes all database connections, because the test flushes and drops the database at its end."""
+    """Closes all database connections, because the test flushes and drops the database at its end.
+
+    Args:
+        begun: set when messages are taken.
+    """
+
+    def __init__(self, begun: threading.Event) -> None:
+        self._begun = begun
+
+    def worker_ready(self, worker: object) -> None:
+        """See `Hook.worker_ready`."""
+        super().worker_ready(worker)
+        self._begun.set()
 
     def after(self, message: Message, error: BaseException | None) -> None:
         """See `Hook.after`."""

@@ -11,6 +11,9 @@ from .live_parts import STOP_SECONDS, start
 class Part(Protocol):
     """An interface server or workers, running until they are stopped."""
 
+    def wait_until_ready(self) -> None:
+        """Block until it does its work, or raise why it does not."""
+
     def run(self) -> None:
         """Block until stopped."""
 
@@ -26,7 +29,8 @@ class Threaded:
         self._thread: threading.Thread = start(part.run)
 
     def wait_until_ready(self) -> int:
-        """The port it listens on, 0 for a worker."""
+        """Block until the part does its work; returns the port it listens on, 0 for a worker."""
+        self._part.wait_until_ready()
         return int(getattr(self._part, "port", 0))
 
     def hang_up(self) -> None:

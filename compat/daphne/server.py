@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from interface_server.endpoints import Endpoint
+from workers.lifespan import Lifespan
 
 __all__ = ["Server"]
 
@@ -24,7 +25,7 @@ class Server:
         listening_addresses: host and port of each TCP endpoint, once it listens.
 
     Args:
-        application: an ASGI 3 application; gets no ``lifespan``.
+        application: an ASGI 3 application.
         endpoints: where to listen, as ``tcp:port=8000:interface=127.0.0.1``, ``unix:/path`` or ``fd:fileno=3``.
         signal_handlers: stop on SIGTERM and SIGINT.
         ping_interval, ping_timeout: seconds between pings of a WebSocket, and until its pong.
@@ -73,6 +74,7 @@ class Server:
 
         Raises:
             RuntimeError: uvicorn is not installed.
+            StartupFailed: the application has refused to start.
             EndpointError: an endpoint cannot be listened on.
         """
         try:
@@ -83,6 +85,16 @@ class Server:
                 "pip install uvicorn, or start the daphne command and manage.py runworker"
             ) from None
         server = self
+
+        class Life:
+            """A `Lifespan` as uvicorn wants it, whose own waits for ever for applications that know nothing of it."""
+
+            should_exit = False
+
+            def __init__(self, config: uvicorn.Config) -> None:
+                self._lifespan = Lifespan(server.application)
+                self.state = self._lifespan.state
+                self.startup, self.shutdown = self._lifespan.start, self._lifespan.stop
 
         class Running(uvicorn.Server):
             @contextlib.contextmanager
@@ -98,7 +110,6 @@ class Server:
         config = uvicorn.Config(
             self.application,
             ws="websockets-sansio",
-            lifespan="off",
             ws_ping_interval=self.ping_interval,
             ws_ping_timeout=self.ping_timeout,
             root_path=self.root_path,
@@ -108,6 +119,8 @@ class Server:
             log_config=None,
             access_log=False,
         )
+        config.load()
+        config.lifespan_class = Life
         sockets = [endpoint.bind() for endpoint in self.endpoints]
         self.listening_addresses = [found.getsockname()[:2] for found in sockets if found.family.name != "AF_UNIX"]
         self._running = Running(config)

@@ -125,7 +125,7 @@ def test_a_consumer_that_hands_itself_over() -> None:
 
     async def lived(checkpoint: bytes | None, events: list[dict[str, Any]]) -> bytes | None:
         application = names["StreamConsumer"].as_asgi()
-        hosted = HostedApplication(application, websocket_scope(opening), "daphne.x!s", 0, 0, [], checkpoint)
+        hosted = HostedApplication(application, websocket_scope(opening, {}), "daphne.x!s", 0, 0, [], checkpoint)
         waiting = asyncio.Event()
 
         async def receive() -> dict[str, Any]:

@@ -83,6 +83,47 @@ def test_a_server_runs_any_application_until_it_is_told_to_stop() -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20)
 
 
+def test_a_server_tells_the_application_that_it_begins_and_ends() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await echo({**scope, "root_path": scope["state"]["prefix"]}, receive, send)
+            return
+        scope["state"]["prefix"] = "/started"
+        for _ in range(2):
+            event = await receive()
+            told.append(event["type"])
+            await send({"type": f"{event['type']}.complete"})
+
+    def ask() -> None:
+        [(_, port)] = server.listening_addresses
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
+            told.append(response.read().decode().partition(" ")[0])
+        server.stop()
+
+    told: list[str] = []
+    server = Server(application, ["tcp:port=0:interface=127.0.0.1"], signal_handlers=False)
+    server.ready_callable = lambda: threading.Thread(target=ask).start()
+    server.run()
+    assert told == ["lifespan.startup", "/started/", "lifespan.shutdown"]
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+def get_refusing() -> Any:
+    return refuse
+
+
+def test_a_process_whose_application_refuses_to_start_tells_why() -> None:
+    process = DaphneProcess("127.0.0.1", get_refusing)
+    process.start()
+    error, _ = process.errors.get(timeout=30)
+    process.join()
+    assert str(error).endswith("(lifespan.startup.failed): no database")
+    assert not process.ready.is_set()
+
+
 def test_a_server_has_to_listen_somewhere() -> None:
     with pytest.raises(ValueError, match="a server without endpoints listens nowhere"):
         Server(echo)

@@ -40,6 +40,7 @@ from interface_server.endpoints import Endpoint, EndpointError  # noqa: E402
 from interface_server.options import Options, OptionsError  # noqa: E402
 from interface_server.server import Server, build_server  # noqa: E402
 from workers import Worker  # noqa: E402
+from workers.lifespan import StartupFailed  # noqa: E402
 
 WORKER_THREADS = 4
 STOP_SECONDS = 2.0
@@ -170,7 +171,7 @@ class Command(StaticFilesCommand):
         done = threading.Event()
         # With the autoreloader this is a daemon thread: the process ends around it unless it is waited for.
         atexit.register(_stop, server, worker, done)
-        team = _Work(worker) if worker is not None else None
+        team = _Work(worker, server) if worker is not None else None
         try:
             server.run(sockets)
         finally:
@@ -179,6 +180,8 @@ class Command(StaticFilesCommand):
             layer.close()
             done.set()
             atexit.unregister(_stop)
+        if team is not None and team.failure is not None:
+            raise CommandError(str(team.failure)) from team.failure
 
     def _worker(self, layer: ChannelLayerWrapper, options: dict[str, Any]) -> Worker:
         consumer = http_consumer(options["use_static_handler"], options["insecure_serving"])
@@ -209,12 +212,29 @@ class Command(StaticFilesCommand):
 
 
 class _Work:
-    """A worker in a thread of its own, from now on."""
+    """A worker in a thread of its own, from now on.
 
-    def __init__(self, worker: Worker) -> None:
+    Args:
+        worker: the worker.
+        server: stopped if the worker cannot start.
+
+    Attributes:
+        failure: why it could not.
+    """
+
+    def __init__(self, worker: Worker, server: Server) -> None:
+        self.failure: StartupFailed | None = None
         self._worker = worker
-        self._thread = threading.Thread(target=worker.run, name="worker", daemon=True)
+        self._server = server
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._worker.run()
+        except StartupFailed as error:
+            self.failure = error
+            self._server.should_exit = True
 
     def stop(self) -> None:
         """Have running consumers finish, within `STOP_SECONDS`."""

@@ -18,6 +18,7 @@ from channels.staticfiles import http_consumer
 from routing import Router
 from workers import Supervisor, Worker
 from workers.instances import INSTANCES
+from workers.lifespan import StartupFailed
 from workers.streams import STREAMS
 from workers.supervisor import exit_with_parent
 from workers.worker import ASYNC_TASKS, IDLE_SECONDS
@@ -162,7 +163,10 @@ class Command(BaseCommand):
         if others:
             logger.info("it does not listen on %s, which other workers have to", ", ".join(others))
         exit_with_parent(worker.stop)
-        return worker.run()
+        try:
+            return worker.run()
+        except StartupFailed as error:
+            raise CommandError(str(error)) from error
 
 
 def child_command(options: dict[str, Any]) -> list[str]:

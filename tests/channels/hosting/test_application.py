@@ -19,6 +19,7 @@ async def plain(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 routed = ProtocolTypeRouter({"websocket": plain, "http": get_asgi_application()})
+living = ProtocolTypeRouter({"http": get_asgi_application(), "lifespan": plain})
 django_alone = get_asgi_application()
 http_alone = ProtocolTypeRouter({"http": plain})
 
@@ -30,17 +31,18 @@ def found(name: str | None, protocol: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "websocket", "http"),
+    ("name", "hosted"),
     [
-        (None, False, False),
-        ("plain", True, True),
-        ("routed", True, False),
-        ("django_alone", False, False),
-        ("http_alone", False, True),
+        (None, []),
+        ("plain", ["websocket", "http", "lifespan"]),
+        ("routed", ["websocket"]),
+        ("living", ["lifespan"]),
+        ("django_alone", []),
+        ("http_alone", ["http"]),
     ],
 )
-def test_what_is_hosted_and_what_django_takes_alone(name: str | None, websocket: bool, http: bool) -> None:
-    assert (found(name, "websocket") is not None, found(name, "http") is not None) == (websocket, http)
+def test_what_is_hosted_and_what_django_takes_alone(name: str | None, hosted: list[str]) -> None:
+    assert [protocol for protocol in ("websocket", "http", "lifespan") if found(name, protocol) is not None] == hosted
 
 
 @pytest.mark.parametrize(

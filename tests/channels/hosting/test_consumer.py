@@ -29,7 +29,7 @@ def connect_message(layer: MemoryChannelLayer) -> Message:
 
 def test_a_connection_without_routes_is_the_applications() -> None:
     layer = MemoryChannelLayer()
-    hosted = HostConsumer(application, Router([])).connect(connect_message(layer))
+    hosted = HostConsumer(application, Router([]), {}).connect(connect_message(layer))
     assert isinstance(hosted, HostedApplication)
     assert (hosted.reply_channel, hosted.epoch, hosted.done) == (NAME, 0, 0)
     assert hosted.events == [(1, {"type": "websocket.connect"})]
@@ -40,9 +40,9 @@ def test_a_connection_without_routes_is_the_applications() -> None:
 def test_routes_of_channels_1_come_first() -> None:
     layer = MemoryChannelLayer()
     router = Router([route("websocket.receive", lambda message: None, path=r"^/chat/")])
-    assert HostConsumer(application, router).connect(connect_message(layer)) is None
+    assert HostConsumer(application, router, {}).connect(connect_message(layer)) is None
     other = Router([route("websocket.receive", lambda message: None, path=r"^/other/")])
-    assert HostConsumer(application, other).connect(connect_message(layer)) is not None
+    assert HostConsumer(application, other, {}).connect(connect_message(layer)) is not None
 
 
 def test_the_last_will_of_a_server_that_disappeared_reaches_those_who_host(layer: Any) -> None:
@@ -52,7 +52,7 @@ def test_the_last_will_of_a_server_that_disappeared_reaches_those_who_host(layer
         while not told or told[-1]["type"] != DISCONNECT:
             told.append(await receive())
 
-    host = HostConsumer(noting, Router([]))
+    host = HostConsumer(noting, Router([]), {})
     routing = [route(CONNECT, host.connect), route(DISCONNECT, host.disconnect)]
     with working(layer, routing):
         layer.send(CONNECT, connect_message(layer).content)
@@ -75,7 +75,9 @@ def test_an_instance_that_another_worker_let_go_of_goes_on_from_what_the_connect
         "events": [{"type": "websocket.receive", "text": "x"}],
         "turns": [5],
     }
-    hosted = HostConsumer(application, Router([])).resume(Message(content, RESUME, MemoryChannelLayer(), {"epoch": 3}))
+    hosted = HostConsumer(application, Router([]), {}).resume(
+        Message(content, RESUME, MemoryChannelLayer(), {"epoch": 3})
+    )
     assert (hosted.reply_channel, hosted.epoch, hosted.done) == (NAME, 3, 4)
     assert hosted.events == [(5, {"type": "websocket.receive", "text": "x"})]
     assert hosted._scope["headers"] == [(b"cookie", b"a=b")]

@@ -69,11 +69,13 @@ DISCONNECT = {"type": "websocket.disconnect", "code": 1000}
 class Run:
     """One instance, with its events, and what it has sent and left."""
 
-    def __init__(self, application: Any, events: list[Any], left: bytes | None = None, user: Any = None) -> None:
+    def __init__(
+        self, application: Any, events: list[Any], left: bytes | None = None, user: Any = None, state: Any = None
+    ) -> None:
         async def with_user(scope: Any, receive: Any, send: Any) -> None:
             await application({**scope, "user": user}, receive, send)
 
-        self.hosted = HostedApplication(with_user, websocket_scope(OPENING), NAME, 0, 0, [], left)
+        self.hosted = HostedApplication(with_user, websocket_scope(OPENING, state or {}), NAME, 0, 0, [], left)
         self.events = list(events)
         self.sent: list[Any] = []
         self.checkpoint: bytes | str | None = None
@@ -116,6 +118,18 @@ def test_attributes_and_what_was_put_into_the_scope_go_on_and_connect_is_not_run
     second = Run(Chat.as_asgi(), [RECEIVE], first.left)
     Run(Chat.as_asgi(), [RECEIVE], second.left)
     assert log == [("lobby", count, "connect", NAME) for count in (1, 2, 3)]
+
+
+def test_the_state_of_the_process_stays_in_it(log: list[Any]) -> None:
+    class Stateful(Chat):
+        async def websocket_receive(self, event: dict[str, Any]) -> None:
+            self.scope["state"] = {**self.scope["state"], "lock": asyncio.Lock()}
+            self.log.append(sorted(self.scope["state"]))
+
+    Stateful.__qualname__ = "Stateful"
+    first = Run(Stateful.as_asgi(), [CONNECT, RECEIVE, RECEIVE], state={"pool": 1})
+    Run(Stateful.as_asgi(), [RECEIVE], first.left, state={"other": 2})
+    assert log == [["lock", "pool"], ["lock", "pool"], ["lock", "other"]]
 
 
 def test_what_is_handed_over_is_given_to_the_next_before_its_first_event(log: list[Any]) -> None:

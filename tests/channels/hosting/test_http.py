@@ -51,7 +51,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 @pytest.fixture(autouse=True)
 def worker(layer: Any) -> Iterator[None]:
     events.clear()
-    with working(layer, [route("http.request", HttpHost(application))]):
+    with working(layer, [route("http.request", HttpHost(application, {}))]):
         yield
 
 

@@ -18,7 +18,7 @@ def test_the_scope_of_a_websocket_says_what_the_handshake_said() -> None:
         client=["10.0.0.1", 4000],
         server=["10.0.0.2", 443],
     )
-    made = websocket_scope(MessageFactory(Options(root_path="/app")).connect(seen, "daphne.x!y"))
+    made = websocket_scope(MessageFactory(Options(root_path="/app")).connect(seen, "daphne.x!y"), {})
     assert made["type"] == "websocket"
     assert made["subprotocols"] == ["chat", "super"]
     assert made["root_path"] == "/app"
@@ -29,16 +29,26 @@ def test_the_scope_of_a_websocket_says_what_the_handshake_said() -> None:
 
 
 def test_what_a_server_does_not_know_is_not_invented() -> None:
-    made = websocket_scope(MessageFactory(Options()).connect(scope("websocket"), "daphne.x!y"))
+    made = websocket_scope(MessageFactory(Options()).connect(scope("websocket"), "daphne.x!y"), {})
     assert (made["client"], made["server"], made["subprotocols"], made["query_string"]) == (None, None, [], b"")
 
 
 def test_the_scope_of_a_request_has_its_method() -> None:
     seen = scope("http", method="POST", http_version="2", headers=[(b"a", b"b")])
-    made = http_scope(MessageFactory(Options()).request(seen, "daphne.x!y", b"", None))
+    made = http_scope(MessageFactory(Options()).request(seen, "daphne.x!y", b"", None), {})
     assert (made["type"], made["method"], made["http_version"], made["headers"]) == (
         "http",
         "POST",
         "2",
         [(b"a", b"b")],
     )
+
+
+def test_each_scope_has_a_shallow_copy_of_what_the_application_left_when_it_started() -> None:
+    messages, state = MessageFactory(Options()), {"pool": ["shared"]}
+    websocket = websocket_scope(messages.connect(scope("websocket"), "daphne.x!y"), state)
+    request = http_scope(messages.request(scope("http"), "daphne.x!y", b"", None), state)
+    for made in (websocket, request):
+        assert made["state"] == state
+        assert made["state"] is not state
+        assert made["state"]["pool"] is state["pool"]

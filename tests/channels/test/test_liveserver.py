@@ -163,6 +163,21 @@ def case() -> Iterator[Any]:
         yield lambda body, **attributes: run(body, base=ChannelLiveServerTestCase, **attributes)
 
 
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+@pytest.mark.parametrize("place", [layers(MEMORY), in_a_file()], ids=["threads", "processes"])
+def test_an_application_that_refuses_to_start_fails_the_test(place: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def body(self: Any) -> None:
+        raise AssertionError("the test ran")
+
+    with place, override_settings(ASGI_APPLICATION=f"{__name__}.refuse"):
+        trace = error_of(run(body, base=ChannelLiveServerTestCase))
+    assert "the test ran" not in trace
+    assert "(lifespan.startup.failed): no database" in trace + capfd.readouterr().err
+
+
 def error_of(result: unittest.TestResult) -> str:
     [(_, trace)] = result.errors
     return str(trace)

@@ -274,3 +274,14 @@ def test_a_layer_that_is_unusable_at_the_start_ends_it_with_a_sentence(directory
     (directory / "unusable_settings.py").write_text(UNUSABLE)
     text = failing(directory, str(free_port()), settings="unusable_settings")
     assert "CommandError: channel layer 'default': the server is too old" in text
+
+
+def test_an_application_that_refuses_to_start_is_one_sentence(directory: Path) -> None:
+    package = "tests.fixtures.portable_project"
+    with Running(directory, "--noreload", settings=f"{package}.settings") as server:
+        server.kill()
+        server.environment["REFUSE"] = "no database"
+        server.start()
+        assert server.process is not None
+        assert server.process.wait(40) == 1
+        assert server.text().splitlines()[-1].endswith("(lifespan.startup.failed): no database")
