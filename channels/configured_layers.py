@@ -98,9 +98,11 @@ class ChannelLayerWrapper(_Wrapped):
 
     def _build_router(self, http_consumer: Consumer | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
+        from workers.instances import RESUME
+
         from .handler import ViewConsumer
         from .hosting.application import hosted_application
-        from .hosting.consumer import DISCONNECT, RESUME, HostConsumer
+        from .hosting.consumer import DISCONNECT, HostConsumer
         from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
 

@@ -138,8 +138,9 @@ class Fetcher:
         """Fetched, but there was no place for the coroutine; to be put back."""
         self._handed_out = 0
         self._stuck_at = -1
+        self._left_out: frozenset[str] = frozenset()
         self._leaves_out = False
-        """Some channels are left out of the fetch that is under way."""
+        """Some channels are left out of the fetch that is under way because there are no places."""
         self._stopping = threading.Event()
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._failure: type[Exception] | None = None
@@ -235,16 +236,22 @@ class Fetcher:
     def _receive(self) -> list[Delivery]:
         """Receive from the channels for which there are places. An error becomes a pause, and no messages."""
         channels, limit, timeout = self._channels, self.pace.limit, FETCH_SECONDS
+        left_out, no_places = self._left_out, False
         if self._async_limit.channels:
             limit = min(limit, max(1, self._async_limit.free))
             if not self._async_limit.free:
-                channels = [name for name in channels if name not in self._async_limit.channels]
-                timeout = LEFT_OUT_SECONDS
-                if not channels:
-                    self._sender.flush()
+                left_out, no_places = left_out | self._async_limit.channels, True
+        if left_out:
+            channels = [name for name in channels if name not in left_out]
+            timeout = LEFT_OUT_SECONDS
+            if not channels:
+                self._sender.flush()
+                if no_places:
                     self._async_limit.wait(timeout)
-                    return []
-        self._leaves_out = channels is not self._channels
+                else:
+                    self._stopping.wait(timeout)
+                return []
+        self._leaves_out = no_places
         try:
             deliveries = self._sender.receive(self._layer, channels, limit, timeout)
         except Exception as error:
@@ -285,6 +292,12 @@ class Fetcher:
     def let_in(self) -> None:
         """Have channels fetched again that were left out, if there are places for coroutines again."""
         if self._leaves_out and self._async_limit.free:
+            self._layer.interrupt()
+
+    def leave_out(self, channels: frozenset[str]) -> None:
+        """Fetch nothing from these channels until they are not among those of a later call."""
+        if channels != self._left_out:
+            self._left_out = channels
             self._layer.interrupt()
 
     @property

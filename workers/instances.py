@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channel_layer.codec import EMPTY
+from channel_layer.codec import EMPTY, pack_body
 from channel_layer.delivery import ALIVE, SHARED, Headers, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
@@ -28,6 +28,7 @@ from channel_layer.names import split
 from channel_layer.outbox import stop_collecting
 
 from . import event_loop
+from .balance import Ask, Balance, Count, Give
 from .event_loop import EventLoop
 from .inbox import Address, Inbox
 from .outlet import Outlet
@@ -55,6 +56,12 @@ SPREAD = (0.1, 0.9)
 
 HOSTS = "millrace.hosts"
 """Group of the workers that host applications. It is told of connections whose interface server has disappeared."""
+
+RESUME = "websocket.resume"
+"""Channel of the connections whose instances are to be made again."""
+
+SETTLED_SECONDS = 1.0
+"""The time without an event from which on an instance may be given to a worker that has fewer."""
 
 LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
@@ -138,6 +145,7 @@ class Instance:
         self._was_asked = False
         self._patience = random.uniform(*SPREAD)
         self._is_orphaned = False
+        self._at_once = False
 
     @property
     def is_quiet(self) -> bool:
@@ -278,6 +286,11 @@ class Instance:
             else:
                 self.wake()
 
+    def move(self) -> None:
+        """Let go of one that `can_be_left`, to have it made again elsewhere at once."""
+        self._leaving = self._at_once = True
+        self.wake()
+
     async def _let_go(self) -> bool:
         """Hand the connection back, if the application can go on elsewhere; returns whether that was done."""
         if self.in_the_way is not None and not self._was_asked:
@@ -288,7 +301,7 @@ class Instance:
                 self._hand_back(at_once=True)
                 return True
         if self.in_the_way is None:
-            self._hand_back()
+            self._hand_back(**({"at_once": True} if self._at_once else {}))
             return True
         if not self._heard:
             # It has heard nothing but the connect: it ends here and begins again elsewhere, behind the open socket.
@@ -382,7 +395,7 @@ class Instance:
 class Instances:
     """Hold the instances of a worker.
 
-    `begin`, `beat`, `let_go` and `close` may be called from any thread.
+    `listen`, `begin`, `beat`, `level`, `let_go`, `let_go_of_quiet` and `close` may be called from any thread.
 
     Args:
         most: at a time.
@@ -415,6 +428,8 @@ class Instances:
         self._listening: asyncio.Task[None] | None = None
         self._leaving = False
         self._broken_off = 0
+        self._balance: Balance | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -424,7 +439,21 @@ class Instances:
     @property
     def is_full(self) -> bool:
         """True if there is no room for another."""
-        return len(self._running) + self._starting >= self._most
+        return self._count >= self._most
+
+    @property
+    def holds_back(self) -> bool:
+        """True while others are to take over the instances that are made again."""
+        return self._balance is not None and time.monotonic() < self._balance.holds_back_until
+
+    @property
+    def _count(self) -> int:
+        return len(self._running) + self._starting
+
+    def listen(self) -> None:
+        """Tell the other workers from now on that this one takes instances over."""
+        self._balance = Balance()
+        self._loop.get().call_soon_threadsafe(self._open)
 
     def begin(self, hosted: Hosted) -> None:
         """Run an application in a copy of the calling context; returns at once."""
@@ -479,8 +508,15 @@ class Instances:
             )  # fmt: skip
         self._asked[server] = next(self._questions), time.monotonic()
 
+    def level(self) -> None:
+        """Give quiet instances to workers that have fewer, if it is time. Called again and again by one thread."""
+        if self._balance is not None and time.monotonic() >= self._balance.due_at and not self._leaving:
+            self._loop.get().call_soon_threadsafe(self._level, self._balance)
+
     def let_go(self, share: float = 0.0) -> None:
         """Let go of all instances, each as soon as it is quiet. May be called again and again; see `Instance.leave`."""
+        if self._balance is not None and not self._leaving:
+            self._loop.get().call_soon_threadsafe(self._say_that_it_stops)
         self._leaving = True
         loop = self._loop.running
         if loop is not None and self._running:
@@ -512,12 +548,7 @@ class Instances:
     # -- in the loop's thread --------------------------------------------------------------------
 
     def _start(self, hosted: Hosted, context: contextvars.Context, begun_at: float) -> None:
-        if self._answers is None:
-            self._answers = self._inbox.open(self._answered)
-            self._inbox.open(self._spread, local=SHARED)
-            # A context of its own: it belongs to nobody whose application is the first.
-            listening = self._listen(self._answers.channel)
-            self._listening = asyncio.get_running_loop().create_task(listening, context=contextvars.Context())
+        self._open()
         server = split(hosted.reply_channel)[0]
         now = time.monotonic()
         if server not in self._servers:
@@ -539,6 +570,15 @@ class Instances:
             instance.leave()
         instance.task = asyncio.get_running_loop().create_task(instance.drive(), context=context)
 
+    def _open(self) -> None:
+        """Open the channels of this process, and join the group of the workers that host applications."""
+        if self._answers is None:
+            self._answers = self._inbox.open(self._answered)
+            self._inbox.open(self._spread, local=SHARED)
+            # A context of its own: it belongs to nobody whose application is the first.
+            listening = self._listen(self._answers.channel)
+            self._listening = asyncio.get_running_loop().create_task(listening, context=contextvars.Context())
+
     def forget(self, instance: Instance) -> None:
         """An instance has ended."""
         self._running.pop(instance, None)
@@ -556,6 +596,47 @@ class Instances:
         for instance in list(self._running):
             if instance.quiet_since < before and instance.can_be_left():
                 instance.leave()
+
+    def _level(self, balance: Balance) -> None:
+        now = time.monotonic()
+        step = balance.step(self._count, now) if now >= balance.due_at else None
+        if isinstance(step, Ask):
+            self._tell(HOSTS, {"worker": self._own_channel, "ask": step.number}, group=True)
+        elif isinstance(step, Give):
+            self.move_some(step.instances)
+
+    def move_some(self, count: int) -> None:
+        """Have up to so many quiet instances made again elsewhere at once, any of them. Called on the loop."""
+        moved = 0
+        before = time.monotonic() - SETTLED_SECONDS
+        for instance in random.sample(list(self._running), len(self._running)):
+            if moved == count:
+                break
+            if instance.quiet_since <= before and instance.can_be_left():
+                instance.move()
+                moved += 1
+        logger.info("%d of %d applications go to workers that have fewer", moved, len(self._running))
+
+    def _say_that_it_stops(self) -> None:
+        self._tell(HOSTS, {"worker": self._own_channel, "stops": True}, group=True)
+
+    @property
+    def _own_channel(self) -> str:
+        assert self._answers is not None
+        return self._answers.channel
+
+    def _tell(self, target: str, message: dict[str, Any], group: bool = False) -> None:
+        """Tell other workers something that may be lost."""
+
+        async def send() -> None:
+            try:
+                await self.layer.asend_batch([Outgoing(target, pack_body(message), group=group)])
+            except LayerUnavailable as error:
+                logger.debug("other workers could not be told: %s", error)
+
+        task = asyncio.get_running_loop().create_task(send(), context=contextvars.Context())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     def _give_up(self) -> None:
         for instance in list(self._running):
@@ -585,7 +666,13 @@ class Instances:
                 await asyncio.sleep(BEAT_SECONDS)
 
     def _answered(self, message: dict[str, Any], headers: Headers | None) -> None:
-        """An interface server has answered; what it said of single leases came before."""
+        """Take what an interface server answers, or what workers say to each other.
+
+        What a server said of single leases came before.
+        """
+        if "worker" in message:
+            self._hear_worker(message["worker"], message)
+            return
         if "left" in message:
             for instance in list(self._running):
                 if instance.hosted.reply_channel == message["left"]:
@@ -599,6 +686,20 @@ class Instances:
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()
+
+    def _hear_worker(self, worker: str, message: dict[str, Any]) -> None:
+        """Take what another worker asks or says of its instances."""
+        balance = self._balance
+        if balance is None or worker == self._own_channel:
+            return
+        if "ask" in message:
+            if not self._leaving and not self.is_full:
+                count = {"instances": self._count, "room": self._most - self._count}
+                self._tell(worker, {"worker": self._own_channel, "answer": message["ask"], **count})
+        elif "answer" in message:
+            balance.hear(worker, message["answer"], Count(message["instances"], message["room"]))
+        else:
+            balance.forget(worker)
 
 
 def reply_of(event: Event) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from .event_loop import EventLoop
 from .exceptions import ConsumeLater, LeaveToOthers
 from .fetcher import Fetcher
 from .hooks import Hook, Hooks
-from .instances import INSTANCES, Hosted, Instances
+from .instances import INSTANCES, RESUME, Hosted, Instances
 from .lifespan import Lifespan
 from .notices import Notices, Running
 from .runner import Finished, PendingCoroutine, Runner
@@ -59,6 +59,9 @@ FAREWELL_SECONDS = 1.0
 
 UNBEGUN_SECONDS = 0.25
 """The time a coroutine may wait for room on the event loop before its message goes back to its channel."""
+
+TAKEN_OVER = frozenset({RESUME})
+"""Channels of which a worker that has many instances takes nothing while others have fewer."""
 
 OnMessage = Callable[[Message, float, str], None]
 """Called after each consumer with the message, the seconds it took, and its `workers.runner.Outcome`."""
@@ -190,6 +193,8 @@ class Worker:
                 self._start_application()
                 team += [self._start_thread(number) for number in range(1, self.threads + 1)]
                 self.ready()
+                if RESUME in self.channels:
+                    self._instances.listen()
                 self._supervise(team)
             finally:
                 self.stop()
@@ -298,6 +303,7 @@ class Worker:
             self._guarded(self._tell_senders)
             self._guarded(self._instances.beat)
             self._let_go_of_quiet()
+            self._guarded(self._level)
             # All threads may be in consumers, and messages that a full channel refused may be due again.
             self._sender.flush()
             self._report_hung()
@@ -325,6 +331,11 @@ class Worker:
         if now >= self._look_for_quiet_at:
             self._look_for_quiet_at = now + min(self._idle_seconds, IDLE_SECONDS) / 10
             self._instances.let_go_of_quiet(self._idle_seconds)
+
+    def _level(self) -> None:
+        """Give instances to workers that have fewer, which alone take them over meanwhile."""
+        self._instances.level()
+        self._fetcher.leave_out(TAKEN_OVER if self._instances.holds_back else frozenset())
 
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""

@@ -14,7 +14,6 @@ from .hosted import HostedApplication
 from .scopes import websocket_scope
 
 CONNECT = "websocket.connect"
-RESUME = "websocket.resume"
 DISCONNECT = "websocket.disconnect"
 LATER = ("websocket.receive", DISCONNECT)
 

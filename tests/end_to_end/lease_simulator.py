@@ -133,7 +133,7 @@ class WorkerLayer:
         return "the network"
 
     async def agroup_add(self, group: str, channel: str) -> None:
-        """Nobody sends to the group of the workers here."""
+        """All workers are members here."""
 
     def send_batch(self, items: list[Outgoing]) -> list[Outgoing]:
         self._worker.world.to_server.extend(items)
@@ -142,6 +142,9 @@ class WorkerLayer:
     async def asend_batch(self, items: list[Outgoing]) -> list[Outgoing]:
         await self._worker.awake()
         world = self._worker.world
+        for item in [item for item in items if item.group or item.target.startswith("worker.")]:
+            items.remove(item)
+            world.among_workers(item)
         if world.random.random() < world.losses:
             if world.random.random() < 0.5:
                 world.to_server.extend(items)
@@ -171,6 +174,7 @@ class Worker:
             self,  # type: ignore[arg-type]
             SyncSide(),
         )
+        self.instances.listen()
 
     @property
     def is_up(self) -> bool:
@@ -349,6 +353,14 @@ class World:
             if item.target.startswith(worker.reader):
                 worker.queue.append(item)
         return None
+
+    def among_workers(self, item: Outgoing) -> None:
+        """Carry what a worker tells another, or all."""
+        for worker in self.workers:
+            if item.group:
+                worker.queue.append(Outgoing(worker.instances._own_channel, item.body))
+            elif item.target.startswith(worker.reader):
+                worker.queue.append(item)
 
     def hear(self) -> None:
         """The server reads its next message."""

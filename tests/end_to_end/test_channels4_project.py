@@ -195,6 +195,22 @@ def test_an_application_that_is_no_consumer(site: Site, sockets: Any) -> None:
     assert socket.recv(SECONDS) == f"{site.pid} hello"
 
 
+def test_a_worker_that_is_started_later_gets_its_part_of_quiet_connections(site: Site, sockets: Any) -> None:
+    several = [sockets(f"/ws/chat/part{number}/") for number in range(60)]
+    assert {say(socket, "one")["pid"] for socket in several} == {site.pid}
+    more = Service("more", site.worker.command, site.project.environment, site.worker.log.parent)
+    with more:
+        wait_until(
+            lambda: "go to workers that have fewer" in site.worker.text(), "instances to be given away", within=60
+        )
+        heard = [say(socket, "two") for socket in several]
+        of_new = sum(one["pid"] == more.running.pid for one in heard)
+        assert 20 <= of_new <= 40, f"{of_new} of 60 went to the new worker\n{site.project.logs()}{more.text()}"
+        assert [one["said"] for one in heard] == [2] * 60
+        more.stop()
+    assert {(one["said"], one["pid"]) for one in (say(socket, "three") for socket in several)} == {(3, site.pid)}
+
+
 def test_errors_look_as_in_channels_4(site: Site, sockets: Any) -> None:
     socket = sockets("/ws/chat/errors/")
     socket.send(json.dumps({"do": "fail"}))

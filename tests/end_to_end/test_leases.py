@@ -55,6 +55,8 @@ async def play(world: World, kills: bool) -> None:
             worker.instances.let_go()
         elif action == "idle" and up:
             random.choice(up).instances.let_go_of_quiet(0)
+        elif action == "move" and up:
+            random.choice(up).instances.move_some(random.randint(1, 3))
         elif action == "give up" and (leaving := [worker for worker in up if worker.leaves]):
             random.choice(leaving).instances._give_up()
         elif action == "start" and len(world.workers) < 8:
@@ -79,7 +81,8 @@ async def play(world: World, kills: bool) -> None:
 
 ACTIONS = (
     ["store"] * 14 + ["hear"] * 10 + ["take"] * 8 + ["begin"] * 8 + ["read"] * 10 + ["finish"] * 14 + ["frame"] * 8
-    + ["group"] * 4 + ["second"] * 3 + ["leave", "idle", "give up", "start", "kill", "hold up", "go on", "disconnect"]
+    + ["group"] * 4 + ["second"] * 3
+    + ["leave", "idle", "move", "give up", "start", "kill", "hold up", "go on", "disconnect"]
 )  # fmt: skip
 
 

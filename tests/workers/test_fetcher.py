@@ -167,6 +167,28 @@ def test_messages_nobody_has_begun_go_back_in_order(eventually: Any) -> None:
     assert [delivery.message["n"] for delivery in everything(layer, "a")] == [2, 3, 4, 5]
 
 
+def test_channels_that_are_left_out_keep_their_messages_until_they_are_not() -> None:
+    layer = MemoryChannelLayer()
+    fetcher = Fetcher(layer, ["a", "b"], Sends(lambda: None))  # type: ignore[arg-type]
+    for channel in ("a", "b"):
+        layer.send(channel, {})
+    found = []
+    for left_out in (frozenset({"a"}), frozenset[str]()):
+        fetcher.leave_out(left_out)
+        taken = fetcher.next()
+        assert taken is not None
+        found.append(taken[0].channel)
+    assert found == ["b", "a"]
+    fetcher.leave_out(frozenset({"a", "b"}))
+    layer.send("a", {})
+    thread = threading.Thread(target=fetcher.next)
+    thread.start()
+    fetcher.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(layer.receive_batch(["a"])) == 1
+
+
 def test_messages_go_back_only_if_none_was_handed_out_meanwhile() -> None:
     layer = MemoryChannelLayer()
     fetcher = fetched(1, 2, 3, 4, layer=layer)

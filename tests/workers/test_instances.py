@@ -11,6 +11,7 @@ import pytest
 from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
+from workers import balance
 from workers.event_loop import _make_task
 from workers.instances import (
     BEAT_SECONDS,
@@ -47,7 +48,7 @@ class Stage(World):
                 self.hear()
             for worker in self.workers:
                 if worker.is_up:
-                    while self.jobs and not worker.leaves:
+                    while self.jobs and not worker.leaves and not worker.instances.holds_back:
                         worker.take(self.jobs.popleft())
                     worker.begin()
                     moved = moved or bool(worker.queue)
@@ -224,6 +225,73 @@ def test_those_that_have_been_quiet_for_long_are_let_go_and_no_others(play: Call
         stage.connection.received("one")
         await stage.finish()
         assert stage.names == [(0, "connect"), (1, "one")]
+
+    play(scene)
+
+
+def test_those_that_are_given_away_are_made_again_at_once_and_only_quiet_ones_that_can_be(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stays, busy = stage.connect(stays=True), stage.connect()
+        await stage.finish()
+        await stage.second()
+        busy.received("one")
+        fresh = stage.connect()
+        await stage.go_on()
+        other = stage.add_worker()
+        stage.worker.leaves = True  # it takes nothing over
+        stage.worker.instances.move_some(99)
+        await stage.go_on()
+        assert [app.reply_channel for app in other.apps] == [stage.connection.channel]
+        stage.connection.received("two")
+        await stage.finish()
+        assert stage.names == [(0, "connect"), (1, "two")]
+        for connection in (stays, busy, fresh):
+            assert {epoch for epoch, _ in stage.told[connection.channel]} == {0}
+
+    play(scene)
+
+
+def test_a_worker_with_many_asks_and_gives_a_new_one_its_part(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balance, "LEAST_INSTANCES", 3)
+    monkeypatch.setattr(balance, "LEAST_EXCESS", 2)
+
+    async def scene(stage: Stage) -> None:
+        for _ in range(5):
+            stage.connect()
+        await stage.finish()
+        second, full, stopping = stage.add_worker(), stage.add_worker(), stage.add_worker()
+        full.instances._most = 0
+        full.leaves = True
+        await stage.let_go(stopping)
+        for _ in range(20):
+            await stage.second()
+            for worker in stage.workers:
+                worker.instances.level()
+            await stage.go_on()
+        assert [len(worker.instances._running) for worker in stage.workers] == [3, 3, 0, 0]
+        assert len({app.reply_channel for app in second.apps}) == len(second.apps) == 3
+
+    play(scene)
+
+
+def test_a_worker_that_stops_is_waited_for_no_more(play: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "LEAST_INSTANCES", 1)
+    monkeypatch.setattr(balance, "LEAST_EXCESS", 0.1)
+
+    async def scene(stage: Stage) -> None:
+        other = stage.add_worker()
+        await stage.go_on()
+        while not stage.worker.instances.holds_back:
+            await stage.second()
+            stage.worker.instances.level()
+            await stage.go_on()
+        await stage.let_go(other)
+        assert not stage.worker.instances.holds_back
+        assert stage.worker.instances._count == 1
 
     play(scene)
 

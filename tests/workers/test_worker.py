@@ -14,6 +14,7 @@ from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
+from workers.instances import HOSTS, RESUME
 
 from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
 
@@ -325,6 +326,18 @@ def test_a_second_interrupt_ends_the_waiting_and_a_second_sigterm_does_not(
     release.set()
     sender.join(20)
     assert finished is not hurries
+
+
+def test_a_worker_that_takes_instances_over_tells_the_others_and_no_other_does(
+    layer: FlakyLayer, eventually: Any
+) -> None:
+    run = threading.Event()
+    with working(layer, Routes(**{"a": lambda message: run.set(), RESUME: print}), exclude_channels=[RESUME]) as worker:
+        layer.send("a", {})
+        assert run.wait(20)
+        assert worker._loop.running is None
+    with working(layer, Routes(**{RESUME: print})):
+        eventually(lambda: len(layer.group_channels(HOSTS)) == 1, "the worker to be in the group")
 
 
 def test_globs_narrow_down_the_channels(layer: FlakyLayer) -> None:

@@ -8,11 +8,11 @@ from channel_layer.channel import Message
 from channel_layer.codec import pack_body
 from channel_layer.delivery import LAST_ORDER
 from channel_layer.memory import MemoryChannelLayer
-from channels.hosting.consumer import CONNECT, DISCONNECT, RESUME, HostConsumer
+from channels.hosting.consumer import CONNECT, DISCONNECT, HostConsumer
 from channels.hosting.hosted import HostedApplication
 from routing import Router, route
 from tests.conftest import wait_until
-from workers.instances import HOSTS
+from workers.instances import HOSTS, RESUME
 
 from ..driving import working
 
