@@ -79,9 +79,10 @@ class ServerOptions(OptionList):
 
 
 class DjangoOptions(OptionList):
-    """The options of a management command, without those that every command has."""
+    """The options of a management command or its subcommand, without those that every command has."""
 
     required_arguments = 1
+    optional_arguments = 1
 
     def options_of(self) -> Iterator[tuple[str, str]]:
         """As its ``--help`` says."""
@@ -89,7 +90,10 @@ class DjangoOptions(OptionList):
 
         name = self.arguments[0]
         application: Any = get_commands()[name]
-        parser = load_command_class(application, name).create_parser("manage.py", name)
+        parser: argparse.ArgumentParser = load_command_class(application, name).create_parser("manage.py", name)
+        for subcommand in self.arguments[1:]:
+            (choices,) = (action.choices for action in parser._actions if action.dest == "subcommand")
+            parser = choices[subcommand]
         for action in parser._actions:
             if action.dest not in DJANGO and action.help is not argparse.SUPPRESS:
                 yield _written(action), _meaning(action, parser.prog)

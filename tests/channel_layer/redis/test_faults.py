@@ -6,15 +6,19 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer, scripts
-from tests.conftest import running_redis
+from tests.conftest import running_redis, wait_until
 
 from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis, in_loop
 
@@ -304,3 +308,66 @@ class TestSeveralServers:
         got = [layer.receive(self.CHANNELS, block=True)[0] for _ in sent]
         assert sorted(str(name) for name in got) == sorted(sent)
         layer.close()
+
+
+RECEIVER = """
+import asyncio, sys
+from channel_layer.redis import RedisChannelLayer
+
+layer = RedisChannelLayer(hosts=[sys.argv[1]], connection_kwargs={"socket_timeout": 2})
+
+async def receive():
+    deliveries = []
+    while not deliveries:
+        deliveries = await layer.areceive_batch(["held-up"], timeout=5)
+    return deliveries
+
+if sys.argv[2] == "threads":
+    deliveries = []
+    while not deliveries:
+        deliveries = layer.receive_batch(["held-up"], timeout=5)
+elif sys.argv[2] == "asyncio":
+    deliveries = asyncio.run(receive())
+else:
+    import uvloop
+    deliveries = uvloop.run(receive())
+print(deliveries[0].message["text"])
+"""
+
+
+class TestHeldUp:
+    """A process that is held up longer than an answer may take finds the message that came meanwhile."""
+
+    @pytest.mark.parametrize("kind", ["threads", "asyncio", "uvloop"])
+    def test_between_question_and_answer(
+        self, own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, kind: str
+    ) -> None:
+        layer = make_redis_layer(own_redis.url, prefix="asgi:")
+        with (
+            redis.Redis.from_url(own_redis.url) as client,
+            subprocess.Popen([sys.executable, "-c", RECEIVER, own_redis.url, kind], stdout=subprocess.PIPE) as process,
+        ):
+
+            def waits() -> bool:
+                return any("b" in info["flags"] for info in client.client_list())
+
+            def is_handed_over_while_held_up() -> bool:
+                process.send_signal(signal.SIGSTOP)
+                is_waiting = waits()
+                if is_waiting:
+                    layer.send("held-up", {"text": "there"})
+                    if not any(client.type(key) == b"list" for key in client.scan_iter()):
+                        return True
+                    client.flushdb()  # the server had given up waiting just before
+                process.send_signal(signal.SIGCONT)
+                return False
+
+            try:
+                wait_until(waits)
+                wait_until(is_handed_over_while_held_up)
+                time.sleep(2.1)  # longer than the answer may take
+                process.send_signal(signal.SIGCONT)
+                output, _ = process.communicate(timeout=20)
+                assert output.decode().strip() == "there"
+            finally:
+                process.kill()

@@ -1,0 +1,178 @@
+"""`channels.verification`: what is counted and judged, bad input, and a verification with real processes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.test import override_settings
+
+from channels.verification.faults import FAULTS, Promise
+from channels.verification.load import ECHO, GROUP, HOSTED, Client, Life, Load, Tally
+from channels.verification.report import COLUMNS, Outcome, as_json, as_table
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def client(kind: str, number: int = 0) -> Client:
+    return Client(kind, number, port=1)
+
+
+def life_of(
+    client: Client, sent: list[str], received: list[str], closed_at: float = 0.0, opened_at: float = 0.0
+) -> Life:
+    """One connection on which a frame was sent at 10, 11, … and each answer came half a second later."""
+    life = Life(f"/{client.kind}/{len(client.lives)}")
+    life.since, life.until = opened_at, closed_at
+    life.sent = {text: 10.0 + number for number, text in enumerate(sent)}
+    life.received = [(text, life.sent.get(text, 10.0) + 0.5) for text in received]
+    client.lives.append(life)
+    return life
+
+
+def tally_of(*clients: Client, told: list[str] | None = None) -> Tally:
+    load = Load([1], 1, 1)
+    load.clients = list(clients)
+    life_of(load.watcher, [], told or [])
+    return load.tally()
+
+
+def test_answers_that_are_all_there() -> None:
+    echo = client(ECHO)
+    life_of(echo, ["0:0", "0:1"], ["0:0", "0:1"])
+    assert tally_of(echo) == Tally(clients=1, sent=2, pause=0.5)
+
+
+def test_answers_that_are_lost_doubled_and_out_of_order() -> None:
+    echo = client(ECHO)
+    life_of(echo, ["0:0", "0:1", "0:2", "0:3"], ["0:0", "0:3", "0:2", "0:2"])
+    tally = tally_of(echo)
+    assert (tally.sent, tally.lost, tally.doubled, tally.reordered, tally.cut) == (4, 1, 1, 1, 0)
+
+
+def test_frames_that_wait_when_a_connection_is_closed_are_no_loss_and_its_end_is_told_once() -> None:
+    echo = client(ECHO)
+    once, never, twice = (life_of(echo, [f"0:{number}"], [], closed_at=20) for number in range(3))
+    once.code = 1012
+    tally = tally_of(echo, told=[once.path, twice.path, twice.path])
+    assert (tally.lost, tally.cut, tally.closed) == (0, 3, Counter({1012: 1, 1006: 2}))
+    assert tally.left == (1, 1, 1), never.path
+
+
+def test_an_instance_that_forgets() -> None:
+    hosted = client(HOSTED)
+    life_of(hosted, ["0:0"], ["0:0"]).counts = [1, 2, 1, 2, 3]
+    assert tally_of(hosted).forgotten == 1
+
+
+def test_what_a_group_hears() -> None:
+    speaker, member, late = (client(GROUP, number) for number in range(3))
+    life_of(speaker, ["0:0", "0:1", "0:2"], ["0:0", "0:2"])
+    life_of(member, [], ["0:0"])
+    life_of(late, [], ["0:2"], opened_at=10.5)  # not sure of 0:1, which was sent half a second later
+    tally = tally_of(speaker, member, late)
+    # 0:1 is one frame that nobody heard, and 0:2 did not get to one member.
+    assert (tally.sent, tally.lost, tally.doubled, tally.reordered) == (3, 2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("tally", "words"),
+    [
+        (Tally(lost=1), "1 lost"),
+        (Tally(doubled=2), "2 came twice"),
+        (Tally(reordered=3), "3 came out of order"),
+        (Tally(forgotten=1), "1 instances lost their state"),
+        (Tally(closed=Counter({1006: 4})), "4 WebSockets closed"),
+        (Tally(pages=Counter({200: 9, 503: 1, 0: 1})), "2 requests failed"),
+        (Tally(pause=2.5), "2.5 s without an answer"),
+        (Tally(left=(1, 0, 0)), "not told of 1 WebSockets"),
+        (Tally(left=(0, 1, 2)), "told of 2 WebSockets more than once"),
+    ],
+)
+def test_each_promise_that_is_broken_is_named(tally: Tally, words: str) -> None:
+    (broken,) = Promise().broken_by(tally, patience=1)
+    assert words in broken
+
+
+def test_a_promise_that_allows_more() -> None:
+    promise = Promise(lost=1, closes=True, fails=True, seconds=3, forgets=True)
+    tally = Tally(
+        clients=1, lost=1, closed=Counter({1012: 1}), pages=Counter({503: 1}), pause=5, forgotten=1, left=(0, 1, 0)
+    )
+    assert promise.broken_by(tally, patience=2) == []
+    assert len(promise.broken_by(tally, patience=1)) == 1
+
+
+def test_the_report_has_each_figure_and_json_the_same() -> None:
+    tally = Tally(sent=7, lost=6, closed=Counter({1012: 5}), pages=Counter({200: 4, 0: 1}), pause=0.125, left=(0, 5, 0))
+    good, bad = Outcome(FAULTS[0], Tally(), patience=1), Outcome(FAULTS[1], tally, patience=1)
+    lines = as_table([good, bad]).splitlines()
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == list(COLUMNS)
+    assert [cell.strip() for cell in lines[3].strip("|").split("|")] == [
+        FAULTS[1].name, "7", "6", "0", "0", "0", "0", "5 with 1012", "1 without answer, 4 200", "0.12 s",
+    ]  # fmt: skip
+    found = json.loads(as_json([good, bad], "a layer"))
+    assert (found["ok"], found["layer"], [fault["ok"] for fault in found["faults"]]) == (
+        False,
+        "a layer",
+        [True, False],
+    )
+    assert found["faults"][1]["closed"] == {"1012": 5}
+
+
+REDIS = {"default": {"BACKEND": "channel_layer.redis.RedisChannelLayer", "ROUTING": []}}
+MEMORY = {"default": {"BACKEND": "channel_layer.memory.MemoryChannelLayer", "ROUTING": []}}
+
+
+@pytest.mark.parametrize(
+    ("layers", "options", "words"),
+    [
+        (REDIS, {"sockets": 1}, "--sockets must be 2 or more"),
+        (REDIS, {"rate": 0}, "--rate must be more than 0"),
+        (REDIS, {"patience": 0.5}, "--patience must be 1 or more"),
+        (REDIS, {"only": ["fire"]}, "there is no fault 'fire'; there are none, restart-worker"),
+        (REDIS, {"only": ["cut-broker"]}, "so it needs --own-redis"),
+        (REDIS, {"layer": "other"}, "there is no channel layer 'other'"),
+        (MEMORY, {"only": ["none"]}, "reaches no further than one process"),
+    ],
+)
+def test_bad_input_gets_a_sentence(layers: Any, options: dict[str, Any], words: str) -> None:
+    with override_settings(CHANNEL_LAYERS=layers), pytest.raises(CommandError, match=words):
+        call_command("millrace", "verify", stderr=io.StringIO(), **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--own-redis"]], ids=["sqlite", "redis"])
+def test_a_deploy_under_load(tmp_path: Path, arguments: list[str]) -> None:
+    if arguments and not shutil.which("redis-server"):
+        pytest.fail("redis-server is missing; scripts/test-needs installs it")
+    command = [sys.executable, "manage.py", "millrace", "verify", "--json", "--sockets", "2", "--patience", "10"]
+    result = subprocess.run(
+        [*command, "--only", "restart-worker", "--logs", str(tmp_path), *arguments],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "demo.settings",
+            "DATABASE_PATH": str(tmp_path / "db.sqlite3"),
+            "REDIS_URL": "redis://127.0.0.1:1/0" if arguments else "",
+            "CHANNEL_FILE": str(tmp_path / "layer"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert result.returncode == 0, result.stderr + result.stdout
+    (fault,) = json.loads(result.stdout)["faults"]
+    assert fault["sent"] > 20
+    assert (fault["lost"], fault["doubled"], fault["reordered"], fault["closed"]) == (0, 0, 0, {})
+    assert set(fault["requests"]) == {"200"}
