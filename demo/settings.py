@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "demo.chat",
     "demo.prices",
     "demo.documents",
+    "demo.whiteboard",
     "demo.processes",
 ]
 
@@ -72,6 +73,9 @@ DATABASES = {
         "OPTIONS": {"timeout": 20},
     },
 }
+
+# Connections that no route of the channel layer takes, as a project for Channels 4 says it.
+ASGI_APPLICATION = "demo.asgi.application"
 
 # Messages travel through Redis where there is one, else through a file in shared memory.
 if os.environ.get("REDIS_URL"):

@@ -13,6 +13,7 @@ urlpatterns = [
     path("chat/", include("demo.chat.urls")),
     path("prices/", include("demo.prices.urls")),
     path("documents/", include("demo.documents.urls")),
+    path("whiteboard/", include("demo.whiteboard.urls")),
     path("processes/", include("demo.processes.urls")),
     path("sign-in/", LoginView.as_view(template_name="sign_in.html"), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),

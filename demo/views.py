@@ -9,6 +9,7 @@ from demo.chat.models import Room
 from demo.documents.models import Document
 from demo.prices.models import Coin
 from demo.processes.control import NAMES, may_control
+from demo.whiteboard.views import FIRST
 
 
 def start(request: HttpRequest) -> HttpResponse:
@@ -17,6 +18,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "rooms": Room.objects.lively()[:6],
         "coins": Coin,
         "document_count": Document.objects.count(),
+        "first_board": FIRST,
         "processes": NAMES if may_control(request) else (),
     }
     return render(request, "start.html", context)

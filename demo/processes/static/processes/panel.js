@@ -1,12 +1,12 @@
 // The panel of the processes: a socket that asks each second, the buttons, and what happened.
 
+import { showFact, showSocket, tell } from "../demo/facts.js";
 import { LiveSocket } from "../demo/live_socket.js";
+import { letRestart } from "../demo/restart.js";
 
 const SECOND = 1000;
 const SLOW = 1500;
-const EVENTS = 4;
 const byId = (id) => document.getElementById(id);
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 const askedAt = new Map(); // question without an answer → when
 let asked = 0; // the last question
@@ -25,7 +25,7 @@ const socket = new LiveSocket({
     if (worker !== null && from !== worker) {
       const waited = ((performance.now() - askedAt.get(answer)) / SECOND).toFixed(1);
       const late = askedAt.size > 1 ? `; ${askedAt.size} messages had waited, up to ${waited} s` : "";
-      tell(`Process ${from} is the worker now${late}. The WebSocket stayed open.`);
+      happened(`Process ${from} is the worker now${late}. The WebSocket stayed open.`);
     }
     for (const question of askedAt.keys()) if (question <= answer) askedAt.delete(question);
     worker = from;
@@ -33,7 +33,7 @@ const socket = new LiveSocket({
   },
   onState(state) {
     if (state === "open") {
-      if (losses) tell("The WebSocket is open again.");
+      if (losses) happened("The WebSocket is open again.");
       openedAt = performance.now();
       worker = null;
       ask();
@@ -41,7 +41,7 @@ const socket = new LiveSocket({
       openedAt = null;
       losses += 1;
       askedAt.clear();
-      tell("The server closed the WebSocket; the page opens another.");
+      happened("The server closed the WebSocket; the page opens another.");
     }
     show();
   },
@@ -59,48 +59,16 @@ function ask() {
 }
 
 function show() {
-  if (openedAt === null) fact("socket-fact", "wait", losses ? "lost, opening another" : "opening");
-  else fact("socket-fact", "good", `open for ${span(performance.now() - openedAt)}, ${lost()}`);
+  showSocket("socket-fact", openedAt, losses);
   const oldest = Math.min(...askedAt.values());
-  if (openedAt === null) fact("worker-fact", "wait", "cannot be asked just now");
+  if (openedAt === null) showFact("worker-fact", "wait", "cannot be asked just now");
   else if (performance.now() - oldest > SLOW) {
-    fact("worker-fact", "wait", askedAt.size > 1 ? `none answers; ${askedAt.size} messages wait` : "does not answer yet");
-  } else if (worker !== null) fact("worker-fact", "good", `process ${worker} answers`);
+    showFact("worker-fact", "wait", askedAt.size > 1 ? `none answers; ${askedAt.size} messages wait` : "does not answer yet");
+  } else if (worker !== null) showFact("worker-fact", "good", `process ${worker} answers`);
 }
 
-function fact(id, state, text) {
-  byId(id).dataset.state = state;
-  byId(id).textContent = text;
+function happened(text) {
+  tell(byId("events"), text);
 }
 
-function lost() {
-  return losses === 0 ? "never lost" : losses === 1 ? "lost once" : `lost ${losses} times`;
-}
-
-function span(milliseconds) {
-  const seconds = Math.round(milliseconds / SECOND);
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-}
-
-function tell(text) {
-  const line = document.createElement("li");
-  const time = document.createElement("time");
-  time.textContent = clock.format(new Date());
-  line.append(time, text);
-  byId("events").append(line);
-  while (byId("events").children.length > EVENTS) byId("events").firstElementChild.remove();
-}
-
-byId("processes").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = event.submitter;
-  button.disabled = true;
-  tell(`Restarting ${button.dataset.name} …`);
-  try {
-    const response = await fetch(event.target.action, { method: "POST", body: new FormData(event.target), redirect: "manual" });
-    if (response.status >= 400) tell(response.status === 503 ? await response.text() : `Refused: ${response.status}.`);
-  } catch {
-    // The web server that is restarted may go before it has answered.
-  }
-  button.disabled = false;
-});
+letRestart(byId("processes"), happened);
