@@ -1,16 +1,19 @@
-"""The measured peers: their projects and their processes."""
+"""The measured peers and their processes, and those of the studies: ours in other shapes, and one beside it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .environments import HERE, NCHAN, OWN, python_of
 
 OURS = "millrace"
 KINDS = ["http", "echo", "group"]
+PROJECT = HERE / "project"
+
+SPARE_CONNECTIONS = 200
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,19 @@ class Peer:
         name: what ``--peers`` calls it.
         title: its column's heading.
         environment: where it is installed, see `environments`.
-        project: directory of its project, in which its processes run.
         processes: role → command; ``{bin}`` and ``{port}`` are filled in.
-        layer: the channel layer that its settings choose.
+        layer: the channel layer that the project's settings choose; without one it needs no Redis.
         kinds: the kinds of work that it can do.
-        redis: whether it needs one.
+        directory: of its project, in which its processes run.
     """
 
     name: str
     title: str
     environment: str
-    project: Path
     processes: Mapping[str, Sequence[str]] = field(hash=False)
     layer: str
     kinds: Sequence[str] = field(default=tuple(KINDS), hash=False)
-    redis: bool = True
+    directory: Path = PROJECT
 
     def command(self, role: str, port: int) -> list[str]:
         """The command line of one of its processes."""
@@ -43,34 +44,53 @@ class Peer:
         return [part.format(bin=programs, port=port) for part in self.processes[role]]
 
 
-_BROKERED = {
-    "server": ["{bin}/daphne", "project.asgi:channel_layer", "-b", "127.0.0.1", "-p", "{port}", "-v", "0"],
-    "worker": ["{bin}/python", "manage.py", "runworker", "-v", "0"],
-}
-_DAPHNE = {"server": ["{bin}/daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "project.asgi:application"]}
+def _daphne(application: str) -> dict[str, list[str]]:
+    return {"server": ["{bin}/daphne", application, "-b", "127.0.0.1", "-p", "{port}", "-v", "0"]}
+
+
+_APPLICATION = "project.classes:application"
+_WORKER = {"worker": ["{bin}/django-admin", "runworker", "-v", "0"]}
 _UVICORN = {
     "server": [
-        *("{bin}/uvicorn", "project.asgi:application", "--host", "127.0.0.1", "--port", "{port}"),
+        *("{bin}/uvicorn", _APPLICATION, "--host", "127.0.0.1", "--port", "{port}"),
         *("--log-level", "warning", "--no-access-log"),
     ]
 }
-_HOSTED = {
-    "server": ["{bin}/daphne", "project.asgi:application", "-b", "127.0.0.1", "-p", "{port}", "-v", "0"],
-    "worker": ["{bin}/django-admin", "runworker", "-v", "0", "--settings", "project.settings", "--pythonpath", "."],
-}
+_BROKERED = {**_daphne("project.layer:channel_layer"), **_WORKER}
 _NGINX = {"server": [sys.executable, "-m", "benchmarks.nchan", "{port}"]}
-_MILLRACE = HERE / "project_millrace"
-_CHANNELS4 = HERE / "project_channels4"
 
 PEERS = {
     peer.name: peer
     for peer in [
-        Peer(OURS, "Millrace", OWN, _MILLRACE, _BROKERED, "redis"),
-        Peer("hosted", "Millrace, the application for Channels 4", OWN, _CHANNELS4, _HOSTED, "redis"),
-        Peer("channels1", "Channels 1.1.8", "channels1", _MILLRACE, _BROKERED, "asgi_redis"),
-        Peer("channels4-daphne", "Channels 4, daphne", "channels4", _CHANNELS4, _DAPHNE, "core"),
-        Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _CHANNELS4, _UVICORN, "core"),
-        Peer("nchan", "nchan (nginx, C)", NCHAN, HERE.parent, _NGINX, "", kinds=["group"], redis=False),
+        Peer(OURS, "Millrace", OWN, _BROKERED, "redis"),
+        Peer("hosted", "Millrace, the application for Channels 4", OWN, {**_daphne(_APPLICATION), **_WORKER}, "core"),
+        Peer("channels1", "Channels 1.1.8", "channels1", _BROKERED, "asgi_redis"),
+        Peer("channels4-daphne", "Channels 4, daphne", "channels4", _daphne(_APPLICATION), "core"),
+        Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _UVICORN, "core"),
+        Peer("nchan", "nchan (nginx, C)", NCHAN, _NGINX, "", kinds=["group"], directory=HERE.parent),
     ]
 }
 """All of them, by name."""
+
+
+def ours(*, layer: str = "redis", processes: int = 1, connections: int | None = None) -> Peer:
+    """Millrace with its defaults but for what is given.
+
+    Args:
+        layer: ``redis`` or ``sqlite``.
+        processes: worker processes.
+        connections: how many the server must be able to hold, if that is more than its default.
+    """
+    peer = PEERS[OURS]
+    commands = {role: list(command) for role, command in peer.processes.items()}
+    if processes > 1:
+        commands["worker"] += ["--processes", str(processes)]
+    if connections is not None:
+        commands["server"] += ["--max-connections", str(connections + SPARE_CONNECTIONS)]
+    return replace(peer, layer=layer, processes=commands)
+
+
+def uvicorn(application: str = _APPLICATION) -> Peer:
+    """Channels 4 under uvicorn, or another application of the project."""
+    command = [application if part == _APPLICATION else part for part in _UVICORN["server"]]
+    return replace(PEERS["channels4-uvicorn"], processes={"server": command})

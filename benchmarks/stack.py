@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from .cpu import cpu_seconds
-from .environments import HERE
-from .peers import OURS, Peer
+from .environments import HERE, OWN, set_up
+from .peers import Peer
 from .programs import redis_server
 
 START_SECONDS = 30.0
@@ -31,7 +31,7 @@ class StackError(Exception):
 
 
 class Stack:
-    """A running peer; a context manager. Whatever ends the block, the processes are stopped.
+    """A running peer, installed before if it is not yet; a context manager. Whatever ends the block, it is stopped.
 
     Attributes:
         port: where its server listens.
@@ -95,7 +95,8 @@ class Stack:
         self._directory.cleanup()
 
     def _start(self) -> None:
-        if self.peer.redis:
+        set_up(self.peer.environment)
+        if self.peer.layer:
             self._start_redis()
         self.port = free_port()
         environment = self._environment()
@@ -110,8 +111,8 @@ class Stack:
         self._wait("redis", lambda: _redis_answers(self.redis_port))
 
     def _environment(self) -> dict[str, str]:
-        paths = [self.peer.project, HERE / "project_shared"]
-        if self.peer.name == OURS:
+        paths = [self.peer.directory]
+        if self.peer.environment == OWN:
             paths.append(HERE.parent)  # the peers must not find our packages: two have the same names
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DJANGO"))},
@@ -128,7 +129,7 @@ class Stack:
             # A session of its own: Ctrl-C reaches this process alone, which then stops them in order.
             self.processes[role] = subprocess.Popen(
                 command,
-                cwd=self.peer.project,
+                cwd=self.peer.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

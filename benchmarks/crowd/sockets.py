@@ -133,7 +133,7 @@ def handshake_request(host: str, port: int, path: str) -> bytes:
 
 
 def after_handshake(data: bytes) -> bytes | None:
-    """What a server sent behind its answer to `handshake_request`; ``None`` if the answer is not complete.
+    """Bytes that a server sent behind its answer to `handshake_request`; ``None`` if that is not complete.
 
     Raises:
         LoadError: it refused.

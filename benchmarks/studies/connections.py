@@ -8,10 +8,10 @@ from typing import Any
 
 from ..clients import Client, once
 from ..cpu import memory_bytes
+from ..peers import ours, uvicorn
 from ..section import Section, Setting
 from ..stack import RoundError, Stack
 from .rows import HEADS, at_least, at_most, kibibytes, known, middle, milliseconds, per_second, rate
-from .running import ours, started, uvicorn
 
 HELD = [5_000, 10_000]
 HELD_BY_CHANNELS = [1_000]
@@ -70,10 +70,10 @@ def _memory(setting: Setting) -> dict[str, dict[str, list[float]]]:
     found = {}
     for who, peer, path, counts in (
         ("millrace", ours(connections=HELD[-1]), "/echo/", HELD),
-        ("uvicorn", uvicorn(application="project.bare:application"), "/", HELD),
+        ("uvicorn", uvicorn("project.bare:application"), "/", HELD),
         ("channels4", uvicorn(), "/echo/", HELD_BY_CHANNELS),
     ):
-        with started(peer) as stack:
+        with Stack(peer) as stack:
             found[who] = {str(count): [size] for count, size in held(stack, path, counts).items()}
         for count, sizes in found[who].items():
             setting.tell(f"connections, {who}, {count} idle sockets: {kibibytes(sizes[0])} each")
@@ -102,7 +102,7 @@ def _handshakes(setting: Setting) -> tuple[dict[str, dict[str, list[dict[str, An
     """Rounds by peer and path, taking turns, and failures of the peer, which cost no other figure."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"millrace": {}, "channels4": {}}
     notes: list[str] = []
-    with started(ours()) as own, started(uvicorn()) as other:
+    with Stack(ours()) as own, Stack(uvicorn()) as other:
         for path in ("/echo/", "/group/"):
             for number in range(setting.rounds + 1):
                 for who, stack in (("millrace", own), ("channels4", other)):

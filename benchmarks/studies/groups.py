@@ -13,10 +13,10 @@ from channel_layer.redis.scripts import GROUP_SEND
 
 from ..clients import Client, once
 from ..crowd.loads import BURST, PAUSE
+from ..peers import ours
 from ..section import Section, Setting
 from ..stack import RoundError, Stack
 from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, per_second, rate, share
-from .running import ours, started
 
 MEMBERS = [10, 1_000, 10_000]
 JOINING = 10_000
@@ -48,7 +48,7 @@ Entry = dict[str, Any]
 def study(setting: Setting) -> Section:
     """Measure both; see `TEXT`."""
     joins: list[Round] = []
-    with started(ours(connections=MEMBERS[-1])) as stack:
+    with Stack(ours(connections=MEMBERS[-1])) as stack:
         sends = {str(members): _sends(setting, stack, members) for members in MEMBERS}
         for _ in range(setting.rounds):
             stack.settle()

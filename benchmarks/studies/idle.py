@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ..clients import once
 from ..cpu import memory_bytes, tree
+from ..peers import ours
 from ..section import Section, Setting
 from ..stack import Stack
 from .rows import HEADS, at_most, mebibytes, middle, share
-from .running import ours, started
 
 SECONDS = 20.0
 """Length of the watch, in as many pieces as there are rounds."""
@@ -26,7 +26,7 @@ nanoseconds; memory is resident (RSS), shared libraries included, so the highest
 
 def study(setting: Setting) -> Section:
     """Watch an idle stack; see `TEXT`."""
-    with started(ours()) as stack:
+    with Stack(ours()) as stack:
         once(stack, "echo", path="/echo/", sockets=4, seconds=1.0)
         stack.settle()
         shares = idle_shares(stack, setting.rounds)

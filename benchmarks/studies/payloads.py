@@ -9,10 +9,10 @@ from typing import Any
 
 from ..clients import Client, once
 from ..cpu import memory_bytes
+from ..peers import ours, uvicorn
 from ..section import Section, Setting
 from ..stack import Stack
 from .rows import HEADS, at_most, known, mebibytes, megabytes_per_second, middle
-from .running import ours, started, uvicorn
 
 SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4
@@ -43,11 +43,11 @@ Round = dict[str, Any]
 def study(setting: Setting) -> Section:
     """Measure both on both sides; see `TEXT`."""
     data: dict[str, dict[str, list[Round]]] = {}
-    with started(ours()) as own, started(uvicorn()) as other:
+    with Stack(ours()) as own, Stack(uvicorn()) as other:
         stacks = {"millrace": own, "channels4": other}
         for size, name in SIZES.items():
             data[name] = _messages(setting, stacks, size, name)
-    with started(ours()) as own, started(uvicorn()) as other:  # new ones, which have not held anything large yet
+    with Stack(ours()) as own, Stack(uvicorn()) as other:  # new ones, which have not held anything large yet
         stacks = {"millrace": own, "channels4": other}
         for kind, path in BODIES.items():
             data[kind] = _bodies(setting, stacks, kind, path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..clients import once
+from ..peers import ours
 from ..section import Section, Setting
+from ..stack import Stack
 from .idle import SECONDS, idle_shares
 from .rows import HEADS, at_least, at_most, known, middle, milliseconds, per_second, rate, share
-from .running import ours, started
 
 LONGEST = 0.0025
 LEAST_RATE = 8_000
@@ -27,7 +28,7 @@ after these, which is what waiting costs."""
 def study(setting: Setting) -> Section:
     """Measure; see `TEXT`."""
     echoes: dict[int, list[dict[str, Any]]] = {1: [], 50: []}
-    with started(ours(layer="sqlite")) as stack:
+    with Stack(ours(layer="sqlite")) as stack:
         for sockets, rounds in echoes.items():
             once(stack, "echo", path="/echo/", sockets=sockets, seconds=1.0)
             for _ in range(setting.rounds):

@@ -10,11 +10,11 @@ import redis
 from channel_layer.redis import RedisChannelLayer
 
 from ..clients import Client
+from ..peers import ours
 from ..section import Section, Setting
 from ..stack import Stack
 from .idle import running_seconds
 from .rows import HEADS, known, microseconds, middle
-from .running import ours, started
 
 SOCKETS = [1, 200]
 PROCESSES = [1, 10, 100]
@@ -34,7 +34,7 @@ Round = dict[str, float]
 
 def study(setting: Setting) -> Section:
     """Measure both; see `TEXT`."""
-    with started(ours()) as stack:
+    with Stack(ours()) as stack:
         echoes = {str(sockets): _echoes(setting, stack, sockets) for sockets in SOCKETS}
         stack.settle()
         groups = {str(processes): _group(setting, stack, processes) for processes in PROCESSES}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..clients import Client, once
+from ..peers import ours
 from ..section import Section, Setting
+from ..stack import Stack
 from .rows import HEADS, at_least, known, middle, milliseconds, per_second, rate, share
-from .running import ours, started
 
 PROCESSES = 4
 THREADS = 4
@@ -37,7 +38,7 @@ def study(setting: Setting) -> Section:
     full: list[dict[str, Any]] = []
     alone: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
-    with started(ours(processes=PROCESSES)) as stack:
+    with Stack(ours(processes=PROCESSES)) as stack:
         once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=2.0)  # all processes are up after this
         for _ in range(setting.rounds):
             full.append(once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=setting.seconds))

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.environments import HERE, OWN
+from benchmarks import stack as stacks
 from benchmarks.peers import Peer
 from benchmarks.stack import Stack, StackError
 
 PAGES = [sys.executable, "-u", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
 
 
+@pytest.fixture(autouse=True)
+def nothing_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stacks, "set_up", lambda environment: None)
+
+
 def peer(directory: Path, command: list[str]) -> Peer:
     """A peer of one process that runs in a directory."""
-    return Peer("pages", "Pages", OWN, directory, {"server": command}, "", redis=False)
+    return Peer("pages", "Pages", "pages", {"server": command}, "", directory=directory)
 
 
 def test_a_peer_that_needs_no_redis_gets_none_and_is_stopped(tmp_path: Path):
@@ -49,4 +54,4 @@ def test_the_projects_of_others_are_not_shown_our_packages(tmp_path: Path):
     with pytest.raises(StackError) as raised, Stack(peer(tmp_path, where)):
         pass
     shown = str(raised.value).rpartition(" ")[2].split(os.pathsep)
-    assert shown == [str(tmp_path), str(HERE / "project_shared")]
+    assert shown == [str(tmp_path)]

@@ -1,9 +1,8 @@
-"""Tests of benchmarks.studies.running."""
+"""Tests of benchmarks.peers."""
 
 from __future__ import annotations
 
-from benchmarks.peers import OURS, PEERS
-from benchmarks.studies.running import ours, uvicorn
+from benchmarks.peers import OURS, PEERS, ours, uvicorn
 
 
 def test_ours_has_its_defaults_but_for_what_is_asked_for() -> None:
@@ -22,6 +21,6 @@ def test_the_usual_stack_is_left_as_it_is() -> None:
 
 
 def test_uvicorn_serves_another_application_when_it_is_told_to() -> None:
-    command = uvicorn(application="project.bare:application").processes["server"]
+    command = uvicorn("project.bare:application").processes["server"]
     assert "project.bare:application" in command
-    assert "project.asgi:application" not in command
+    assert "project.classes:application" not in command

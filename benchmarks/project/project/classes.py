@@ -1,10 +1,14 @@
-"""An echo, and a group of all sockets, as asynchronous consumers: the fastest kind there."""
+"""Consumers as classes, asynchronous because that is the fastest kind there, and the application they make up."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
 
 
 class EchoConsumer(AsyncWebsocketConsumer):
@@ -12,7 +16,7 @@ class EchoConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Send it back."""
-        await self.send(text_data=text_data)
+        await self.send(text_data=text_data, bytes_data=bytes_data)
 
 
 class GroupConsumer(AsyncWebsocketConsumer):
@@ -27,3 +31,17 @@ class GroupConsumer(AsyncWebsocketConsumer):
     async def group_message(self, event: dict[str, Any]) -> None:
         """Pass a message of the group on to this socket."""
         await self.send(text_data=event["text"])
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": get_asgi_application(),
+        "websocket": URLRouter(
+            [
+                path("echo/", EchoConsumer.as_asgi()),
+                path("group/", GroupConsumer.as_asgi()),
+                path("bytes/", EchoConsumer.as_asgi()),
+            ]
+        ),
+    }
+)

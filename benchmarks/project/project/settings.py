@@ -1,0 +1,46 @@
+"""Settings of all peers. ``BENCH_LAYER`` chooses the channel layer, and with it the kind of consumers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+DEBUG = False
+SECRET_KEY = "only-for-measuring-on-the-loopback-interface"
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS = ["channels"]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+USE_TZ = True
+
+_DIRECTORY, _REDIS = os.environ["BENCH_DIRECTORY"], os.environ["BENCH_REDIS_URL"]
+
+# Configured, as in any project, and used by nothing that is measured.
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(_DIRECTORY, "project.sqlite3")},
+}
+
+_LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "redis": ("channel_layer.redis.RedisChannelLayer", {"hosts": [_REDIS]}),
+    "sqlite": ("channel_layer.sqlite.SqliteChannelLayer", {"path": os.path.join(_DIRECTORY, "layer.sqlite3")}),
+    "asgi_redis": ("asgi_redis.RedisChannelLayer", {"hosts": [_REDIS]}),
+    # redis-py 8 gives up reading after 5 s, which is as long as channels_redis 4.3 waits for a message: without this
+    # timeout, every socket that gets none for 5 s is closed.
+    "core": ("channels_redis.core.RedisChannelLayer", {"hosts": [{"address": _REDIS, "socket_timeout": None}]}),
+}
+_NAME = os.environ["BENCH_LAYER"]
+_BACKEND, _CONFIG = _LAYERS[_NAME]
+
+# More messages than a group send to all sockets can put into a channel, on either side.
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": _BACKEND, "CONFIG": {**_CONFIG, "capacity": 20_000}},
+}
+if _NAME == "core":
+    ASGI_APPLICATION = "project.classes.application"
+else:
+    CHANNEL_LAYERS["default"]["ROUTING"] = "project.functions.channel_routing"

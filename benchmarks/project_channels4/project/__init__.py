@@ -1,1 +1,0 @@
-"""The measured project on Channels 4."""
