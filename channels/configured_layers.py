@@ -82,7 +82,7 @@ class ChannelLayerWrapper(_Wrapped):
 
     @property
     def lifespan(self) -> Lifespan | None:
-        """That of the application behind the router; ``None`` if none would hear of it."""
+        """The one of the application behind the router; ``None`` if none would hear of it."""
         assert self.router is not None  # it is made with it
         return self._lifespan
 

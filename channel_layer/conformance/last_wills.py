@@ -54,7 +54,7 @@ class LastWillRules(Tools):
 
     def nothing_more(self, survivor: ChannelLayer, seconds: float = 3 * SOON) -> bool:
         """Make sure that nothing comes on ``gone`` in the time in which last wills would be carried out."""
-        self.wait(0 if survivor.local_only else seconds)
+        self.let_run(0 if survivor.local_only else seconds)
         assert survivor.receive_batch(["gone"], limit=100, timeout=0) == []
         return self.nothing(survivor, "gone")
 
@@ -101,7 +101,7 @@ class LastWillRules(Tools):
         process.send_batch([leaving(process, 1)])
         reading = threading.Thread(target=process.receive_batch, args=(["process!"],), kwargs={"timeout": 3})
         reading.start()
-        self.wait(2.5)
+        self.let_run(2.5)
         assert self.nothing(survivor, "gone")
         process.send("process!1", {})
         reading.join(PATIENCE)

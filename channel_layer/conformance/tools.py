@@ -37,6 +37,13 @@ class Tools:
         """Let time pass for the layers of this test; a layer with a clock to move overrides this."""
         time.sleep(seconds)
 
+    def let_run(self, seconds: float) -> None:
+        """Let time pass in which processes show that they live.
+
+        Override this, too, if moving the clock in `wait` leaves their heartbeats behind.
+        """
+        self.wait(seconds)
+
     @staticmethod
     def take(layer: ChannelLayer, *channels: str, count: int = 1) -> list[tuple[str | None, Any]]:
         """Receive ``count`` messages one at a time, as (channel, message)."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from channel_layer import names
+from channel_layer import names, sqlite
 from channel_layer.conformance import ConformanceSuite, MakeLayer
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.draft import DraftChannelLayer
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.sqlite import SqliteChannelLayer
+from channel_layer.sqlite import SqliteChannelLayer, schema
 from tests.fixtures.draft_layer import FileChannelLayer
 
 
@@ -54,8 +55,22 @@ class TestMemory(WithOwnTime):
         return make
 
 
-class TestSqlite(ConformanceSuite):
+class TestSqlite(WithOwnTime):
+    """The clock of all processes is moved at once; where they must show that they live, time passes as it does."""
+
     elsewhere = {"file": "elsewhere.sqlite3"}
+
+    @pytest.fixture(autouse=True)
+    def tells_the_layer(self, clock: Clock, moves_time: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        began, real = clock.now, schema.clock
+        reading = [module for module in vars(sqlite).values() if getattr(module, "clock", None) is real]
+        assert len(reading) > 5
+        self.moved = lambda: real() + clock.now - began
+        for module in reading:
+            monkeypatch.setattr(module, "clock", self.moved)
+
+    def let_run(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     @pytest.fixture
     def make_layer(self, tmp_path: Path) -> Iterator[MakeLayer]:
@@ -63,6 +78,7 @@ class TestSqlite(ConformanceSuite):
 
         def make(file: str = "here.sqlite3", **options: object) -> SqliteChannelLayer:
             made.append(SqliteChannelLayer(tmp_path / file, **options))
+            made[-1].index._clock = self.moved
             return made[-1]
 
         yield make

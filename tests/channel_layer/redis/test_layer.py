@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -9,7 +11,41 @@ from typing import Any, ClassVar
 import pytest
 
 from channel_layer.conformance import ConformanceSuite, MakeLayer
-from channel_layer.redis import RedisChannelLayer
+from channel_layer.redis import RedisChannelLayer, plan, report_calls, scripts
+
+LATER = """local now = redis.call('TIME')
+local micro = now[1] * 1000000 + now[2] + {micro}
+now = {{ string.format('%d', math.floor(micro / 1000000)), string.format('%d', micro % 1000000) }}
+"""
+"""The server's time as the layer is to see it, so much later."""
+
+
+class ServerTime:
+    """The time of the Redis servers, moved: in every script, and in every answer to ``TIME``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self._ahead = 0.0
+        self._texts = {script: script.text for script in scripts.ALL}
+        self._plain = plan.plain
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def move(self, seconds: float) -> None:
+        self._ahead += seconds
+        later = LATER.format(micro=round(self._ahead * 1_000_000))
+        for script, text in self._texts.items():
+            assert text.count(b"redis.call('TIME')") == 1
+            moved = text.replace(b"local now = redis.call('TIME')\n", later.encode())
+            self._patch.setattr(script, "text", moved)
+            self._patch.setattr(script, "digest", hashlib.sha1(moved).hexdigest())
+
+        def plain(*words: scripts.Word) -> scripts.Call:
+            return self._plain("EVAL", later + "return now", 0) if words == ("TIME",) else self._plain(*words)
+
+        for module in (plan, report_calls):
+            self._patch.setattr(module, "plain", plain)
 
 
 class TestOneServer(ConformanceSuite):
@@ -17,14 +53,24 @@ class TestOneServer(ConformanceSuite):
     databases: ClassVar[tuple[int, ...]] = (0,)
     config: ClassVar[dict[str, Any]] = {}
 
+    @pytest.fixture(autouse=True)
+    def server_time(self, monkeypatch: pytest.MonkeyPatch) -> ServerTime:
+        made = ServerTime(monkeypatch)
+        monkeypatch.setattr(self, "wait", made.move)
+        return made
+
+    def let_run(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     @pytest.fixture
-    def make_layer(self, redis_url: str) -> Iterator[MakeLayer]:
+    def make_layer(self, redis_url: str, server_time: ServerTime) -> Iterator[MakeLayer]:
         made: list[RedisChannelLayer] = []
         hosts = [f"{redis_url.rpartition('/')[0]}/{database}" for database in self.databases]
         prefix = f"test-{uuid.uuid4().hex}:"
 
         def make(**options: Any) -> RedisChannelLayer:
             made.append(RedisChannelLayer(hosts=hosts, **{"prefix": prefix, **self.config, **options}))
+            made[-1].index._clock = server_time.monotonic
             return made[-1]
 
         yield make
