@@ -28,7 +28,7 @@ class Outcome:
 
     @property
     def broken(self) -> list[str]:
-        """What is not as promised, a sentence each; empty if all is well."""
+        """A sentence on each thing that is not as promised; empty if all is well."""
         return self.fault.promise.broken_by(self.tally, self.patience)
 
     def cells(self) -> list[str]:
