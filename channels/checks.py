@@ -13,6 +13,7 @@ from routing import Router, RoutingError
 from .backends import ALIASES, CHANNELS_REDIS, REDIS, Config, ForeignChannelLayerError, InvalidChannelLayerError
 from .configured_layers import channel_layers, require_work
 from .hosting.carrying import check_application
+from .hosting.checkpoint_classes import check_checkpoint_classes
 from .runtime.silent_routes import silent_routes
 from .session_stores import uses_connections
 
@@ -87,6 +88,12 @@ def check_session_store(**kwargs: object) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         return [Error(str(error), id="channels.E003")]
     return []
+
+
+@register(TAG)
+def check_checkpoints(**kwargs: object) -> list[CheckMessage]:
+    """CHANNEL_CHECKPOINT_CLASSES has a value that can be used."""
+    return check_checkpoint_classes()
 
 
 def _entries() -> Iterable[tuple[str, Any]]:

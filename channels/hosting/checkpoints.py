@@ -1,7 +1,8 @@
 """Checkpoints: what an instance of a consumer needs to go on in another worker.
 
-A checkpoint is signed, since loading it may run code: who can write to the broker must not be able to run any. It holds
-what handlers have set on the instance and in its scope, and as whom it runs.
+A checkpoint is signed, since loading it may run code: who can write to the broker must not be able to run any. The
+signature holds for one connection, so that no other gets its state. A checkpoint has what handlers have set on the
+instance and in its scope, and as whom it runs. What it may name can be limited (`checkpoint_classes`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import pickle
 import queue
 import threading
 from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils.encoding import force_bytes
 
 from workers.instances import NotCarried
+
+from . import checkpoint_classes
+from .checkpoint_classes import SETTING
 
 Attributes = dict[str, Any]
 """Values by name; they are of any type, since applications set them."""
@@ -60,13 +66,33 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def pack(attributes: Attributes, added: Attributes, identity: object, last: bytes = b"") -> bytes:
+class _LimitedPickler(_Pickler):
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, (type, FunctionType, BuiltinFunctionType)) and not checkpoint_classes.may_be(value):
+            raise NotCarried(f"{SETTING} does not list {checkpoint_classes.path_of(value)}")
+        if isinstance(value, ZoneInfo):
+            return ZoneInfo, (value.key,)  # of its own accord it names `getattr`, with which all can be reached
+        return super().reducer_override(value)
+
+
+class _LimitedUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        path = f"{module}.{name}"
+        if checkpoint_classes.may_be_named(path):  # first of all: to look something up is to import its module
+            found = super().find_class(module, name)
+            if checkpoint_classes.may_be(found):
+                return found
+        raise BadCheckpoint(f"it names {path}, which {SETTING} does not list")
+
+
+def pack(attributes: Attributes, added: Attributes, identity: object, connection: str, last: bytes = b"") -> bytes:
     """Make a checkpoint, or return the last one if nothing has changed since.
 
     Args:
         attributes: of the instance.
         added: keys of the scope that handlers have set.
         identity: the class of the instance, and the key of the user as whom it runs.
+        connection: its name; the checkpoint is for this one alone.
         last: the last checkpoint of the instance, which costs no signature if it still holds.
 
     Raises:
@@ -81,21 +107,27 @@ def pack(attributes: Attributes, added: Attributes, identity: object, last: byte
         raise
     if len(data) > MOST_BYTES:
         raise NotCarried(f"what it holds takes {len(data)} bytes, and {MOST_BYTES} are carried at most")
-    return last if last.endswith(data) and len(last) == _SIGNATURE_BYTES + len(data) else _sign(data) + data
+    return last if last.endswith(data) and len(last) == _SIGNATURE_BYTES + len(data) else _sign(data, connection) + data
 
 
-def unpack(checkpoint: bytes) -> tuple[Attributes, Attributes, Any]:
+def unpack(checkpoint: bytes, connection: str) -> tuple[Attributes, Attributes, Any]:
     """Load a checkpoint, as `pack` was given it.
 
     Raises:
-        BadCheckpoint: it is signed with another key, or names classes that this version of the code does not have.
+        BadCheckpoint: it is signed with another key or for another connection, names what it may not name, or classes
+            that this version of the code does not have.
     """
     signature, data = checkpoint[:_SIGNATURE_BYTES], checkpoint[_SIGNATURE_BYTES:]
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    if not any(hmac.compare_digest(signature, _sign(data, key)) for key in keys):
-        raise BadCheckpoint("it is signed with another SECRET_KEY")
+    if not any(hmac.compare_digest(signature, _sign(data, connection, key)) for key in keys):
+        raise BadCheckpoint("it is signed with another SECRET_KEY, or for another connection")
     try:
-        own, added, identity = pickle.loads(data)
+        if checkpoint_classes.allowed() is None:
+            own, added, identity = pickle.loads(data)
+        else:
+            own, added, identity = _LimitedUnpickler(io.BytesIO(data)).load()
+    except BadCheckpoint:
+        raise
     except Exception as error:
         raise BadCheckpoint(f"this version of the code cannot load it: {error!r}") from error
     return own, added, identity
@@ -103,7 +135,8 @@ def unpack(checkpoint: bytes) -> tuple[Attributes, Attributes, Any]:
 
 def _dumps(value: object) -> bytes:
     buffer = io.BytesIO()
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    pickler = _Pickler if checkpoint_classes.allowed() is None else _LimitedPickler
+    pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
 
 
@@ -118,8 +151,9 @@ def _blame(prefix: str, values: Attributes) -> None:
             raise NotCarried(f"{place} is a {kind}, which cannot be carried to another process ({error})") from error
 
 
-def _sign(data: bytes, secret: str | bytes | None = None) -> bytes:
-    return hmac.digest(_key(settings.SECRET_KEY if secret is None else secret), data, _DIGEST)
+def _sign(data: bytes, connection: str, secret: str | bytes | None = None) -> bytes:
+    key = _key(settings.SECRET_KEY if secret is None else secret)
+    return hmac.digest(key, b"%b\0%b" % (connection.encode(), data), _DIGEST)
 
 
 @lru_cache(maxsize=16)

@@ -100,7 +100,7 @@ class HostedApplication(Hosted):
             given = dict(zip(keys, values, strict=True))
             added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
             added.pop("state", None)  # of this process; another has its own
-        self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self._packed)
+        self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self.reply_channel, self._packed)
         return self._packed
 
     async def hand_over(self) -> bytes | None:
@@ -111,7 +111,7 @@ class HostedApplication(Hosted):
             return None
         try:
             state = await handover()
-            return checkpoints.pack({"__handover__": state}, {}, _identity(consumer))
+            return checkpoints.pack({"__handover__": state}, {}, _identity(consumer), self.reply_channel)
         except NotCarried as reason:
             logger.error("handover() of %s returned what cannot be carried: %s", type(consumer).__qualname__, reason)
         except Exception:
@@ -125,7 +125,7 @@ class HostedApplication(Hosted):
         if self._left is None:
             return False
         try:
-            own, added, identity = checkpoints.unpack(self._left)
+            own, added, identity = checkpoints.unpack(self._left, self.reply_channel)
         except BadCheckpoint as reason:
             raise CannotGoOn(str(reason)) from reason
         kind, user = _identity(consumer)

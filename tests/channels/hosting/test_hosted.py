@@ -38,6 +38,11 @@ class Chat(AsyncConsumer):
         raise StopConsumer
 
 
+class Holder(Chat):
+    async def websocket_connect(self, event: dict[str, Any]) -> None:
+        self.somebody = Somebody(1)
+
+
 class Game(Chat):
     async def websocket_connect(self, event: dict[str, Any]) -> None:
         self.lock = asyncio.Lock()
@@ -70,12 +75,18 @@ class Run:
     """One instance, with its events, and what it has sent and left."""
 
     def __init__(
-        self, application: Any, events: list[Any], left: bytes | None = None, user: Any = None, state: Any = None
+        self,
+        application: Any,
+        events: list[Any],
+        left: bytes | None = None,
+        user: Any = None,
+        state: Any = None,
+        name: str = NAME,
     ) -> None:
         async def with_user(scope: Any, receive: Any, send: Any) -> None:
             await application({**scope, "user": user}, receive, send)
 
-        self.hosted = HostedApplication(with_user, websocket_scope(OPENING, state or {}), NAME, 0, 0, [], left)
+        self.hosted = HostedApplication(with_user, websocket_scope(OPENING, state or {}), name, 0, 0, [], left)
         self.events = list(events)
         self.sent: list[Any] = []
         self.checkpoint: bytes | str | None = None
@@ -175,6 +186,22 @@ def test_a_checkpoint_that_cannot_be_loaded_has_the_client_connect_again(
         assert Run(Chat.as_asgi(), [RECEIVE], first.left).sent == RESTART
     assert log == []
     assert "closing the application behind /chat/: it is signed with another SECRET_KEY" in caplog.text
+
+
+def test_a_checkpoint_is_for_its_connection_alone(log: list[Any]) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT])
+    assert Run(Chat.as_asgi(), [RECEIVE], first.left, name="daphne.x!s.z").sent == RESTART
+    assert log == []
+
+
+def test_what_a_checkpoint_may_not_name_is_said_and_has_the_client_connect_again(
+    log: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Run(Holder.as_asgi(), [CONNECT])
+    with override_settings(CHANNEL_CHECKPOINT_CLASSES=[]):
+        assert Run(Holder.as_asgi(), [RECEIVE], first.left).sent == RESTART
+    assert f"it names {__name__}.Somebody, which CHANNEL_CHECKPOINT_CLASSES does not list" in caplog.text
+    assert log == []
 
 
 def test_an_application_that_is_no_consumer_carries_nothing(caplog: pytest.LogCaptureFixture) -> None:
