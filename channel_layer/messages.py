@@ -107,6 +107,9 @@ class SocketReply(TypedDict, total=False):
     """A message to the reply channel of a WebSocket."""
 
     accept: bool
+    headers: Pairs
+    status: int
+    content: builtins.bytes
     text: str
     bytes: builtins.bytes
     close: bool | int

@@ -45,6 +45,7 @@ nitpick_ignore = [
     ("py:class", "routing.routes.OwnEntry"),
     ("py:class", "routing.routes.RoutedMessage"),
     ("py:class", "routing.signature.Wrapper"),
+    ("py:class", "workers.lifespan.Lifespan"),
     ("py:class", "workers.sync_side.SyncSide"),
     # Named for those who read the code.
     ("py:obj", "channel_layer.cipher"),

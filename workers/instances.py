@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channel_layer.codec import EMPTY, pack_body
-from channel_layer.delivery import ALIVE, SHARED, Headers, Outgoing
+from channel_layer.delivery import ALIVE, SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
@@ -97,6 +97,14 @@ class Hosted(ABC):
     @abstractmethod
     async def run(self, receive: Receive, send: Send) -> None:
         """Run the application until it returns."""
+
+    @abstractmethod
+    def reply_to(self, event: Event) -> Message | None:
+        """The message for the connection that says what an event of the application says; ``None`` if nothing is said.
+
+        Raises:
+            ValueError: the application must not send it, or not now; one sentence.
+        """
 
     def checkpoint(self) -> bytes:
         """State that another process needs to go on; called between two events.
@@ -199,8 +207,8 @@ class Instance:
 
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""
-        reply = reply_of(event)
-        if self.is_muted or self._farewell:
+        reply = self.hosted.reply_to(event)
+        if reply is None or self.is_muted or self._farewell:
             return
         self._say(reply)
         await self._instances.outlet.room()
@@ -700,30 +708,3 @@ class Instances:
             balance.hear(worker, message["answer"], Count(message["instances"], message["room"]))
         else:
             balance.forget(worker)
-
-
-def reply_of(event: Event) -> dict[str, Any]:
-    """The message for a connection that says what an application's event says (ASGI, "WebSocket").
-
-    Raises:
-        ValueError: it is not an event that an application may send on a WebSocket.
-    """
-    kind = event.get("type")
-    if kind == "websocket.send":
-        text, data = event.get("text"), event.get("bytes")
-        if text is not None:
-            return {"text": text}
-        if data is None:
-            raise ValueError("websocket.send has neither 'text' nor 'bytes'; give it one of them")
-        return {"bytes": bytes(data)}
-    if kind == "websocket.accept":
-        reply: dict[str, Any] = {"accept": True}
-        if event.get("subprotocol") is not None:
-            reply["subprotocol"] = event["subprotocol"]
-        return reply
-    if kind == "websocket.close":
-        reply = {"close": event.get("code") or 1000}
-        if event.get("reason"):
-            reply["reason"] = event["reason"]
-        return reply
-    raise ValueError(f"an application sends websocket.accept, websocket.send or websocket.close, not {kind!r}")

@@ -7,13 +7,29 @@ import operator
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from channel_layer.delivery import Message
 from interface_server.logs.server_log import printable
-from workers.instances import LEFT, Event, Hosted, NotCarried, Receive, Send
+from workers.instances import CONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
 from ..scope.applications import LEASE, Application, Scope
 from ..utils import name_that_thing
 from . import checkpoints
 from .checkpoints import BadCheckpoint
+from .events import (
+    ACCEPT,
+    ANY,
+    CLOSE,
+    DENIAL,
+    DENIAL_START,
+    HANDSHAKE,
+    OPEN,
+    SEND,
+    Denial,
+    acceptance_of,
+    close_of,
+    frame_of,
+    unexpected,
+)
 
 logger = logging.getLogger("channels.hosting")
 
@@ -68,6 +84,9 @@ class HostedApplication(Hosted):
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
         self._packed = b""
+        self._denial: Denial | None = None
+        begins = bool(events) and events[0][1].get("type") == CONNECT
+        self._expected = HANDSHAKE if begins else ANY
 
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
@@ -87,6 +106,26 @@ class HostedApplication(Hosted):
         except CannotGoOn as reason:
             logger.warning("closing %s: %s", self.name, reason)
             await send({"type": "websocket.close", "code": LEFT, "reason": "service restart"})
+
+    def reply_to(self, event: Event) -> Message | None:
+        """See `Hosted.reply_to`."""
+        kind = event.get("type")
+        if kind not in self._expected:
+            raise unexpected(event, self._expected)
+        if kind == SEND:
+            return frame_of(event)
+        if kind == ACCEPT:
+            reply: Message | None = acceptance_of(event)
+            self._expected = OPEN if self._expected is HANDSHAKE else ANY
+        elif kind == CLOSE:
+            reply, self._expected = close_of(event, is_open=self._expected is not HANDSHAKE), ANY
+        elif kind == DENIAL_START:
+            self._denial, reply, self._expected = Denial(event), None, DENIAL
+        else:
+            reply = None if self._denial is None else self._denial.add(event)
+            if reply is not None:
+                self._denial, self._expected = None, ANY
+        return reply
 
     def checkpoint(self) -> bytes:
         """See `Hosted.checkpoint`."""

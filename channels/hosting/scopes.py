@@ -8,6 +8,9 @@ from channel_layer.delivery import Message
 
 from ..scope.applications import Scope
 
+DENIAL_EXTENSION = "websocket.http.response"
+"""Says that an application may deny a handshake with a response of its own ("WebSocket Denial Response")."""
+
 
 def websocket_scope(opening: Message, state: Scope) -> Scope:
     """The scope of a WebSocket, from its ``websocket.connect`` message (ASGI, "WebSocket Connection Scope").
@@ -29,6 +32,7 @@ def websocket_scope(opening: Message, state: Scope) -> Scope:
             if field == b"sec-websocket-protocol"
             for name in value.split(b",")
         ],
+        "extensions": {DENIAL_EXTENSION: {}},
     }
 
 

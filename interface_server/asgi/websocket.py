@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from ..bridge.context import Context
 from ..bridge.messages import Scope
-from ..bridge.replies import Payload
+from ..bridge.replies import Denial, Payload
 from ..websocket.connection import WebSocketConnection
 from ..wire.websocket_frames import ABNORMAL
 from .outbox import Gate, Outbox, Receive, Send
@@ -30,19 +31,26 @@ class AsgiSocket:
         self._progress = context.now
         self._closing_at = 0.0
 
-    def accept(self, subprotocol: str | None) -> None:
+    def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""
-        self.outbox.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+        headers = [(name.lower(), value) for name, value in fields]
+        self.outbox.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
-    def reject(self, status: int) -> None:
-        """See `Socket.reject`."""
-        if self._can_answer and status != 403:
-            headers = [(b"retry-after", b"%d" % self._context.options.retry_after)] if status == 503 else []
-            self.outbox.put({"type": "websocket.http.response.start", "status": status, "headers": headers})
-            self.outbox.put({"type": "websocket.http.response.body", "body": b"", "more_body": False})
+    def reject(self, status: int, denial: Denial | None = None) -> None:
+        """See `Socket.reject`. Where the server answers with nothing but 403, that is it."""
+        if self._can_answer and denial is not None:
+            length = (b"content-length", b"%d" % len(denial.content))
+            headers = [*((name.lower(), value) for name, value in denial.head.headers), length]
+            self._answer(status, headers, denial.content)
+        elif self._can_answer and status != 403:
+            self._answer(status, [(b"retry-after", b"%d" % self._context.options.retry_after)] if status == 503 else [])
         else:
             self.outbox.put({"type": "websocket.close", "code": 1000})
         self.outbox.end()
+
+    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes = b"") -> None:
+        self.outbox.put({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        self.outbox.put({"type": "websocket.http.response.body", "body": content, "more_body": False})
 
     def send(self, payload: Payload) -> bool:
         """See `Socket.send`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from channel_layer.delivery import Content
 
+from ..wire.responses import BadResponse, Head, content_of, handshake_fields
 from ..wire.websocket_frames import message_frame
 
 logger = logging.getLogger("interface_server.websocket")
@@ -16,10 +17,10 @@ NORMAL_CLOSURE = 1000
 MOST_REASON_BYTES = 123
 """Of a close frame's 125 bytes two are its code (RFC 6455, section 5.5.1)."""
 
-KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol")
+KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol", "headers", "status", "content")
 """Keys of a reply to a WebSocket."""
 
-_HTTP_KEYS = ("status", "headers", "content", "more_content")
+_OF_RESPONSES = "more_content"
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Reply:
         self.close = _close_code(message.get("close"))
         self.reason = "" if self.close is None else _reason(message)
         self.subprotocol = _typed(message, "subprotocol", str)
-        if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, *_HTTP_KEYS)):
+        if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, _OF_RESPONSES)):
             unknown = ", ".join(map(repr, message))
             raise BadReply(f"nothing known in it, only {unknown}; the keys of a reply are {', '.join(KNOWN_KEYS)}")
 
@@ -82,6 +83,43 @@ class Reply:
     def is_empty(self) -> bool:
         """True if there is nothing to do."""
         return self.accept is None and self.payload is None and self.close is None
+
+
+class Denial(NamedTuple):
+    """The response to a handshake that is refused with one of its own."""
+
+    head: Head
+    content: bytes
+
+
+def denial_of(message: Content) -> Denial | None:
+    """The response that a reply refuses a handshake with, if it has one of its own.
+
+    Raises:
+        BadReply: it must not go out.
+    """
+    if message.get("status") is None:
+        return None
+    try:
+        head, content = Head(message), content_of(message)
+    except BadResponse as error:
+        raise BadReply(str(error)) from error
+    head.length = len(content)
+    return Denial(head, content)
+
+
+def accepting_fields(message: Content) -> list[tuple[bytes, bytes]]:
+    """The fields that a reply adds to the answer to a handshake that it accepts.
+
+    Raises:
+        BadReply: one must not go out.
+    """
+    if message.get("headers") is None:
+        return []
+    try:
+        return handshake_fields(message["headers"])
+    except BadResponse as error:
+        raise BadReply(str(error)) from error
 
 
 def refuses(message: Content) -> bool:

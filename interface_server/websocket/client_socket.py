@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from ..bridge.replies import Payload
+from ..bridge.replies import Denial, Payload
 
 
 class Socket(Protocol):
     """The client's side of a connection, as its server provides it. No call blocks."""
 
-    def accept(self, subprotocol: str | None) -> None:
-        """Complete the handshake."""
+    def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Complete the handshake, with further header fields."""
 
-    def reject(self, status: int) -> None:
-        """Answer the handshake with an HTTP status."""
+    def reject(self, status: int, denial: Denial | None = None) -> None:
+        """Answer the handshake with an HTTP status, or with a whole response of the application's."""
 
     def send(self, payload: Payload) -> bool:
         """Queue a message; false if too much waits for this client already."""

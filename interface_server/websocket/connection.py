@@ -23,7 +23,16 @@ from ..bridge.connection import Kind
 from ..bridge.context import Context
 from ..bridge.hosts import GONE
 from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
-from ..bridge.replies import NORMAL_CLOSURE, BadReply, Reply, agreed_subprotocol, refuses
+from ..bridge.replies import (
+    NORMAL_CLOSURE,
+    BadReply,
+    Denial,
+    Reply,
+    accepting_fields,
+    agreed_subprotocol,
+    denial_of,
+    refuses,
+)
 from ..bridge.states import State
 from ..bridge.uplink import Entry
 from ..logs.server_log import printable
@@ -219,14 +228,17 @@ class WebSocketConnection:
     def _answer(self, message: Message) -> None:
         """Do what a message says."""
         if message and self.phase is Phase.HANDSHAKE and refuses(message):
-            self._deny(403)
+            self._be_refused(message)
         elif message:
             try:
                 reply = Reply(message)
             except BadReply as error:
-                logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
+                self._ignore_reply(error)
             else:
                 self._carry_out(reply)
+
+    def _ignore_reply(self, error: BadReply) -> None:
+        logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
 
     def apply(self, reply: Reply) -> None:
         """Do what a reply through a group says, once the handshake was accepted.
@@ -243,6 +255,9 @@ class WebSocketConnection:
 
     def _carry_out(self, reply: Reply) -> None:
         if self.phase is Phase.CLOSED:
+            return
+        if self.phase is Phase.HANDSHAKE and refuses(reply.message):
+            self._be_refused(reply.message)
             return
         if self.phase is Phase.HANDSHAKE and not self._answer_handshake(reply):
             return
@@ -356,9 +371,15 @@ class WebSocketConnection:
     def _answer_handshake(self, reply: Reply) -> bool:
         """Accept if the reply says so or has something to send; returns whether the connection is open now."""
         if reply.accept or (reply.payload is not None and reply.payload.data):
+            try:
+                fields = accepting_fields(reply.message)
+            except BadReply as error:
+                self._ignore_reply(error)
+                return False
             self.phase = Phase.OPEN
             offered = self._scope.get("subprotocols") or ()
-            self._socket.accept(agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols))
+            chosen = agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols)
+            self._socket.accept(chosen, fields)
             self._note("WSCONNECT")
             self._scope = self._context.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
@@ -371,10 +392,20 @@ class WebSocketConnection:
         self._socket.reject(status)
         self._context.connections.pop(self._local, None)
 
-    def _deny(self, status: int) -> None:
+    def _be_refused(self, message: Content) -> None:
+        """End the handshake with the response that a reply has for it, or else with 403."""
+        try:
+            denial = denial_of(message)
+        except BadReply as error:
+            text = "the response of a reply to the WebSocket %s cannot go out, the client gets 403: %s"
+            logger.error(text, printable(self.path), error)
+            denial = None
+        self._deny(403 if denial is None else denial.head.status, denial)
+
+    def _deny(self, status: int, denial: Denial | None = None) -> None:
         """End a handshake that consumers know of."""
         self._note("WSREJECT", status)
-        self._socket.reject(status)
+        self._socket.reject(status, denial)
         self._end(ABNORMAL)
 
     def _end(self, code: int, reason: str = "") -> None:

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from websockets.datastructures import Headers
@@ -17,8 +18,8 @@ from websockets.server import ServerProtocol
 
 from ..bridge.context import Context
 from ..bridge.messages import Scope
-from ..bridge.replies import Payload
-from ..wire.http_framing import refusal, short_response
+from ..bridge.replies import Denial, Payload
+from ..wire.http_framing import Framing, head_bytes, refusal, short_response
 from ..wire.websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
 from .connection import WebSocketConnection
 
@@ -115,7 +116,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- Socket ----------------------------------------------------------------------------------
 
-    def accept(self, subprotocol: str | None) -> None:
+    def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""
         response, self._response = self._response, None
         if response is None or self._transport.is_closing():
@@ -124,14 +125,23 @@ class WebSocketProtocol(asyncio.Protocol):
             response.headers["Sec-WebSocket-Protocol"] = subprotocol
         self._is_open = True
         self._pinged_at = self._progress = self._context.now
-        self._write(response.serialize())
+        head = response.serialize()
+        if fields:  # as they are; the library's are text
+            head = head[:-2] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
+        self._write(head)
         if self._backlog:
             backlog, self._backlog = self._backlog, b""
             asyncio.get_running_loop().call_soon(self.data_received, backlog)
 
-    def reject(self, status: int) -> None:
+    def reject(self, status: int, denial: Denial | None = None) -> None:
         """See `Socket.reject`."""
-        self._transport.write(refusal(status, self._options.retry_after))
+        if denial is None:
+            self._transport.write(refusal(status, self._options.retry_after))
+        else:
+            head, content = denial
+            framing = Framing(head, content, more=False, head_only=False, old=False)
+            pieces = [*head_bytes(head, framing, close=True), framing.part(content, more=False) or b""]
+            self._transport.write(b"".join(pieces))
         self._hang_up()
 
     def send(self, payload: Payload) -> bool:

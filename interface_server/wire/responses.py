@@ -66,6 +66,24 @@ class Head:
             self.headers.append((name, value))
 
 
+def handshake_fields(fields: object) -> list[tuple[bytes, bytes]]:
+    """The checked fields that an application adds to the answer to a WebSocket's handshake.
+
+    Raises:
+        BadResponse: one cannot go out, or is the server's own.
+    """
+    if not isinstance(fields, (list, tuple)):
+        raise BadResponse(f"'headers' is {type(fields).__name__}, it must be a list of [name, value]")
+    checked = [_pair(item) for item in fields]
+    for name, _ in checked:
+        lowered = name.lower()
+        if lowered == b"sec-websocket-protocol":
+            raise BadResponse("the header Sec-WebSocket-Protocol is the server's own; give a subprotocol instead")
+        if lowered in OURS or lowered == b"content-length" or lowered.startswith(b"sec-websocket-"):
+            raise BadResponse(f"of a handshake this header is the server's own: {name.decode()!r}; leave it out")
+    return checked
+
+
 def is_push(message: Content) -> bool:
     """True if a message asks for a server push (ASGI 1 draft, "Server Push"), which no client takes any more."""
     return "request" in message and "status" not in message

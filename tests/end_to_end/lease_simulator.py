@@ -99,6 +99,9 @@ class App(Hosted):
                 return
             await send({"type": "websocket.send", "text": name_of(event)})
 
+    def reply_to(self, event: Event) -> dict[str, Any]:
+        return {"accept": True} if event["type"] == "websocket.accept" else {"text": event["text"]}
+
     @property
     def is_at_work(self) -> bool:
         """True while it has an event in hand."""

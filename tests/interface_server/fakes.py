@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.bridge.context import Context
-from interface_server.bridge.replies import Payload
+from interface_server.bridge.replies import Denial, Payload
 from interface_server.bridge.states import States
 from interface_server.bridge.uplink import Entry, Uplink
 from interface_server.options import Options
@@ -92,11 +92,12 @@ class FakeSocket:
         self.calls: list[tuple[Any, ...]] = []
         self.has_room = True
 
-    def accept(self, subprotocol: str | None) -> None:
-        self.calls.append(("accept", subprotocol))
+    def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        self.calls.append(("accept", subprotocol, *fields))
 
-    def reject(self, status: int) -> None:
-        self.calls.append(("reject", status))
+    def reject(self, status: int, denial: Denial | None = None) -> None:
+        whole = () if denial is None else (denial.head.headers, denial.content)
+        self.calls.append(("reject", status, *whole))
 
     def send(self, payload: Payload) -> bool:
         self.calls.append(("send", payload.data))

@@ -43,8 +43,8 @@ class Hosted:
         finally:
             connection.close()
 
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/chat"
+    def url(self, path: str = "/chat") -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
 
 
 @contextlib.contextmanager

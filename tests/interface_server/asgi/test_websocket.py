@@ -54,6 +54,23 @@ def test_a_refused_handshake_has_its_status(consumer: str, status: int) -> None:
         assert caught.value.response.status_code == status
 
 
+def test_the_answer_to_a_handshake_has_the_fields_of_its_reply() -> None:
+    def answer(workers: Workers, delivery: Delivery) -> None:
+        reply: dict[str, Any] = {"accept": True}
+        if delivery.message["path"] == "/denied":
+            reply = {"accept": False, "status": 401, "content": b"who?"}
+        workers.reply(delivery, {**reply, "headers": [[b"Set-Cookie", b"a=b"]]})
+
+    with hosted({"websocket.connect": answer}) as host:
+        with connect(host.url()) as client:
+            assert client.response is not None
+            assert client.response.headers["set-cookie"] == "a=b"
+        with pytest.raises(InvalidStatus) as caught, connect(host.url("/denied")):
+            pass
+        response = caught.value.response
+        assert (response.status_code, response.headers["set-cookie"], response.body) == (401, "a=b", b"who?")
+
+
 @pytest.mark.parametrize(
     ("least", "over"), [("é" * 500, "é" * 501), ("x" * 1000, "x" * 1001), (b"x" * 1000, b"x" * 1001)]
 )

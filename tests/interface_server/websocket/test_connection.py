@@ -73,6 +73,35 @@ def test_what_denies_a_handshake(message: dict[str, Any]) -> None:
     assert case.socket.calls == [("reject", 403)]
 
 
+def test_a_handshake_is_accepted_with_header_fields() -> None:
+    case = Case(accept=False)
+    case.reply({"accept": True, "headers": [[b"Set-Cookie", b"a=b"]]})
+    assert case.socket.calls == [("accept", None, (b"Set-Cookie", b"a=b"))]
+
+
+def test_fields_that_must_not_go_out_are_named_and_accept_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(accept=False)
+    case.reply({"accept": True, "headers": [[b"a", b"b\r\nc: d"]]})
+    assert (case.socket.calls, case.connection.phase) == ([], Phase.HANDSHAKE)
+    assert "a reply to the WebSocket /p was ignored: header b'a' holds a control character" in caplog.text
+
+
+def test_a_handshake_is_denied_with_a_response() -> None:
+    case = Case(accept=False)
+    case.reply({"accept": False, "status": 401, "headers": [["a", "b"]], "content": b"who?"})
+    assert case.socket.calls == [("reject", 401, [(b"a", b"b")], b"who?")]
+
+
+@pytest.mark.parametrize("wrong", [{"status": 101}, {"status": 401, "headers": [["a", "\n"]]}], ids=str)
+def test_a_response_that_cannot_go_out_is_named_and_becomes_403(
+    wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case(accept=False)
+    case.reply({"accept": False, **wrong})
+    assert case.socket.calls == [("reject", 403)]
+    assert "cannot go out, the client gets 403" in caplog.text
+
+
 @pytest.mark.parametrize(
     "message",
     [{}, {"accept": None}, {"close": False}, {"text": None, "bytes": None}, {"text": ""}, {"bytes": b""}, {"other": 1}],

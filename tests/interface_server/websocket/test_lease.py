@@ -280,6 +280,21 @@ def test_an_event_that_goes_to_others_too_keeps_its_place_among_the_own_ones() -
     assert [event.turn for event in case.lease._events] == [4]
 
 
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        ({"close": 1000}, ("reject", 403)),
+        ({"accept": False, "status": 401, "content": b"who?"}, ("reject", 401, [], b"who?")),
+        ({"accept": True, "headers": [[b"a", b"b"]]}, ("accept", None, (b"a", b"b"))),
+    ],
+    ids=str,
+)
+def test_applications_answer_several_handshakes_in_the_same_words(message: dict[str, Any], call: Any) -> None:
+    case = HostedCase(accept=False)
+    case.connection.hear_shared(Reply(message), case.epoch, 1)
+    assert case.socket.calls == [call]
+
+
 def test_an_event_that_did_not_go_with_others_goes_alone() -> None:
     case = HostedCase()
     broadcast = Broadcast(case.context.layer, case.context.uplink, 1.0, {"type": "chat.message"})

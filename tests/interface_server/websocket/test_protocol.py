@@ -60,6 +60,30 @@ def test_text_and_bytes_come_back(server: Running) -> None:
         assert client.recv(timeout=20) == b"\x00\xff"
 
 
+def test_the_answer_to_a_handshake_has_the_fields_of_its_reply() -> None:
+    def answer(workers: Workers, delivery: Delivery) -> None:
+        reply: dict[str, Any] = {"accept": True}
+        if delivery.message["path"] == "/denied":
+            reply = {"accept": False, "status": 401, "content": b"who?"}
+        workers.reply(delivery, {**reply, "headers": [[b"Set-Cookie", b"a=\xe9"], ["Set-Cookie", "c=d"]]})
+
+    with running({"websocket.connect": answer}) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(UPGRADE)
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(4096)
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert head.endswith(b"\r\nSet-Cookie: a=\xe9\r\nSet-Cookie: c=d\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(UPGRADE.replace(b"GET / ", b"GET /denied "))
+            response = read_all(client)
+        assert response.startswith(b"HTTP/1.1 401 Unauthorized\r\nSet-Cookie: a=\xe9\r\nSet-Cookie: c=d\r\n")
+        assert response.endswith(b"\r\n\r\nwho?")
+        fields = fields_of(response)
+        assert (fields["content-length"], fields["connection"]) == ("4", "close")
+
+
 def test_the_messages_have_the_format_of_the_draft() -> None:
     with running() as server:
         with connect(server.url("/chat?room=1"), subprotocols=["a"], origin="http://x") as client:  # type: ignore[list-item,arg-type]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from interface_server.wire.responses import BadResponse, Head, beginning_of, content_of
+from interface_server.wire.responses import BadResponse, Head, beginning_of, content_of, handshake_fields
 
 
 def test_the_fields_about_framing_are_not_passed_on() -> None:
@@ -56,6 +56,17 @@ def test_headers_as_text_are_latin_1(pair: object) -> None:
 def test_text_that_no_header_can_carry_is_named() -> None:
     with pytest.raises(BadResponse, match="header text 'a€' has characters outside of Latin-1; encode it to bytes"):
         Head({"status": 200, "headers": [("x", "a€")]})
+
+
+def test_the_answer_to_a_handshake_has_further_fields_but_not_the_servers_own() -> None:
+    assert handshake_fields([["Set-Cookie", "a=\u00e9"], (b"x", b"")]) == [(b"Set-Cookie", b"a=\xe9"), (b"x", b"")]
+    for name in (b"Upgrade", b"connection", b"Sec-WebSocket-Accept", b"Content-Length", b"Transfer-Encoding"):
+        with pytest.raises(BadResponse, match=r"the server's own: .*; leave it out"):
+            handshake_fields([(name, b"x")])
+    with pytest.raises(BadResponse, match="give a subprotocol instead"):
+        handshake_fields([(b"sec-websocket-protocol", b"x")])
+    with pytest.raises(BadResponse, match="'headers' is dict"):
+        handshake_fields({})
 
 
 def test_content_is_bytes_or_nothing() -> None:
