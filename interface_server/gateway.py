@@ -12,6 +12,7 @@ from channel_layer.layer import ChannelLayer
 from .bridge.context import Context
 from .bridge.downlink import Downlink
 from .options import Options
+from .reporting import Reporter
 from .spool.file import SpoolFile
 from .spool.threads import SpoolThreads
 
@@ -30,11 +31,13 @@ class Gateway:
 
     Attributes:
         context: for the connections.
+        reporter: says what the process has counted.
     """
 
     def __init__(self, layer: ChannelLayer, options: Options) -> None:
         file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.context = Context(layer, options, SpoolThreads(file, self._post))
+        self.reporter = Reporter(self.context)
         self._downlink = Downlink(self.context)
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop
@@ -54,7 +57,7 @@ class Gateway:
         except OSError as error:
             logger.error("large bodies cannot be kept in %s: %s", error.filename, error.strerror)
         context.last_wills.watch()
-        for work in (context.uplink.run, self._downlink.run, self._clock, context.departures.run):
+        for work in (context.uplink.run, self._downlink.run, self._clock, context.departures.run, self.reporter.run):
             self._tasks.append(loop.create_task(work(), name=f"interface_server {work.__qualname__}"))
 
     async def close(self, seconds: float | None = None) -> None:
@@ -69,6 +72,7 @@ class Gateway:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await context.departures.sweep()
+                await self.reporter.end()
                 await context.layer.aclose()
         for blocking in (context.spools.close, context.access_log.close):
             try:
@@ -82,6 +86,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             before, context.now = context.now, loop.time()
+            context.facts.stall_seconds = max(context.facts.stall_seconds, context.now - before - TICK_SECONDS)
             if context.now - before > _STALL_SECONDS:
                 continue  # the process stood still: let what arrived meanwhile be read before judging anybody
             for ticking in [
@@ -95,6 +100,7 @@ class Gateway:
                     ticking.tick(context.now)
                 except Exception:
                     logger.exception("checking the deadlines of %r failed", ticking)
+            context.facts.look_at_outboxes()
             context.backlog.ask()
             context.unanswered.ask()
 

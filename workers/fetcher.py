@@ -30,6 +30,7 @@ from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, 
 from channel_layer.layer import ChannelLayer
 
 from .async_limit import REFUSED, Admission, AsyncLimit
+from .facts import Facts
 from .sender import Sender
 
 logger = logging.getLogger(__name__)
@@ -118,16 +119,23 @@ class Fetcher:
         channels: names of the channels to listen on.
         sender: flushed before a thread waits for anything, and by one that steps in for a slow one.
         async_limit: places for coroutines.
+        facts: counts what is received.
     """
 
     def __init__(
-        self, layer: ChannelLayer, channels: Sequence[str], sender: Sender, async_limit: AsyncLimit | None = None
+        self,
+        layer: ChannelLayer,
+        channels: Sequence[str],
+        sender: Sender,
+        async_limit: AsyncLimit | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.pace = Pace()
         self._layer = layer
         self._channels = channels
         self._sender = sender
         self._async_limit = async_limit if async_limit is not None else AsyncLimit(1)
+        self._facts = facts if facts is not None else Facts()
         self._lock = threading.Lock()
         self._sleepers = threading.Condition(self._lock)
         self._watcher = threading.Condition(self._lock)
@@ -259,7 +267,11 @@ class Fetcher:
             return []
         finally:
             self._leaves_out = False
+        self._facts.receives += 1
+        if deliveries:
+            self._facts.received(deliveries[0].channel, self._layer.waited(deliveries))
         if self._failure is not None:
+            self._facts.up = True
             logger.warning("channel layer %s is back", self._layer.describe())
             self._failure = None
             self._backoff.reset()
@@ -267,6 +279,8 @@ class Fetcher:
 
     def _back_off(self, error: Exception) -> None:
         """Log an error of the layer and pause, longer each time. The stop ends the pause."""
+        self._facts.up = False
+        self._facts.failures += 1
         if type(error) is not self._failure:
             self._failure = type(error)
             # What a layer does not raise on purpose is a fault in it, and wants a traceback.
@@ -333,9 +347,13 @@ class Fetcher:
                 self._layer.put_back(channel, batch)
             except LayerUnavailable as error:
                 if error.uncertain:
+                    self._facts.lost.add("not given back", len(batch))
                     logger.error("%d messages of %s may be lost: %s", len(batch), channel, error)
                     continue
                 with self._lock:
                     self._ready.extend(batch)
             except Exception:
+                self._facts.lost.add("not given back", len(batch))
                 logger.exception("%d messages of %s could not be put back and are lost", len(batch), channel)
+            else:
+                self._facts.given_back += len(batch)

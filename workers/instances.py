@@ -268,6 +268,7 @@ class Instance:
         item.headers["turn"] = self._told = self._done
         if self._fresh_checkpoint:
             self._fresh_checkpoint = False
+            self._instances.checkpoints += 1
             item.headers["checkpoint"] = self._checkpoint
         return item if alone else None
 
@@ -324,6 +325,7 @@ class Instance:
         if self._connects and not self.hosted.epoch:
             headers["again"] = True  # it has not even begun the handshake's event, the only one not kept elsewhere
         if self._fresh_checkpoint:
+            self._instances.checkpoints += 1
             headers["checkpoint"] = self._checkpoint
         self._told, self._fresh_checkpoint = self._done, False
         self._has_lease = True
@@ -414,6 +416,7 @@ class Instances:
 
     Attributes:
         outlet: writes for all of them.
+        checkpoints: number of those that were sent.
     """
 
     def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, inbox: Inbox, sync_side: SyncSide) -> None:
@@ -438,6 +441,16 @@ class Instances:
         self._broken_off = 0
         self._balance: Balance | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self.checkpoints = 0
+
+    @property
+    def count(self) -> int:
+        """Number of those that run."""
+        return len(self._running)
+
+    def leases(self) -> dict[str, int]:
+        """The number of instances for each interface server, by the name of its process."""
+        return {server.rstrip("!"): number for server, number in list(self._servers.items())}
 
     @property
     def is_idle(self) -> bool:

@@ -21,6 +21,7 @@ from channel_layer.state import changes
 from routing.routes import Consumer, Matcher
 
 from .exceptions import ChannelSocketException, ConsumeLater, LeaveToOthers
+from .facts import Facts, name_of
 from .hooks import Hooks
 from .instances import Hosted
 from .streams import Stream
@@ -40,8 +41,8 @@ The first time it goes back at once. It waits, most often, for something that an
 to do, and ten tries without a pause would be over in a few milliseconds.
 """
 
-Finished = tuple[Outbox, Outcome, Message]
-"""The messages to send, with the end of the message's turn in them; the outcome; and the message."""
+Finished = tuple[Outbox, Outcome, Message, Consumer | None]
+"""The messages to send, with the end of the message's turn in them; the outcome; the message; and its consumer."""
 
 SendLater = Callable[[float, ChannelLayer, Outgoing], None]
 """Sends a message to a layer after so many seconds; see `Sender.add_later`."""
@@ -74,6 +75,7 @@ class Runner:
         send_later: puts a message back to its channel after a pause.
         begin_stream: takes over a stream that a consumer returns.
         host: takes over an application that a consumer returns; may raise `ConsumeLater`.
+        facts: remembers errors.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Runner:
         send_later: SendLater,
         begin_stream: Callable[[Stream], None] = run_stream_here,
         host: Callable[[Hosted], None] = refuse_to_host,
+        facts: Facts | None = None,
     ) -> None:
         self._layer = layer
         self._router = router
@@ -93,6 +96,7 @@ class Runner:
         self._send_later = send_later
         self._begin_stream = begin_stream
         self._host = host
+        self._facts = facts if facts is not None else Facts()
         self._told: set[str] = set()
 
     def run(self, delivery: Delivery) -> Finished:
@@ -116,15 +120,16 @@ class Runner:
         reply_channel = message.reply_channel
         outbox: Outbox = []
         with collecting(outbox):
-            outcome = self._consume(message, delivery, outbox)
-            if isinstance(outcome, tuple):
-                return PendingCoroutine(self, delivery, message, reply_channel, outbox, *outcome)
-        return self._finished(outbox, outcome, message, reply_channel, headers)
+            outcome, consumer, coroutine = self._consume(message, delivery, outbox)
+            if coroutine is not None:
+                assert consumer is not None
+                return PendingCoroutine(self, delivery, message, reply_channel, outbox, consumer, coroutine)
+        return self._finished(outbox, outcome, message, consumer, reply_channel, headers)
 
     def _consume(
         self, message: Message, delivery: Delivery, outbox: Outbox
-    ) -> Outcome | tuple[Consumer, Coroutine[Any, Any, Any]]:
-        """Call the consumer and the hooks around it; returns the outcome, or the consumer and its coroutine."""
+    ) -> tuple[Outcome, Consumer | None, Coroutine[Any, Any, Any] | None]:
+        """Call the consumer and the hooks around it; returns the outcome, the consumer, and its coroutine if any."""
         error: BaseException | None = None
         coroutine: Coroutine[object, object, object] | None = None
         consumer: Consumer | None = None
@@ -132,25 +137,25 @@ class Runner:
         try:
             match = self._router.match(message)
             if match is None:
-                return "ignored"
+                return "ignored", None, None
             consumer, kwargs = match
             result = consumer(message, **kwargs)
             if result is None:
-                return "ok"
+                return "ok", consumer, None
             if inspect.iscoroutine(result):
                 coroutine = result
-                return consumer, coroutine
+                return "ok", consumer, coroutine
             if isinstance(result, Stream):
                 self._begin_stream(result)
             elif isinstance(result, Hosted):
                 self._host(result)
-                return "hosted"
+                return "hosted", consumer, None
             else:
                 self._tell_of_result(consumer, result)
-            return "ok"
+            return "ok", consumer, None
         except BaseException as caught:  # SystemExit and the like end the consumer, not the worker
             error = caught
-            return self._deal_with(caught, message, delivery, consumer, outbox)
+            return self._deal_with(caught, message, delivery, consumer, outbox), consumer, None
         finally:
             if coroutine is None:
                 self._hooks.after(message, error)
@@ -171,6 +176,7 @@ class Runner:
         outbox: Outbox,
         outcome: Outcome,
         message: Message,
+        consumer: Consumer | None,
         reply_channel: Channel | None,
         headers: Headers,
     ) -> Finished:
@@ -180,7 +186,7 @@ class Runner:
                 self._tell_of_turn(reply_channel.name, message, headers, outcome, outbox)
             elif "flow" in headers and outcome in FAILURES:
                 self._tell(reply_channel.name, {"failed": True}, outbox)
-        return outbox, outcome, message
+        return outbox, outcome, message, consumer
 
     def _deal_with(
         self, error: BaseException, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox
@@ -196,9 +202,11 @@ class Runner:
             if isinstance(error, ConsumeLater):
                 has_limit = not isinstance(error, LeaveToOthers)
                 return self._requeue(message, delivery, consumer, outbox, has_limit)
+            self._facts.failed(delivery.channel, _name(consumer), error)
             logger.error("error in %s on %s", _name(consumer), delivery.channel, exc_info=error)
-        except BaseException:
+        except BaseException as another:
             outbox.clear()
+            self._facts.failed(delivery.channel, _name(consumer), another)
             logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
         return "failed"
 
@@ -311,7 +319,9 @@ class PendingCoroutine:
         if error is not None:
             outcome = self._runner._deal_with(error, self._message, self.delivery, self._consumer, self._outbox)
         self._runner._hooks.after(self._message, error)
-        return self._runner._finished(self._outbox, outcome, self._message, self._reply_channel, self._headers)
+        return self._runner._finished(
+            self._outbox, outcome, self._message, self._consumer, self._reply_channel, self._headers
+        )
 
     def abandon(self) -> None:
         """Discard a coroutine that nobody has run yet, for its message goes elsewhere."""
@@ -335,6 +345,4 @@ class PendingCoroutine:
 
 def _name(consumer: object) -> str:
     """The dotted path of a consumer, for the log."""
-    if consumer is None:
-        return "the routing"
-    return f"{getattr(consumer, '__module__', '?')}.{getattr(consumer, '__qualname__', type(consumer).__qualname__)}"
+    return "the routing" if consumer is None else name_of(consumer)

@@ -18,6 +18,8 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.outbox import Outbox
 from channel_layer.outcome import Fate, fates
 
+from .facts import Facts
+
 logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 24
@@ -44,8 +46,9 @@ MOST_KEPT = 2_000
 class _Line:
     """The messages to one layer, in order. Used by one thread at a time."""
 
-    def __init__(self, layer: ChannelLayer) -> None:
+    def __init__(self, layer: ChannelLayer, facts: Facts) -> None:
         self.layer = layer
+        self._facts = facts
         self.kept: list[Outgoing] = []
         self._since: dict[str, float] = {}
         self._unreached: dict[str, LayerUnavailable] = {}
@@ -63,6 +66,7 @@ class _Line:
         except LayerUnavailable as error:
             self.settle(items, [], error, patience)
         except Exception:
+            self._facts.lost.add("layer away", len(items))
             logger.exception("%d messages dropped", len(items))
         else:
             self.settle(items, refused, None, patience)
@@ -97,6 +101,7 @@ class _Line:
         found = fates(items, refused, error)
         unknown = found.count(Fate.UNKNOWN)
         if unknown:
+            self._facts.lost.add("connection lost while sending", unknown)
             logger.error("%d messages may be lost: %s", unknown, error)
         if error is None or error.reachable:
             self._away_since = None
@@ -110,6 +115,7 @@ class _Line:
         if self._away_since is None:
             self._away_since = now
         if now - self._away_since > patience:
+            self._facts.lost.add("layer away", len(items))
             logger.error("%d messages dropped: %s", len(items), error)
             items = []
             self._away_since = None
@@ -164,7 +170,9 @@ class _Line:
         behind = [item for item in self.kept if _full_name(item) == name]
         self.kept = [item for item in self.kept if _full_name(item) != name]
         del self._since[name]
-        why: object = self._unreached.pop(name, None) or "it is full"
+        away = self._unreached.pop(name, None)
+        self._facts.lost.add("layer away" if away else "channel full", len(waiting + behind))
+        why: object = away or "it is full"
         logger.error("%d messages to %s dropped, which took none for too long: %s", len(waiting + behind), name, why)
 
     def _wait_longer(self, now: float) -> None:
@@ -180,10 +188,12 @@ class Sender:
 
     Args:
         stopping: returns true once the worker stops: then no time, and no room, is waited for.
+        facts: counts what is dropped.
     """
 
-    def __init__(self, stopping: Callable[[], bool]) -> None:
+    def __init__(self, stopping: Callable[[], bool], facts: Facts | None = None) -> None:
         self._stopping = stopping
+        self._facts = facts if facts is not None else Facts()
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._pending: Outbox = []
@@ -247,6 +257,7 @@ class Sender:
                     try:
                         exchange = layer.begin_exchange(items, channels, limit, timeout)
                     except Exception:
+                        self._facts.lost.add("layer away", len(items))
                         logger.exception("%d messages dropped", len(items))
                         raise
         if exchange is None:
@@ -277,6 +288,7 @@ class Sender:
             if self._kept:
                 time.sleep(FIRST_PAUSE)
         if self._kept:
+            self._facts.lost.add("channel full", self._kept)
             logger.error(
                 "%d messages dropped: there is no more time for channels that are slow to take them", self._kept
             )
@@ -294,7 +306,7 @@ class Sender:
         for layer, item in pending:
             fresh.setdefault(id(layer), []).append(item)
             if id(layer) not in self._lines:
-                self._lines[id(layer)] = _Line(layer)
+                self._lines[id(layer)] = _Line(layer, self._facts)
         left: list[Outgoing] = []
         for key, line in self._lines.items():
             if key not in fresh and not line.kept:

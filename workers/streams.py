@@ -87,6 +87,11 @@ class Streams:
         """True if there are none."""
         return not self._running
 
+    @property
+    def count(self) -> int:
+        """Number of those that run."""
+        return len(self._running)
+
     def begin(self, stream: Stream) -> None:
         """Run a stream in a copy of the calling context, or have it refuse; returns at once."""
         if len(self._running) >= self._most:

@@ -14,9 +14,11 @@ import traceback
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from types import FrameType
+from typing import Any
 
 from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
+from channel_layer.facts import Identity, State, lost_by_layer
 from channel_layer.layer import ChannelLayer
 from channel_layer.registry import channel_layers
 from routing.routes import MessageRouter
@@ -26,11 +28,13 @@ from .async_runner import AsyncRunner
 from .channel_filter import filter_channels
 from .event_loop import EventLoop
 from .exceptions import ConsumeLater, LeaveToOthers
+from .facts import Facts
 from .fetcher import Fetcher
 from .hooks import Hook, Hooks
 from .instances import INSTANCES, RESUME, Hosted, Instances
 from .lifespan import Lifespan
 from .notices import Notices, Running
+from .reporter import Reporter
 from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
 from .stop_signals import handling_stop_signals
@@ -95,6 +99,7 @@ class Worker:
         sync_side: runs the sync code around ``async def`` consumers.
         lifespan: of the application whose instances live here; if it is not given the layer may have one as
             ``channel_layer.lifespan``.
+        parent: process ID of the supervisor, for the reports of this worker.
 
     Raises:
         ValueError: the globs leave no channel, or a number is less than 1.
@@ -121,6 +126,7 @@ class Worker:
         on_message: OnMessage | None = None,
         sync_side: SyncSide | None = None,
         lifespan: Lifespan | None = None,
+        parent: int | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a worker needs at least one thread, not {threads}")
@@ -144,9 +150,12 @@ class Worker:
         self._signal_handlers = signal_handlers
         self._on_message = on_message
         self._hooks = Hooks(hooks)
-        self._sender = Sender(lambda: self.termed)
+        self._facts = Facts()
+        self._identity = Identity("worker", parent)
+        self._reporter = Reporter(channel_layer, self.report)
+        self._sender = Sender(lambda: self.termed, self._facts)
         self._async_limit = AsyncLimit(async_tasks)
-        self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit)
+        self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit, self._facts)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._lifespan: Lifespan | None = lifespan or getattr(channel_layer, "lifespan", None)
         self._loop = EventLoop(self._close_async_side)
@@ -162,6 +171,7 @@ class Worker:
             self._sender.add_later,
             self._streams.begin,
             self._host,
+            self._facts,
         )
         self._async_runner = AsyncRunner(
             self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
@@ -192,14 +202,44 @@ class Worker:
             try:
                 self._start_application()
                 team += [self._start_thread(number) for number in range(1, self.threads + 1)]
+                self._reporter.start()
                 self.ready()
                 if RESUME in self.channels:
                     self._instances.listen()
                 self._supervise(team)
             finally:
                 self.stop()
+                self._reporter.drain()
                 finished = self._finish(team)
+                self._reporter.end()
         return finished
+
+    def report(self, state: State) -> dict[str, Any]:
+        """Make a report of this worker; see `workers.facts`. May be called from any thread."""
+        facts, now = self._facts, time.perf_counter()
+        busy = list(self._busy.values())
+        tasks = self._async_runner.running()
+        layer = self.channel_layer
+        lost = lost_by_layer(layer.counters) if hasattr(layer, "counters") else {}
+        return {
+            **self._identity.content(state),
+            **facts.content(),
+            "channels": list(self.channels),
+            "threads": self.threads,
+            "busy": len(busy),
+            "busy_seconds": max((now - started for started, _, _ in [*busy, *tasks]), default=0.0),
+            "tasks": len(tasks),
+            "streams": self._streams.count,
+            "instances": self._instances.count,
+            "leases": self._instances.leases(),
+            "checkpoints": self._instances.checkpoints,
+            "layer": {
+                "up": facts.up,
+                "receives": facts.receives,
+                "failures": facts.failures,
+                "lost": {**facts.lost, **lost},
+            },
+        }
 
     def ready(self) -> None:
         """Tell the hooks that messages are being taken."""
@@ -290,8 +330,9 @@ class Worker:
 
     def _take_over(self, finished: Finished, seconds: float) -> None:
         """Pass on the messages of a consumer, and report it to ``on_message``."""
-        outbox, outcome, message = finished
+        outbox, outcome, message, consumer = finished
         self._sender.add(outbox)
+        self._facts.ran(message.channel.name, outcome, consumer, seconds)
         if self._on_message is not None:
             self._on_message(message, seconds, outcome)
 

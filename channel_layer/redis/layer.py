@@ -154,8 +154,11 @@ class RedisChannelLayer(ChannelLayer):
         """See `ChannelLayer.waited`."""
         if not deliveries:
             return []
-        latest = self._plan.latest(names.split(deliveries[0].channel)[0])
-        return [max(0.0, (latest - item.expires) / 1000) for item in deliveries if item.expires is not None]
+        shard = 0 if len(self._hosts) == 1 else self._storage.host_of(names.split(deliveries[0].channel)[0])
+        latest = self._plan.clocks[shard].ms() + self._storage.expiry_ms
+        return [
+            (latest - end) / 1000 if end < latest else 0.0 for item in deliveries if (end := item.expires) is not None
+        ]
 
     # -- receiving -------------------------------------------------------------------------------
 

@@ -145,10 +145,6 @@ class Planner:
         """Ask for what lies at the front of a queue, and the time; see `age`."""
         return [plain("LINDEX", self._keys.queues + reader, 0), plain("TIME")]
 
-    def latest(self, reader: str) -> float:
-        """The time at which a message expires that is sent now, estimated, in milliseconds of the server's clock."""
-        return self.clocks[self.storage.host_of(reader)].ms() + self.storage.expiry_ms
-
     # -- receiving -------------------------------------------------------------------------------
 
     def by_shard(self, channels: Iterable[str]) -> dict[int, list[str]]:

@@ -61,7 +61,7 @@ def run_consumer(message: Message, consumer: Consumer, kwargs: Mapping[str, obje
     with _connections_kept():
         # A context of its own, as in a worker: neither the test nor the next consumer is left what this one sets.
         delivery = Delivery(message.channel.name, message.content, turn.headers)
-        outbox, _, _ = contextvars.copy_context().run(_run_anew, runner, delivery)
+        outbox, *_ = contextvars.copy_context().run(_run_anew, runner, delivery)
     outbox = turn.end(outbox)
     if run.error is None or run.is_settled:
         _send(outbox)

@@ -8,6 +8,7 @@ from typing import Protocol
 from channel_layer.delivery import Outgoing
 from channel_layer.layer import ChannelLayer
 
+from ..facts import Facts
 from ..logs.access_log import AccessLog
 from ..options import Options
 from ..spool.threads import SpoolThreads
@@ -45,6 +46,7 @@ class Context:
         tickers: further objects whose deadlines are checked.
         messages: builds what is sent to consumers.
         access_log: a line for each request and each event of a WebSocket.
+        facts: what is counted.
         trace: whether each message is logged.
         uplink: takes what is sent to consumers.
         last_wills: what consumers are told if this process disappears.
@@ -69,7 +71,8 @@ class Context:
         self.messages = MessageFactory(options)
         self.access_log = AccessLog.open(options.access_log)
         self.trace = options.verbosity >= 2
-        self.uplink = Uplink(layer, options, self._resolve)
+        self.facts = Facts()
+        self.uplink = Uplink(layer, options, self._resolve, self.facts)
         self.last_wills = LastWills(layer, self.name, self.connections, self.uplink, not options.unordered)
         self.backlog = Backlog(layer)
         self.unanswered = Unanswered(layer)

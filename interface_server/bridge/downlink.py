@@ -43,6 +43,7 @@ class Downlink:
         self._departures = context.departures
         self._states = context.states
         self._hosts = context.hosts
+        self._facts = context.facts
 
     async def run(self) -> None:
         """Receive until cancelled; outlives every outage of the layer."""
@@ -67,6 +68,7 @@ class Downlink:
                     continue
                 if doubt is not None:
                     doubt.cancel()
+                self._facts.failures += 1
                 self._uplink.mark_down(error)
                 await asyncio.sleep(retries.next())
                 wait = 0  # the next call only finds out whether the layer is back
@@ -77,6 +79,7 @@ class Downlink:
                 doubt = None
                 if self._uplink.down is None:
                     logger.warning("a connection to the channel layer ended, and another took its place: %s", failure)
+            self._facts.heard = loop.time()
             self._uplink.confirm(asked)
             limit = next_limit(limit, deliveries)
             await self._dispatch(deliveries)
@@ -149,6 +152,7 @@ class Downlink:
                 if broadcast is not None:
                     broadcast.send()
                 await asyncio.sleep(0)
+        self._facts.deliveries += len(delivery.members or ()) - len(gone)
         if broadcast is not None:
             broadcast.send()
         if gone:

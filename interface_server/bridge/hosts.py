@@ -69,6 +69,10 @@ class Hosts:
             self._guests.pop(host, None)
             self._heard.pop(host, None)
 
+    def leases(self) -> dict[str, int]:
+        """The number of connections that each worker hosts, by the name of its process."""
+        return {host.rstrip("!"): len(guests) for host, guests in self._guests.items()}
+
     def hear(self, headers: Headers, now: float) -> None:
         """A heartbeat; a worker that asks is answered, behind what it was told of single connections."""
         worker = headers.get("lease")

@@ -42,6 +42,9 @@ class LastWills:
         connections: local part → HTTP exchange or WebSocket connection.
         uplink: writes to the layer, in order.
         ordered: whether messages take turns.
+
+    Attributes:
+        wanted: whether the layer keeps them.
     """
 
     def __init__(
@@ -53,25 +56,25 @@ class LastWills:
         self._uplink = uplink
         self._headers: Headers | None = {"turn": LAST_ORDER} if ordered else None
         # Where all is in one process, nobody would be left to carry them out.
-        self._wanted = "last_wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
+        self.wanted = "last_wills" in getattr(layer, "extensions", ()) and not getattr(layer, "local_only", False)
         self._again: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
         """Begin to hear of last wills that were carried out or lost; call it in the event loop."""
-        if self._wanted:
+        if self.wanted:
             loop = asyncio.get_running_loop()
             self._layer.watch_last_wills(self._name, partial(_in_loop, loop, self.learn))
 
     def leave(self, item: Outgoing, channel: str, path: str) -> None:
         """Have a message leave the last will of a WebSocket."""
-        if self._wanted:
+        if self.wanted:
             message: DisconnectMessage = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
             item.last_will = LastWill(channel, self._layer.prepare(DISCONNECT, message, self._headers))
 
     def withdraw(self, item: Outgoing, channel: str) -> None:
         """Have a ``websocket.disconnect`` withdraw the last will."""
-        if self._wanted:
+        if self.wanted:
             item.last_will = LastWill(channel, None)
 
     def resolve(self, item: Outgoing) -> None:

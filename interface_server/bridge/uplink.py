@@ -15,6 +15,7 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
 from channel_layer.outcome import Fate, fates
 
+from ..facts import Facts
 from ..options import Options
 
 logger = logging.getLogger("interface_server.uplink")
@@ -77,18 +78,24 @@ class Uplink:
         layer: any channel layer.
         options: ``uplink_bytes`` bounds what may wait here in all, ``send_timeout`` and ``outage_timeout`` how long.
         on_doubt: called for a message with a last will that may have been stored or not, before its sender is told.
+        facts: counts round trips and what is lost.
 
     Attributes:
         down: why the layer is away; ``None`` while it is there.
     """
 
     def __init__(
-        self, layer: ChannelLayer, options: Options, on_doubt: Callable[[Outgoing], None] = lambda item: None
+        self,
+        layer: ChannelLayer,
+        options: Options,
+        on_doubt: Callable[[Outgoing], None] = lambda item: None,
+        facts: Facts | None = None,
     ) -> None:
         self._layer = layer
         self._options = options
         self._max_bytes = options.uplink_bytes
         self._on_doubt = on_doubt
+        self._facts = facts if facts is not None else Facts()
         self._queue: deque[Entry] = deque()
         self._full: deque[Entry] = deque()
         self._held: set[str] = set()
@@ -119,6 +126,7 @@ class Uplink:
         """
         size = len(item.body) + _OVERHEAD
         if self._bytes + size > self._max_bytes or (self.down is not None and not patient):
+            self._facts.lost.add("no room to send" if self.down is None else "layer away")
             return None
         self._bytes += size
         entry = Entry(item, sender, patient, report)
@@ -127,6 +135,11 @@ class Uplink:
         if wake is not None and not wake.done():
             wake.set_result(None)
         return entry
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About the bytes that wait to be written."""
+        return self._bytes
 
     @property
     def is_idle(self) -> bool:
@@ -196,12 +209,13 @@ class Uplink:
             self._fail(batch, error, loop.time() - began)
             return
         self._doubted = False
+        now = loop.time()
+        self._facts.writes.observe(now - began)
         if refused:
             self._settle(batch, fates([entry.item for entry in batch], refused, None), None)
             return
         if not self._held:
             self._retries.reset()
-        now = loop.time()
         for entry in batch:
             self._stored(entry, now)
 
@@ -213,6 +227,7 @@ class Uplink:
 
     def _fail(self, batch: list[Entry], error: LayerUnavailable, seconds: float) -> None:
         """Deal with what could not be sent; if nothing can be sent now, the layer is down."""
+        self._facts.failures += 1
         waiting = self._settle(batch, fates([entry.item for entry in batch], (), error), error)
         if error.reachable or self._was_cut(error, seconds):
             self._hold(waiting)
@@ -282,6 +297,7 @@ class Uplink:
 
     def _refuse(self, entry: Entry, error: ChannelLayerError) -> None:
         self._bytes -= len(entry.item.body) + _OVERHEAD
+        self._facts.lost.add("channel full" if isinstance(error, ChannelFull) else "layer away")
         if entry.sender is not None and not entry.cancelled:
             entry.sender.refused(entry.item, error)
 

@@ -94,6 +94,7 @@ class HttpExchange:
         """
         self._begun = True
         context = self._context
+        context.facts.requesting += 1
         options = context.options
         context.connections[self._local] = self
         self._has_body = expected != 0
@@ -420,8 +421,10 @@ class HttpExchange:
         if dispatched and (not complete or self._context.tells_of_ends):
             message = end_of_exchange(self._scope, self.channel)
             self._context.uplink.put(self._context.layer.prepare(HTTP_DISCONNECT, message))
-        if self._begun and self._context.access_log.enabled:
+        if self._begun:
             seconds = time.monotonic() - self._started
+            self._context.facts.answered(status, seconds)
+        if self._begun and self._context.access_log.enabled:
             self._context.access_log.request(self._scope, status, self._written, seconds)
 
     def _to_producer(self, message: ResponseReport) -> None:

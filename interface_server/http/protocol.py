@@ -455,6 +455,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be handled, after what is owed already, and read no further."""
+        self._context.facts.refused.add(str(status))
         self._deaf = True
         request = self._current
         if request is not None and request.complete:

@@ -35,6 +35,7 @@ from ..bridge.replies import (
 )
 from ..bridge.states import State
 from ..bridge.uplink import Entry
+from ..facts import BY_CLIENT, BY_CONSUMER
 from ..logs.server_log import printable
 from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
@@ -126,6 +127,7 @@ class WebSocketConnection:
         """Send ``websocket.connect``; the handshake waits for the answer."""
         context = self._context
         context.connections[self._local] = self
+        context.facts.handshaking += 1
         self._note("WSCONNECTING")
         try:
             item = self._prepare(CONNECT, context.messages.connect(self._scope, self.channel))
@@ -142,6 +144,7 @@ class WebSocketConnection:
         if self.phase is not Phase.OPEN:
             return
         if self._lease is not None:
+            self._context.facts.frames += 1
             self._to_application(
                 {"type": RECEIVE, "text" if isinstance(content, str) else "bytes": content}, len(content)
             )
@@ -156,10 +159,17 @@ class WebSocketConnection:
         else:
             self._send_frame(content)
 
-    def lost(self, code: int, reason: str = "") -> None:
-        """The client closed, with a reason or without, or is gone; later calls do nothing."""
+    def lost(self, code: int, reason: str = "", cause: str = BY_CLIENT) -> None:
+        """The client closed, with a reason or without, or is gone; later calls do nothing.
+
+        Args:
+            code, reason: what consumers are told.
+            cause: see `Facts.closes`.
+        """
+        if self.phase is Phase.HANDSHAKE:
+            self._context.facts.not_opened("left")
         if self.phase is not Phase.CLOSED:
-            self._end(code, reason)
+            self._end(code, reason, cause)
 
     # -- from the consumers ----------------------------------------------------------------------
 
@@ -187,6 +197,8 @@ class WebSocketConnection:
                 return
             if headers.get("failed") and self.phase is Phase.HANDSHAKE:
                 self._deny(500)
+            if self._entry is not None and self._entry.stored_at:
+                self._context.facts.turn_over(self._entry.stored_at)
             self._next()
 
     def take(self, event: Message) -> None:
@@ -195,6 +207,7 @@ class WebSocketConnection:
             if self.phase is Phase.CLOSED or self._ended:
                 return
             if self._lease.is_full:
+                self._context.facts.lost.add("application behind")
                 logger.warning("a message for the application of %s was dropped: too many wait", printable(self.path))
                 return
             self._to_application(event, 0)
@@ -204,6 +217,7 @@ class WebSocketConnection:
         elif len(self._events_held) < HELD_REPLIES:
             self._events_held.append(event)
         else:
+            self._context.facts.lost.add("handshake behind")
             logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
     def take_shared(self, broadcast: Broadcast) -> None:
@@ -251,6 +265,7 @@ class WebSocketConnection:
         elif len(self._held) < HELD_REPLIES:
             self._held.append(reply)
         else:
+            self._context.facts.lost.add("handshake behind")
             logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
     def _carry_out(self, reply: Reply) -> None:
@@ -271,7 +286,7 @@ class WebSocketConnection:
         if reply.payload is not None and not self._socket.send(reply.payload):
             self.overflow()
         elif reply.close is not None:
-            self.close(reply.close, reply.reason)
+            self.close(reply.close, reply.reason, BY_CONSUMER)
 
     # -- from the uplink -------------------------------------------------------------------------
 
@@ -326,11 +341,11 @@ class WebSocketConnection:
             logger.warning("closing the WebSocket %s: its client reads too slowly", printable(self.path))
             self.close(TRY_AGAIN_LATER, "too slow")
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Close an accepted connection from this side."""
+    def close(self, code: int, reason: str = "", cause: str = "") -> None:
+        """Close an accepted connection from this side, for the reason that its client is told or another cause."""
         if self.phase is Phase.OPEN:
             self._socket.close(code, reason)
-            self._end(code, reason)
+            self._end(code, reason, cause or reason)
 
     def stop(self) -> None:
         """The server is about to end."""
@@ -378,6 +393,7 @@ class WebSocketConnection:
                 return False
             self.phase = Phase.OPEN
             offered = self._scope.get("subprotocols") or ()
+            self._context.facts.opened(self.path)
             chosen = agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols)
             self._socket.accept(chosen, fields)
             self._note("WSCONNECT")
@@ -388,6 +404,7 @@ class WebSocketConnection:
     def _refuse(self, status: int) -> None:
         """End a handshake of which no consumer knows."""
         self.phase = Phase.CLOSED
+        self._context.facts.not_opened(str(status))
         self._note("WSREJECT", status)
         self._socket.reject(status)
         self._context.connections.pop(self._local, None)
@@ -404,12 +421,14 @@ class WebSocketConnection:
 
     def _deny(self, status: int, denial: Denial | None = None) -> None:
         """End a handshake that consumers know of."""
+        self._context.facts.not_opened(str(status))
         self._note("WSREJECT", status)
         self._socket.reject(status, denial)
         self._end(ABNORMAL)
 
-    def _end(self, code: int, reason: str = "") -> None:
+    def _end(self, code: int, reason: str = "", cause: str = "") -> None:
         if self.phase is Phase.OPEN:
+            self._context.facts.closed(self.path, cause)
             self._note("WSDISCONNECT", code)
         self.phase = Phase.CLOSED
         if self._lease is not None:
@@ -504,7 +523,7 @@ class WebSocketConnection:
         if self.phase is Phase.HANDSHAKE:
             self._deny(500)
         else:
-            self.close(*((INTERNAL_ERROR, "") if failed else (NORMAL_CLOSURE, "")))
+            self.close(INTERNAL_ERROR if failed else NORMAL_CLOSURE, "", BY_CONSUMER)
         self._leave()
 
     def lease_lost(self) -> None:
@@ -582,6 +601,7 @@ class WebSocketConnection:
 
     def _send_frame(self, content: str | bytes) -> None:
         self._order += 1
+        self._context.facts.frames += 1
         message: ReceiveMessage = {"reply_channel": self.channel, "path": self.path, "order": self._order}
         if isinstance(content, str):
             message["text"] = content

@@ -121,8 +121,11 @@ class Lease:
             self._checkpoint = headers["checkpoint"]
         done = headers.get("turn", 0)
         while self._events and self._events[0].turn <= done:
-            self.read_ahead -= self._events.popleft().size
+            event = self._events.popleft()
+            self.read_ahead -= event.size
             self._under_way = max(0, self._under_way - 1)
+            if event.entry is not None and event.entry.stored_at:
+                self._context.facts.turn_over(event.entry.stored_at)
         if headers.get("ended"):
             self.close()  # what is left is for nobody
             return

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..bridge.replies import Denial, Payload
+from ..facts import BY_CLIENT
 from ..wire.http_framing import Framing, head_bytes, refusal, short_response
 from ..wire.websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
 from .connection import WebSocketConnection
@@ -279,7 +280,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 break
         self._flush()
         if frames.parser_exc is not None and not self._deaf:
-            self._lose(int(frames.close_sent.code) if frames.close_sent is not None else ABNORMAL)
+            code = int(frames.close_sent.code) if frames.close_sent is not None else ABNORMAL
+            self._lose(code, cause="message too big" if code == TOO_BIG else "protocol error")
             self._linger()
 
     def _take(self, frame: Any) -> None:
@@ -361,20 +363,21 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_open and not self._closing_at:
             self._library().fail(code, reason)
             self._flush()
-        self._lose(code, reason)
+        self._lose(code, reason, reason)
         self._linger()
 
     def _check_progress(self, now: float) -> None:
         waiting = self._transport.get_write_buffer_size()
         taken = self._written - waiting
+        self._context.facts.counting_bytes += waiting
         if not waiting or taken != self._taken:
             self._taken, self._progress = taken, now
         elif now - self._progress >= self._options.outbox_timeout and self._connection is not None:
             self._connection.overflow()
 
-    def _lose(self, code: int, reason: str = "") -> None:
+    def _lose(self, code: int, reason: str = "", cause: str = BY_CLIENT) -> None:
         if self._connection is not None:
-            self._connection.lost(code, reason)
+            self._connection.lost(code, reason, cause)
 
     def _flush(self) -> None:
         if self._frames is not None:

@@ -31,7 +31,7 @@ class Case:
     def run(self, headers: dict[str, Any] | None = None, **content: Any) -> str:
         content.setdefault("reply_channel", "reply")
         self.outbox: Outbox
-        self.outbox, outcome, self.message = self.runner.run(Delivery("here", content, headers))
+        self.outbox, outcome, self.message, _ = self.runner.run(Delivery("here", content, headers))
         return outcome
 
     def replies(self, channel: str = "reply") -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
@@ -94,7 +94,7 @@ def test_a_reply_to_somebody_else_or_to_a_group_ends_no_turn() -> None:
 
 def test_a_message_that_no_route_takes_is_ignored_and_its_turn_ends() -> None:
     case = Case(lambda message: None)
-    case.outbox, outcome, _ = case.runner.run(Delivery("elsewhere", {"reply_channel": "reply"}, {"turn": 7}))
+    case.outbox, outcome, _, _ = case.runner.run(Delivery("elsewhere", {"reply_channel": "reply"}, {"turn": 7}))
     assert outcome == "ignored"
     assert case.replies() == [ENDED]
 

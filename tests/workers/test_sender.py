@@ -10,6 +10,7 @@ from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outcome import Outcome
 from workers import sender as module
+from workers.facts import Facts
 from workers.sender import Sender
 
 from .interleaving import Scene, interleave
@@ -263,7 +264,7 @@ def test_what_another_thread_put_behind_a_channel_that_takes_nothing_is_dropped_
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second, other = (outgoing(clock.layer, *to)[1] for to in [("full", 1), ("full", 2), ("other", 3)])
-    line = module._Line(clock.layer)
+    line = module._Line(clock.layer, Facts())
     assert line.take([first]) == [first]
     assert line.take([second, other]) == [second, other]
     line.settle([second, other], [second, other], None, None)

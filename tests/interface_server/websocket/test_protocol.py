@@ -657,7 +657,7 @@ class Recorder:
     def received(self, content: str | bytes) -> None:
         self.got.append(content)
 
-    def lost(self, code: int, reason: str = "") -> None:
+    def lost(self, code: int, reason: str = "", cause: str = "") -> None:
         self.got.append(code)
 
     def write(self, data: bytes) -> None:

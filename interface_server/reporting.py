@@ -1,0 +1,83 @@
+"""Reports of an interface server: made from what its parts have counted, and published through the layer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from channel_layer.facts import REPORT_SECONDS, Identity, State, lost_by_layer
+from channel_layer.reports import REPORTS
+
+from .bridge.context import Context
+
+logger = logging.getLogger("interface_server")
+
+
+class Reporter:
+    """Publishes a report every two seconds, and one more at the end. Belongs to one event loop.
+
+    A layer without the extension gets none; `content` makes them all the same.
+
+    Args:
+        context: what is reported on.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.name = context.name.rstrip("!")
+        self._context = context
+        self._identity = Identity("web")
+        self._publishes = REPORTS in getattr(context.layer, "extensions", ())
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while self._publishes:
+            await self._publish(lambda: self.content("draining" if self._context.stopping else "running"))
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def end(self) -> None:
+        """Publish that the process has ended."""
+        if self._publishes:
+            await self._publish(lambda: self.content("ended"))
+
+    async def _publish(self, content: Callable[[], dict[str, Any]]) -> None:
+        try:
+            await self._context.layer.apublish_report(self.name, content())
+        except Exception as error:  # who has messages for the layer says aloud that it is away
+            logger.debug("no report was kept: %s", error)
+
+    def content(self, state: State) -> dict[str, Any]:
+        """Make a report of the process as it is now."""
+        context, facts = self._context, self._context.facts
+        lost = dict(facts.lost)
+        with contextlib.suppress(AttributeError):  # a layer that is not of this project need not count
+            lost.update(lost_by_layer(context.layer.counters))
+        sockets = {pattern: number for pattern, number in facts.sockets.items() if number}
+        return {
+            **self._identity.content(state),
+            "sockets": sockets,
+            "handshakes": dict(facts.handshakes),
+            "handshaking": facts.handshaking,
+            "closes": dict(facts.closes),
+            "requests": dict(facts.requests),
+            "requesting": facts.requesting,
+            "refused": dict(facts.refused),
+            "request_seconds": facts.request_seconds.content(),
+            "turn_seconds": facts.turn_seconds.content(),
+            "frames": facts.frames,
+            "deliveries": facts.deliveries,
+            "outbox_bytes": facts.outbox_bytes,
+            "read_ahead_bytes": context.read_ahead,
+            "uplink_bytes": context.uplink.waiting_bytes,
+            "stall_seconds": facts.take_stall(),
+            "leases": context.hosts.leases(),
+            "last_wills": sum(sockets.values()) + facts.handshaking if context.last_wills.wanted else 0,
+            "layer": {
+                "up": context.uplink.down is None,
+                "writes": facts.writes.content(),
+                "failures": facts.failures,
+                "lost": lost,
+            },
+        }
