@@ -10,7 +10,12 @@ from pathlib import Path
 from .environments import HERE, NCHAN, OWN, python_of
 
 OURS = "millrace"
-KINDS = ["http", "echo", "group"]
+KINDS = ["http", "echo", "sync", "group"]
+ROUTED = ("http", "echo", "group")
+"""Those that are compared in all peers."""
+HOSTED = ("echo", "sync", "group")
+"""Kinds of work that an application sees when Millrace hosts it; requests to Django go their own way."""
+
 PROJECT = HERE / "project"
 
 SPARE_CONNECTIONS = 200
@@ -62,10 +67,17 @@ _NGINX = {"server": [sys.executable, "-m", "benchmarks.nchan", "{port}"]}
 PEERS = {
     peer.name: peer
     for peer in [
-        Peer(OURS, "Millrace", OWN, _BROKERED, "redis"),
-        Peer("hosted", "Millrace, the application for Channels 4", OWN, {**_daphne(_APPLICATION), **_WORKER}, "core"),
-        Peer("channels1", "Channels 1.1.8", "channels1", _BROKERED, "asgi_redis"),
-        Peer("channels4-daphne", "Channels 4, daphne", "channels4", _daphne(_APPLICATION), "core"),
+        Peer(OURS, "Millrace", OWN, _BROKERED, "redis", ROUTED),
+        Peer(
+            "hosted",
+            "Millrace, the application for Channels 4",
+            OWN,
+            {**_daphne(_APPLICATION), **_WORKER},
+            "core",
+            HOSTED,
+        ),
+        Peer("channels1", "Channels 1.1.8", "channels1", _BROKERED, "asgi_redis", ROUTED),
+        Peer("channels4-daphne", "Channels 4, daphne", "channels4", _daphne(_APPLICATION), "core", ROUTED),
         Peer("channels4-uvicorn", "Channels 4, uvicorn", "channels4", _UVICORN, "core"),
         Peer("nchan", "nchan (nginx, C)", NCHAN, _NGINX, "", kinds=["group"], directory=HERE.parent),
     ]

@@ -14,7 +14,7 @@ from .works import Work, measure
 
 WARM_UP_SECONDS = 1.5
 
-_BETWEEN = {"http": 0.8, "echo": 1.0, "group": 3.0}
+_BETWEEN = {"http": 0.8, "echo": 1.0, "sync": 1.0, "group": 3.0}
 """Seconds that a round takes beside its measured time: until the sockets are open, and until all is quiet again."""
 
 _SLOW = {("channels1", "group"): 12.0}

@@ -27,7 +27,7 @@ class Work:
     """One line of the table.
 
     Attributes:
-        kind: ``http``, ``echo`` or ``group``.
+        kind: ``http``, ``echo``, ``sync`` (an echo by a consumer that runs in a thread) or ``group``.
         sockets: connections that take part.
         latency: the figure is the median latency instead of the rate.
         targets: what Millrace is to reach, with its defaults.
@@ -41,8 +41,8 @@ class Work:
     @property
     def title(self) -> str:
         """Its name in the tables."""
-        noun = {"http": "connection", "echo": "socket", "group": "member"}[self.kind]
-        kind = {"http": "HTTP", "echo": "echo", "group": "group of"}[self.kind]
+        noun = {"http": "connection", "group": "member"}.get(self.kind, "socket")
+        kind = {"http": "HTTP", "echo": "echo", "sync": "echo in threads", "group": "group of"}[self.kind]
         size = f"{self.sockets:,} {noun}{'' if self.sockets == 1 else 's'}"
         return f"{kind} {size}" + (", p50" if self.latency else "")
 
@@ -54,6 +54,7 @@ WORKS = [
     Work("echo", 1, latency=True, targets=within(0.000_25)),
     Work("echo", 50, targets=times(channels1=50, channels4_uvicorn=1.2)),
     Work("echo", 200, targets=times(channels1=70, channels4_uvicorn=1.8)),
+    Work("sync", 50),
     Work("group", 500, targets=times(channels4_uvicorn=10)),
     Work("group", 2_000, targets=times(channels1=200, channels4_uvicorn=20, nchan=0.6)),
 ]
@@ -108,7 +109,8 @@ def loaded(stack: Stack, work: Work, seconds: float) -> Iterator[None]:
 
 
 def _client(stack: Stack, work: Work, seconds: float) -> Client:
-    return Client(stack, work.kind, path=f"/{work.kind}/", sockets=work.sockets, seconds=seconds)
+    load = "echo" if work.kind == "sync" else work.kind
+    return Client(stack, load, path=f"/{work.kind}/", sockets=work.sockets, seconds=seconds)
 
 
 def _with_client(stack: Stack, work: Work, seconds: float) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
@@ -11,6 +12,7 @@ from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
 from .db import aclose_old_connections, database_sync_to_async
 from .exceptions import StopConsumer
+from .hosting.thread_sends import ThreadSends
 from .layers import get_channel_layer
 from .scope.applications import LEASE, Application, Event, Receive, Scope, Send
 from .utils import await_many_dispatch, name_that_thing
@@ -71,12 +73,18 @@ class AsyncConsumer:
             self.channel_name = await self.channel_layer.new_channel()
             self.channel_receive = functools.partial(self.channel_layer.receive, self.channel_name)
             sources.append(self.channel_receive)
-        self.base_send = async_to_sync(send) if self._sync else send
+        dispatch: Callable[[Event], Awaitable[object]] = self.dispatch
+        self.base_send = send
+        if self._sync and lease is not None:
+            self.base_send = sends = ThreadSends(send)
+            dispatch = functools.partial(_dispatch_in_thread, self.dispatch, sends)
+        elif self._sync:
+            self.base_send = async_to_sync(send)
         attach = getattr(lease, "attach", None)
         if attach is not None:
             attach(self)  # it may give the instance the attributes of one that went before
         try:
-            await await_many_dispatch(sources, self.dispatch)
+            await await_many_dispatch(sources, dispatch)
         except StopConsumer:
             pass
 
@@ -127,6 +135,16 @@ class SyncConsumer(AsyncConsumer):
     def send(self, message: Event) -> None:  # type: ignore[override]  # in a thread, there is nothing to await
         """Send an event to the server."""
         self.base_send(message)
+
+
+async def _dispatch_in_thread(
+    dispatch: Callable[[Event], Awaitable[object]], sends: ThreadSends, message: Event
+) -> None:
+    sends.begin()
+    try:
+        await dispatch(message)
+    finally:
+        await sends.end()
 
 
 def _handler(consumer: AsyncConsumer, message: Event) -> Any:

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from contextvars import ContextVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import django.db
 from asgiref.sync import SyncToAsync, sync_to_async
@@ -57,6 +58,17 @@ def close_old_connections(**kwargs: object) -> None:
     else:
         return
     _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
+
+
+class Caretaker(Protocol):
+    """Looks after the connections of the thread in which the sync code of a consumer runs."""
+
+    def renew(self) -> None:
+        """Have broken connections closed before the next job: it may come after a long time."""
+
+
+connections_caretaker: ContextVar[Caretaker | None] = ContextVar("channels_connections_caretaker", default=None)
+"""Of the consumer that is run in this context, if it has a thread of its own."""
 
 
 @contextmanager
@@ -116,9 +128,9 @@ async def aclose_old_connections() -> None:
 
     Nothing happens while no thread has one, and in a worker, which looks after the thread before its next job.
     """
-    from .runtime.sync_threads import renew_connections  # it imports this module
-
-    if not renew_connections() and _threads_with_connections:
+    if (caretaker := connections_caretaker.get()) is not None:
+        caretaker.renew()
+    elif _threads_with_connections:
         await sync_to_async(_close_idle)()
 
 

@@ -164,15 +164,15 @@ class Instance:
 
     def deliver(self, message: dict[str, Any], headers: Headers | None) -> None:
         """Take an event, or news of the connection."""
-        if message.get("gone"):
+        if "type" in message:
+            if headers is not None and "turn" in headers:
+                self._push(headers["turn"], message)
+        elif message.get("gone"):
             logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
             self.end()
-        elif message.get("closed") and "type" not in message:
-            if not self._is_orphaned:  # said again and again
-                self._is_orphaned = True
-                self._push(0, {"type": DISCONNECT, "code": 1006})
-        elif headers is not None and "turn" in headers:
-            self._push(headers["turn"], message)
+        elif message.get("closed") and not self._is_orphaned:  # said again and again
+            self._is_orphaned = True
+            self._push(0, {"type": DISCONNECT, "code": 1006})
 
     def _push(self, turn: int, event: Event) -> None:
         self._inbox.append((turn, event))
@@ -211,7 +211,8 @@ class Instance:
         if reply is None or self.is_muted or self._farewell:
             return
         self._say(reply)
-        await self._instances.outlet.room()
+        if self._instances.outlet.is_crowded:
+            await self._instances.outlet.room()
 
     def _end_turn(self) -> None:
         if not self._current:
@@ -226,9 +227,9 @@ class Instance:
             return
         try:
             # The application may have made a task to wait for events.
-            own = next((task for task in self.tasks if not task.done() and task is not self._receiver), None)
-            if own is not None:
-                raise NotCarried(f"the task {own.get_name()!r} that it has started still runs")
+            for task in self.tasks:
+                if task is not self._receiver and not task.done():
+                    raise NotCarried(f"the task {task.get_name()!r} that it has started still runs")
             checkpoint: bytes | None = self.hosted.checkpoint()
             self.in_the_way = None
         except NotCarried as reason:
@@ -242,7 +243,7 @@ class Instance:
 
     def _say(self, message: dict[str, Any], **more: Any) -> None:
         headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
-        item = self._instances.layer.prepare(self.hosted.reply_channel, message, headers)
+        item = self._instances.outlet.prepare(self.hosted.reply_channel, message, headers)
         self._last = item
         if not self._has_lease:
             headers["lease"], self._has_lease = self.address.channel, True
@@ -665,10 +666,12 @@ class Instances:
 
     def _spread(self, message: dict[str, Any], headers: Headers | None) -> None:
         """An event for several instances."""
+        event = message["event"]
+        copy = copied if any(type(value) in (dict, list) for value in event.values()) else dict
         for local, turn in message["to"]:
             address = self._inbox.find(local)
             if address is not None:
-                address.deliver({**message["event"]}, {"turn": turn})
+                address.deliver(copy(event), {"turn": turn})
 
     def _ask(self) -> None:
         """Ask servers about the leases, behind all that was said so far."""
@@ -721,3 +724,10 @@ class Instances:
             balance.hear(worker, message["answer"], Count(message["instances"], message["room"]))
         else:
             balance.forget(worker)
+
+
+def copied(value: Any) -> Any:
+    """A copy of a received value, of which the application may change everything."""
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if type(value) is list else value

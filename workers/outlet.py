@@ -10,8 +10,8 @@ from typing import Protocol
 
 from channel_layer.backoff import Backoff
 from channel_layer.codec import EMPTY, pack_body, unpack_body
-from channel_layer.delivery import SHARED, Message, Outgoing
-from channel_layer.exceptions import LayerUnavailable, clause
+from channel_layer.delivery import SHARED, Headers, Message, Outgoing
+from channel_layer.exceptions import LayerUnavailable, MessageTooLarge, clause
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
 from channel_layer.outcome import Fate, fates
@@ -52,11 +52,32 @@ class Outlet:
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._text: str | None = None
+        self._text_body = EMPTY
 
     @property
     def is_idle(self) -> bool:
         """True if nothing waits and nothing is being written."""
         return self._task is None
+
+    @property
+    def is_crowded(self) -> bool:
+        """True while applications have to wait for `room`."""
+        return self._bytes > ROOM_BYTES
+
+    def prepare(self, channel: str, message: Message, headers: Headers) -> Outgoing:
+        """Encode a message for a connection, once if many instances say the same one after the other.
+
+        Raises: as `ChannelLayer.prepare`.
+        """
+        text = message.get("text")
+        if type(text) is not str or len(message) != 1:
+            return self._layer.prepare(channel, message, headers)
+        if text == self._text:
+            return Outgoing(channel, self._text_body, headers)
+        item = self._layer.prepare(channel, message, headers)
+        self._text, self._text_body = text, item.body
+        return item
 
     def add(self, item: Outgoing) -> None:
         """Write a message with the next batch; returns at once."""
@@ -71,7 +92,7 @@ class Outlet:
 
     async def room(self) -> None:
         """Wait while too much waits already."""
-        while self._bytes > ROOM_BYTES:
+        while self.is_crowded:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._room)
@@ -163,31 +184,35 @@ def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
     The order of the messages to each single connection stays.
     """
     places: dict[tuple[str, bytes], int] = {}
-    together: dict[int, list[Outgoing]] = {}
+    together: dict[int, list[int]] = {}
     last: dict[str, int] = {}
     for position, item in enumerate(batch):
-        before = last.get(item.target, -1)
-        last[item.target] = position
-        if item.body == EMPTY or item.headers is None or not item.headers.keys() <= PLAIN:
+        target, body, headers = item.target, item.body, item.headers
+        before = last.get(target, -1)
+        last[target] = position
+        if body == EMPTY or headers is None or not headers.keys() <= PLAIN:
             continue
-        key = (split(item.target)[0], item.body)
+        key = (target.partition("!")[0], body)
         place = places.get(key)
         if place is None or place < before:
             places[key] = position
         else:
-            together.setdefault(place, [batch[place]]).append(item)
-            last[item.target] = place
-            batch[position] = _GONE
-    for place, items in together.items():
-        to = [[split(one.target)[1], *_plain(one)] for one in items]
-        content = {"reply": unpack_body(items[0].body), "to": to}
-        batch[place] = layer.prepare(split(items[0].target)[0] + SHARED, content)
-    return [item for item in batch if item is not _GONE] if together else batch
+            together.setdefault(place, [place]).append(position)
+            last[target] = place
+    result: list[Outgoing | None] = [*batch]
+    for place, positions in together.items():
+        item = batch[place]
+        content = {"reply": unpack_body(item.body), "to": [_address(batch[position]) for position in positions]}
+        try:
+            result[place] = layer.prepare(split(item.target)[0] + SHARED, content)
+        except MessageTooLarge:
+            return batch
+        for position in positions[1:]:
+            result[position] = None
+    return [one for one in result if one is not None]
 
 
-_GONE = Outgoing("", b"")
-
-
-def _plain(item: Outgoing) -> tuple[int, int]:
+def _address(item: Outgoing) -> tuple[str, int, int]:
+    """A connection in a message to several, with what is said of its events."""
     headers = item.headers or {}
-    return headers.get("epoch", 0), headers.get("turn", 0)
+    return item.target.partition("!")[2], headers.get("epoch", 0), headers.get("turn", 0)

@@ -55,6 +55,13 @@ _BOUND = (
 """Types of what belongs to a process, some of which can be pickled all the same."""
 
 
+_ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
+_BOXES = frozenset({list, tuple, dict})
+
+_MOST_ITEMS = 32
+"""Items of a list, tuple or dict up to which they are compared one by one."""
+
+
 class BadCheckpoint(Exception):
     """A checkpoint that this process does not load; the text says why."""
 
@@ -83,6 +90,31 @@ class _LimitedUnpickler(pickle.Unpickler):
             if checkpoint_classes.may_be(found):
                 return found
         raise BadCheckpoint(f"it names {path}, which {SETTING} does not list")
+
+
+def marks(attributes: Attributes) -> list[object] | None:
+    """Objects whose identity tells if attributes are as they were: as long as each is the same one, nothing changed.
+
+    To compare them takes a fraction of the time of `pack`. ``None`` if there are attributes that can change inside,
+    other than short lists, tuples and dicts of plain values.
+    """
+    found: list[object] = []
+    for name, value in attributes.items():
+        kind = type(value)
+        if name in SERVERS_OWN:
+            continue
+        found += (name, value)
+        if kind in _BOXES:
+            if len(value) > _MOST_ITEMS:
+                return None
+            items = [*value, *value.values()] if kind is dict else value
+            for item in items:
+                if type(item) not in _ATOMS:
+                    return None
+            found += items
+        elif kind not in _ATOMS:
+            return None
+    return found
 
 
 def pack(attributes: Attributes, added: Attributes, identity: object, connection: str, last: bytes = b"") -> bytes:

@@ -84,6 +84,7 @@ class HostedApplication(Hosted):
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
         self._packed = b""
+        self._marks: tuple[object, ...] = ()
         self._denial: Denial | None = None
         begins = bool(events) and events[0][1].get("type") == CONNECT
         self._expected = HANDSHAKE if begins else ANY
@@ -93,13 +94,19 @@ class HostedApplication(Hosted):
         scope = self._scope
         scope["extensions"] = {**scope["extensions"], LEASE: LeaseExtension(self.reply_channel, self._attach)}
 
-        async def first_resumed() -> Event:
+        async def resumed() -> Event:
             resume, self._resume = self._resume, None
             if resume is not None:
                 await resume(self._state)
-            elif self._left is not None and self._consumer is None:
+            else:
                 raise CannotGoOn("no consumer has taken its checkpoint")
             return await receive()
+
+        def first_resumed() -> Awaitable[Event]:
+            # No coroutine around each event, only around the first.
+            if self._resume is None and (self._left is None or self._consumer is not None):
+                return receive()
+            return resumed()
 
         try:
             await self._application(scope, first_resumed, send)
@@ -133,13 +140,21 @@ class HostedApplication(Hosted):
         if consumer is None:
             return super().checkpoint()
         scope, (keys, values) = consumer.scope, self._given
+        added: Scope = {}
+        marks: list[object] | None = None
         if len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
-            added: Scope = {}
+            marks = checkpoints.marks(consumer.__dict__)
+            if marks is not None:
+                marks += (type(consumer), _user_key(consumer))
+                if len(marks) == len(self._marks) and all(map(operator.is_, marks, self._marks)):
+                    return self._packed
         else:
             given = dict(zip(keys, values, strict=True))
             added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
             added.pop("state", None)  # of this process; another has its own
+        self._marks = ()  # of the last checkpoint that was made
         self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self.reply_channel, self._packed)
+        self._marks = tuple(marks or ())
         return self._packed
 
     async def hand_over(self) -> bytes | None:
@@ -182,4 +197,8 @@ class HostedApplication(Hosted):
 
 def _identity(consumer: Any) -> tuple[str, Any]:
     """The class of an instance, and the key of the user as whom it runs; ``None`` for nobody."""
-    return name_that_thing(consumer), getattr(consumer.scope.get("user"), "pk", None)
+    return name_that_thing(consumer), _user_key(consumer)
+
+
+def _user_key(consumer: Any) -> Any:
+    return getattr(consumer.scope.get("user"), "pk", None)

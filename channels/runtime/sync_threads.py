@@ -8,22 +8,24 @@ The same goes for streams, which have no end: their connections are looked after
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
 from workers.sync_side import SyncSide
 
-from ..db import close_old_connections, keeping_old_connections
+from ..db import close_old_connections, connections_caretaker, keeping_old_connections
 from .django_internals import run_in
 
 T = TypeVar("T")
@@ -109,19 +111,31 @@ class _Ticket(Executor):
             self.thread.consumers -= 1
             self.thread.look_after_connections(besides=0)
 
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """See `Executor.submit`."""
-        future: Future[T] = Future()
+    def submit(  # type: ignore[override]  # asyncio leaves a future of its own as it is
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[T]:
+        """Run a function in the thread; to be called on an event loop, as `run_in_executor` does.
+
+        Returns a future of that loop: one of `concurrent.futures` and its way to the loop take most of the time of a
+        short function.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
-            if not future.set_running_or_notify_cancel():
+            if future.cancelled():
                 return
+            outcome: Callable[[], None]
             try:
-                result = function(*args, **kwargs)
+                outcome = functools.partial(future.set_result, function(*args, **kwargs))
+            except StopIteration as error:  # a future takes no such exception
+                outcome = functools.partial(future.set_exception, RuntimeError(f"a function raised {error!r}"))
             except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+                outcome = functools.partial(future.set_exception, error)
+            try:
+                loop.call_soon_threadsafe(_settle, future, outcome)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile, and nobody waits
 
         if self.thread is None:
             self.thread = min(self._threads, key=lambda thread: (thread.jobs, thread.consumers))
@@ -133,7 +147,12 @@ class _Ticket(Executor):
         return future
 
 
-_ticket: ContextVar[_Ticket | None] = ContextVar("channels_sync_thread", default=None)
+def _settle(future: asyncio.Future[Any], outcome: Callable[[], None]) -> None:
+    if not future.done():
+        outcome()
+
+
+_ticket = cast("ContextVar[_Ticket | None]", connections_caretaker)
 """The ticket of the consumer that is run in this context."""
 
 

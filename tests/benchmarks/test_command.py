@@ -87,7 +87,7 @@ def test_a_failed_round_is_reported_and_the_others_go_on(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--only", "ftp"], "unknown: ftp; choose among http, echo, group"),
+        (["--only", "ftp"], "unknown: ftp; choose among http, echo, sync, group"),
         (["--peers", "tornado"], "unknown: tornado; choose among millrace"),
         (["--rounds", "0"], "a whole number from 1 on, not '0'"),
         (["--seconds", "1.5"], "a whole number from 1 on, not '1.5'"),
@@ -114,7 +114,7 @@ def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
 
     monkeypatch.setattr(command, "set_up", set_up)
     assert command.main(["--only", "http", "--rounds", "1", "--name", ""]) == 0
-    assert {peer for peer, _ in rounds} == {"millrace", "hosted", "channels4-daphne", "channels4-uvicorn"}
+    assert {peer for peer, _ in rounds} == {"millrace", "channels4-daphne", "channels4-uvicorn"}
     assert "Channels 1.1.8 is left out: it needs Python 3.11\n" in capsys.readouterr().err
 
 

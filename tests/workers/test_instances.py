@@ -20,6 +20,7 @@ from workers.instances import (
     DOUBT_SECONDS,
     LEFT,
     UNSTEADY_SECONDS,
+    Event,
     Hosted,
     NotCarried,
     Receive,
@@ -484,6 +485,45 @@ def test_nothing_more_is_said_for_a_connection_that_others_have(play: Callable[.
         await settle()
         assert ended == ["yes"]
         assert list(stage.to_server) == []
+
+    play(scene)
+
+
+def test_an_event_of_an_application_is_one_whatever_its_keys_are(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        heard: list[Event] = []
+
+        async def body(receive: Receive, send: Send) -> None:
+            while True:
+                heard.append(await receive())
+
+        instance = await hosted(stage, body)
+        heard.clear()
+        event = {"type": "user.left", "gone": True, "closed": True}
+        instance.deliver(dict(event), {"turn": 9})
+        await settle()
+        assert heard == [event]
+        assert not instance.is_muted
+
+    play(scene)
+
+
+def test_of_an_event_for_several_each_has_a_copy_of_its_own(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        heard: list[list[str]] = []
+
+        async def body(receive: Receive, send: Send) -> None:
+            while True:
+                event = await receive()
+                if "names" in event:
+                    event["names"]["all"].append("one more")
+                    heard.append(event["names"]["all"])
+
+        members = [await hosted(stage, body) for _ in range(2)]
+        to = [[member.address.channel.partition("!")[2], 9] for member in members]
+        stage.worker.instances._spread({"event": {"type": "x", "names": {"all": ["a"]}}, "to": to}, None)
+        await settle()
+        assert heard == [["a", "one more"]] * 2
 
     play(scene)
 

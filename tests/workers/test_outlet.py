@@ -197,3 +197,25 @@ def test_applications_wait_while_too_much_waits_here(monkeypatch: pytest.MonkeyP
         assert len(layer.batches) == 1
 
     play(scene)
+
+
+def test_the_same_text_is_encoded_once_and_nothing_else_is_taken_for_it() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        one, same, other = (outlet.prepare(f"d!{n}", {"text": text}, {"epoch": n}) for n, text in enumerate("aab"))
+        assert one.body is same.body
+        assert (same.target, same.headers) == ("d!1", {"epoch": 1})
+        assert unpack_body(other.body) == {"text": "b"}
+        again = outlet.prepare("d!1", {"text": "b", "close": True}, {"epoch": 1})
+        assert unpack_body(again.body) == {"text": "b", "close": True}
+
+    play(scene)
+    assert unpack_body(Outlet(Layer()).prepare("d!1", {"text": ""}, {"epoch": 0}).body) == {"text": ""}
+
+
+def test_equal_messages_that_are_too_large_together_go_one_by_one() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        large = "x" * (layer.max_message_size - 20)
+        for number in range(3):
+            outlet.add(outlet.prepare(f"d!{number}", {"text": large}, {"epoch": 0, "turn": 2}))
+
+    assert [target for target, _ in said(play(scene))] == ["d!0", "d!1", "d!2"]

@@ -1,4 +1,4 @@
-"""Consumers as classes, asynchronous because that is the fastest kind there, and the application they make up."""
+"""Consumers as classes, asynchronous because that is the fastest kind there, one in threads, and their application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
-from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 
@@ -17,6 +17,14 @@ class EchoConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Send it back."""
         await self.send(text_data=text_data, bytes_data=bytes_data)
+
+
+class SyncEchoConsumer(WebsocketConsumer):
+    """Sends a frame back, from a thread."""
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Send it back."""
+        self.send(text_data=text_data)
 
 
 class GroupConsumer(AsyncWebsocketConsumer):
@@ -39,6 +47,7 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(
             [
                 path("echo/", EchoConsumer.as_asgi()),
+                path("sync/", SyncEchoConsumer.as_asgi()),
                 path("group/", GroupConsumer.as_asgi()),
                 path("bytes/", EchoConsumer.as_asgi()),
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import pickle
 import sys
 import threading
@@ -19,7 +20,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.utils.safestring import mark_safe
 
-from channels.hosting.checkpoints import MOST_BYTES, BadCheckpoint, _sign, pack, unpack
+from channels.hosting.checkpoints import MOST_BYTES, BadCheckpoint, _sign, marks, pack, unpack
 from workers.instances import NotCarried
 
 NAME, OTHER = "daphne.x!s.a", "daphne.x!s.b"
@@ -150,3 +151,46 @@ def test_what_is_not_listed_stands_in_the_way_where_it_is_kept() -> None:
             pack({"call": named}, {}, None, NAME)
     with override_settings(CHANNEL_CHECKPOINT_CLASSES=[f"{__name__}.named"]):
         assert unpack(pack({"call": named}, {}, None, NAME), NAME)[0] == {"call": named}
+
+
+def is_unchanged(attributes: dict[str, Any], change: Any) -> bool:
+    before = marks(attributes)
+    change(attributes)
+    after = marks(attributes)
+    assert before is not None
+    return after is not None and len(before) == len(after) and all(map(operator.is_, before, after))
+
+
+PLAIN = {"room": "lobby", "n": 1, "names": ["a", "b"], "counts": {"a": 1, "b": 2}, "scope": {"k": object()}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda own: own.update(n=2),
+        lambda own: own.update(n=True),
+        lambda own: own.update(more=None),
+        lambda own: own.pop("n"),
+        lambda own: own["names"].append("c"),
+        lambda own: own["names"].__setitem__(0, "z"),
+        lambda own: own["names"].reverse(),
+        lambda own: own["names"].__setitem__(0, []),
+        lambda own: own.update(names=[*own["names"]]),
+        lambda own: own["counts"].update(a=3),
+        lambda own: own["counts"].update(c=2),
+        lambda own: own["counts"].update(a=own["counts"].pop("a")),
+        lambda own: own.update(room=Room("a")),
+    ],
+)
+def test_no_change_of_plain_attributes_is_overlooked(change: Any) -> None:
+    assert not is_unchanged({**PLAIN, "names": ["a", "b"], "counts": {"a": 1, "b": 2}}, change)
+
+
+def test_what_is_the_servers_does_not_count_and_what_is_the_same_is_unchanged() -> None:
+    assert is_unchanged(dict(PLAIN), lambda own: own.update(scope={}))
+    assert is_unchanged(dict(PLAIN), lambda own: own.update(n=own["n"]))
+
+
+@pytest.mark.parametrize("value", [Room("a"), [["deep"]], {"a": {}}, {1, 2}, bytearray(b"x"), [0] * 100], ids=str)
+def test_of_what_can_change_inside_there_are_no_marks(value: Any) -> None:
+    assert marks({"n": 1, "thing": value}) is None

@@ -212,3 +212,42 @@ def test_an_application_that_is_no_consumer_carries_nothing(caplog: pytest.LogCa
     assert "nothing is known of its state" in str(Run(raw, [CONNECT]).checkpoint)
     assert Run(raw, [RECEIVE], Run(Chat.as_asgi(), [CONNECT]).left).sent == RESTART
     assert "no consumer has taken its checkpoint" in caplog.text
+
+
+@pytest.mark.parametrize("extra", [None, Somebody(1)], ids=["plain", "deep"])
+def test_a_checkpoint_is_made_again_whenever_something_has_changed_and_only_then(extra: Any) -> None:
+    made: list[bytes] = []
+
+    class Changing(Chat):
+        async def websocket_connect(self, event: dict[str, Any]) -> None:
+            self.room, self.count, self.names, self.extra = "lobby", 0, ["a"], extra
+
+        async def websocket_receive(self, event: dict[str, Any]) -> None:
+            if event["text"] == "name":
+                self.names[0] = "b"
+            elif event["text"] == "user":
+                self.scope["user"].pk = 8
+            elif event["text"] == "scope":
+                self.scope["more"] = 1
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await Changing.as_asgi()({**scope, "user": Somebody(7)}, receive, send)
+
+    async def scene() -> None:
+        hosted = HostedApplication(application, websocket_scope(OPENING, {}), NAME, 0, 0, [], None)
+        texts = ["nothing", "name", "nothing", "user", "nothing", "scope"]
+        events = [CONNECT, *({**RECEIVE, "text": text} for text in texts), DISCONNECT]
+
+        async def receive() -> Any:
+            if len(events) <= len(texts) + 1:
+                made.append(hosted.checkpoint())
+            return events.pop(0)
+
+        await hosted.run(receive, lambda event: asyncio.sleep(0))
+
+    asyncio.run(scene())
+    connect, nothing, name, nothing2, user, nothing3, scope = made
+    assert connect is nothing
+    assert name is nothing2
+    assert user is nothing3
+    assert len({connect, name, user, scope}) == 4

@@ -216,3 +216,41 @@ def test_old_connections_that_cannot_be_closed_do_not_stop_the_thread(
         layer.send("a", {"reply_channel": "out"})
         assert replies(layer, 1) == [{"n": 5}]
     assert "old database connections could not be closed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [LookupError("of mine"), StopIteration(3), SystemExit(2)], ids=repr)
+def test_an_error_of_sync_code_comes_to_the_one_who_waits(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    async def scene() -> None:
+        side = SyncThreads(1)
+        side.enter()
+        with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
+            await side.run(fail)
+        side.leave()
+        side.close()
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_was_cancelled_before_it_began_is_not_run() -> None:
+    release, begun = threading.Event(), []
+
+    async def scene() -> None:
+        side = SyncThreads(1)
+        side.enter()
+        first = asyncio.ensure_future(sync_to_async(release.wait)(20))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(sync_to_async(begun.append)(1))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        release.set()
+        await first
+        assert await sync_to_async(lambda: list(begun))() == []
+        side.leave()
+        side.close()
+
+    asyncio.run(scene())

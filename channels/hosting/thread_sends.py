@@ -1,0 +1,78 @@
+"""Sends of sync consumers: from the thread of a handler to the event loop, without a way there and back for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from asgiref.sync import async_to_sync
+
+from ..scope.applications import Event, Send
+
+QUICK_SECONDS = 0.005
+"""The time that a handler may take before what it has sent is passed on while it still runs."""
+
+MOST_WAITING = 64
+"""Frames that wait for the event loop before the thread does."""
+
+
+class ThreadSends:
+    """Called in the thread of a handler with events to send; passes them on in that order, on the event loop.
+
+    Frames go along with the end of the handler, or `QUICK_SECONDS` after its beginning. For all other events, and
+    behind many frames, the thread waits, so that it learns of their errors. Belongs to the loop in which it is made.
+
+    Args:
+        send: sends an event.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Event] = deque()
+        self._lock = asyncio.Lock()
+        self._is_quick = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._early: asyncio.Task[None] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Send an event."""
+        if event.get("type") != "websocket.send" or len(self._waiting) >= MOST_WAITING:
+            async_to_sync(self._send_behind)(event)
+            return
+        self._waiting.append(event)
+        if not self._is_quick:  # looked at last: until it is false, the loop has yet to look for events
+            self._loop.call_soon_threadsafe(self._pass_on_early)
+
+    def begin(self) -> None:
+        """A handler is about to run."""
+        self._is_quick = True
+        self._timer = self._loop.call_later(QUICK_SECONDS, self._pass_on_early)
+
+    async def end(self) -> None:
+        """The handler has ended; pass on what waits. Raises the error of a frame that was sent meanwhile."""
+        self._is_quick = False
+        if self._timer is not None:
+            self._timer.cancel()
+        early, self._early = self._early, None
+        if early is not None:
+            await early
+        if self._waiting:
+            await self._pass_on()
+
+    def _pass_on_early(self) -> None:
+        self._is_quick = False
+        early = self._early
+        if early is not None and early.done() and (early.cancelled() or early.exception() is not None):
+            return  # it is for `end` to raise that
+        if self._waiting and (early is None or early.done()):
+            self._early = self._loop.create_task(self._pass_on())
+
+    async def _pass_on(self) -> None:
+        async with self._lock:
+            while self._waiting:
+                await self._send(self._waiting.popleft())
+
+    async def _send_behind(self, event: Event) -> None:
+        await self._pass_on()
+        await self._send(event)
