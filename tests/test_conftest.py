@@ -22,9 +22,17 @@ def test_grouped(number):
 def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
     """Otherwise each process starts servers and browsers of its own, and the suite takes three times as long."""
     (tmp_path / "test_groups.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", "."]
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "--dist", "loadgroup"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # all three would load what only other tests need
+    run = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "."],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     workers = [path.read_text() for path in tmp_path.glob("*.worker")]
     assert len(workers) == 8

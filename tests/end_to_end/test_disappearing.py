@@ -22,7 +22,7 @@ from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import Project, Service, daphne
 from tests.fixtures.sockets_project.consumers import GROUP
 
-SOCKETS = 1_000
+SOCKETS = 500
 AT_ONCE = 50
 PRESENCE = 3.0
 PACKAGE = "tests.fixtures.sockets_project"

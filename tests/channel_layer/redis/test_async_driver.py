@@ -228,18 +228,17 @@ def test_a_loop_that_is_closed_without_being_ended_in_order_is_let_go_of_with_th
         loop.close()
         return weakref.ref(loop)
 
-    def is_collected(loop: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
+    def are_collected(*loops: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
         gc.collect()  # which does nothing while another thread collects
-        return loop() is None
+        return all(loop() is None for loop in loops)
 
     first = in_a_loop_just_closed()
     before = open_descriptors()
     *others, last = [in_a_loop_just_closed() for _ in range(20)]
-    for loop in (first, *others):
-        eventually(lambda loop=loop: is_collected(loop), "the end of a loop")
+    eventually(lambda: are_collected(first, *others), "the end of the loops")
     assert open_descriptors() <= before
     drivers.clear()  # and with them the last connection, here where its warnings are expected
-    eventually(lambda: is_collected(last), "the end of the last loop")
+    eventually(lambda: are_collected(last), "the end of the last loop")
 
 
 def test_a_loop_may_go_on_after_the_driver_was_closed_there(redis_url: str) -> None:
