@@ -8,16 +8,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from . import plot
 from .crowd.sockets import allow_many_files
-from .environments import HERE, set_up
+from .environments import HERE, MissingError, program, set_up
 from .peers import KINDS, OURS, PEERS, Peer
-from .programs import MissingError, wrk
-from .report import Results, cpu_table, figures_table, ratios_table, write
+from .report import Results, Setting, cpu_table, figures_table, ratios_table, write
 from .rounds import estimate, run
-from .section import Setting
 from .stack import RoundError, StackError
 from .studies import STUDIES
 from .works import WORKS, Work
@@ -47,12 +44,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("Stopped; nothing was written.")
         return 130
-    _show(results)
+    tables = [figures_table, ratios_table, cpu_table] if results.works else []
+    print(
+        "", *(table(results) for table in tables), *(each.document() for each in results.sections.values()), sep="\n\n"
+    )
     if options.name:
         path = write(results, HERE / "results", options.name, datetime.date.today().isoformat())
-        print(f"Written to {path.relative_to(HERE.parent)} and .json")
-        if results.samples:
-            _draw(path.with_suffix(".json"))
+        print(f"\nWritten to {path.relative_to(HERE.parent)} and .json")
+        try:
+            if results.samples:
+                print(f"Drawn in {plot.draw(path.with_suffix('.json')).relative_to(HERE.parent)}")
+        except MissingError as error:
+            tell(f"There is no picture: {error}")
     return 1 if results.failures else 0
 
 
@@ -80,7 +83,7 @@ def possible(works: list[Work], left_out: dict[str, str]) -> list[Work]:
     """Leave requests out, and say why, if wrk is missing."""
     try:
         if any(work.kind == "http" for work in works):
-            wrk()
+            program("wrk")
     except MissingError as error:
         tell(f"http is left out: {error}")
         left_out["http"] = str(error)
@@ -103,44 +106,14 @@ def conduct(name: str, results: Results, setting: Setting) -> None:
         results.fail(name, "study", f"{type(error).__name__}: {error}")
 
 
-def _show(results: Results) -> None:
-    if results.works:
-        print(f"\n{figures_table(results)}\n\n{ratios_table(results)}\n\n{cpu_table(results)}")
-    for section in results.sections.values():
-        print(f"\n{section.document()}")
-    print()
-
-
-def _draw(path: Path) -> None:
-    try:
-        print(f"Drawn in {plot.draw(path).relative_to(HERE.parent)}")
-    except MissingError as error:
-        tell(f"There is no picture: {error}")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Millrace beside its peers.")
     everything = [*KINDS, *STUDIES]
-    parser.add_argument(
-        "--only",
-        default=",".join(everything),
-        type=_some_of(everything),
-        metavar="KINDS",
-        help=f"some of {', '.join(KINDS)} and of the studies {', '.join(STUDIES)} (default: everything)",
-    )
-    parser.add_argument(
-        "--peers",
-        default=",".join(PEERS),
-        type=_some_of(list(PEERS)),
-        metavar="NAMES",
-        help=f"some of {', '.join(PEERS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds", type=_at_least_one, default=3, help="measured rounds after the warm-up (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seconds", type=_at_least_one, default=3, help="length of a round, whole seconds (default: %(default)s)"
-    )
+    for name, choice, what in (("--only", everything, "works and studies"), ("--peers", list(PEERS), "peers")):
+        some = f"some of the {what} {', '.join(choice)} (default: all)"
+        parser.add_argument(name, default=",".join(choice), type=_some_of(choice), metavar="NAMES", help=some)
+    for name, what in (("--rounds", "measured rounds after the warm-up"), ("--seconds", "whole seconds of a round")):
+        parser.add_argument(name, type=_at_least_one, default=3, help=f"{what} (default: %(default)s)")
     parser.add_argument("--name", default="run", help="of the files in results/; empty writes none")
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -23,19 +24,15 @@ class Client:
     def __init__(self, stack: Stack, kind: str, **options: Any) -> None:
         self._stack = stack
         self._order = Order(kind, stack.port, **options)
-        self._process: subprocess.Popen[str]
 
     def __enter__(self) -> Client:
         command = [sys.executable, "-m", "benchmarks.crowd", json.dumps(asdict(self._order))]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=HERE.parent, stdin=pipe, stdout=pipe, text=True)
-        try:
-            first = self._line()
-            if first != "ready":
-                raise self._stack.failure(json.loads(first)["error"])
-        except BaseException:
-            self.__exit__()
-            raise
+        with ExitStack() as failed:
+            failed.callback(self.__exit__)
+            self._answer("ready")
+            failed.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,9 +47,7 @@ class Client:
 
     def result(self) -> dict[str, Any]:
         """Wait for the end of the load and return its figures."""
-        said: dict[str, Any] = json.loads(self._line())
-        if "error" in said:
-            raise self._stack.failure(said["error"])
+        said = self._answer()
         self._stack.check()
         return said
 
@@ -61,12 +56,15 @@ class Client:
         self.go()
         return self.result()
 
-    def _line(self) -> str:
+    def _answer(self, ready: str = "") -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
         if not line:
             raise self._stack.failure("the client ended without a word")
-        return line
+        said: dict[str, Any] = {} if line == ready else json.loads(line)
+        if "error" in said:
+            raise self._stack.failure(said["error"])
+        return said
 
 
 def once(stack: Stack, kind: str, **options: Any) -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""Statistics of a benchmark: percentiles, medians over rounds, ratios, and numbers as people read them."""
+"""Statistics of a benchmark, numbers as people read them, and tables of them."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+middle = statistics.median
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -24,8 +27,8 @@ def median(values: Sequence[float | None]) -> float | None:
 def spread(values: Sequence[float | None]) -> float | None:
     """Largest minus smallest value, as a share of the median; ``None`` below two values."""
     present = [value for value in values if value is not None]
-    middle = median(present)
-    return (max(present) - min(present)) / middle if middle and len(present) > 1 else None
+    center = median(present)
+    return (max(present) - min(present)) / center if center and len(present) > 1 else None
 
 
 def advantage(ours: float | None, theirs: float | None, *, lower_is_better: bool) -> float | None:
@@ -33,6 +36,11 @@ def advantage(ours: float | None, theirs: float | None, *, lower_is_better: bool
     if not ours or not theirs:
         return None
     return theirs / ours if lower_is_better else ours / theirs
+
+
+def per_second(measured: Mapping[str, Any]) -> float:
+    """The rate of a round: its count and its seconds."""
+    return float(measured["count"] / measured["seconds"])
 
 
 def rate_text(value: float | None) -> str:
@@ -56,21 +64,55 @@ def time_text(seconds: float | None) -> str:
 
 def ratio_text(value: float | None) -> str:
     """A ratio with its sign."""
-    if value is None:
-        return "–"
-    return f"{value:.{2 if value < 10 else 0}f} ×"
+    return "–" if value is None else f"{value:.{2 if value < 10 else 0}f} ×"
+
+
+def microseconds(value: float) -> str:
+    """Seconds, as microseconds."""
+    return f"{value * 1e6:,.{1 if value < 1e-4 else 0}f} µs"
+
+
+def share(value: float) -> str:
+    """A part of a whole, in percent."""
+    return f"{value:.{1 if value < 0.1 else 0}%}"
+
+
+def kibibytes(value: float) -> str:
+    """Bytes, as KiB."""
+    return f"{value / 1_024:,.1f} KiB"
+
+
+def mebibytes(value: float) -> str:
+    """Bytes, as MiB."""
+    return f"{value / 1_048_576:,.0f} MiB"
+
+
+def megabytes_per_second(value: float) -> str:
+    """Bytes a second, as MB/s (of a million bytes)."""
+    return f"{value / 1e6:,.{0 if value >= 1e7 else 1}f} MB/s"
+
+
+HEADS = ["what", "figure", "target", "result"]
+"""Of a study's table: one figure in each row."""
+
+
+def row(
+    what: str, value: float, unit: Callable[[float], str], *, least: float | None = None, most: float | None = None
+) -> list[str]:
+    """A row of a study's table: a figure in its unit, and what it should not be below or above."""
+    target, sign = (most, "≤") if least is None else (least, "≥")
+    if target is None:
+        return [what, unit(value), "", ""]
+    reached = value <= target if least is None else value >= target
+    return [what, unit(value), f"{sign} {unit(target)}", "reached" if reached else "missed"]
 
 
 def markdown(lines: list[list[str]]) -> str:
     """A Markdown table, aligned for plain text too: the first column to the left, the others to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-
-    def row(line: list[str]) -> str:
-        cells = [
-            text.rjust(width) if column else text.ljust(width)
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
+    aligned = [
+        [line[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]
+        for line in lines
+    ]
     rule = [f"{'-' * (width - 1)}{':' if column else '-'}" for column, width in enumerate(widths)]
-    return "\n".join([row(lines[0]), row(rule), *map(row, lines[1:])])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [aligned[0], rule, *aligned[1:]])

@@ -11,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from .programs import Nginx, nginx
+from .environments import Nginx, nginx
 
 BACKLOG = 4_096
 

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .figures import advantage, markdown, median, rate_text, ratio_text, spread, time_text
-from .peers import OURS, PEERS, Peer
-from .section import Section
-from .targets import Target, verdict
-from .works import Sample, Work
+from .peers import OURS, Peer
+from .works import Sample, Target, Work
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Number and length of the rounds, and what takes a line about the progress, beside the report."""
+
+    rounds: int
+    seconds: float
+    tell: Callable[[str], None]
+
+
+@dataclass
+class Section:
+    """Results of a study.
+
+    Attributes:
+        title: its heading.
+        text: Markdown: what was done and how to read it.
+        table: the figures, heads first; the last column says ``reached`` or ``missed`` where there is a target.
+        data: every round, unrounded; fit for JSON.
+        notes: what went wrong or has to be kept in mind, a sentence each.
+    """
+
+    title: str
+    text: str
+    table: list[list[str]]
+    data: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    def document(self) -> str:
+        """The section as Markdown, with a heading of the second level."""
+        notes = ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n\n".join([f"## {self.title}", self.text, markdown(self.table), *notes])
 
 
 @dataclass
@@ -44,40 +76,25 @@ class Results:
         """Keep why there is none."""
         self.failures.setdefault(title, {}).setdefault(name, []).append(reason)
 
-    def leave_out(self, peer: Peer, reason: str) -> None:
-        """Go on without a peer."""
-        self.peers.remove(peer)
-        self.left_out[peer.name] = reason
-
-    def of(self, work: Work, peer_name: str) -> list[Sample]:
+    def of(self, work: Work, peer: Peer) -> list[Sample]:
         """The rounds of one peer at one work."""
-        return self.samples.get(work.title, {}).get(peer_name, [])
+        return self.samples.get(work.title, {}).get(peer.name, [])
 
-    def figure(self, work: Work, peer_name: str) -> float | None:
-        """The median over the rounds: of the rate, or of the median latency."""
-        return median(_values(work, self.of(work, peer_name)))
+    def values(self, work: Work, peer: Peer) -> list[float | None]:
+        """The figure of each round: the rate, or the median latency."""
+        return [sample.p50 if work.latency else sample.rate for sample in self.of(work, peer)]
 
     def ratios(self, work: Work) -> dict[str, float | None]:
         """Ratios of the first peer to each of the others that can do this work."""
-        first, *others = self.peers
-        ours = self.figure(work, first.name)
-        return {
-            peer.name: advantage(ours, self.figure(work, peer.name), lower_is_better=work.latency)
-            for peer in others
-            if work.kind in peer.kinds
-        }
+        ours, *others = ((peer, median(self.values(work, peer))) for peer in self.peers if work.kind in peer.kinds)
+        return {peer.name: advantage(ours[1], theirs, lower_is_better=work.latency) for peer, theirs in others}
 
     def verdicts(self, work: Work) -> list[tuple[Target, bool | None]]:
         """The targets of a work, which are Millrace's, and whether they are reached."""
-        first = self.peers[0]
-        if first.name != OURS:
+        if self.peers[0].name != OURS:
             return []
-        figure, ratios = self.figure(work, first.name), self.ratios(work)
+        figure, ratios = median(self.values(work, self.peers[0])), self.ratios(work)
         return [(target, target.reached(figure, ratios)) for target in work.targets]
-
-
-def _values(work: Work, samples: list[Sample]) -> list[float | None]:
-    return [sample.p50 if work.latency else sample.rate for sample in samples]
 
 
 def figure_text(work: Work, value: float | None) -> str:
@@ -89,24 +106,22 @@ def figures_table(results: Results) -> str:
     """Medians of all peers; an empty cell where one cannot do a work, a dash where it failed."""
     lines = [["work", *(peer.title for peer in results.peers), "spread"]]
     for work in results.works:
-        cells = [
-            figure_text(work, results.figure(work, peer.name)) if work.kind in peer.kinds else ""
-            for peer in results.peers
-        ]
-        apart = spread(_values(work, results.of(work, results.peers[0].name)))
+        values = {peer: results.values(work, peer) for peer in results.peers}
+        cells = [figure_text(work, median(found)) if work.kind in peer.kinds else "" for peer, found in values.items()]
+        apart = spread(values[results.peers[0]])
         lines.append([work.title, *cells, "" if apart is None else f"{apart:.0%}"])
     return markdown(lines)
 
 
 def ratios_table(results: Results) -> str:
     """Ratios of the first peer to each of the others, its targets, and whether they are reached."""
-    titles = {peer.name: peer.title for peer in PEERS.values()}
     others = results.peers[1:]
+    words = {True: "reached", False: "missed", None: "not measured"}
     lines = [["work", *(f"to {peer.title}" for peer in others), "target", "reached"]]
     for work in results.works:
         ratios, verdicts = results.ratios(work), results.verdicts(work)
         cells = [ratio_text(ratios[peer.name]) if peer.name in ratios else "" for peer in others]
-        targets = "; ".join(f"{target.text(titles)}: {verdict(reached)}" for target, reached in verdicts)
+        targets = "; ".join(f"{target.text()}: {words[reached]}" for target, reached in verdicts)
         known = [reached for _, reached in verdicts if reached is not None]
         lines.append([work.title, *cells, targets, f"{sum(known)} of {len(known)}" if known else ""])
     return markdown(lines)
@@ -118,7 +133,7 @@ def cpu_table(results: Results) -> str:
     lines = [["work", "peer", *roles, "others", "p99"]]
     for work in results.works:
         for peer in results.peers:
-            samples = results.of(work, peer.name)
+            samples = results.of(work, peer)
             if samples:
                 cells = [_cpu_cell(samples, role) for role in roles]
                 others = median([sample.cpu.get("others", 0.0) / sample.seconds for sample in samples])
@@ -139,36 +154,28 @@ def document(results: Results, name: str, date: str) -> str:
     """The whole report as Markdown."""
     parts = [f"# Benchmark {name}, {date}"]
     if results.works:
-        parts += _comparison(results)
+        rounds = max((len(rounds) for by_peer in results.samples.values() for rounds in by_peer.values()), default=0)
+        first = results.peers[0].title
+        parts += [
+            f"Medians of {rounds} rounds of {results.seconds:g} s, the peers taking turns. Spread: largest minus "
+            f"smallest round of {first}, as a share of its median.",
+            figures_table(results),
+            f"## {first} beside the others",
+            "A ratio of 2 means twice as fast.",
+            ratios_table(results),
+            "## Where the CPU time goes",
+            "Per operation (a request, an echo, a delivery), and as a share of one core during the round. "
+            "Others: what else ran on the machine, as a share of one core; far from nothing, the round says little.",
+            cpu_table(results),
+        ]
     parts += [section.document() for section in results.sections.values()]
     if results.failures:
-        failed = [
-            f"- {title}, {who}: {reasons[0]}"
-            for title, by_name in results.failures.items()
-            for who, reasons in by_name.items()
-        ]
-        parts += ["## What failed", "\n".join(failed)]
+        failed = [(title, who, why[0]) for title, found in results.failures.items() for who, why in found.items()]
+        parts += ["## What failed", "\n".join(f"- {title}, {who}: {why}" for title, who, why in failed)]
     if results.left_out:
         parts += ["## Left out", "\n".join(f"- {who}: {reason}" for who, reason in results.left_out.items())]
     parts += ["## Machine", "\n".join(f"- {fact}: {text}" for fact, text in results.machine.items())]
     return "\n\n".join(parts) + "\n"
-
-
-def _comparison(results: Results) -> list[str]:
-    rounds = max((len(rounds) for by_peer in results.samples.values() for rounds in by_peer.values()), default=0)
-    first = results.peers[0].title
-    return [
-        f"Medians of {rounds} rounds of {results.seconds:g} s, the peers taking turns. Spread: largest minus smallest "
-        f"round of {first}, as a share of its median.",
-        figures_table(results),
-        f"## {first} beside the others",
-        "A ratio of 2 means twice as fast.",
-        ratios_table(results),
-        "## Where the CPU time goes",
-        "Per operation (a request, an echo, a delivery), and as a share of one core during the round. "
-        "Others: what else ran on the machine, as a share of one core; far from nothing, the round says little.",
-        cpu_table(results),
-    ]
 
 
 def as_json(results: Results) -> dict[str, Any]:

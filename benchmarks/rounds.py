@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from .environments import OWN
 from .machine import describe
 from .peers import OURS, Peer
-from .report import Results, figure_text
-from .section import Setting
+from .report import Results, Setting, figure_text
 from .stack import RoundError, Stack, StackError
 from .works import Work, measure
 
@@ -20,20 +19,8 @@ _BETWEEN = {"http": 0.8, "echo": 1.0, "sync": 1.0, "group": 3.0}
 _SLOW = {("channels1", "group"): 12.0}
 """The same for slower cases."""
 
-
-_STUDIES = {
-    "workers": (4.0, 3.0, 3.5),
-    "connections": (8.0, 16.0, 4.0),
-    "groups": (10.0, 12.0, 3.0),
-    "payloads": (10.0, 7.0, 6.0),
-    "sqlite": (24.0, 0.5, 2.0),
-    "idle": (23.0, 0.0, 0.0),
-}
+_STUDY = (14.0, 7.0, 3.0)
 """Seconds a study takes once, seconds more for each round, and how many times a round has the length of a round."""
-
-
-_STUDY = (10.0, 8.0, 4.0)
-"""The same for one that is not listed."""
 
 
 def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: Setting) -> float:
@@ -45,11 +32,8 @@ def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: 
         for peer in peers
         if work.kind in peer.kinds
     )
-    studied = sum(
-        once + setting.rounds * (more + lengths * setting.seconds)
-        for once, more, lengths in (_STUDIES.get(name, _STUDY) for name in studies)
-    )
-    return compared + studied
+    once, more, lengths = _STUDY
+    return compared + len(studies) * (once + setting.rounds * (more + lengths * setting.seconds))
 
 
 def run(peers: list[Peer], works: list[Work], setting: Setting) -> Results:
@@ -82,7 +66,8 @@ def _started(results: Results, setting: Setting, running: ExitStack) -> list[Sta
             if peer.name == OURS:
                 raise
             setting.tell(f"{peer.title} is left out: {error}")
-            results.leave_out(peer, str(error))
+            results.peers.remove(peer)
+            results.left_out[peer.name] = str(error)
     return stacks
 
 

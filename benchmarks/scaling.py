@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from .figures import markdown
+from .figures import kibibytes, markdown, mebibytes
+from .figures import middle as median
 
 FILLED = 0.6
 """The part of a core, of a server's memory or of a network link that is planned with; the rest is for peaks."""
@@ -34,19 +33,10 @@ LINK = 1.25e9
 """Bytes a second of a 10 Gbit/s network link, each way."""
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Measured costs, in seconds of CPU and bytes.
-
-    Attributes:
-        server, worker, redis: for one frame that is answered with one, under load.
-        bytes_in, bytes_out: of Redis, for the same.
-        delivery: of the interface server, for each member that a group message goes to.
-        group: of Redis, for a group message, and on top of that
-        group_process: for every interface process with members.
-        socket: memory of an idle WebSocket.
-        server_memory, worker_memory: of an idle process.
-    """
+class Costs(NamedTuple):
+    """Measured costs, in seconds of CPU and bytes: for one frame that is answered with one, then of Redis for the same,
+    of a group message for each member (in the interface server), for itself and for each process with members (in
+    Redis), then memory of an idle WebSocket and of idle processes."""
 
     server: float
     worker: float
@@ -61,8 +51,7 @@ class Costs:
     worker_memory: float
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """Sockets and messages of all users.
 
     Attributes:
@@ -86,31 +75,15 @@ class Workload:
 
     def part(self, installations: int) -> Workload:
         """The part of one of several installations, where each room and each user is in one of them."""
-        to_all = self.broadcast_members == self.sockets
         sockets = math.ceil(self.sockets / installations)
-        return replace(
-            self,
-            sockets=sockets,
-            broadcasts=self.broadcasts if to_all else self.broadcasts / installations,
-            broadcast_members=sockets if to_all else self.broadcast_members,
-        )
+        if self.broadcast_members == self.sockets:
+            return self._replace(sockets=sockets, broadcast_members=sockets)
+        return self._replace(sockets=sockets, broadcasts=self.broadcasts / installations)
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """Processes, servers and memory, and how far each part is filled.
-
-    Attributes:
-        interfaces: interface processes, a core each.
-        interface_limit: what asks for so many of them.
-        workers: worker processes, a core each.
-        worker_limit: the same.
-        shards: Redis servers.
-        redis_cores: cores that all of them are busy with.
-        link: bytes a second on the network link of each, the busier way.
-        memory: bytes of all interface processes.
-        reached: interface processes that a group message goes to, on average.
-    """
+class Deployment(NamedTuple):
+    """Interface processes, workers (a core each, and what asks for so many of them) and Redis servers; busy cores of
+    Redis, bytes a second on each one's link, the busier way, and memory of all interface processes."""
 
     interfaces: int
     interface_limit: str
@@ -120,7 +93,6 @@ class Deployment:
     redis_cores: float
     link: float
     memory: float
-    reached: float
 
 
 class TooMuchError(ValueError):
@@ -173,7 +145,6 @@ def deployment(costs: Costs, load: Workload) -> Deployment:
         redis_needs(shards)["CPU"] * FILLED,
         redis_needs(shards)["network"] * FILLED * LINK / shards,
         interfaces * costs.server_memory + load.sockets * costs.socket,
-        max((reached(interfaces, members) for _, members in sends), default=0.0),
     )
 
 
@@ -216,27 +187,21 @@ def read(results: Mapping[str, Any]) -> Costs:
     Raises:
         KeyError: it lacks one of them.
     """
-    studies = {name: section["data"] for name, section in results["studies"].items()}
-    echoes = studies["traffic"]["echoes"]["200"]
-    echo = {name: statistics.median(each[name] for each in echoes) for name in echoes[0]}
-    by_processes = {int(count): statistics.median(costs) for count, costs in studies["traffic"]["groups"].items()}
+    traffic, idle, connections = (results["studies"][name]["data"] for name in ("traffic", "idle", "connections"))
+    echoes = traffic["echoes"]["200"]
+    by_processes = {int(count): median(costs) for count, costs in traffic["groups"].items()}
     few, many = min(by_processes), max(by_processes)
     each = (by_processes[many] - by_processes[few]) / (many - few)
     groups = results["samples"]["group of 2,000 members"]["millrace"]
-    by_sockets = studies["connections"]["bytes per socket"]["millrace"]
-    memory = studies["idle"]["memory"]
+    by_sockets = connections["bytes per socket"]["millrace"]
     return Costs(
-        server=echo["server"],
-        worker=echo["worker"],
-        redis=echo["redis"],
-        bytes_in=echo["bytes in"],
-        bytes_out=echo["bytes out"],
-        delivery=statistics.median(sample["cpu"]["server"] / sample["count"] for sample in groups),
+        *(median(each[name] for each in echoes) for name in ("server", "worker", "redis", "bytes in", "bytes out")),
+        delivery=median(sample["cpu"]["server"] / sample["count"] for sample in groups),
         group=max(0.0, by_processes[few] - few * each),
         group_process=each,
-        socket=statistics.median(by_sockets[max(by_sockets, key=int)]),
-        server_memory=memory["server"],
-        worker_memory=memory["worker"],
+        socket=median(by_sockets[max(by_sockets, key=int)]),
+        server_memory=idle["memory"]["server"],
+        worker_memory=idle["memory"]["worker"],
     )
 
 
@@ -259,30 +224,27 @@ WORKLOADS = [
 """The workloads of docs/scaling.md."""
 
 
-def costs_table(costs: Costs) -> str:
-    """Table of the costs that the model uses."""
-    micro = 1e6
-    return markdown(
+def document(results: Mapping[str, Any], source: str) -> str:
+    """Costs that the model uses and needs of each workload, as docs/scaling.md includes them, with their source."""
+    costs = read(results)
+    measured = [
+        ["measured", "figure"],
+        ["a frame and its answer, interface server", f"{costs.server * 1e6:.1f} µs"],
+        ["the same, worker (without the consumer's own work)", f"{costs.worker * 1e6:.1f} µs"],
+        ["the same, Redis", f"{costs.redis * 1e6:.1f} µs"],
+        ["the same, bytes into and out of Redis", f"{costs.bytes_in:,.0f} and {costs.bytes_out:,.0f}"],
+        ["a group message, for each member, interface server", f"{costs.delivery * 1e6:.1f} µs"],
+        ["a group message, Redis", f"{costs.group * 1e6:.1f} µs"],
+        ["the same, for each interface process with members", f"{costs.group_process * 1e6:.1f} µs"],
+        ["an idle WebSocket", kibibytes(costs.socket)],
         [
-            ["measured", "figure"],
-            ["a frame and its answer, interface server", f"{costs.server * micro:.1f} µs"],
-            ["the same, worker (without the consumer's own work)", f"{costs.worker * micro:.1f} µs"],
-            ["the same, Redis", f"{costs.redis * micro:.1f} µs"],
-            ["the same, bytes into and out of Redis", f"{costs.bytes_in:,.0f} and {costs.bytes_out:,.0f}"],
-            ["a group message, for each member, interface server", f"{costs.delivery * micro:.1f} µs"],
-            ["a group message, Redis", f"{costs.group * micro:.1f} µs"],
-            ["the same, for each interface process with members", f"{costs.group_process * micro:.1f} µs"],
-            ["an idle WebSocket", f"{costs.socket / 1_024:.1f} KiB"],
-            ["an idle interface server, an idle worker", f"{_mib(costs.server_memory)}, {_mib(costs.worker_memory)}"],
-        ]
-    )
-
-
-def deployments_table(costs: Costs, loads: list[Workload]) -> str:
-    """Table of the needs of each workload, for each installation."""
+            "an idle interface server, an idle worker",
+            f"{mebibytes(costs.server_memory)}, {mebibytes(costs.worker_memory)}",
+        ],
+    ]
     heads = ["installations", "interface processes", "memory", "workers", "Redis servers", "busy cores", "network"]
     rows = [["workload", *heads]]
-    for load in loads:
+    for load in WORKLOADS:
         installations, needed = split(costs, load)
         gib = needed.memory / 2**30
         rows.append(
@@ -297,17 +259,7 @@ def deployments_table(costs: Costs, loads: list[Workload]) -> str:
                 f"{needed.link / 1e6:,.1f} MB/s",
             ]
         )
-    return markdown(rows)
-
-
-def document(results: Mapping[str, Any], source: str) -> str:
-    """Both tables, as docs/scaling.md includes them, with the file they come from."""
-    costs = read(results)
-    return f"From `{source}`:\n\n{costs_table(costs)}\n\n{deployments_table(costs, WORKLOADS)}\n"
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:.0f} MiB"
+    return f"From `{source}`:\n\n{markdown(measured)}\n\n{markdown(rows)}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

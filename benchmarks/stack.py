@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 
-from .cpu import cpu_seconds
-from .environments import HERE, OWN, set_up
+from .environments import HERE, OWN, program, set_up
+from .machine import cpu_seconds
 from .peers import Peer
-from .programs import redis_server
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -47,16 +46,13 @@ class Stack:
         self._directory = tempfile.TemporaryDirectory(prefix="millrace-bench-")
 
     def __enter__(self) -> Stack:
-        try:
+        with ExitStack() as failed:
+            failed.callback(self.stop)
             self._start()
-        except BaseException:
-            self.stop()
-            raise
+            failed.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def cpu(self) -> dict[str, float]:
@@ -91,24 +87,27 @@ class Stack:
     def stop(self) -> None:
         """Stop what runs, the server first, Redis last; by force after `STOP_SECONDS`."""
         for role in sorted(self.processes, key=["server", "worker", "redis"].index):
-            _stop(self.processes.pop(role))
+            process = self.processes.pop(role)
+            with suppress(subprocess.TimeoutExpired):
+                process.terminate()
+                process.wait(STOP_SECONDS)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # itself, if it is still there, and what it left behind
+            process.wait()
         self._directory.cleanup()
 
     def _start(self) -> None:
         set_up(self.peer.environment)
         if self.peer.layer:
-            self._start_redis()
+            self.redis_port = free_port()
+            redis = [program("redis-server"), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
+            self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
+            self._wait("redis", lambda: _redis_answers(self.redis_port))
         self.port = free_port()
         environment = self._environment()
         for role in self.peer.processes:
             self._spawn(role, self.peer.command(role, self.port), environment)
         self._wait("server", lambda: _page_answers(self.port))
-
-    def _start_redis(self) -> None:
-        self.redis_port = free_port()
-        redis = [redis_server(), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
-        self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
-        self._wait("redis", lambda: _redis_answers(self.redis_port))
 
     def _environment(self) -> dict[str, str]:
         paths = [self.peer.directory]
@@ -167,25 +166,8 @@ def _redis_answers(port: int) -> bool:
 
 
 def _page_answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:  # or a status that says no
         return False
-    finally:
-        connection.close()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-    try:
-        os.killpg(process.pid, signal.SIGKILL)  # itself, if it is still there, and what it left behind
-    except ProcessLookupError:
-        pass
-    process.wait()

@@ -11,15 +11,46 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .clients import Client
-from .cpu import machine_seconds
-from .programs import wrk
+from .environments import program
+from .figures import time_text
+from .machine import machine_seconds
+from .peers import PEERS
 from .stack import RoundError, Stack
-from .targets import Target, times, within
 
 _MACHINE = "machine"
 
 _ROUND_MARGIN = 90.0
 """Seconds beyond its measured time after which wrk counts as hung."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that Millrace is to reach: ``least`` times that of a peer, or at most so many seconds."""
+
+    peer: str = ""
+    least: float = 0.0
+    seconds: float = 0.0
+
+    def reached(self, figure: float | None, ratios: dict[str, float | None]) -> bool | None:
+        """Tell by a figure, and by its ratios to those of the peers; ``None`` if what decides is missing."""
+        if self.seconds:
+            return None if figure is None else figure <= self.seconds
+        ratio = ratios.get(self.peer)
+        return None if ratio is None else ratio >= self.least
+
+    def text(self) -> str:
+        """The condition as it stands in the table."""
+        return f"≤ {time_text(self.seconds)}" if self.seconds else f"≥ {self.least:g} × {PEERS[self.peer].title}"
+
+
+def within(seconds: float) -> tuple[Target, ...]:
+    """A target in seconds."""
+    return (Target(seconds=seconds),)
+
+
+def times(**least: float) -> tuple[Target, ...]:
+    """Targets in ratios to peers, whose names are written with ``_`` for ``-``."""
+    return tuple(Target(name.replace("_", "-"), ratio) for name, ratio in least.items())
 
 
 @dataclass(frozen=True)
@@ -125,7 +156,7 @@ def _with_client(stack: Stack, work: Work, seconds: float) -> Sample:
 
 def _wrk_command(stack: Stack, work: Work, seconds: float) -> list[str]:
     options = ["-t1", f"-c{work.sockets}", f"-d{max(1, round(seconds))}s", "--latency"]
-    return [wrk(), *options, f"http://127.0.0.1:{stack.port}/"]
+    return [program("wrk"), *options, f"http://127.0.0.1:{stack.port}/"]
 
 
 def _with_wrk(stack: Stack, work: Work, seconds: float) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..section import Section, Setting
+from ..report import Section, Setting
 from . import connections, groups, idle, payloads, sqlite, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {

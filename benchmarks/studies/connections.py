@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 from ..clients import Client, once
-from ..cpu import memory_bytes
+from ..figures import HEADS, kibibytes, middle, per_second, rate_text, row, time_text
+from ..machine import memory_bytes
 from ..peers import ours, uvicorn
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import RoundError, Stack
-from .rows import HEADS, at_least, at_most, kibibytes, known, middle, milliseconds, per_second, rate
 
 HELD = [5_000, 10_000]
 HELD_BY_CHANNELS = [1_000]
@@ -40,28 +40,24 @@ def study(setting: Setting) -> Section:
     """Hold idle sockets, then open and close them in a loop; see `TEXT`."""
     memory = _memory(setting)
     handshakes, notes = _handshakes(setting)
-    largest = str(HELD[-1])
-    mine, bare = middle(memory["millrace"][largest]), middle(memory["uvicorn"][largest])
-    table = [HEADS]
-    for count in HELD:
-        table.append(
-            at_most(f"{count:,} idle sockets, each", middle(memory["millrace"][str(count)]), LARGEST, kibibytes)
-        )
-    table += [
-        known(f"uvicorn alone, {int(count):,}", middle(sizes), kibibytes) for count, sizes in memory["uvicorn"].items()
+    sizes = {who: {int(count): middle(each) for count, each in found.items()} for who, found in memory.items()}
+    more = sizes["millrace"][HELD[-1]] - sizes["uvicorn"][HELD[-1]]
+    table = [
+        HEADS,
+        *(row(f"{count:,} idle sockets, each", sizes["millrace"][count], kibibytes, most=LARGEST) for count in HELD),
+        *(row(f"uvicorn alone, {count:,}", size, kibibytes) for count, size in sizes["uvicorn"].items()),
+        row("more than uvicorn alone", more, kibibytes, most=LARGEST_DIFFERENCE),
+        *(row(f"Channels 4, uvicorn, {count:,}", size, kibibytes) for count, size in sizes["channels4"].items()),
     ]
-    table.append(at_most("more than uvicorn alone", mine - bare, LARGEST_DIFFERENCE, kibibytes))
-    for number, sizes in memory["channels4"].items():
-        table.append(known(f"Channels 4, uvicorn, {int(number):,}", middle(sizes), kibibytes))
     for path, least, what in (
         ("/echo/", LEAST_PLAIN, "handshakes, no consumer"),
         ("/group/", LEAST_JOINING, "handshakes, joining a group"),
     ):
-        table.append(at_least(what, middle(map(per_second, handshakes["millrace"][path])), least, rate))
-        table.append(known("the same, p99", middle(each["p99"] for each in handshakes["millrace"][path]), milliseconds))
-        theirs = handshakes["channels4"].get(path)
-        if theirs:
-            table.append(known("the same, Channels 4, uvicorn", middle(map(per_second, theirs)), rate))
+        rounds = handshakes["millrace"][path]
+        table.append(row(what, middle(map(per_second, rounds)), rate_text, least=least))
+        table.append(row("the same, p99", middle(each["p99"] for each in rounds), time_text))
+        if theirs := handshakes["channels4"].get(path):
+            table.append(row("the same, Channels 4, uvicorn", middle(map(per_second, theirs)), rate_text))
     return Section("Connections", TEXT, table, {"bytes per socket": memory, "handshakes": handshakes}, notes)
 
 
@@ -116,6 +112,6 @@ def _handshakes(setting: Setting) -> tuple[dict[str, dict[str, list[dict[str, An
                         continue
                     if number:
                         found[who].setdefault(path, []).append(said)
-                        setting.tell(f"connections, {who}, handshakes of {path}: {rate(per_second(said))}")
+                        setting.tell(f"connections, {who}, handshakes of {path}: {rate_text(per_second(said))}")
                     stack.settle()
     return found, list(dict.fromkeys(notes))

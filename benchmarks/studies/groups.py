@@ -13,10 +13,10 @@ from channel_layer.redis.scripts import GROUP_SEND
 
 from ..clients import Client, once
 from ..crowd.loads import BURST, PAUSE
+from ..figures import HEADS, microseconds, middle, per_second, rate_text, row, share
 from ..peers import ours
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import RoundError, Stack
-from .rows import HEADS, at_least, at_most, known, microseconds, middle, number, per_second, rate, share
 
 MEMBERS = [10, 1_000, 10_000]
 JOINING = 10_000
@@ -53,7 +53,7 @@ def study(setting: Setting) -> Section:
         for _ in range(setting.rounds):
             stack.settle()
             joins.append(once(stack, "join", path="/join/", sockets=JOINING))
-            setting.tell(f"groups, {JOINING} sockets: {rate(per_second(joins[-1]))} joins")
+            setting.tell(f"groups, {JOINING} sockets: {rate_text(per_second(joins[-1]))} joins")
     return Section("Groups", TEXT, table(sends, joins), {"sends": sends, "joins": joins})
 
 
@@ -63,11 +63,12 @@ def table(sends: Mapping[str, Sequence[Round]], joins: Sequence[Round]) -> list[
     costs = []
     for members, rounds in sends.items():
         costs.append(middle(each["in redis"] for each in rounds))
-        rows.append(known(f"a send to {int(members):,} members, in Redis", costs[-1], microseconds))
-        rows.append(known("the same, commands of Redis", middle(each["commands"] for each in rounds), number))
-        rows.append(known("the same, deliveries", int(members) * middle(map(per_second, rounds)), rate))
-    rows.append(at_most("in Redis, largest above least", above_least(costs), LARGEST_DIFFERENCE, share))
-    rows.append(at_least(f"{JOINING:,} sockets join", middle(map(per_second, joins)), LEAST_JOINS, rate))
+        commands = middle(each["commands"] for each in rounds)
+        rows.append(row(f"a send to {int(members):,} members, in Redis", costs[-1], microseconds))
+        rows.append(row("the same, commands of Redis", commands, "{:,.1f}".format))
+        rows.append(row("the same, deliveries", int(members) * middle(map(per_second, rounds)), rate_text))
+    rows.append(row("in Redis, largest above least", above_least(costs), share, most=LARGEST_DIFFERENCE))
+    rows.append(row(f"{JOINING:,} sockets join", middle(map(per_second, joins)), rate_text, least=LEAST_JOINS))
     return rows
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from ..clients import once
-from ..cpu import memory_bytes, tree
+from ..figures import HEADS, mebibytes, middle, row, share
+from ..machine import memory_bytes, running_seconds
 from ..peers import ours
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import Stack
-from .rows import HEADS, at_most, mebibytes, middle, share
 
 SECONDS = 20.0
 """Length of the watch, in as many pieces as there are rounds."""
@@ -34,8 +33,8 @@ def study(setting: Setting) -> Section:
     rows = [HEADS]
     for role, rounds in shares.items():
         setting.tell(f"idle, {role}: {share(middle(rounds))}")
-        rows.append(at_most(f"idle {role}, of one processor", middle(rounds), LARGEST_SHARE, share))
-        rows.append(at_most(f"idle {role}, memory", memory[role], LARGEST_MEMORY, mebibytes))
+        rows.append(row(f"idle {role}, of one processor", middle(rounds), share, most=LARGEST_SHARE))
+        rows.append(row(f"idle {role}, memory", memory[role], mebibytes, most=LARGEST_MEMORY))
     return Section("Idle cost", TEXT, rows, {"share": shares, "memory": memory})
 
 
@@ -51,20 +50,3 @@ def idle_shares(stack: Stack, rounds: int, seconds: float = SECONDS) -> dict[str
             shares[role].append(used / (time.perf_counter() - began))
     stack.check()
     return shares
-
-
-def running_seconds(pid: int) -> float:
-    """CPU seconds of the threads of a process and its descendants, to the nanosecond."""
-    found = 0
-    for member in tree(pid):
-        for file in Path(f"/proc/{member}/task").glob("*/schedstat"):
-            try:
-                found += nanoseconds(file.read_text())
-            except OSError:
-                continue
-    return found / 1e9
-
-
-def nanoseconds(schedstat: str) -> int:
-    """Time on a processor in the text of a ``schedstat`` file: its first number."""
-    return int(schedstat.split()[0])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..clients import Client, once
-from ..cpu import memory_bytes
+from ..clients import once
+from ..figures import HEADS, mebibytes, megabytes_per_second, middle, row
+from ..machine import memory_bytes
 from ..peers import ours, uvicorn
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import Stack
-from .rows import HEADS, at_most, known, mebibytes, megabytes_per_second, middle
 
 SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4
@@ -38,72 +38,62 @@ above that before it; after a transfer of {WARM_UP // 1_000_000} MB that is not 
 because what is on its way is there. Flat is up to {FLAT // 1_048_576} MiB."""
 
 Round = dict[str, Any]
+Rounds = dict[str, list[Round]]
+"""By peer."""
+
+TITLES = {"millrace": "Millrace", "channels4": "Channels 4, uvicorn"}
 
 
 def study(setting: Setting) -> Section:
     """Measure both on both sides; see `TEXT`."""
-    data: dict[str, dict[str, list[Round]]] = {}
+    data: dict[str, Rounds] = {}
     with Stack(ours()) as own, Stack(uvicorn()) as other:
-        stacks = {"millrace": own, "channels4": other}
         for size, name in SIZES.items():
-            data[name] = _messages(setting, stacks, size, name)
+
+            def echoes(stack: Stack, measured: bool, size: int = size) -> Round:
+                seconds = setting.seconds if measured else 1.0
+                said = once(stack, "messages", path="/bytes/", sockets=SOCKETS, seconds=seconds, size=size)
+                return {**said, "speed": said["count"] * size / said["seconds"]}
+
+            data[name] = _rounds(setting, {"millrace": own, "channels4": other}, f"echo of {name}", echoes)
     with Stack(ours()) as own, Stack(uvicorn()) as other:  # new ones, which have not held anything large yet
-        stacks = {"millrace": own, "channels4": other}
         for kind, path in BODIES.items():
-            data[kind] = _bodies(setting, stacks, kind, path)
+
+            def body(stack: Stack, measured: bool, kind: str = kind, path: str = path) -> Round:
+                with watched(stack) as growth:
+                    said = once(stack, kind, path=path, size=BODY if measured else WARM_UP)
+                return {**said, "speed": BODY / said["seconds"], "growth": growth}
+
+            data[kind] = _rounds(setting, {"millrace": own, "channels4": other}, kind, body)
     return Section("Payloads", TEXT, table(data), data)
 
 
-def table(data: dict[str, dict[str, list[Round]]]) -> list[list[str]]:
+def _rounds(setting: Setting, stacks: dict[str, Stack], what: str, measure: Callable[[Stack, bool], Round]) -> Rounds:
+    """Rounds of each stack, taking turns, after one that does not count."""
+    found: Rounds = {who: [] for who in stacks}
+    for number in range(setting.rounds + 1):
+        for who, stack in stacks.items():
+            said = measure(stack, number > 0)
+            if number:
+                found[who].append(said)
+                setting.tell(f"payloads, {who}, {what}: {megabytes_per_second(said['speed'])}")
+            stack.settle()
+    return found
+
+
+def table(data: dict[str, Rounds]) -> list[list[str]]:
     """The figures of both sides."""
     rows = [HEADS]
-    for name in SIZES.values():
-        for who, title in (("millrace", "Millrace"), ("channels4", "Channels 4, uvicorn")):
-            rows.append(known(f"echo of {name}, {title}", _median(data[name][who], "speed"), megabytes_per_second))
-    for kind in BODIES:
-        for who, title in (("millrace", "Millrace"), ("channels4", "Channels 4, uvicorn")):
-            rounds = data[kind][who]
-            rows.append(known(f"{kind}, {title}", _median(rounds, "speed"), megabytes_per_second))
-            for role in rounds[0]["growth"]:
+    for name in [*SIZES.values(), *BODIES]:
+        for who, title in TITLES.items():
+            rounds = data[name][who]
+            what = name if name in BODIES else f"echo of {name}"
+            rows.append(row(f"{what}, {title}", middle(each["speed"] for each in rounds), megabytes_per_second))
+            for role in rounds[0].get("growth", ()):
                 growth = middle(each["growth"][role] for each in rounds)
                 what = f"growth of its {'Redis' if role == 'redis' else role}"
-                rows.append(
-                    at_most(what, growth, FLAT, mebibytes) if who == "millrace" else known(what, growth, mebibytes)
-                )
+                rows.append(row(what, growth, mebibytes, most=FLAT if who == "millrace" else None))
     return rows
-
-
-def _median(rounds: list[Round], figure: str) -> float:
-    return middle(each[figure] for each in rounds)
-
-
-def _messages(setting: Setting, stacks: dict[str, Stack], size: int, name: str) -> dict[str, list[Round]]:
-    found: dict[str, list[Round]] = {who: [] for who in stacks}
-    for number in range(setting.rounds + 1):
-        for who, stack in stacks.items():
-            seconds = setting.seconds if number else 1.0
-            with Client(stack, "messages", path="/bytes/", sockets=SOCKETS, seconds=seconds, size=size) as client:
-                said = client.run()
-            said["speed"] = said["count"] * size / said["seconds"]
-            if number:
-                found[who].append(said)
-                setting.tell(f"payloads, {who}, echo of {name}: {megabytes_per_second(said['speed'])}")
-            stack.settle()
-    return found
-
-
-def _bodies(setting: Setting, stacks: dict[str, Stack], kind: str, path: str) -> dict[str, list[Round]]:
-    found: dict[str, list[Round]] = {who: [] for who in stacks}
-    for number in range(setting.rounds + 1):
-        for who, stack in stacks.items():
-            with watched(stack) as growth:
-                said = once(stack, kind, path=path, size=BODY if number else WARM_UP)
-            said |= {"speed": BODY / said["seconds"], "growth": growth}
-            if number:
-                found[who].append(said)
-                setting.tell(f"payloads, {who}, {kind}: {megabytes_per_second(said['speed'])}")
-            stack.settle()
-    return found
 
 
 @contextmanager

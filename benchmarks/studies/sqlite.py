@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..clients import once
+from ..figures import HEADS, middle, per_second, rate_text, row, share, time_text
 from ..peers import ours
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import Stack
 from .idle import SECONDS, idle_shares
-from .rows import HEADS, at_least, at_most, known, middle, milliseconds, per_second, rate, share
 
 LONGEST = 0.0025
 LEAST_RATE = 8_000
@@ -33,19 +33,19 @@ def study(setting: Setting) -> Section:
             once(stack, "echo", path="/echo/", sockets=sockets, seconds=1.0)
             for _ in range(setting.rounds):
                 rounds.append(once(stack, "echo", path="/echo/", sockets=sockets, seconds=setting.seconds))
-                said = f"{milliseconds(rounds[-1]['p50'])}, {rate(per_second(rounds[-1]))}"
+                said = f"{time_text(rounds[-1]['p50'])}, {rate_text(per_second(rounds[-1]))}"
                 setting.tell(f"sqlite, echo over {sockets}: {said}")
                 stack.settle()
         soon = idle_shares(stack, 1, QUIET_AFTER)
         shares = idle_shares(stack, setting.rounds)
     table = [
         HEADS,
-        at_most("echo, 1 socket, p50", middle(each["p50"] for each in echoes[1]), LONGEST, milliseconds),
-        known("the same, p99", middle(each["p99"] for each in echoes[1]), milliseconds),
-        at_least("echo, 50 sockets", middle(map(per_second, echoes[50])), LEAST_RATE, rate),
-        known("the same, p99", middle(each["p99"] for each in echoes[50]), milliseconds),
+        row("echo, 1 socket, p50", middle(each["p50"] for each in echoes[1]), time_text, most=LONGEST),
+        row("the same, p99", middle(each["p99"] for each in echoes[1]), time_text),
+        row("echo, 50 sockets", middle(map(per_second, echoes[50])), rate_text, least=LEAST_RATE),
+        row("the same, p99", middle(each["p99"] for each in echoes[50]), time_text),
     ]
     for role, idle in shares.items():
-        table.append(at_most(f"idle {role}, of one processor", middle(idle), LARGEST_SHARE, share))
-        table.append(known(f"the same, first {QUIET_AFTER:.0f} s", middle(soon[role]), share))
+        table.append(row(f"idle {role}, of one processor", middle(idle), share, most=LARGEST_SHARE))
+        table.append(row(f"the same, first {QUIET_AFTER:.0f} s", middle(soon[role]), share))
     return Section("sqlite layer", TEXT, table, {"echo": echoes, "idle": shares, "idle at first": soon})

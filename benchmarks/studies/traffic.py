@@ -10,14 +10,15 @@ import redis
 from channel_layer.redis import RedisChannelLayer
 
 from ..clients import Client
+from ..figures import HEADS, microseconds, middle, row
+from ..machine import running_seconds
 from ..peers import ours
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import Stack
-from .idle import running_seconds
-from .rows import HEADS, known, microseconds, middle
 
 SOCKETS = [1, 200]
 PROCESSES = [1, 10, 100]
+ROLES = ("server", "worker", "redis")
 SENDS = 2_000
 BURST = 10
 
@@ -45,18 +46,12 @@ def table(echoes: Mapping[str, Sequence[Round]], groups: Mapping[str, Sequence[f
     """The figures, medians of the rounds."""
     rows = [HEADS]
     for sockets, rounds in echoes.items():
-        for role in ("server", "worker", "redis"):
-            spent = middle(each[role] for each in rounds)
-            rows.append(known(f"{sockets} sockets, an echo, {role}", spent, microseconds))
-        for what in ("bytes in", "bytes out"):
-            rows.append(
-                known(f"the same, {what}", middle(each[what] for each in rounds), lambda value: f"{value:,.0f}")
-            )
-        rows.append(
-            known("the same, round trips", middle(each["round trips"] for each in rounds), lambda v: f"{v:.2f}")
-        )
+        spent = {what: middle(each[what] for each in rounds) for what in rounds[0]}
+        rows += [row(f"{sockets} sockets, an echo, {role}", spent[role], microseconds) for role in ROLES]
+        rows += [row(f"the same, {what}", spent[what], "{:,.0f}".format) for what in ("bytes in", "bytes out")]
+        rows.append(row("the same, round trips", spent["round trips"], "{:.2f}".format))
     for processes, costs in groups.items():
-        rows.append(known(f"a message to {processes} processes, Redis", middle(costs), microseconds))
+        rows.append(row(f"a message to {processes} processes, Redis", middle(costs), microseconds))
     return rows
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..clients import Client, once
+from ..figures import HEADS, middle, per_second, rate_text, row, share, time_text
 from ..peers import ours
-from ..section import Section, Setting
+from ..report import Section, Setting
 from ..stack import Stack
-from .rows import HEADS, at_least, known, middle, milliseconds, per_second, rate, share
 
 PROCESSES = 4
 THREADS = 4
 """Of each process, by default."""
 
 SLOW_SECONDS = 0.02
-"""Time that the consumer of ``/slow/`` sleeps, see the project's ``studies.py``."""
+"""Time that the consumer of ``/slow/`` sleeps, see the project's ``functions.py``."""
 
 SOCKETS = 200
 BUSY = PROCESSES * THREADS // 2
@@ -39,34 +39,29 @@ def study(setting: Setting) -> Section:
     alone: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
     with Stack(ours(processes=PROCESSES)) as stack:
-        once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=2.0)  # all processes are up after this
+
+        def echo(path: str, sockets: int, seconds: float = setting.seconds) -> dict[str, Any]:
+            return once(stack, "echo", path=path, sockets=sockets, seconds=seconds)
+
+        echo("/slow/", SOCKETS, 2.0)  # all processes are up after this
         for _ in range(setting.rounds):
-            full.append(once(stack, "echo", path="/slow/", sockets=SOCKETS, seconds=setting.seconds))
-            setting.tell(f"workers, all slow: {rate(per_second(full[-1]))}")
-            alone.append(once(stack, "echo", path="/echo/", sockets=QUICK, seconds=setting.seconds))
+            full.append(echo("/slow/", SOCKETS))
+            alone.append(echo("/echo/", QUICK))
             with Client(stack, "echo", path="/slow/", sockets=BUSY, seconds=setting.seconds + 1.5) as slow:
                 slow.go()
-                beside.append(once(stack, "echo", path="/echo/", sockets=QUICK, seconds=setting.seconds))
-                beside[-1]["slow"] = slow.result()
-            setting.tell(f"workers, quick p99: {milliseconds(alone[-1]['p99'])} alone, "
-                         f"{milliseconds(beside[-1]['p99'])} beside slow ones")  # fmt: skip
+                beside.append({**echo("/echo/", QUICK), "slow": slow.result()})
+            quick = f"{time_text(alone[-1]['p99'])} alone, {time_text(beside[-1]['p99'])} beside slow ones"
+            setting.tell(f"workers, all slow: {rate_text(per_second(full[-1]))}, quick p99: {quick}")
             stack.settle()
+    what = f"slow consumers, {SOCKETS} sockets, of what the threads can do"
     table = [
         HEADS,
-        at_least(
-            f"slow consumers, {SOCKETS} sockets, of what the threads can do",
-            middle(map(usage, full)),
-            LEAST_SHARE,
-            share,
-        ),
-        known("the same, rate", middle(map(per_second, full)), rate),
-        known("the same, p50", middle(each["p50"] for each in full), milliseconds),
-        known("the same, p99", middle(each["p99"] for each in full), milliseconds),
-        known("quick echo alone, p50", middle(each["p50"] for each in alone), milliseconds),
-        known("quick echo alone, p99", middle(each["p99"] for each in alone), milliseconds),
-        known(f"beside {BUSY} slow ones, p50", middle(each["p50"] for each in beside), milliseconds),
-        known(f"beside {BUSY} slow ones, p99", middle(each["p99"] for each in beside), milliseconds),
+        row(what, middle(map(usage, full)), share, least=LEAST_SHARE),
+        row("the same, rate", middle(map(per_second, full)), rate_text),
     ]
+    for what, rounds in (("the same", full), ("quick echo alone", alone), (f"beside {BUSY} slow ones", beside)):
+        for mark in ("p50", "p99"):
+            table.append(row(f"{what}, {mark}", middle(each[mark] for each in rounds), time_text))
     return Section("Many workers", TEXT, table, {"slow": full, "quick": alone, "quick beside slow": beside})
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import rounds as turns
+from benchmarks.environments import MissingError
 from benchmarks.peers import PEERS, Peer
-from benchmarks.programs import MissingError
-from benchmarks.section import Section, Setting
+from benchmarks.report import Section, Setting
 from benchmarks.stack import RoundError, StackError
 from benchmarks.studies import STUDIES
 from benchmarks.works import WORKS, Sample, Work
@@ -50,7 +50,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(turns, "measure", measure)
     monkeypatch.setattr(turns, "describe", lambda environments: {})
     monkeypatch.setattr(command, "set_up", lambda environment: None)
-    monkeypatch.setattr(command, "wrk", lambda: "/usr/bin/wrk")
+    monkeypatch.setattr(command, "program", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(command.signal, "signal", lambda *args: None)
     return made
 
@@ -121,10 +121,10 @@ def test_a_peer_that_cannot_be_installed_is_left_out_with_a_line(
 def test_without_wrk_the_requests_are_left_out(
     rounds: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def wrk() -> str:
-        raise MissingError("wrk is missing")
+    def program(name: str) -> str:
+        raise MissingError(f"{name} is missing")
 
-    monkeypatch.setattr(command, "wrk", wrk)
+    monkeypatch.setattr(command, "program", program)
     assert command.main(["--only", "http,echo", "--peers", "millrace", "--rounds", "1", "--name", ""]) == 0
     assert {work for _, work in rounds} == {work.title for work in WORKS if work.kind == "echo"}
     assert "http is left out: wrk is missing\n" in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_peer_that_does_not_start_is_left_out(rounds: list[tuple[str, str]]):
     results = turns.run([PEERS["millrace"], broken], [Work("echo", 1)], Setting(2, 1, command.tell))
     assert [peer.name for peer in results.peers] == ["millrace"]
     assert results.left_out == {"channels1": "it did not answer"}
-    assert len(results.of(Work("echo", 1), "millrace")) == 2
+    assert len(results.of(Work("echo", 1), PEERS["millrace"])) == 2
 
 
 def test_a_study_alone_starts_no_peer(

@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 
 from benchmarks import environments
-from benchmarks.environments import ENVIRONMENTS, Environment, interpreter, set_up
-from benchmarks.programs import MissingError
+from benchmarks.environments import (
+    ENVIRONMENTS,
+    Environment,
+    MissingError,
+    Nginx,
+    interpreter,
+    nginx_from,
+    set_up,
+)
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def test_old_packages_are_built_with_the_setuptools_that_came_before(
     ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(environments, "HOMES", tmp_path)
-    monkeypatch.setitem(ENVIRONMENTS, "old", Environment(["old==1"], own_django=False, before=["setuptools<66"]))
+    monkeypatch.setitem(ENVIRONMENTS, "old", Environment(["old==1"], before=["setuptools<66"]))
     for _ in range(2):  # the second time finds it made
         set_up("old")
     made, first, second = ran
@@ -59,6 +66,58 @@ def test_old_packages_are_built_with_the_setuptools_that_came_before(
 
 
 def test_channels_1_runs_with_its_own_django_on_a_python_it_knows():
-    wanted = ENVIRONMENTS["channels1"].requirements()
+    wanted = ENVIRONMENTS["channels1"].packages
     assert [each for each in wanted if each.lower().startswith("django")] == ["Django==2.2.28"]
     assert ENVIRONMENTS["channels1"].newest == (3, 11)
+
+
+SAID = "nginx version: nginx/1.22.1\nconfigure arguments: --prefix=/usr/share/nginx --modules-path={}"
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A machine without the programs, whose user may not install any; the list holds what apt was asked to do."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(environments.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(environments.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(environments.subprocess, "run", lambda command, **_: asked.append(command))
+    monkeypatch.setattr(environments, "_tried", set())
+    return asked
+
+
+def test_nginx_loads_the_module_that_lies_among_its_modules(tmp_path: Path):
+    (tmp_path / "ngx_nchan_module.so").touch()
+    assert nginx_from("/usr/sbin/nginx", SAID.format(tmp_path)) == Nginx(
+        "/usr/sbin/nginx", tmp_path / "ngx_nchan_module.so", "1.22.1"
+    )
+
+
+def test_nginx_without_the_module_will_not_do(tmp_path: Path):
+    assert nginx_from("/usr/sbin/nginx", SAID.format(tmp_path)) is None
+    assert nginx_from("/usr/sbin/nginx", "nginx version: nginx/1.27.0") is None
+
+
+def test_a_module_that_is_compiled_in_needs_no_loading():
+    said = "nginx version: nginx/1.27.0\nconfigure arguments: --add-module=/build/nchan-1.3.7"
+    assert nginx_from("/opt/nginx", said) == Nginx("/opt/nginx", None, "1.27.0")
+
+
+def test_who_may_not_install_is_told_what_to_install(nothing_installed: list[list[str]]):
+    with pytest.raises(MissingError, match="sudo apt-get install redis-server"):
+        environments.program("redis-server")
+    with pytest.raises(MissingError, match="sudo apt-get install nginx libnginx-mod-nchan"):
+        environments.nginx()
+    with pytest.raises(MissingError, match="sudo apt-get install wrk"):
+        environments.program("wrk")
+    assert nothing_installed == []
+
+
+def test_root_asks_apt_once(nothing_installed: list[list[str]], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(environments.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        environments.shutil, "which", lambda name, path=None: f"/usr/bin/{name}" * (name == "apt-get") or None
+    )
+    for _ in range(2):
+        with pytest.raises(MissingError):
+            environments.program("wrk")
+    assert [command[-1] for command in nothing_installed] == ["update", "wrk"]

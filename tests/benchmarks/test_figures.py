@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from benchmarks.figures import advantage, median, percentile, rate_text, ratio_text, spread, time_text
+from benchmarks.figures import (
+    advantage,
+    kibibytes,
+    markdown,
+    mebibytes,
+    median,
+    megabytes_per_second,
+    microseconds,
+    percentile,
+    rate_text,
+    ratio_text,
+    row,
+    share,
+    spread,
+    time_text,
+)
 
 
 @pytest.mark.parametrize(("share", "value"), [(0, 1), (0.1, 1), (0.5, 5), (0.51, 6), (0.9, 9), (0.99, 10), (1, 10)])
@@ -51,3 +68,38 @@ def test_times_are_in_milliseconds(value: float | None, text: str):
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (8.44, "8.44 ×"), (25.4, "25 ×")])
 def test_ratios_carry_their_sign(value: float | None, text: str):
     assert ratio_text(value) == text
+
+
+def test_a_figure_that_should_be_high_says_whether_it_is():
+    assert row("joins", 5_000, rate_text, least=5_000) == ["joins", "5,000/s", "≥ 5,000/s", "reached"]
+    assert row("joins", 4_900, rate_text, least=5_000)[-1] == "missed"
+
+
+def test_a_figure_that_should_be_low_says_whether_it_is():
+    assert row("idle", 0.005, share, most=0.005) == ["idle", "0.5%", "≤ 0.5%", "reached"]
+    assert row("idle", 0.0051, share, most=0.005)[-1] == "missed"
+
+
+def test_a_figure_without_a_target_has_no_result():
+    assert row("p99", 0.0125, time_text) == ["p99", "12.5 ms", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "text"),
+    [
+        (microseconds, 0.000_025_34, "25.3 µs"),
+        (microseconds, 0.000_425_4, "425 µs"),
+        (share, 0.934, "93%"),
+        (share, 0.0042, "0.4%"),
+        (kibibytes, 6_656, "6.5 KiB"),
+        (mebibytes, 54 * 1_048_576, "54 MiB"),
+        (megabytes_per_second, 142_400_000, "142 MB/s"),
+        (megabytes_per_second, 2_840_000, "2.8 MB/s"),
+    ],
+)
+def test_figures_are_written_in_units_people_read(unit: Callable[[float], str], value: float, text: str) -> None:
+    assert unit(value) == text
+
+
+def test_a_table_is_aligned_as_plain_text():
+    assert markdown([["a", "b"], ["long", "1"]]) == "| a    | b |\n| ---- | : |\n| long | 1 |"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from benchmarks.environments import Nginx
 from benchmarks.nchan import configuration, listening
-from benchmarks.programs import Nginx
 from benchmarks.stack import free_port
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")

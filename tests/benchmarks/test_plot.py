@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import plot
 from benchmarks.peers import PEERS
-from benchmarks.plot import Bar, caption, panels
+from benchmarks.plot import COLOURS, caption, colour, panels, themed
 from benchmarks.report import Results, as_json
 from benchmarks.works import Sample, Work
 
@@ -31,7 +33,7 @@ def data() -> dict[str, Any]:
 
 
 def test_rates_come_first_then_latencies_each_with_what_it_counts():
-    assert [(panel.title, panel.unit) for panel in panels(data())] == [
+    assert [panel[:2] for panel in panels(data())] == [
         ("WebSocket echo, 200 sockets", "echoes per second"),
         ("HTTP, 1 connection", "time until the answer, median: shorter is better"),
     ]
@@ -39,11 +41,8 @@ def test_rates_come_first_then_latencies_each_with_what_it_counts():
 
 def test_bars_are_medians_of_the_peers_that_were_measured():
     rate, latency = panels(data())
-    assert rate.bars == [
-        Bar("millrace", "Millrace", 30_000, "30,000"),
-        Bar("channels1", "Channels 1.1.8", 412, "412"),
-    ]
-    assert latency.bars == [Bar("millrace", "Millrace", 0.0004, "0.40 ms")]
+    assert rate[2] == [("millrace", "Millrace", 30_000, "30,000"), ("channels1", "Channels 1.1.8", 412, "412")]
+    assert latency[2] == [("millrace", "Millrace", 0.0004, "0.40 ms")]
 
 
 def test_the_caption_says_how_it_was_measured():
@@ -66,3 +65,19 @@ def test_a_file_that_is_not_a_run_is_refused(
     assert plot.main([str(path)]) == 1
     assert sentence in capsys.readouterr().err
     assert not path.with_suffix(".svg").exists()
+
+
+PICTURE = f"""<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" width="10"><path style="fill: {colour("ours")}"/></svg>"""
+
+
+def test_colours_are_named_where_they_are_used():
+    root = ElementTree.fromstring(themed(PICTURE))
+    assert [part.get("style") for part in root if part.tag.endswith("path")] == ["fill: var(--ours)"]
+
+
+def test_every_name_has_a_value_for_light_and_another_one_for_dark():
+    style = next(part.text for part in ElementTree.fromstring(themed(PICTURE)) if part.tag.endswith("style"))
+    light, dark = style.split("@media(prefers-color-scheme:dark)")
+    for text, place in ((light, 0), (dark, 1)):
+        assert dict(re.findall(r"--(\w+):(#\w+)", text)) == {name: pair[place] for name, pair in COLOURS.items()}

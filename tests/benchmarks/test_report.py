@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import markdown
 from benchmarks.peers import PEERS, Peer
-from benchmarks.report import Results, as_json, cpu_table, document, figures_table, ratios_table, write
-from benchmarks.section import Section
-from benchmarks.targets import times, within
-from benchmarks.works import Sample, Work
+from benchmarks.report import Results, Section, as_json, cpu_table, document, figures_table, ratios_table, write
+from benchmarks.works import Sample, Work, times, within
 
 RATE = Work("echo", 50, targets=times(channels4_daphne=2, channels4_uvicorn=1.2))
 LATENCY = Work("echo", 1, latency=True, targets=within(0.000_9))
@@ -75,7 +72,8 @@ def test_a_peer_that_cannot_do_a_work_has_empty_cells():
 
 def test_a_peer_that_was_left_out_has_no_column_but_a_reason():
     made = results()
-    made.leave_out(PEERS["channels4-daphne"], "pip failed")
+    made.peers.remove(PEERS["channels4-daphne"])
+    made.left_out["channels4-daphne"] = "pip failed"
     assert cells(figures_table(made), 0) == ["work", "Millrace", "spread"]
     assert "## Left out\n\n- channels4-daphne: pip failed\n" in document(made, "run", "2026-01-01")
 
@@ -99,5 +97,15 @@ def test_what_a_study_found_is_a_section_and_is_kept_unrounded():
     assert as_json(made)["studies"]["idle"]["data"] == {"cpu": [0.00123]}
 
 
-def test_a_table_is_aligned_as_plain_text():
-    assert markdown([["a", "b"], ["long", "1"]]) == "| a    | b |\n| ---- | -: |\n| long | 1 |".replace("-: |", ": |")
+def test_a_section_is_a_heading_its_text_its_table_and_its_notes():
+    section = Section("Idle", "What was *done*.", [["what", "figure"], ["server", "0.1%"]], {}, ["One.", "Two."])
+    assert section.document().split("\n\n") == [
+        "## Idle",
+        "What was *done*.",
+        "| what   | figure |\n| ------ | -----: |\n| server |   0.1% |",
+        "- One.\n- Two.",
+    ]
+
+
+def test_without_notes_it_ends_with_its_table():
+    assert Section("Idle", "Text.", [["a"], ["b"]], {}).document().endswith("| b |")

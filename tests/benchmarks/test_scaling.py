@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ RESULTS = {
 def test_costs_are_the_medians_of_a_run() -> None:
     costs = read(RESULTS)
     assert (costs.group, costs.group_process) == pytest.approx((COSTS.group, COSTS.group_process))
-    assert replace(costs, group=COSTS.group, group_process=COSTS.group_process) == COSTS
+    assert costs._replace(group=COSTS.group, group_process=COSTS.group_process) == COSTS
 
 
 def test_quiet_sockets_need_as_many_processes_as_hold_them() -> None:
@@ -88,7 +87,6 @@ def test_a_message_to_everybody_costs_each_process_and_each_member() -> None:
     load = Workload("", 100_000, frames=0.0, broadcasts=10, broadcast_members=100_000)
     needed = deployment(COSTS, load)
     assert needed.interfaces == 17  # 1,000,000 deliveries a second of 10 microseconds, on cores that are 60 % full
-    assert needed.reached == pytest.approx(17.0)
     assert needed.redis_cores == pytest.approx(10 * (COSTS.group + 17 * COSTS.group_process))
 
 

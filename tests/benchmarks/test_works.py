@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.peers import PEERS
 from benchmarks.stack import RoundError
-from benchmarks.works import WORKS, Work, read_wrk
+from benchmarks.works import WORKS, Target, Work, read_wrk, times, within
 
 OUTPUT = """Running 3s test @ http://127.0.0.1:8000/
   1 threads and 16 connections
@@ -46,3 +47,32 @@ def test_works_have_titles_of_their_own():
     assert len({work.title for work in WORKS}) == len(WORKS)
     assert Work("http", 1, latency=True).title == "HTTP 1 connection, p50"
     assert Work("group", 2_000).title == "group of 2,000 members"
+
+
+@pytest.mark.parametrize(("figure", "reached"), [(0.000_45, True), (0.000_451, False), (None, None)])
+def test_a_time_is_reached_by_what_is_not_longer(figure: float | None, reached: bool | None):
+    (target,) = within(0.000_45)
+    assert target.reached(figure, {}) is reached
+    assert target.text() == "≤ 0.45 ms"
+
+
+@pytest.mark.parametrize(("ratio", "reached"), [(40.0, True), (39.9, False), (None, None)])
+def test_a_ratio_is_reached_by_what_is_not_smaller(ratio: float | None, reached: bool | None):
+    target = Target("channels1", 40)
+    assert target.reached(12_000, {"channels1": ratio, "channels4-uvicorn": 50.0}) is reached
+    assert target.text() == "≥ 40 × Channels 1.1.8"
+
+
+def test_a_peer_that_was_left_out_decides_nothing():
+    assert Target("nchan", 0.6).reached(12_000, {}) is None
+
+
+def test_several_ratios_are_several_targets():
+    assert times(channels1=25, channels4_uvicorn=1.2) == (Target("channels1", 25), Target("channels4-uvicorn", 1.2))
+
+
+def test_every_work_has_targets_that_the_command_measures():
+    for work in WORKS:
+        assert work.targets, work.title
+        for target in work.targets:
+            assert target.peer in PEERS if target.peer else work.latency, work.title

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import time
+import subprocess
+import sys
+from typing import Any
 
-from benchmarks.studies.idle import nanoseconds, running_seconds
-
-
-def test_the_first_number_is_the_time_on_a_processor() -> None:
-    assert nanoseconds("1234567890 42 7\n") == 1_234_567_890
+from benchmarks.studies.idle import idle_shares
 
 
-def test_work_of_a_process_is_seen_in_its_running_time() -> None:
-    before, used = running_seconds(os.getpid()), time.process_time()
-    while time.process_time() < used + 0.05:
-        pass
-    assert running_seconds(os.getpid()) >= before + 0.04
+class Stack:
+    """Two processes: one waits, the other calculates."""
+
+    def __init__(self, **processes: subprocess.Popen[bytes]) -> None:
+        self.processes = processes
+
+    def check(self) -> None:
+        """Nothing ends."""
+
+
+def test_a_share_is_that_of_each_process_in_each_piece_of_the_time() -> None:
+    def python(code: str) -> Any:
+        command = [sys.executable, "-c", f"print(flush=True)\n{code}"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    with python("input()") as server, python("while True: pass") as worker:
+        for process in (server, worker):
+            process.stdout.readline()
+        try:
+            shares = idle_shares(Stack(server=server, worker=worker), 2, 0.2)  # type: ignore[arg-type]
+        finally:
+            for process in (server, worker):
+                process.kill()
+    assert {role: len(each) for role, each in shares.items()} == {"server": 2, "worker": 2}
+    assert max(shares["server"]) < max(shares["worker"])

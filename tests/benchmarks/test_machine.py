@@ -1,16 +1,17 @@
-"""Tests of benchmarks.cpu."""
+"""Tests of benchmarks.machine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 
-from benchmarks.cpu import busy_ticks, cpu_seconds, memory_bytes, ticks, tree
+from benchmarks.machine import busy_ticks, cpu_seconds, memory_bytes, running_seconds, ticks, tree
 
 
 def test_ticks_are_found_behind_any_name():
-    assert ticks("42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 300 21 5 5 20 0 1 0 100") == (300, 21)
+    assert ticks("42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 300 21 5 5 20 0 1 0 100") == 321
 
 
 def test_waiting_is_not_being_busy():
@@ -29,3 +30,10 @@ def test_a_process_that_has_ended_used_nothing():
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     assert cpu_seconds(ended.pid) == 0
+
+
+def test_work_of_a_process_is_seen_in_the_running_time_of_its_threads():
+    before, used = running_seconds(os.getpid()), time.process_time()
+    while time.process_time() < used + 0.05:
+        pass
+    assert running_seconds(os.getpid()) >= before + 0.04
