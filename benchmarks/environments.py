@@ -1,4 +1,4 @@
-"""What the peers need: virtual environments made with pip, and programs that apt brings where it may."""
+"""Needs of the peers: virtual environments made with pip, and programs that apt brings where it may."""
 
 from __future__ import annotations
 

@@ -19,8 +19,12 @@ from .environments import HERE, MissingError, python_of, set_up
 from .figures import median, rate_text, time_text
 from .peers import OURS
 
-_TITLES = {"http": "HTTP, {} connection{}", "echo": "WebSocket echo, {} socket{}", "group": "Group of {} socket{}"}
-_UNITS = {"http": "requests per second", "echo": "echoes per second", "group": "deliveries per second"}
+_TITLES = {
+    "http": ("HTTP, {} connection{}", "requests per second"),
+    "echo": ("WebSocket echo, {} socket{}", "echoes per second"),
+    "sync": ("Echo in threads, {} socket{}", "echoes per second"),
+    "group": ("Group of {} socket{}", "deliveries per second"),
+}
 _LATENCY = "time until the answer, median: shorter is better"
 
 COLOURS = {
@@ -55,9 +59,10 @@ def panels(results: dict[str, Any]) -> list[Panel]:
             if samples:
                 value = median([sample[which] for sample in samples]) or 0.0
                 bars.append((name, title, value, text(value).removesuffix("/s")))
-        if bars and work["kind"] in _TITLES:
-            title = _TITLES[work["kind"]].format(f"{work['sockets']:,}", "" if work["sockets"] == 1 else "s")
-            made.append((title, _LATENCY if work["latency"] else _UNITS[work["kind"]], bars))
+        if bars:
+            title, unit = _TITLES[work["kind"]]
+            title = title.format(f"{work['sockets']:,}", "" if work["sockets"] == 1 else "s")
+            made.append((title, _LATENCY if work["latency"] else unit, bars))
     return made
 
 

@@ -86,8 +86,13 @@ class Results:
 
     def ratios(self, work: Work) -> dict[str, float | None]:
         """Ratios of the first peer to each of the others that can do this work."""
-        ours, *others = ((peer, median(self.values(work, peer))) for peer in self.peers if work.kind in peer.kinds)
-        return {peer.name: advantage(ours[1], theirs, lower_is_better=work.latency) for peer, theirs in others}
+        first, *others = self.peers
+        ours = median(self.values(work, first))
+        return {
+            peer.name: advantage(ours, median(self.values(work, peer)), lower_is_better=work.latency)
+            for peer in others
+            if work.kind in peer.kinds
+        }
 
     def verdicts(self, work: Work) -> list[tuple[Target, bool | None]]:
         """The targets of a work, which are Millrace's, and whether they are reached."""

@@ -1,4 +1,4 @@
-"""What an application says on its WebSocket, as the messages that its connection takes (ASGI, "WebSocket")."""
+"""Events that an application sends on its WebSocket, as the messages that its connection takes (ASGI, "WebSocket")."""
 
 from __future__ import annotations
 
