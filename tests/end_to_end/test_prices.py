@@ -110,7 +110,7 @@ def test_switching_moves_the_one_socket_to_the_other_coin(open_prices: Callable[
     page.get_by_label("Litecoin").check(force=True)
     expect(page).to_have_url(re.compile("/prices/litecoin/$"))
     expect(page).to_have_title(re.compile("^Litecoin"))
-    page.wait_for_function("document.getElementById('price').textContent.length < 8")
+    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"), timeout=PATIENCE)
     assert 50 < price(page) < 130
     # The answer to the choice is the end of what comes of the coin before.
     answered = next(index for index, frame in enumerate(frames.got) if frame["coin"] == "litecoin")
@@ -161,7 +161,7 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     demo.start_workers()
     demo.wait_for_page()
     expect(page.get_by_text("The choice waits for a worker.")).to_be_hidden(timeout=PATIENCE)
-    page.wait_for_function("document.getElementById('price').textContent.length < 8")
+    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"), timeout=PATIENCE)
     assert frames.sockets == 1
 
 

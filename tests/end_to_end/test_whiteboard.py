@@ -157,8 +157,7 @@ def test_a_worker_is_replaced_in_the_middle_of_a_line(come: Callable[[], Player]
     ada.move((0.3, 0.7), (0.4, 0.6))
     expect(bob.live).to_have_count(1)
     before = ada.fact("event-fact").inner_text()
-    # The mouse is busy.
-    ada.page.get_by_role("button", name="Restart the worker").dispatch_event("click")
+    ada.page.keyboard.press("r")
     expect(ada.fact("events")).to_contain_text("Restarting worker")
     ada.move((0.5, 0.7), (0.6, 0.6))
     expect(ada.fact("events")).to_contain_text("took over", timeout=PATIENCE)

@@ -37,7 +37,8 @@ const socket = new LiveSocket({
     return url;
   },
   onMessage(message) {
-    hear[message.type](message);
+    // After a deploy a page may be older than the code that talks to it.
+    hear[message.type]?.(message);
   },
   onState(state, delay) {
     showConnection(state, delay);
@@ -66,7 +67,7 @@ const hear = {
       happened(`Process ${from} took over; an event waited ${seconds(waited)}. The WebSocket stayed open.`);
     }
     worker = from;
-    showFact("event-fact", "good", `process ${from}, in ${seconds(waited)}`);
+    showFact("event-fact", "good", `process ${from}, ${seconds(waited)}`);
   },
   refused({ reason }) {
     byId("refused").textContent = reason;
@@ -203,6 +204,12 @@ document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z" || event.target === byId("name")) return;
   event.preventDefault();
   outbox.add({ type: event.shiftKey ? "redo" : "undo" });
+});
+
+// With the mouse in the middle of a line, a key is needed.
+byId("board").addEventListener("keydown", (event) => {
+  const button = byId("connection-card").querySelector("button");
+  if (button && event.key.toLowerCase() === "r" && !event.repeat && !event.ctrlKey && !event.metaKey) button.click();
 });
 
 // The facts
