@@ -86,6 +86,7 @@ class Hosted(ABC):
         epoch: how often it has changed hands.
         done: number of the last event that has been dealt with.
         events: pairs of number and event that are there already, in order.
+        is_orphan: whether the connection is gone, and its end is all that the application is to hear of.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Hosted(ABC):
     epoch: int
     done: int
     events: list[tuple[int, Event]]
+    is_orphan: bool = False
 
     @abstractmethod
     async def run(self, receive: Receive, send: Send) -> None:
@@ -152,7 +154,7 @@ class Instance:
         self._given_up = False
         self._was_asked = False
         self._patience = random.uniform(*SPREAD)
-        self._is_orphaned = False
+        self._is_orphaned = hosted.is_orphan
         self._at_once = False
 
     @property
@@ -191,7 +193,7 @@ class Instance:
         self._receiver = asyncio.current_task()
         self._end_turn()
         while True:
-            if self._leaving and not self._farewell and await self._let_go():
+            if self._leaving and not self._farewell and not self._is_orphaned and await self._let_go():
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
             if self._inbox and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
                 turn, event = self._inbox.pop(0)
@@ -208,7 +210,7 @@ class Instance:
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""
         reply = self.hosted.reply_to(event)
-        if reply is None or self.is_muted or self._farewell:
+        if reply is None or self.is_muted or self._farewell or self._is_orphaned:
             return
         self._say(reply)
         if self._instances.outlet.is_crowded:
@@ -242,6 +244,8 @@ class Instance:
     # -- to the connection -----------------------------------------------------------------------
 
     def _say(self, message: dict[str, Any], **more: Any) -> None:
+        if self._is_orphaned:
+            return  # nobody is there to hear
         headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
         item = self._instances.outlet.prepare(self.hosted.reply_channel, message, headers)
         self._last = item
@@ -260,7 +264,7 @@ class Instance:
         item, self._last = self._last, None
         if self._told == self._done and not self._fresh_checkpoint:
             return None
-        if self.is_muted:
+        if self.is_muted or self._is_orphaned:
             return None
         alone = item is None
         if item is None:
@@ -442,6 +446,7 @@ class Instances:
         self._broken_off = 0
         self._balance: Balance | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._left: set[str] = set()
         self.checkpoints = 0
 
     @property
@@ -573,18 +578,20 @@ class Instances:
         self._open()
         server = split(hosted.reply_channel)[0]
         now = time.monotonic()
-        if server not in self._servers:
-            self._taken_at[server] = now
-        self._servers[server] = self._servers.get(server, 0) + 1
+        if not hosted.is_orphan:  # its server takes no heartbeats
+            if server not in self._servers:
+                self._taken_at[server] = now
+            self._servers[server] = self._servers.get(server, 0) + 1
         instance: Instance
-        address = self._inbox.open(lambda message, headers: instance.deliver(message, headers), hosted.reply_channel)
+        peer = None if hosted.is_orphan else hosted.reply_channel
+        address = self._inbox.open(lambda message, headers: instance.deliver(message, headers), peer)
         instance = Instance(self, hosted, address)
         self._running[instance] = None
         with self._lock:
             self._starting -= 1
         instance.introduce()
         held_up = now - min(self._called_at, begun_at) > HELD_UP_SECONDS
-        if held_up or now - self._steady_since < UNSTEADY_SECONDS:
+        if not hosted.is_orphan and (held_up or now - self._steady_since < UNSTEADY_SECONDS):
             # Behind the introduction, which the server answers first if others have the connection by now.
             self._asked[server] = next(self._questions), now
             self._ask()
@@ -605,6 +612,8 @@ class Instances:
         """An instance has ended."""
         self._running.pop(instance, None)
         server = instance.server
+        if instance.hosted.is_orphan:
+            return
         self._servers[server] -= 1
         if not self._servers[server]:
             del self._servers[server]
@@ -698,9 +707,9 @@ class Instances:
             self._hear_worker(message["worker"], message)
             return
         if "left" in message:
-            for instance in list(self._running):
-                if instance.hosted.reply_channel == message["left"]:
-                    instance.deliver({"closed": True}, None)
+            if not self._left:  # one look at all instances for the many connections that a server had
+                asyncio.get_running_loop().call_soon(self._tell_orphans)
+            self._left.add(message["left"])
             return
         server = str(message.get("server"))
         number, since = self._asked.get(server, (0, 0.0))
@@ -710,6 +719,12 @@ class Instances:
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()
+
+    def _tell_orphans(self) -> None:
+        left, self._left = self._left, set()
+        for instance in list(self._running):
+            if instance.hosted.reply_channel in left:
+                instance.deliver({"closed": True}, None)
 
     def _hear_worker(self, worker: str, message: dict[str, Any]) -> None:
         """Take what another worker asks or says of its instances."""

@@ -7,7 +7,7 @@ from channel_layer.codec import unpack_body
 from channel_layer.delivery import LAST_ORDER
 from routing import Router
 from routing.router import accept
-from workers.instances import HOSTS
+from workers.instances import HOSTS, Event
 
 from ..scope.applications import Application, Scope
 from .hosted import HostedApplication
@@ -41,19 +41,34 @@ class HostConsumer:
         scope = websocket_scope(message.content, self._state)
         return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
 
-    def disconnect(self, message: AnswerableMessage, **kwargs: object) -> None:
-        """The last will of an interface server that has disappeared, for one of its connections: tell who hosts it."""
-        if message.get("order") == LAST_ORDER:
+    def disconnect(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication | None:
+        """The last will of an interface server that has disappeared, for one of its connections.
+
+        Tell who hosts it, or make it again to be told, if the will has what that takes: then nobody hosts it.
+        """
+        if message.get("order") != LAST_ORDER:
+            return None
+        if "opening" not in message:
             Group(HOSTS, channel_layer=message.channel_layer).send({"left": message["reply_channel"]})
+            return None
+        event = (message["turn"] + 1, {"type": DISCONNECT, "code": message["code"]})
+        return self._go_on(message, message["epoch"], [event], is_orphan=True)
 
     def resume(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication:
         """A connection whose instance another worker has let go of."""
+        events = list(zip(message["turns"], message["events"], strict=True))
+        return self._go_on(message, message.headers["epoch"], events)
+
+    def _go_on(
+        self, message: AnswerableMessage, epoch: int, events: list[tuple[int, Event]], is_orphan: bool = False
+    ) -> HostedApplication:
         return HostedApplication(
             self.application,
             websocket_scope(unpack_body(message["opening"]), self._state),
             message["reply_channel"],
-            message.headers["epoch"],
+            epoch,
             message["turn"],
-            list(zip(message["turns"], message["events"], strict=True)),
+            events,
             message["checkpoint"],
+            is_orphan,
         )

@@ -57,7 +57,7 @@ class HostedApplication(Hosted):
     Args:
         application: an ASGI 3 application.
         scope: of the connection; this adds its extension.
-        reply_channel, epoch, done, events: see `Hosted`.
+        reply_channel, epoch, done, events, is_orphan: see `Hosted`.
         checkpoint: what an instance before it has left.
     """
 
@@ -70,12 +70,14 @@ class HostedApplication(Hosted):
         done: int,
         events: list[tuple[int, Event]],
         checkpoint: bytes | None,
+        is_orphan: bool = False,
     ) -> None:
         self.name = f"the application behind {printable(scope['path'])}"
         self.reply_channel = reply_channel
         self.epoch = epoch
         self.done = done
         self.events = events
+        self.is_orphan = is_orphan
         self._application = application
         self._scope = scope
         self._left = checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from channel_layer.delivery import Headers, Message
+from channel_layer.delivery import Content, Headers, Message
 
 from .broadcast import Broadcast
 from .replies import Reply
@@ -32,6 +32,9 @@ class LastWillOwner(Protocol):
     @property
     def is_handshake(self) -> bool:
         """True until a consumer has answered its handshake."""
+
+    def bequeath(self) -> Content | None:
+        """Content of its last will with which a worker makes its application; asked for only when that is left."""
 
     def disown(self) -> None:
         """Close it without a message: another process has sent its ``websocket.disconnect``."""

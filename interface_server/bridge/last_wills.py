@@ -4,6 +4,10 @@ For each ``websocket.connect`` that is queued a ``websocket.disconnect`` is left
 withdrawn with the real one. If the process is killed, others send it; see `channel_layer.delivery.LastWill`.
 Nothing of it is kept here: it is made again when the layer has lost it.
 
+If a hosted application has no instance in any worker, its last will has what a worker needs to make one that hears of
+the end. It is left once the connection has been quiet for a while, so that frames and deploys under load cost nothing,
+and replaced by the plain one with the message by which the instance is made again.
+
 A process that was taken for gone although it was only held up closes the WebSockets whose disconnects others have
 sent, with 1012: consumers have tidied up behind them, so their clients have to connect again. The others go on.
 """
@@ -16,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from channel_layer.delivery import LAST_ORDER, Headers, LastWill, Outgoing
+from channel_layer.delivery import LAST_ORDER, Content, Headers, LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.messages import DisconnectMessage
@@ -66,11 +70,21 @@ class LastWills:
             loop = asyncio.get_running_loop()
             self._layer.watch_last_wills(self._name, partial(_in_loop, loop, self.learn))
 
-    def leave(self, item: Outgoing, channel: str, path: str) -> None:
-        """Have a message leave the last will of a WebSocket."""
+    def leave(self, item: Outgoing, channel: str, path: str, bequest: Content | None = None) -> None:
+        """Have a message leave the last will of a WebSocket.
+
+        Args:
+            bequest: what a worker needs to make its application.
+        """
         if self.wanted:
             message: DisconnectMessage = {"reply_channel": channel, "code": ABNORMAL, "path": path, "order": LAST_ORDER}
-            item.last_will = LastWill(channel, self._layer.prepare(DISCONNECT, message, self._headers))
+            content = {**message, **bequest} if bequest else message
+            item.last_will = LastWill(channel, self._layer.prepare(DISCONNECT, content, self._headers))
+
+    def renew(self, channel: str) -> None:
+        """Leave the last will of a WebSocket again soon, since there is another bequest."""
+        if self.wanted:
+            self._leave_again([channel.removeprefix(self._name)], PAUSE_SECONDS)
 
     def withdraw(self, item: Outgoing, channel: str) -> None:
         """Have a ``websocket.disconnect`` withdraw the last will."""
@@ -144,7 +158,7 @@ class LastWills:
 
     def _put(self, owner: LastWillOwner) -> bool:
         item = Outgoing(DISCONNECT, b"")
-        self.leave(item, owner.channel, owner.path)
+        self.leave(item, owner.channel, owner.path, owner.bequeath())
         return self._uplink.put(item, self, patient=True) is not None
 
 

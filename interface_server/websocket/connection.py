@@ -353,13 +353,21 @@ class WebSocketConnection:
             self._deny(503)
         self.close(SERVICE_RESTART, "service restart")
 
+    def bequeath(self) -> Content | None:
+        """See `LastWillOwner.bequeath`."""
+        return None if self._lease is None or self.phase is not Phase.OPEN else self._lease.bequeath()
+
     def disown(self) -> None:
         """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
+        if self._lease is not None and self._lease.is_bequeathed:
+            self._ended = True  # a worker has made the application, to tell it
         if self._entry is not None:
             self._entry.cancelled = True
         if self.phase is Phase.HANDSHAKE:
             self._deny(503)
         self._abandon(SERVICE_RESTART, "service restart")
+        if self._ended:
+            self._leave()
 
     def end_stream(self) -> bool:
         """See `Connection.end_stream`: it has none."""

@@ -14,7 +14,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from channel_layer.delivery import Headers, Message, Outgoing
+from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 
 from ..bridge.broadcast import Broadcast, Event
@@ -27,6 +27,12 @@ logger = logging.getLogger("interface_server.websocket")
 
 WINDOW = 16
 """Events that a worker may have and not be done with."""
+
+BEQUEST_TICKS = 4
+"""Ticks without a worker after which the last will has what makes the application. Shorter times cost nothing."""
+
+BEQUEST_BYTES = 16_384
+"""Bytes of a checkpoint in a last will: the broker keeps one for each quiet connection."""
 
 MOST_WAITING = 64
 """Messages of the layer that wait for an application; further ones are dropped, as a full channel would."""
@@ -47,12 +53,14 @@ class Lease:
         worker: the channel of the worker that has the instance; ``None`` if none has.
         epoch: the number of times that the instance has changed hands.
         read_ahead: bytes of frames that are not done with.
+        is_bequeathed: whether the last will has what is needed to make the application.
     """
 
     def __init__(self, context: Context, owner: Any, channel: str, path: str, opening: bytes, root_path: str) -> None:
         self.worker: str | None = None
         self.epoch = 0
         self.read_ahead = 0
+        self.is_bequeathed = False
         self._context = context
         self._owner = owner
         self._channel = channel
@@ -65,6 +73,7 @@ class Lease:
         self._checkpoint: bytes | None = None
         self._resuming: Entry | None = None
         self._slow: SlowTurn | None = None
+        self._free_ticks = 0
 
     @property
     def is_idle(self) -> bool:
@@ -189,6 +198,10 @@ class Lease:
         if self._resuming is None:
             if self._events:
                 self._go_on()  # there may be room in the uplink again
+            elif self.worker is None and self._free_ticks < BEQUEST_TICKS:
+                self._free_ticks += 1
+                if self._free_ticks == BEQUEST_TICKS:
+                    self._context.last_wills.renew(self._channel)
             return
         if self._slow is None:
             if not self._resuming.stored_at:
@@ -205,6 +218,21 @@ class Lease:
         """True if the instance is to be made again and no worker has taken anything off that channel for so long."""
         entry = self._resuming
         return entry is not None and self._context.backlog.is_deserted(RESUME, entry.stored_at, seconds)
+
+    def bequeath(self) -> Content | None:
+        """Content for a worker if this process is killed: no instance would hear of the end. ``None`` if one would."""
+        if self.worker is not None or self._resuming is not None or self._events:
+            return None
+        if self._checkpoint is None or len(self._checkpoint) > BEQUEST_BYTES:
+            return None
+        self.is_bequeathed = True
+        return {
+            "opening": self._opening,
+            "checkpoint": self._checkpoint,
+            "turn": self._turn,
+            "epoch": self.epoch + 1,
+            "root_path": self._root_path,
+        }
 
     def withdraw(self) -> None:
         """Take back what was not sent yet."""
@@ -232,6 +260,7 @@ class Lease:
     def _change_hands(self, worker: str | None) -> None:
         self.leave()
         self.worker = worker
+        self._free_ticks = 0
         if worker is not None:
             self._context.hosts.enter(worker, self._owner, self._context.now)
         if self._resuming is not None:
@@ -277,8 +306,11 @@ class Lease:
         except MessageTooLarge:
             most = 0
             item = self._resume_with(most)
+        if self.is_bequeathed:
+            self._context.last_wills.leave(item, self._channel, self._path)
         entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True)
         if entry is not None:
+            self.is_bequeathed = False
             for event in islice(self._events, most):
                 event.entry, event.since = entry, self._context.now
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as sync_connect
+from websockets.typing import Origin
 
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
@@ -201,3 +206,56 @@ def test_a_server_that_was_held_up_closes_what_was_reported_and_goes_on(
     process.terminate()
     project.web.wait_for_end()
     assert ends.wait_for(count + 1)[-1].split()[1] == "1012"
+
+
+@pytest.fixture
+def hosted(broker: dict[str, str], tmp_path: Path) -> Iterator[Project]:
+    """An application of Channels 4; its instances are let go after a second without an event."""
+    package = "tests.fixtures.channels4_project"
+    settings = {"DJANGO_SETTINGS_MODULE": f"{package}.vigilant_settings", "PRESENCE": str(PRESENCE)}
+    project = Project(package, tmp_path, broker | settings, workers=1)
+    project.web.command[1] = f"{package}.asgi:application"
+    project.workers[0].command += ["--idle-minutes", "0.02"]
+    with project:
+        yield project
+
+
+def bequests(broker: dict[str, str]) -> int:
+    """The number of last wills with what makes an application again."""
+    if broker["REDIS_URL"]:
+        with redis.Redis.from_url(broker["REDIS_URL"]) as client:
+            wills = [will for key in client.scan_iter("asgi:w:?*") for will in client.hvals(key)]
+    else:
+        with closing(sqlite3.connect(broker["CHANNEL_FILE"])) as connection:
+            wills = [data for (data,) in connection.execute("SELECT data FROM wills")]
+    return sum(b"checkpoint" in will for will in wills)
+
+
+@pytest.mark.both_brokers
+def test_applications_that_nobody_hosts_hear_once_that_their_server_was_killed(
+    hosted: Project, broker: dict[str, str], layer: Any
+) -> None:
+    layer.group_add("chat_room", "ends")
+    with ExitStack() as stack:
+        sockets = []
+        for number in range(1, 6):
+            url = f"ws://127.0.0.1:{hosted.port}/ws/chat/room/"
+            sockets.append(stack.enter_context(sync_connect(url, origin=Origin("http://localhost"), open_timeout=30)))
+            for _ in range(number):
+                sockets[-1].send('{"text": "x"}')
+        wait_until(lambda: bequests(broker) == 5, f"applications to be let go\n{hosted.logs()}", within=30)
+        sockets[0].send('{"text": "x"}')  # made again, it is let go again
+        wait_until(lambda: bequests(broker) == 4, "one to be made again", within=30)
+        wait_until(lambda: bequests(broker) == 5, "it to be let go again", within=30)
+        hosted.web.kill()
+    ends: list[dict[str, Any]] = []
+
+    def receive() -> bool:
+        messages = [delivery.message for delivery in layer.receive_batch(["ends"], limit=100)]
+        ends.extend(message for message in messages if message["type"] == "chat.left")
+        return len(ends) >= 5
+
+    wait_until(receive, f"the ends of all\n{hosted.logs()}", within=30)
+    hosted.workers[0].stop()
+    receive()
+    assert sorted((end["said"], end["code"]) for end in ends) == [(said, 1006) for said in (2, 2, 3, 4, 5)]

@@ -387,6 +387,46 @@ def test_the_end_of_a_server_is_told_once_and_needs_no_trust(play: Callable[...,
     play(scene)
 
 
+def test_one_that_is_made_to_be_told_of_its_end_hears_of_it_at_once_and_says_nothing(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        heard: list[Any] = []
+
+        async def body(receive: Receive, send: Send) -> None:
+            heard.append((await receive())["type"])
+            await send({"type": "websocket.send", "text": "nobody reads it"})
+
+        await stage.let_go(stage.worker)  # it stops as well
+        stage.now += 100
+        orphan = Own(body)
+        orphan.reply_channel, orphan.events, orphan.is_orphan = "daphne.dead!c", [(5, {"type": DISCONNECT})], True
+        stage.to_server.clear()
+        stage.worker.instances.begin(orphan)
+        await settle()
+        stage.worker.instances.beat()
+        assert heard == [DISCONNECT]
+        assert list(stage.to_server) == []
+        assert stage.worker.instances.is_idle
+
+    play(scene)
+
+
+def test_the_ends_of_many_connections_are_told_with_one_look_at_the_instances(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        other = stage.connect()
+        await stage.finish()
+        instances = stage.worker.instances
+        for connection in (stage.connection, other):
+            instances._answered({"left": connection.channel}, None)
+        instances._answered({"left": "daphne.x!gone"}, None)
+        await settle()
+        for connection in (stage.connection, other):
+            assert stage.told[connection.channel][1:] == [(0, "disconnect")]
+
+    play(scene)
+
+
 class Own(Hosted):
     """An application that does what the test says."""
 

@@ -82,3 +82,24 @@ def test_an_instance_that_another_worker_let_go_of_goes_on_from_what_the_connect
     assert hosted.events == [(5, {"type": "websocket.receive", "text": "x"})]
     assert hosted._scope["headers"] == [(b"cookie", b"a=b")]
     assert hosted._left == b"all"
+    assert not hosted.is_orphan
+
+
+def test_an_application_that_nobody_hosts_is_made_to_be_told_that_its_server_has_disappeared() -> None:
+    opening = {"reply_channel": NAME, "path": "/chat/", "headers": [], "order": 0}
+    content = {
+        "reply_channel": NAME,
+        "path": "/chat/",
+        "code": 1006,
+        "order": LAST_ORDER,
+        "opening": pack_body(opening),
+        "checkpoint": b"all",
+        "turn": 4,
+        "epoch": 3,
+    }
+    layer = MemoryChannelLayer()
+    hosted = HostConsumer(application, Router([]), {}).disconnect(Message(content, DISCONNECT, layer, {}))
+    assert hosted is not None
+    assert (hosted.reply_channel, hosted.epoch, hosted.done, hosted.is_orphan) == (NAME, 3, 4, True)
+    assert hosted.events == [(5, {"type": DISCONNECT, "code": 1006})]
+    assert hosted._left == b"all"

@@ -11,21 +11,25 @@ from typing import Any
 
 import pytest
 
+from channel_layer.codec import unpack_body
 from channel_layer.delivery import LAST_ORDER, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from interface_server.bridge import last_wills as module
 from interface_server.bridge.last_wills import LastWills
+from interface_server.bridge.messages import RESUME
 from interface_server.gateway import Gateway
 from interface_server.options import Options
 from interface_server.stopping import Stopping
 from interface_server.websocket.connection import Phase, WebSocketConnection
+from interface_server.websocket.lease import BEQUEST_BYTES, BEQUEST_TICKS
 from tests.channel_layer.redis.conftest import CuttingProxy
 from tests.conftest import wait_until
 from tests.interface_server.fakes import FakeSocket, QuietContext, scope
 from tests.interface_server.helpers import Workers, become
 
+WORKER = "worker.a!1"
 CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
 
 
@@ -214,6 +218,78 @@ def test_one_that_may_not_have_been_left_is_left_again(monkeypatch: pytest.Monke
 
     in_loop(test)
     assert case.again() == [connection.channel] * 2
+
+
+def let_go(case: Case, checkpoint: bytes = b"all") -> WebSocketConnection:
+    """A connection whose application was let go by the worker that had it."""
+    connection = case.open(accept=False)
+    connection.deliver({}, {"epoch": 0, "lease": WORKER})
+    connection.deliver({"accept": True}, {"epoch": 0, "turn": 1, "checkpoint": checkpoint})
+    connection.deliver({}, {"epoch": 0, "turn": 1, "lease": None})
+    return connection
+
+
+def left(case: Case) -> list[Any]:
+    """The last wills so far, without what all have."""
+    wills = [item.last_will.message for item in case.items if item.last_will is not None and item.last_will.message]
+    common = ("reply_channel", "code", "path", "order")
+    return [{key: value for key, value in unpack_body(will.body).items() if key not in common} for will in wills]
+
+
+async def tick(case: Case, connection: WebSocketConnection) -> None:
+    for _ in range(BEQUEST_TICKS + 2):
+        connection.tick(case.context.now)
+    await become(lambda: not case.last_wills._again and case.last_wills._timer is None)
+
+
+def test_an_application_without_an_instance_bequeaths_what_makes_it_again_once_it_is_quiet_for_a_while() -> None:
+    case = Case()
+    connection = let_go(case)
+
+    async def test() -> None:
+        connection.tick(case.context.now)
+        assert left(case) == [{}]
+        await tick(case, connection)
+        await tick(case, connection)
+        [_, bequest] = left(case)
+        assert unpack_body(bequest.pop("opening"))["path"] == "/p"
+        assert bequest == {"checkpoint": b"all", "turn": 1, "epoch": 1, "root_path": ""}
+        connection.received("a frame")  # it is made again, and hears of the end itself from then on
+        [resume] = [item for item in case.items if item.target == RESUME]
+        assert left(case)[2:] == [{}]
+        assert resume.last_will is not None
+        connection.deliver({}, {"epoch": 1, "lease": WORKER})
+        connection.received("another")
+        await tick(case, connection)
+        connection.deliver({}, {"epoch": 1, "turn": 3, "lease": None})
+        assert len(left(case)) == 3
+        await tick(case, connection)
+        assert left(case)[3]["epoch"] == 2
+
+    in_loop(test)
+
+
+def test_a_large_checkpoint_is_not_kept_by_the_broker_for_each_quiet_connection() -> None:
+    case = Case()
+    connection = let_go(case, b"x" * (BEQUEST_BYTES + 1))
+    in_loop(lambda: tick(case, connection))
+    assert left(case) == [{}, {}]
+
+
+@pytest.mark.parametrize("is_bequeathed", [True, False])
+def test_an_application_that_was_made_to_be_told_of_the_end_is_not_told_again(is_bequeathed: bool) -> None:
+    case = Case()
+    connection = let_go(case)
+
+    async def test() -> None:
+        if is_bequeathed:
+            await tick(case, connection)
+        case.last_wills.learn({local(connection)})
+
+    in_loop(test)
+    assert case.sockets[0].calls[-1] == ("close", 1012)
+    assert sum(item.target == RESUME for item in case.items) == (not is_bequeathed)
+    assert (connection.channel in [case.context.name + name for name in case.context.connections]) is not is_bequeathed
 
 
 def test_news_after_the_end_of_the_event_loop_harm_nobody() -> None:
