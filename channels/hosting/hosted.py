@@ -9,7 +9,7 @@ from typing import Any
 
 from channel_layer.delivery import Message
 from interface_server.logs.server_log import printable
-from workers.instances import CONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
+from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
 from ..scope.applications import LEASE, Application, Scope
 from ..utils import name_that_thing
@@ -32,6 +32,9 @@ from .events import (
 )
 
 logger = logging.getLogger("channels.hosting")
+
+
+RESTART = {"type": "websocket.close", "code": LEFT, "reason": "service restart"}
 
 
 class CannotGoOn(Exception):
@@ -104,17 +107,33 @@ class HostedApplication(Hosted):
                 raise CannotGoOn("no consumer has taken its checkpoint")
             return await receive()
 
+        async def unanswered() -> Event:
+            event = await receive()
+            if event.get("type") == DISCONNECT:
+                self._expected = ANY  # nobody waits for the answer any more
+            return event
+
         def first_resumed() -> Awaitable[Event]:
-            # No coroutine around each event, only around the first.
+            # No coroutine around each event, only around those of the handshake and the first elsewhere.
+            if self._expected is HANDSHAKE:
+                return unanswered()
             if self._resume is None and (self._left is None or self._consumer is not None):
                 return receive()
             return resumed()
 
         try:
             await self._application(scope, first_resumed, send)
+            if self._expected in (HANDSHAKE, DENIAL):
+                logger.error("%s has returned without an answer to the handshake; its client gets 500", self.name)
         except CannotGoOn as reason:
             logger.warning("closing %s: %s", self.name, reason)
-            await send({"type": "websocket.close", "code": LEFT, "reason": "service restart"})
+            await send(RESTART)
+        except Exception as error:
+            if self._left is None or self._consumer is not None:
+                raise
+            # Nothing has taken the checkpoint: the code around the consumer has changed, or cannot run now.
+            logger.warning("closing %s: it cannot be made again: %r", self.name, error, exc_info=True)
+            await send(RESTART)
 
     def reply_to(self, event: Event) -> Message | None:
         """See `Hosted.reply_to`."""

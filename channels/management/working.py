@@ -57,7 +57,7 @@ def route_with(layer: ChannelLayerWrapper, http_consumer: Consumer | None) -> Ro
     try:
         require_work(layer.alias, layer.routing)
         return layer.serve_http_with(http_consumer)
-    except InvalidChannelLayerError as error:
+    except (InvalidChannelLayerError, ImproperlyConfigured) as error:
         raise CommandError(str(error)) from error
     except RoutingError as error:
         raise CommandError(f"the ROUTING of channel layer {layer.alias!r} does not work. {error}") from error

@@ -20,6 +20,10 @@ LEASE = "millrace.lease"
 """Extension of a scope by which a worker that holds the instance says so; see `channels.hosting.hosted.Lease`."""
 
 
+class NotAnApplication(TypeError):
+    """Something that was passed as an application and cannot be called."""
+
+
 def single_callable(application: Any, stacklevel: int = 3) -> Application:
     """Return an application in the form of ASGI 3; one that has it is returned as it is.
 
@@ -34,10 +38,10 @@ def single_callable(application: Any, stacklevel: int = 3) -> Application:
         stacklevel: the frame that the warning points at, as of `warnings.warn`.
 
     Raises:
-        TypeError: it is not an application.
+        NotAnApplication: it cannot be called.
     """
     if not callable(application):
-        raise TypeError(f"an ASGI application is a callable (scope, receive, send), not {application!r}")
+        raise NotAnApplication(f"an ASGI application is a callable (scope, receive, send), not {application!r}")
     if inspect.isclass(application) and hasattr(application, "as_asgi"):
         name = application.__name__
         _warn(f"{name} is passed without .as_asgi(), as in Channels 2; write {name}.as_asgi()", stacklevel)
@@ -70,6 +74,11 @@ def _put_into_two_steps(middleware: Any) -> None:
 
 def _is_double(application: Any) -> bool:
     return not _takes(application, 3) and _takes(application, 1)
+
+
+def takes_events(application: Any) -> bool:
+    """True if something can be called as ASGI 3 calls an application, as far as its signature shows."""
+    return _takes(application, 3)
 
 
 def _takes(application: Any, arguments: int) -> bool:

@@ -9,10 +9,17 @@ from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
+from channels.consumer import AsyncConsumer
 from channels.hosting.application import hosted_application
 from channels.routing import ProtocolTypeRouter
 
 number = 7
+
+
+def wsgi(environ: Any, start_response: Any) -> None: ...
+
+
+class Consumer(AsyncConsumer): ...
 
 
 async def plain(scope: Any, receive: Any, send: Any) -> None: ...
@@ -51,8 +58,20 @@ def test_what_is_hosted_and_what_django_takes_alone(name: str | None, hosted: li
         ("nowhere.asgi.application", "'nowhere.asgi.application', which cannot be imported: No module named 'nowhere'"),
         ("missing", r"missing', which cannot be imported: Module .* does not define"),
         ("number", "number', a int and no ASGI application: it cannot be called"),
+        ("wsgi", r"wsgi', which cannot be called with \(scope, receive, send\)"),
+        ("tests.channels.hosting.mistaken_router.application", "an ASGI application is a callable .*, not 7"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, complaint: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=complaint):
         found(name, "websocket")
+
+
+def test_a_path_is_text() -> None:
+    with override_settings(ASGI_APPLICATION=7), pytest.raises(ImproperlyConfigured, match=r"the dotted path .*, not 7"):
+        hosted_application("websocket")
+
+
+def test_a_consumer_without_as_asgi_is_taken_as_channels_2_took_it() -> None:
+    with pytest.warns(DeprecationWarning, match=r"write Consumer.as_asgi\(\)"):
+        assert found("Consumer", "websocket").consumer_class is Consumer

@@ -82,11 +82,13 @@ class Run:
         user: Any = None,
         state: Any = None,
         name: str = NAME,
+        begins: bool = False,
     ) -> None:
         async def with_user(scope: Any, receive: Any, send: Any) -> None:
             await application({**scope, "user": user}, receive, send)
 
-        self.hosted = HostedApplication(with_user, websocket_scope(OPENING, state or {}), name, 0, 0, [], left)
+        waiting = [(1, CONNECT)] if begins else []
+        self.hosted = HostedApplication(with_user, websocket_scope(OPENING, state or {}), name, 0, 0, waiting, left)
         self.events = list(events)
         self.sent: list[Any] = []
         self.checkpoint: bytes | str | None = None
@@ -107,6 +109,7 @@ class Run:
         return self.events.pop(0)
 
     async def _send(self, event: Any) -> None:
+        self.hosted.reply_to(event)
         self.sent.append(event)
 
     @property
@@ -202,6 +205,55 @@ def test_what_a_checkpoint_may_not_name_is_said_and_has_the_client_connect_again
         assert Run(Holder.as_asgi(), [RECEIVE], first.left).sent == RESTART
     assert f"it names {__name__}.Somebody, which CHANNEL_CHECKPOINT_CLASSES does not list" in caplog.text
     assert log == []
+
+
+@pytest.mark.parametrize("place", ["router", "constructor"])
+def test_one_that_cannot_be_made_again_has_the_client_connect_again(
+    place: str, log: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    class NeedsRoom(Chat):
+        def __init__(self, room: str) -> None: ...
+
+    async def without_route(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("No route found for path 'chat/'.")
+
+    first = Run(Chat.as_asgi(), [CONNECT])
+    changed, complaint = without_route, "ValueError(\"No route found for path 'chat/'.\")"
+    if place == "constructor":
+        changed, complaint = NeedsRoom.as_asgi(), "missing 1 required positional argument: 'room'"  # type: ignore[assignment]
+    assert Run(changed, [RECEIVE], first.left).sent == RESTART
+    assert log == []
+    assert "closing the application behind /chat/: it cannot be made again: " in caplog.text
+    assert complaint in caplog.text
+
+
+def test_an_error_of_a_consumer_that_was_made_again_is_its_own(log: list[Any]) -> None:
+    first = Run(Chat.as_asgi(), [CONNECT])
+    with pytest.raises(ValueError, match="No handler for message type no"):
+        Run(Chat.as_asgi(), [{"type": "no.such"}], first.left)
+
+
+@pytest.mark.parametrize(
+    ("sends", "hears", "is_error"),
+    [
+        ([], [CONNECT], True),
+        ([{"type": "websocket.http.response.start", "status": 401}], [CONNECT], True),
+        ([{"type": "websocket.accept"}], [CONNECT], False),
+        ([{"type": "websocket.close"}], [CONNECT], False),
+        ([], [CONNECT, DISCONNECT], False),
+    ],
+)
+def test_an_application_that_returns_without_an_answer_is_named(
+    sends: list[Any], hears: list[Any], is_error: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        for _ in hears:
+            await receive()
+        for event in sends:
+            await send(event)
+
+    Run(application, hears, begins=True)
+    assert ("has returned without an answer to the handshake" in caplog.text) == is_error
 
 
 def test_an_application_that_is_no_consumer_carries_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,6 +55,12 @@ def test_requests_without_a_route_go_to_the_consumer_of_the_command(layer: Any) 
     assert router.match(message) == (views, {})
 
 
+def test_an_application_that_is_none_is_one_sentence() -> None:
+    with override_settings(ASGI_APPLICATION=f"{__name__}.websocket_protocols"), pytest.raises(CommandError) as caught:
+        route_with(wrapped(), None)
+    assert "which cannot be called with (scope, receive, send)" in str(caught.value)
+
+
 def test_a_route_that_cannot_work_is_named_with_its_layer() -> None:
     with pytest.raises(CommandError) as caught:
         route_with(wrapped({"mail": "nowhere.consumer"}), print)
