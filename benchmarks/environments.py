@@ -58,7 +58,7 @@ ENVIRONMENTS = {
         newest=(3, 11),
         before=["setuptools<66", "wheel"],
     ),
-    "tools": Environment(["py-spy", "matplotlib"]),
+    "tools": Environment(["matplotlib"]),
 }
 """The virtual environments, by name."""
 

@@ -15,13 +15,12 @@ from .environments import Nginx, nginx
 
 BACKLOG = 4_096
 
-_TEMPORARY = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-
 
 def configuration(found: Nginx, directory: Path, port: int) -> str:
     """The whole of ``nginx.conf``; nginx writes nowhere but into the directory and to standard error."""
     load = f"load_module {found.module};\n" if found.module else ""
-    temporary = "\n".join(f"    {name}_temp_path {directory}/{name};" for name in _TEMPORARY)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {directory}/{kind}; " for kind in kinds)
     return f"""{load}daemon off;
 worker_processes 1;
 worker_rlimit_nofile 16384;
@@ -32,7 +31,7 @@ events {{
 }}
 http {{
     access_log off;
-{temporary}
+    {temporary}
     server {{
         listen 127.0.0.1:{port} backlog={BACKLOG};
         location = / {{

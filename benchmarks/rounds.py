@@ -13,27 +13,17 @@ from .works import Work, measure
 
 WARM_UP_SECONDS = 1.5
 
-_BETWEEN = {"http": 0.8, "echo": 1.0, "sync": 1.0, "group": 3.0}
-"""Seconds that a round takes beside its measured time: until the sockets are open, and until all is quiet again."""
-
-_SLOW = {("channels1", "group"): 12.0}
-"""The same for slower cases."""
-
-_STUDY = (14.0, 7.0, 3.0)
-"""Seconds a study takes once, seconds more for each round, and how many times a round has the length of a round."""
-
 
 def estimate(peers: list[Peer], works: list[Work], studies: list[str], setting: Setting) -> float:
-    """Estimate the seconds that everything takes on two cores."""
+    """Estimate the seconds that everything takes on two cores, with what a round takes beside its measured time."""
+    pairs = [(work, peer) for work in works for peer in peers if work.kind in peer.kinds]
+    around = sum(3.5 if work.kind == "group" else 1.0 for work, _ in pairs)
     each = min(setting.seconds, WARM_UP_SECONDS) + setting.rounds * setting.seconds
-    compared = sum(
-        each + (setting.rounds + 1) * _SLOW.get((peer.name, work.kind), _BETWEEN[work.kind])
-        for work in works
-        for peer in peers
-        if work.kind in peer.kinds
+    return (
+        len(pairs) * each
+        + (setting.rounds + 1) * around
+        + len(studies) * (14.0 + setting.rounds * (7.0 + 3.0 * setting.seconds))
     )
-    once, more, lengths = _STUDY
-    return compared + len(studies) * (once + setting.rounds * (more + lengths * setting.seconds))
 
 
 def run(peers: list[Peer], works: list[Work], setting: Setting) -> Results:

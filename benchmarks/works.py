@@ -6,8 +6,6 @@ import re
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .clients import Client
@@ -124,19 +122,6 @@ def measure(stack: Stack, work: Work, seconds: float) -> Sample:
     stack.check()
     sample.cpu["others"] = max(0.0, sample.cpu.pop(_MACHINE) - sum(sample.cpu.values()))
     return sample
-
-
-@contextmanager
-def loaded(stack: Stack, work: Work, seconds: float) -> Iterator[None]:
-    """Keep a load on a peer during the block; its figures are dropped."""
-    if work.kind == "http":
-        with subprocess.Popen(_wrk_command(stack, work, seconds), stdout=subprocess.DEVNULL):
-            yield
-    else:
-        with _client(stack, work, seconds) as client:
-            client.go()
-            yield
-            client.result()
 
 
 def _client(stack: Stack, work: Work, seconds: float) -> Client:
