@@ -3,6 +3,8 @@
 from .hooks import Hook
 from .streams import Stream
 from .supervisor import Supervisor
+from .watchdog import Watchdog
+from .wear import Wear
 from .worker import Worker
 
-__all__ = ["Hook", "Stream", "Supervisor", "Worker"]
+__all__ = ["Hook", "Stream", "Supervisor", "Watchdog", "Wear", "Worker"]

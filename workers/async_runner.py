@@ -11,10 +11,11 @@ import logging
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from channel_layer.delivery import Delivery
 
 from . import event_loop
 from .async_limit import AsyncLimit
@@ -29,10 +30,14 @@ OnFinished = Callable[[Finished, float], None]
 """Called in the helper thread with a finished consumer and the seconds it took."""
 
 
+Tell = Callable[[Delivery, object], None]
+"""Called with a message that is given up and its reply channel; must not block."""
+
+
 class _Job:
     """One consumer on its way through the loop. Belongs to the loop's thread once its task has been made."""
 
-    __slots__ = ("consumer", "finished", "finishing", "reported", "seconds", "started", "task")
+    __slots__ = ("consumer", "finished", "finishing", "given_up_at", "reported", "seconds", "started", "task")
 
     def __init__(self, consumer: PendingCoroutine, started: float) -> None:
         self.consumer = consumer
@@ -40,6 +45,7 @@ class _Job:
         self.seconds = 0.0
         self.finishing = False
         self.reported = False
+        self.given_up_at = 0.0
         self.task: asyncio.Task[None] | None = None
         self.finished: Finished | None = None
 
@@ -113,8 +119,36 @@ class AsyncRunner:
                 logger.warning(
                     "%s has run for %.3g s for a message on %s and keeps one of %d places for coroutines\n%s",
                     job.consumer.name, now - job.started, job.consumer.delivery.channel,
-                    self._limit.most, _where(job.task),
+                    self._limit.most, event_loop.stack_of(job.task),
                 )  # fmt: skip
+
+    def give_up(self, seconds: float, tell: Tell) -> list[str]:
+        """Cancel coroutines that have run for so long, once each. What they were to send is dropped.
+
+        Args:
+            seconds: that they have run.
+            tell: called for each on the loop, unless it ends at that moment.
+
+        Returns:
+            Names of those that have not ended `CANCEL_SECONDS` after that.
+        """
+        now = time.perf_counter()
+        left: list[str] = []
+        for job in list(self._running):
+            if now - job.started < seconds or job.task is None or job.finishing:
+                continue
+            if not job.given_up_at and (loop := self._loop.running) is not None:
+                loop.call_soon_threadsafe(self._give_up, job, tell)
+            elif job.given_up_at and now - job.given_up_at >= event_loop.CANCEL_SECONDS:
+                left.append(job.consumer.name)
+        return left
+
+    def lose(self) -> list[tuple[asyncio.Task[Any] | None, Running]]:
+        """Give up all that are on the loop, which is blocked; returns them with their tasks."""
+        lost = [job for job in list(self._running) if not job.given_up_at]
+        for job in lost:
+            job.given_up_at = time.perf_counter()
+        return [(job.task, (job.started, job.consumer.delivery, job.consumer.reply_channel)) for job in lost]
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -167,6 +201,18 @@ class AsyncRunner:
             self._running[job] = None
             job.task = asyncio.get_running_loop().create_task(self._drive(job), context=job.consumer.context)
 
+    def _give_up(self, job: _Job, tell: Tell) -> None:
+        if job.finishing or job.given_up_at or job.task is None:
+            return
+        job.given_up_at = time.perf_counter()
+        consumer = job.consumer
+        logger.error(
+            "%s has run for %.3g s for a message on %s (--consumer-timeout) and is given up\n%s",
+            consumer.name, job.given_up_at - job.started, consumer.delivery.channel, event_loop.stack_of(job.task),
+        )  # fmt: skip
+        tell(consumer.delivery, consumer.reply_channel)
+        job.task.cancel()
+
     def _next_waiting(self) -> _Job | None:
         try:
             return self._waiting.popleft()
@@ -207,7 +253,7 @@ class AsyncRunner:
         """Take over what finished coroutines sent, and send it when no more of them are waiting."""
         while (job := self._done.get()) is not None:
             try:
-                if job.finished is not None:
+                if job.finished is not None and not job.given_up_at:
                     self._on_finished(job.finished, job.seconds)
             except BaseException:
                 logger.exception("a message on %s could not be dealt with", job.consumer.delivery.channel)
@@ -215,13 +261,3 @@ class AsyncRunner:
                 self._limit.release()
             if self._done.empty():
                 self._flush()
-
-
-def _where(task: asyncio.Task[Any]) -> str:
-    """The stack of a task that waits, as far down as its coroutines go."""
-    lines = []
-    awaited: Any = task.get_coro()
-    while awaited is not None and (frame := getattr(awaited, "cr_frame", None)) is not None:
-        lines += traceback.format_stack(frame, limit=1)
-        awaited = awaited.cr_await
-    return "".join(lines)

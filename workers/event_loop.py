@@ -60,22 +60,36 @@ class EventLoop:
                     self._loop, self._thread = loop, thread
         return self._loop
 
+    @property
+    def silent(self) -> float:
+        """Seconds since `watch` asked for a heartbeat, if none has come."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else time.monotonic() - asked_at
+
+    @property
+    def current_task(self) -> asyncio.Task[Any] | None:
+        """The task that runs at the moment; if the loop is blocked, that blocks it."""
+        return None if self._loop is None else asyncio.current_task(self._loop)
+
+    @property
+    def stack(self) -> str:
+        """The stack of the loop's thread as it is now, for the log."""
+        frame = sys._current_frames().get(self._thread.ident or 0) if self._thread is not None else None
+        return "".join(traceback.format_stack(frame)) if frame else ""
+
     def watch(self, busy: bool) -> None:
         """Ask a busy loop for a heartbeat, and report the loop if the last one has not come."""
-        asked_at = self._asked_at
-        if asked_at is None:
+        if self._asked_at is None:
             if busy and self._loop is not None:
                 self._asked_at, self._reported = time.monotonic(), False
                 self._loop.call_soon_threadsafe(self._answer)
             return
-        silent = time.monotonic() - asked_at
+        silent = self.silent
         if silent >= HELD_UP_SECONDS and not self._reported and self._thread is not None:
             self._reported = True
-            frame = sys._current_frames().get(self._thread.ident or 0)
-            stack = "".join(traceback.format_stack(frame)) if frame else ""
             logger.warning(
                 "an async def consumer has held up all others for %.3g s: something in it blocks instead of "
-                "being awaited\n%s", silent, stack,
+                "being awaited\n%s", silent, self.stack,
             )  # fmt: skip
 
     def close(self) -> None:
@@ -132,6 +146,16 @@ async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+
+
+def stack_of(task: asyncio.Task[Any]) -> str:
+    """The stack of a task that waits, as far down as its coroutines go."""
+    lines = []
+    awaited: Any = task.get_coro()
+    while awaited is not None and (frame := getattr(awaited, "cr_frame", None)) is not None:
+        lines += traceback.format_stack(frame, limit=1)
+        awaited = awaited.cr_await
+    return "".join(lines)
 
 
 def _make_task(

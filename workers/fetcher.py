@@ -120,6 +120,9 @@ class Fetcher:
         sender: flushed before a thread waits for anything, and by one that steps in for a slow one.
         async_limit: places for coroutines.
         facts: counts what is received.
+
+    Attributes:
+        handed_out: the number of messages that threads have got so far.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class Fetcher:
         self._ready: deque[Delivery] = deque()
         self._refused: list[Delivery] = []
         """Fetched, but there was no place for the coroutine; to be put back."""
-        self._handed_out = 0
+        self.handed_out = 0
         self._stuck_at = -1
         self._left_out: frozenset[str] = frozenset()
         self._leaves_out = False
@@ -190,7 +193,7 @@ class Fetcher:
             delivery = self._ready.popleft()
             admission = self._async_limit.admit(delivery.channel)
             if admission is not REFUSED:
-                self._handed_out += 1
+                self.handed_out += 1
                 return delivery, admission
             self._refused.append(delivery)
         return None
@@ -205,11 +208,11 @@ class Fetcher:
         quiet_rounds = 0
         try:
             while not self._stopping.is_set() and self._fetching is not Fetching.OPEN:
-                before = self._handed_out
+                before = self.handed_out
                 asleep = quiet_rounds >= WATCH_ROUNDS
                 self._watch = Watch.ASLEEP if asleep else Watch.AWAKE
                 self._watcher.wait(None if asleep else WATCH_SECONDS)
-                if asleep or self._handed_out != before:
+                if asleep or self.handed_out != before:
                     # Messages come, and the thread that has them gets on. Just woken up, one cannot tell yet.
                     quiet_rounds = 0
                 elif self._fetching is Fetching.UNDER_WAY:
@@ -321,7 +324,7 @@ class Fetcher:
 
     def put_back_stuck(self) -> None:
         """Put messages back if none has been handed out since the last call: then all threads are busy."""
-        handed_out = self._handed_out
+        handed_out = self.handed_out
         if self.waiting and handed_out == self._stuck_at:
             self.put_back_unbegun()
         self._stuck_at = handed_out

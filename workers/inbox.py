@@ -71,9 +71,13 @@ class Inbox:
     Args:
         layer: the worker's layer.
         loop: the worker's event loop.
+
+    Attributes:
+        received: the number of messages so far.
     """
 
     def __init__(self, layer: ChannelLayer, loop: EventLoop) -> None:
+        self.received = 0
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
@@ -123,6 +127,7 @@ class Inbox:
                 backoff.reset()
                 for address in list(self._addresses.values()):
                     address.heard = time.monotonic()  # until now nobody could say anything
+            self.received += len(deliveries)
             for delivery in deliveries:
                 self._hand_out(delivery, len(reader))
             if time.monotonic() >= look_at:

@@ -122,14 +122,21 @@ class Hosted(ABC):
 
 
 class Instance:
-    """A `Hosted` that runs. Belongs to the event loop."""
+    """A `Hosted` that runs. Belongs to the event loop.
+
+    Attributes:
+        since: when the event in hand began, or the last one was done with.
+        broken_off_at: when it was given up because its handler hung.
+    """
+
+    broken_off_at = 0.0
 
     def __init__(self, instances: Instances, hosted: Hosted, address: Address) -> None:
         self.hosted = hosted
         self.server = split(hosted.reply_channel)[0]
         self.address = address
         self.task: asyncio.Task[None] | None = None
-        self.quiet_since = time.monotonic()
+        self.since = time.monotonic()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.is_muted = False
         self.in_the_way: str | None = None
@@ -161,6 +168,11 @@ class Instance:
     def is_quiet(self) -> bool:
         """True while the application waits for the next event."""
         return not self._current and bool(self._waiters)
+
+    @property
+    def is_at_work(self) -> bool:
+        """True while it handles an event, or has not asked for its first one."""
+        return not self._waiters and (self._current != 0 or self._receiver is None)
 
     # -- from the connection ---------------------------------------------------------------------
 
@@ -197,7 +209,7 @@ class Instance:
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
             if self._inbox and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
                 turn, event = self._inbox.pop(0)
-                self._current = turn or self._done
+                self._current, self.since = turn or self._done, time.monotonic()
                 self._heard = self._heard or event.get("type") != CONNECT
                 return event
             waiter = asyncio.get_running_loop().create_future()
@@ -220,7 +232,7 @@ class Instance:
         if not self._current:
             return
         self._done, self._current, self._connects = self._current, 0, False
-        self.quiet_since = time.monotonic()
+        self.since = time.monotonic()
         self._take_checkpoint()
         self._instances.outlet.ask(self)
 
@@ -362,6 +374,23 @@ class Instance:
             self._push(0, {"type": DISCONNECT, "code": LEFT})
         return self._current != 0
 
+    def break_off(self, now: float) -> None:
+        """End it, whose handler hangs, as if that had raised."""
+        logger.error(
+            "%s has been in one handler for %.3g s (--consumer-timeout) and is given up\n%s",
+            self.hosted.name, now - self.since, event_loop.stack_of(self.task) if self.task is not None else "",
+        )  # fmt: skip
+        if not self._given_up:
+            self._say_goodbye(failed=True)
+        self.broken_off_at = now
+        self.end()
+
+    def last_word(self) -> Outgoing:
+        """The message of `break_off`, for somebody else to send: the event loop is blocked."""
+        headers: Headers = {"epoch": self.hosted.epoch, "turn": self._current or self._done, "lease": None}
+        headers |= {"ended": True, "failed": True}
+        return Outgoing(self.hosted.reply_channel, EMPTY, headers)
+
     def end(self) -> None:
         """End the application without a word to the connection."""
         self.is_muted = True
@@ -444,6 +473,8 @@ class Instances:
         self._listening: asyncio.Task[None] | None = None
         self._leaving = False
         self._broken_off = 0
+        self._look_for_hung_at = 0.0
+        self._hung: list[str] = []
         self._balance: Balance | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._left: set[str] = set()
@@ -555,6 +586,26 @@ class Instances:
         if loop is not None and self._running:
             loop.call_soon_threadsafe(self._let_go_of_quiet, time.monotonic() - seconds)
 
+    def give_up_hung(self, seconds: float) -> list[str]:
+        """Break off those that have been in one handler for so long. Called again and again by one thread.
+
+        Returns:
+            Names of those that have not ended although they were cancelled.
+        """
+        now = time.monotonic()
+        loop = self._loop.running
+        if loop is not None and self._running and now >= self._look_for_hung_at:
+            self._look_for_hung_at = now + min(seconds / 4, BEAT_SECONDS)
+            loop.call_soon_threadsafe(self._give_up_hung, now, seconds)
+        return self._hung
+
+    def last_word_of(self, task: asyncio.Task[Any] | None) -> Outgoing | None:
+        """See `Instance.last_word`, of the one that a task belongs to."""
+        for instance in list(self._running):
+            if task is not None and (instance.task is task or task in instance.tasks):
+                return instance.last_word()
+        return None
+
     def close(self, seconds: float = event_loop.CANCEL_SECONDS) -> bool:
         """End those that are left, whose clients have to connect again. Blocks for so long at most.
 
@@ -625,7 +676,7 @@ class Instances:
 
     def _let_go_of_quiet(self, before: float) -> None:
         for instance in list(self._running):
-            if instance.quiet_since < before and instance.can_be_left():
+            if instance.since < before and instance.can_be_left():
                 instance.leave()
 
     def _level(self, balance: Balance) -> None:
@@ -643,7 +694,7 @@ class Instances:
         for instance in random.sample(list(self._running), len(self._running)):
             if moved == count:
                 break
-            if instance.quiet_since <= before and instance.can_be_left():
+            if instance.since <= before and instance.can_be_left():
                 instance.move()
                 moved += 1
         logger.info("%d of %d applications go to workers that have fewer", moved, len(self._running))
@@ -668,6 +719,13 @@ class Instances:
         task = asyncio.get_running_loop().create_task(send(), context=contextvars.Context())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+
+    def _give_up_hung(self, now: float, seconds: float) -> None:
+        hung = [one for one in self._running if one.is_at_work and now - one.since >= seconds]
+        for instance in hung:
+            if not instance.is_muted:
+                instance.break_off(now)
+        self._hung = [one.hosted.name for one in hung if 0 < one.broken_off_at <= now - event_loop.CANCEL_SECONDS]
 
     def _give_up(self) -> None:
         for instance in list(self._running):

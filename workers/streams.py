@@ -67,12 +67,14 @@ class Streams:
     Attributes:
         inbox: receives reports about the clients of streams, and of consumers in threads.
         sender: sends for the streams.
+        progress: of threads that send a stream, by their identifiers, the time of the last part (`time.perf_counter`).
         is_winding_up: true once the worker stops and the time for streams without a known end is over.
     """
 
     def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, sync_side: SyncSide) -> None:
         self.inbox = Inbox(layer, loop)
         self.sender = AsyncSender(layer)
+        self.progress: dict[int, float] = {}
         self.is_winding_up = False
         self._most = most
         self._loop = loop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +22,10 @@ class SyncSide:
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in a thread, in a copy of the consumer's context, and return its result."""
         return await asyncio.to_thread(function)
+
+    def hung(self, seconds: float) -> list[threading.Thread]:
+        """The threads that have been in one call for so long, if that is known."""
+        return []
 
     def leave(self) -> None:
         """Called as `enter` is when a consumer, and all that was run for it, has ended. Must be quick."""

@@ -7,10 +7,8 @@ import concurrent.futures
 import contextvars
 import logging
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from types import FrameType
@@ -30,6 +28,7 @@ from .event_loop import EventLoop
 from .exceptions import ConsumeLater, LeaveToOthers
 from .facts import Facts
 from .fetcher import Fetcher
+from .hangs import Busy, Hangs, stack_of_thread
 from .hooks import Hook, Hooks
 from .instances import INSTANCES, RESUME, Hosted, Instances
 from .lifespan import Lifespan
@@ -40,6 +39,8 @@ from .sender import Sender
 from .stop_signals import handling_stop_signals
 from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
+from .watchdog import Watchdog
+from .wear import Wear
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,10 @@ class Worker:
         grace: seconds that running consumers get when the worker stops. Streams without a known end get the part
             `SHARE_AT_STOP` of it.
         hung_seconds: the time in one consumer after which a thread is reported in the log, with its stack.
+        consumer_timeout: the time after which a consumer is given up, and the worker stops for its process to be
+            replaced unless it could be ended alone; see `Hangs`. For ever if it is not given.
+        wear: says when the process has done enough; then the worker stops for it to be replaced.
+        watchdog: is given heartbeats, and ends the process without them.
         signal_handlers: stop on SIGTERM and SIGINT, if `run` is called in the main thread. A SIGINT
             while the worker stops ends the waiting for consumers; a second SIGTERM does not, because
             process managers send it to every process and supervisors pass it on.
@@ -100,6 +105,10 @@ class Worker:
         lifespan: of the application whose instances live here; if it is not given the layer may have one as
             ``channel_layer.lifespan``.
         parent: process ID of the supervisor, for the reports of this worker.
+
+    Attributes:
+        termed: true once it stops.
+        replaced_for: why another process has to take its place; ``None`` if it does not stop by itself.
 
     Raises:
         ValueError: the globs leave no channel, or a number is less than 1.
@@ -122,6 +131,9 @@ class Worker:
         message_retries: int = 10,
         grace: float = 30.0,
         hung_seconds: float = 60.0,
+        consumer_timeout: float | None = None,
+        wear: Wear | None = None,
+        watchdog: Watchdog | None = None,
         signal_handlers: bool = True,
         on_message: OnMessage | None = None,
         sync_side: SyncSide | None = None,
@@ -146,6 +158,9 @@ class Worker:
         self.grace = grace
         self.hung_seconds = hung_seconds
         self.termed = False
+        self.replaced_for: str | None = None
+        self._wear = wear
+        self._watchdog = watchdog
         self._impatient = False
         self._signal_handlers = signal_handlers
         self._on_message = on_message
@@ -177,8 +192,15 @@ class Worker:
             self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
         )
         self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
-        self._busy: dict[threading.Thread, Running] = {}
-        self._reported: dict[threading.Thread, float] = {}
+        self._busy: Busy = {}
+        self._reported: set[Delivery] = set()
+        self._hangs: Hangs | None = None
+        if consumer_timeout is not None:
+            self._hangs = Hangs(
+                consumer_timeout, channel_layer, self._busy, self._streams.progress, self._async_runner,
+                self._instances, self._loop, self._sync_side,
+                lambda layer, item: self._sender.add_later(0, layer, item), self.stop_for_another,
+            )  # fmt: skip
 
     def choose_channels(self, channels: Iterable[str], only: Collection[str], exclude: Collection[str]) -> list[str]:
         """The routed channels to listen on; raises `ValueError` if that is none."""
@@ -201,6 +223,7 @@ class Worker:
             self._hooks.worker_process_ready(self)
             try:
                 self._start_application()
+                self._watch_over()  # the very first message may hold the interpreter for ever
                 team += [self._start_thread(number) for number in range(1, self.threads + 1)]
                 self._reporter.start()
                 self.ready()
@@ -217,7 +240,7 @@ class Worker:
     def report(self, state: State) -> dict[str, Any]:
         """Make a report of this worker; see `workers.facts`. May be called from any thread."""
         facts, now = self._facts, time.perf_counter()
-        busy = list(self._busy.values())
+        busy = self._in_threads()
         tasks = self._async_runner.running()
         layer = self.channel_layer
         lost = lost_by_layer(layer.counters) if hasattr(layer, "counters") else {}
@@ -249,6 +272,13 @@ class Worker:
         """Have `run` finish and return; callable from any thread and from signal handlers."""
         # A plain attribute: a signal handler that takes a lock may find it held by the very thread it interrupts.
         self.termed = True
+
+    def stop_for_another(self, reason: str) -> None:
+        """Have `run` finish and return, since the process is to be replaced; a stop that is under way goes on."""
+        if not self.termed:
+            self.replaced_for = reason
+            logger.warning("this worker stops, for another to take its place: %s", reason)
+            self.stop()
 
     def _host(self, hosted: Hosted) -> None:
         if self.termed or self._instances.is_full:
@@ -306,18 +336,25 @@ class Worker:
         thread = threading.current_thread()
         started = time.perf_counter()
         # The reply channel as it is now: the consumer may change the message.
-        self._busy[thread] = (started, delivery, delivery.message.get("reply_channel"))
+        self._busy[delivery] = (thread, started, delivery.message.get("reply_channel"))
         try:
             result = self._runner.begin(delivery)
         except BaseException:
             self._async_limit.give_up(admission)
             raise
         finally:
-            del self._busy[thread]
+            given_up = self._busy.pop(delivery, None) is None
             seconds = time.perf_counter() - started
             # The time that a coroutine waits keeps no thread, so it does not count here.
             self._fetcher.pace.record(seconds)
-        if isinstance(result, PendingCoroutine):
+        if given_up:
+            logger.warning(
+                "%s is back from %s after %.3g s; what it sent is dropped", thread.name, delivery.channel, seconds
+            )
+            self._async_limit.give_up(admission)
+            if isinstance(result, PendingCoroutine):
+                result.abandon()
+        elif isinstance(result, PendingCoroutine):
             self._async_limit.keep(delivery.channel, admission)
             try:
                 self._async_runner.begin(result)
@@ -343,6 +380,7 @@ class Worker:
             self._guarded(self._fetcher.put_back_stuck)
             self._guarded(self._tell_senders)
             self._guarded(self._instances.beat)
+            self._guarded(self._watch_over)
             self._let_go_of_quiet()
             self._guarded(self._level)
             # All threads may be in consumers, and messages that a full channel refused may be due again.
@@ -350,12 +388,14 @@ class Worker:
             self._report_hung()
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(lambda: self._async_runner.report_hung(self.hung_seconds))
-            self._guarded(lambda: self._loop.watch(busy=not self._is_async_side_idle))
+            self._guarded(self._look_at_wear)
             for index, thread in enumerate(team):
                 # A thread never ends by itself, but may do so all the same, short of memory for example.
                 if not thread.is_alive() and not self.termed:
                     logger.error("%s has ended unexpectedly; another takes its place", thread.name)
-                    self._busy.pop(thread, None)
+                    for delivery, run in list(self._busy.items()):
+                        if run[0] is thread:
+                            self._busy.pop(delivery, None)
                     team[index] = self._start_thread(index + 1)
 
     def _pause(self) -> None:
@@ -380,19 +420,35 @@ class Worker:
 
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""
-        self._notices.look([*list(self._busy.values()), *self._async_runner.running()])
+        self._notices.look([*self._in_threads(), *self._async_runner.running()])
+
+    def _in_threads(self) -> list[Running]:
+        return [(started, delivery, reply) for delivery, (_, started, reply) in list(self._busy.items())]
+
+    def _watch_over(self) -> None:
+        """Give a heartbeat, and look for what does not give any."""
+        if self._watchdog is not None:
+            self._watchdog.beat(self)
+        self._loop.watch(busy=not self._is_async_side_idle)
+        if self._hangs is not None:
+            self._hangs.look()
+
+    def _look_at_wear(self) -> None:
+        if self._wear is not None:
+            verdict = self._wear.verdict(self._fetcher.handed_out + self._streams.inbox.received)
+            if verdict is not None:
+                self.stop_for_another(verdict)
 
     def _report_hung(self) -> None:
         """Report threads that have been in one consumer for long, each once."""
         now = time.perf_counter()
-        for thread, (started, delivery, _) in list(self._busy.items()):
-            if now - started >= self.hung_seconds and self._reported.get(thread) != started:
-                self._reported[thread] = started
-                frame = sys._current_frames().get(thread.ident or 0)
-                stack = "".join(traceback.format_stack(frame)) if frame else ""
+        self._reported &= self._busy.keys()
+        for delivery, (thread, started, _) in list(self._busy.items()):
+            if now - started >= self.hung_seconds and delivery not in self._reported:
+                self._reported.add(delivery)
                 logger.warning(
                     "%s has been in a consumer of %s for %.3g s and takes no other messages\n%s",
-                    thread.name, delivery.channel, now - started, stack,
+                    thread.name, delivery.channel, now - started, stack_of_thread(thread),
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
@@ -402,7 +458,7 @@ class Worker:
         logger.info("stopping: no more messages are taken, waiting up to %g s for running consumers", self.grace)
         let_go_at = began + LET_GO_SECONDS
         while (
-            (any(thread.is_alive() for thread in team) or not self._is_async_side_idle)
+            (any(self._is_waited_for(thread) for thread in team) or not self._is_async_side_over)
             and (spent := time.monotonic() - began) < self.grace
             and not self._impatient
         ):
@@ -412,26 +468,34 @@ class Worker:
             self._guarded(self._fetcher.stop)
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(self._tell_senders)
-            self._guarded(self._instances.beat)
+            if not self._has_lost_loop:  # without a heartbeat its connections go on elsewhere
+                self._guarded(self._instances.beat)
+            self._guarded(self._watch_over)
             if time.monotonic() >= let_go_at:
                 let_go_at = time.monotonic() + LET_GO_SECONDS
                 self._instances.let_go((time.monotonic() - began) / self.grace)
             self._sender.flush()
-            for thread in team:
+            waited_for = [thread for thread in team if self._is_waited_for(thread)]
+            for thread in waited_for:
                 thread.join(MONITOR_SECONDS / len(team))
-            if not any(thread.is_alive() for thread in team):
+            if not waited_for:
                 time.sleep(MONITOR_SECONDS / 10)
         hung = [thread for thread in team if thread.is_alive()]
+        channels = {run[0]: delivery.channel for delivery, run in list(self._busy.items())}
         for thread in hung:
-            run = self._busy.get(thread)
-            channel = run[1].channel if run is not None else "a channel"
-            logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
+            if self._is_waited_for(thread):
+                channel = channels.get(thread, "a channel")
+                logger.error("%s is still in a consumer of %s and is left behind", thread.name, channel)
         self._put_back_unbegun(0)
-        all_ended = self._instances.close()
-        all_ended = self._streams.close() and all_ended
-        all_ended = self._async_runner.close() and all_ended
         left = 0.0 if self._impatient else began + self.grace - time.monotonic()
-        all_ended = self._stop_application(max(left, FAREWELL_SECONDS)) and all_ended
+        all_ended = not self._has_lost_loop
+        self._sender.flush()  # who was given up need not wait for the rest
+        if all_ended:  # else nothing on the loop hears that it is to end
+            all_ended = self._instances.close()
+            all_ended = self._streams.close() and all_ended
+        all_ended = self._async_runner.close() and all_ended
+        if not self._has_lost_loop:
+            all_ended = self._stop_application(max(left, FAREWELL_SECONDS)) and all_ended
         self._loop.close()
         self._guarded(self._sync_side.close)
         self._guarded(self._fetcher.put_back_unbegun)
@@ -439,6 +503,18 @@ class Worker:
         if self._fetcher.waiting:
             logger.error("%d messages that nobody had begun are lost: the layer is away", self._fetcher.waiting)
         return all_ended and not hung
+
+    @property
+    def _has_lost_loop(self) -> bool:
+        return self._hangs is not None and self._hangs.has_lost_loop
+
+    @property
+    def _is_async_side_over(self) -> bool:
+        return self._has_lost_loop or self._is_async_side_idle
+
+    def _is_waited_for(self, thread: threading.Thread) -> bool:
+        """True if a thread is still in a consumer, and that may end."""
+        return thread.is_alive() and (self._hangs is None or thread not in self._hangs.threads)
 
     @property
     def _is_async_side_idle(self) -> bool:

@@ -179,8 +179,11 @@ class PacedSender(Flow):
             self._progress.notify_all()
 
     def _may_send(self, size: int) -> bool:
-        if self.streams is not None and self.streams.is_winding_up and not self._is_finite:
-            raise BrokenOff("the worker stops")
+        if self.streams is not None:
+            # A long response is no consumer that hangs, and the waiting here has limits of its own.
+            self.streams.progress[threading.get_ident()] = time.perf_counter()
+            if self.streams.is_winding_up and not self._is_finite:
+                raise BrokenOff("the worker stops")
         return self.has_room(size)
 
     def _wait_for_room(self, size: int) -> None:

@@ -45,9 +45,10 @@ class _Thread:
     def __init__(self, number: int) -> None:
         self.consumers = 0
         self._put = self._done = 0  # each is counted by one thread
+        self._busy_since: float | None = None
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # A daemon: a query that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"worker-async-sync-{number}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"worker-async-sync-{number}", daemon=True)
         self._started = False
 
     @property
@@ -55,11 +56,16 @@ class _Thread:
         """Number of waiting and running calls."""
         return self._put - self._done
 
+    def is_hung(self, seconds: float) -> bool:
+        """True if it has been in one call for so long."""
+        since = self._busy_since
+        return since is not None and time.perf_counter() - since >= seconds
+
     def put(self, job: _Job) -> None:
         self._put += 1
         if not self._started:
             self._started = True
-            self._thread.start()
+            self.thread.start()
         self._queue.put(job)
 
     def look_after_connections(self, besides: int) -> None:
@@ -76,7 +82,7 @@ class _Thread:
 
     def join(self, seconds: float) -> None:
         if self._started:
-            self._thread.join(seconds)
+            self.thread.join(seconds)
 
     def _look_after_connections(self, besides: int) -> None:
         try:
@@ -87,7 +93,9 @@ class _Thread:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
+            self._busy_since = time.perf_counter()
             job()
+            self._busy_since = None
             del job  # it holds what was passed to the function
             self._done += 1
         connections.close_all()
@@ -205,6 +213,10 @@ class SyncThreads(SyncSide):
         ticket = _ticket.get()
         if ticket is not None:
             ticket.give_back()
+
+    def hung(self, seconds: float) -> list[threading.Thread]:
+        """See `SyncSide.hung`."""
+        return [one.thread for one in self._threads if one.is_hung(seconds)]
 
     async def run(self, function: Callable[[], T]) -> T:
         """See `SyncSide.run`; the thread is the consumer's own."""

@@ -145,9 +145,7 @@ def test_what_is_left_to_send_is_sent_before_a_thread_waits(eventually: Any, mon
     put(layer, 1)
     team = Team(fetcher, 2, work)
     # The other thread has taken over the fetching; nothing comes that would wake it.
-    eventually(
-        lambda: fetcher._handed_out == 1 and fetcher._fetching is Fetching.UNDER_WAY, "the other thread to fetch"
-    )
+    eventually(lambda: fetcher.handed_out == 1 and fetcher._fetching is Fetching.UNDER_WAY, "the other thread to fetch")
     release.set()
     eventually(lambda: flushed[0] == 1, "what the consumer sent, although nobody sends a message")
     team.stop(eventually)

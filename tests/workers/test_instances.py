@@ -548,6 +548,65 @@ def test_an_event_of_an_application_is_one_whatever_its_keys_are(play: Callable[
     play(scene)
 
 
+def test_one_whose_handler_hangs_is_ended_alone_and_waiting_for_events_is_no_hang(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        quiet = stage.connect()
+        await stage.finish()
+        stage.now += 4.9
+        stage.connection.received("one")
+        await stage.go_on()
+        for seconds, left in ((4.9, 2), (2.0, 1)):
+            stage.now += seconds
+            assert stage.worker.instances.give_up_hung(5.0) == []
+            await stage.go_on()
+            assert len(stage.worker.instances._running) == left
+        assert stage.calls[-1][:2] == ("close", 1011)
+        assert "has been in one handler for 6.9 s (--consumer-timeout) and is given up" in caplog.text
+        quiet.received("two")
+        await stage.finish()
+        assert (0, "two") in stage.told[quiet.channel]
+
+    play(scene)
+
+
+def test_a_handshake_whose_handler_hangs_is_answered_with_500(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.now += 5.1
+        stage.worker.instances.give_up_hung(5.0)
+        await stage.go_on()
+        assert stage.calls[-1] == ("reject", 500)
+
+    play(scene, accepted=False)
+
+
+def test_one_that_does_not_end_although_its_handler_was_cancelled_is_named(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        go_on = asyncio.Event()
+
+        async def body(receive: Receive, send: Send) -> None:
+            await receive()
+            while not go_on.is_set():
+                try:
+                    await go_on.wait()
+                except asyncio.CancelledError:
+                    pass
+
+        instance = await hosted(stage, body)
+        for _ in range(2):
+            stage.now += 6.0
+            assert stage.worker.instances.give_up_hung(5.0) == []
+            await settle()
+        assert stage.worker.instances.give_up_hung(5.0) == [instance.hosted.name]
+        assert stage.worker.instances.last_word_of(instance.task).headers["failed"]  # type: ignore[index, union-attr]
+        assert stage.worker.instances.last_word_of(asyncio.current_task()) is None
+        go_on.set()
+        await settle()
+
+    play(scene)
+
+
 def test_of_an_event_for_several_each_has_a_copy_of_its_own(play: Callable[..., None]) -> None:
     async def scene(stage: Stage) -> None:
         heard: list[list[str]] = []

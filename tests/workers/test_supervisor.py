@@ -34,6 +34,16 @@ def python(code: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 
+SAYS = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+os.write(int(os.environ["MILLRACE_HEARTBEAT"]), sys.argv[2].encode())
+open(sys.argv[1], "a").write("started\\n")
+while not os.path.exists(sys.argv[3]): time.sleep(0.01)
+sys.exit(75)
+"""
+
+
 class Running:
     """A supervisor in a thread."""
 
@@ -121,6 +131,67 @@ def test_a_signal_without_a_name_is_described_by_its_number(
     eventually(lambda: lines(log) == 1, "the process")
     os.kill(running.supervisor.pids[0], 40)
     eventually(lambda: "ended with signal 40" in caplog.text, "the log line")
+    assert running.stop() == 0
+
+
+def test_a_process_that_is_to_be_replaced_has_a_successor_while_it_finishes(
+    tmp_path: Path, eventually: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "STABLE_SECONDS", 0.0)
+    log, done = tmp_path / "log", tmp_path / "done"
+    supervisor = Supervisor(python(SAYS, log, ".R", done), 1)
+    start, words = supervisor._start, iter([".R", "."])
+
+    def start_next(child: Any) -> None:
+        supervisor.command = python(SAYS, log, next(words), done)
+        start(child)
+
+    monkeypatch.setattr(supervisor, "_start", start_next)
+    running = Running(supervisor)
+    eventually(lambda: lines(log) == 2, "the successor")
+    assert len(supervisor.pids) == 2
+    supervisor.command = python(SAYS, log, ".", tmp_path / "never")
+    monkeypatch.setattr(supervisor, "_start", start)
+    done.touch()
+    eventually(lambda: lines(log) >= 3 and len(supervisor.pids) == 1, "the end of the first, and of the second")
+    assert running.stop() == 0
+    assert "ended with" not in caplog.text  # both were asked for
+
+
+def test_a_replaced_process_that_does_not_end_is_killed(
+    tmp_path: Path, eventually: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", -35.0)
+    supervisor = Supervisor(python(SAYS, tmp_path / "log", "R", tmp_path / "never"), 1)
+    running = Running(supervisor)
+    eventually(lambda: "replaced before, ended with signal SIGKILL" in caplog.text, "its end")
+    running.stop()
+    assert "is replaced after 0 s; next start in 0.5 s" in caplog.text  # it had not lived for long
+
+
+def test_a_process_without_heartbeats_is_killed_and_started_anew(
+    tmp_path: Path, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    running = Running(Supervisor(python(SAYS, log, ".", tmp_path / "never"), 1, silence=0.2))
+    eventually(lambda: lines(log) >= 2, "the next process")
+    running.stop()
+    assert "has given no heartbeat for" in caplog.text
+    assert "ended with signal SIGKILL" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["", ".S"], ids=["that has not begun", "that stops"])
+def test_a_process_is_not_expected_to_give_heartbeats(
+    word: str, tmp_path: Path, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    supervisor = Supervisor(python(SAYS, log, word, tmp_path / "never"), 1, silence=0.0)
+    running = Running(supervisor)
+    eventually(lambda: lines(log) == 1, "the process")
+    [pid] = supervisor.pids
+    looks = iter(range(5))
+    eventually(lambda: next(looks) == 4, "some looks of the supervisor")
+    assert supervisor.pids == [pid]
     assert running.stop() == 0
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import sys
+import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.autoreload import get_child_arguments
+from django.utils import autoreload
 
 from channels import log
 from channels.configured_layers import ChannelLayerWrapper
@@ -16,17 +19,27 @@ from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
 from routing import Router
-from workers import Supervisor, Worker
+from workers import Supervisor, Watchdog, Wear, Worker
 from workers.instances import INSTANCES
 from workers.lifespan import StartupFailed
 from workers.streams import STREAMS
-from workers.supervisor import exit_with_parent
+from workers.supervisor import REPLACE, SILENT_MARGIN_SECONDS, exit_with_parent
+from workers.watchdog import supervisors_pipe
+from workers.wear import MIB
 from workers.worker import ASYNC_TASKS, IDLE_SECONDS
 
 logger = logging.getLogger("channels.runworker")
 
 DEFAULT_THREADS = 4
 DEFAULT_GRACE = 30.0
+RELOAD_GRACE = 2.0
+"""Longest grace period with --autoreload: a developer waits for it at each change of the code."""
+
+RELOAD = 3
+"""Exit code that has Django's reloader start the process again."""
+
+LIMITS = ("consumer_timeout", "max_messages", "max_memory", "max_age")
+"""Options that have a process replaced. They have no default."""
 
 
 class Command(BaseCommand):
@@ -105,6 +118,36 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="how long running consumers may take to finish when the worker is stopped (default: %(default)g)",
         )
+        parser.add_argument(
+            "--consumer-timeout",
+            type=float,
+            metavar="SECONDS",
+            help="give up a consumer that runs for longer: its stack is logged, its request gets 500, its WebSocket is "
+            "closed with 1011, and the process is replaced if it cannot be ended alone (default: never)",
+        )
+        parser.add_argument(
+            "--max-messages",
+            type=int,
+            metavar="N",
+            help="replace the process when it has taken about N messages, up to a fifth fewer (default: never)",
+        )
+        parser.add_argument(
+            "--max-memory",
+            type=int,
+            metavar="MIB",
+            help="replace the process when it has so many MiB in memory (default: never)",
+        )
+        parser.add_argument(
+            "--max-age",
+            type=float,
+            metavar="SECONDS",
+            help="replace the process when it is so old, or up to a fifth younger (default: never)",
+        )
+        parser.add_argument(
+            "--autoreload",
+            action="store_true",
+            help="for development: restart the worker when the code changes; WebSockets stay open",
+        )
 
     def handle(self, *args: object, **options: Any) -> None:
         """Run until stopped."""
@@ -114,6 +157,34 @@ class Command(BaseCommand):
         for name, unit in (("grace", "seconds"), ("idle_minutes", "minutes")):
             if not options[name] > 0:
                 raise CommandError(f"--{name.replace('_', '-')} must be more than 0 {unit}, not {options[name]:g}")
+        for name, what in zip(LIMITS, ("seconds", "messages", "MiB", "seconds"), strict=True):
+            if options[name] is not None and not options[name] > 0:
+                raise CommandError(
+                    f"--{name.replace('_', '-')} must be more than 0 {what}, not {options[name]:g}; "
+                    "leave it away for no limit"
+                )
+        if not options["autoreload"]:
+            self._run(options)
+        elif options["processes"] > 1:
+            raise CommandError("--autoreload runs one process; leave --processes away")
+        else:
+            options["grace"] = min(options["grace"], RELOAD_GRACE)
+            autoreload.run_with_reloader(self._run_until_change, options)
+
+    def _run_until_change(self, options: dict[str, Any]) -> None:
+        """Work beside the thread that looks for changes, which ends the process."""
+        autoreload.raise_last_exception()
+        try:
+            self._run(options)
+        except CommandError as error:
+            self.stderr.write(f"Error: {error}")
+            self.stderr.write("Waiting for the code to change.")
+        except SystemExit as end:
+            if end.code == REPLACE:
+                logging.shutdown()
+                os._exit(RELOAD)  # a thread cannot end the process in another way
+
+    def _run(self, options: dict[str, Any]) -> None:
         log.set_up(options["verbosity"], log_format=options["log_format"])
         layer = open_layer(options["layer"])
         if layer.local_only:
@@ -125,16 +196,28 @@ class Command(BaseCommand):
             router = route_with(layer, http_consumer())
             reach(layer)
             if options["processes"] == 1:
-                ended_well = self._work(layer, router, options)
+                code = self._work(layer, router, options)
         finally:
             # Puts back what a waiting pop took. Processes make connections of their own.
             layer.close()
         if options["processes"] > 1:
-            sys.exit(Supervisor(child_command(options), options["processes"], options["grace"]).run())
-        if not ended_well:
-            sys.exit(1)
+            timeout = options["consumer_timeout"]
+            silence = None if timeout is None else timeout + SILENT_MARGIN_SECONDS
+            code = Supervisor(child_command(options), options["processes"], options["grace"], silence).run()
+        if code or options["processes"] > 1:
+            sys.exit(code)
 
-    def _work(self, layer: ChannelLayerWrapper, router: Router, options: dict[str, Any]) -> bool:
+    def _work(self, layer: ChannelLayerWrapper, router: Router, options: dict[str, Any]) -> int:
+        """Run one worker; returns the exit code of its process."""
+        watchdog = Watchdog(options["consumer_timeout"], supervisors_pipe())
+        try:
+            wear = Wear(
+                options["max_messages"],
+                options["max_memory"] and options["max_memory"] * MIB,
+                options["max_age"],
+            )
+        except ValueError as error:
+            raise CommandError(f"--max-memory: {error}") from error
         try:
             worker = Worker(
                 layer,
@@ -148,6 +231,9 @@ class Command(BaseCommand):
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
                 grace=options["grace"],
+                consumer_timeout=options["consumer_timeout"],
+                wear=wear,
+                watchdog=watchdog,
                 on_message=log_message if options["verbosity"] > 1 else None,
                 sync_side=SyncThreads(options["threads"]),
             )
@@ -163,20 +249,36 @@ class Command(BaseCommand):
         if others:
             logger.info("it does not listen on %s, which other workers have to", ", ".join(others))
         exit_with_parent(worker.stop)
+        done = threading.Event()
+        if threading.current_thread() is not threading.main_thread():
+            # With --autoreload this is a daemon thread: the process ends around it unless it is waited for.
+            atexit.register(_stop, worker, done)
         try:
-            return worker.run()
+            ended_well = worker.run()
         except StartupFailed as error:
             raise CommandError(str(error)) from error
+        finally:
+            done.set()
+        watchdog.ended(worker)
+        return REPLACE if worker.replaced_for is not None else int(not ended_well)
+
+
+def _stop(worker: Worker, done: threading.Event) -> None:
+    worker.stop()
+    done.wait(worker.grace + RELOAD_GRACE)
 
 
 def child_command(options: dict[str, Any]) -> list[str]:
     """The command line of one worker process."""
-    own = get_child_arguments()
+    own = autoreload.get_child_arguments()
     command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
     command += ["--async-tasks", str(options["async_tasks"]), "--streams", str(options["streams"])]
     command += ["--instances", str(options["instances"]), "--idle-minutes", format(options["idle_minutes"], "g")]
     command += ["--grace", format(options["grace"], "g")]
+    for name in LIMITS:
+        if options[name] is not None:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
     for name in ("only_channels", "exclude_channels"):
         for glob in options[name]:
             command.append(f"--{name.replace('_', '-')}={glob}")

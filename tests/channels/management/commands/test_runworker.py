@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from channel_layer.sqlite import SqliteChannelLayer
 from channels.management.commands import runworker
 from channels.management.commands.runworker import child_command
 from tests.conftest import wait_until
-from tests.end_to_end.processes import Service
+from tests.end_to_end.processes import ROOT, Service
 from workers import Supervisor, Worker
 
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
@@ -71,6 +74,30 @@ def test_no_time_to_finish_is_refused(seconds: str, tmp_path: Path) -> None:
     assert text == f"--grace must be more than 0 seconds, not {seconds}"
 
 
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ("--consumer-timeout", "seconds"),
+        ("--max-messages", "messages"),
+        ("--max-memory", "MiB"),
+        ("--max-age", "seconds"),
+    ],
+)
+def test_a_limit_of_nothing_is_refused(option: str, what: str, tmp_path: Path) -> None:
+    text = error_of(option, "0", layers=on_sqlite(tmp_path))
+    assert text == f"{option} must be more than 0 {what}, not 0; leave it away for no limit"
+
+
+def test_less_memory_than_a_worker_starts_with_is_refused(tmp_path: Path) -> None:
+    text = error_of("--max-memory", "1", layers=on_sqlite(tmp_path))
+    assert text.startswith("--max-memory: 1 MiB is less than the ")
+
+
+def test_the_code_is_watched_for_one_process_only(tmp_path: Path) -> None:
+    text = error_of("--autoreload", "--processes", "2", layers=on_sqlite(tmp_path))
+    assert text == "--autoreload runs one process; leave --processes away"
+
+
 def test_a_layer_that_is_unusable_at_the_start_is_one_sentence_and_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +147,21 @@ def test_a_worker_that_left_consumers_behind_ends_with_status_1(
     assert caught.value.code == 1
 
 
+def test_a_worker_that_is_to_be_replaced_says_so_by_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[float] = []
+
+    def run(self: Worker) -> bool:
+        self.stop_for_another("it is old")
+        return True
+
+    monkeypatch.setattr(Worker, "run", run)
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, **options: ends.append(seconds))
+    with override_settings(CHANNEL_LAYERS=on_sqlite(tmp_path)), pytest.raises(SystemExit) as caught:
+        call_command("runworker", "--max-age", "9", skip_checks=True)
+    assert caught.value.code == 75
+    assert ends == [15.0]  # for threads that were left behind
+
+
 def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "runworker", "--processes", "3"])
     options = {
@@ -130,6 +172,10 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
         "instances": 70,
         "idle_minutes": 2.5,
         "grace": 7.5,
+        "consumer_timeout": 60.5,
+        "max_messages": 1_000_000,
+        "max_memory": None,
+        "max_age": 86_400.0,
         "only_channels": ["a.*", "b"],
         "exclude_channels": ["c"],
         "settings": "project.settings",
@@ -141,6 +187,7 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     assert command[command.index("runworker") :] == [
         "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500",
         "--instances", "70", "--idle-minutes", "2.5", "--grace", "7.5",
+        "--consumer-timeout", "60.5", "--max-messages", "1000000", "--max-age", "86400.0",
         "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
         "--settings=project.settings", "--verbosity", "2", "--log-format", "json", "--no-color",
     ]  # fmt: skip
@@ -192,6 +239,50 @@ def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
     listens = one.text().partition("; it listens on ")[2].splitlines()[0].split(", ")
     assert {"http.request", "ping", "websocket.receive"} <= set(listens)
     one.stop()
+
+
+def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: Any) -> None:
+    one = workers("--processes", "2", "--max-messages", "20")
+    wait_until(one.ping, "an answer", within=40)
+    replies = one.layer.new_channel("test?")
+    seen: set[int] = set()
+    for _ in range(60):
+        one.layer.send("ping", {"reply_channel": replies})
+    answers = 0
+
+    def answered() -> bool:
+        nonlocal answers
+        for name, content in iter(lambda: one.layer.receive([replies]), (None, None)):
+            assert name is not None
+            assert content is not None
+            answers += 1
+            seen.add(int(content["process"]))
+        return answers == 60
+
+    wait_until(answered, f"60 answers, there are {answers}\n{one.text()}", within=40)
+    wait_until(lambda: "messages (--max-messages)" in one.text(), "a worn-out process")
+    one.stop()
+
+
+def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
+    project = tmp_path / "watched.py"
+    project.write_text("from tests.channels.settings import *\n")
+    one = Workers(tmp_path, "--autoreload")
+    one.environment |= {"DJANGO_SETTINGS_MODULE": "watched", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with one:
+        before = wait_until(one.ping, f"an answer\n{one.text()}", within=40)
+
+        def is_another() -> bool:
+            now = one.ping()
+            if now == before:  # the reloader may not have seen the file yet
+                with project.open("a") as code:
+                    code.write("CHANGED = True\n")
+            return now not in (None, before)
+
+        wait_until(is_another, "an answer of the next process", within=40)
+        os.killpg(one.running.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+        wait_until(lambda: one.process is not None and one.process.poll() is not None, "the end")
+    one.layer.close()
 
 
 def test_several_processes_share_the_work_and_stop_together(workers: Any) -> None:
