@@ -15,6 +15,7 @@ import secrets
 from typing import Any
 
 from channels.db import database_sync_to_async
+from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from demo.whiteboard.models import HIGH, KEY_LENGTH, POINTS_MOST, WIDE, WIDTHS, Board, Color
 
@@ -32,7 +33,7 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     Attributes:
         board: where.
-        player: the name by which other pages know this one.
+        player: the name by which other pages know this one; empty if it was not let in.
         name, color, width: of the person, and of the pen in hand.
         stroke: what is being drawn; it is saved when the pen is lifted.
         undoable, redoable: ids of own strokes, the last one first to go.
@@ -41,8 +42,8 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
         moves: how often that was another one than before.
     """
 
-    board: Board | None
-    player: str
+    board: Board
+    player = ""
     name: str
     color: str
     width: int
@@ -54,10 +55,10 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
     moves: int
 
     async def connect(self) -> None:
-        self.board = await Board.objects.filter(slug=self.scope["url_route"]["kwargs"]["slug"]).afirst()
-        if self.board is None:
-            await self.close()
-            return
+        board = await Board.objects.filter(slug=self.scope["url_route"]["kwargs"]["slug"]).afirst()
+        if board is None:
+            raise DenyConnection
+        self.board = board
         self.player = secrets.token_hex(4)
         self.name = self.scope["user"].get_username() or random.choice(NAMES)
         self.color = random.choice(Color.values)
@@ -73,7 +74,7 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
         await self.publish("player.came", channel=self.channel_name, **self.looks())
 
     async def disconnect(self, code: int) -> None:
-        if self.board is not None:
+        if self.player:
             await self.publish("player.left")
             await self.channel_layer.group_discard(self.board.group_name, self.channel_name)
 
@@ -87,10 +88,18 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     # What the page sends
 
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Read a message; what is no JSON is refused like other messages that mean nothing."""
+        try:
+            content = json.loads(text_data or "")
+        except (ValueError, RecursionError):
+            content = None
+        await self.receive_json(content)
+
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         try:
             act, number = ACTS[content["type"]], int(content["n"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             await self.refuse(f'Send {{"type": …, "n": …}}, with a number and one of {", ".join(ACTS)}.')
             return
         try:
@@ -98,14 +107,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
         except Refused as error:
             await self.refuse(str(error))
         await self.send_json({"type": "done", "n": number, "worker": self.worker})
-
-    @classmethod
-    async def decode_json(cls, text_data: str) -> Any:
-        """Read a message; what is no JSON is nothing, which is refused like other messages that mean nothing."""
-        try:
-            return json.loads(text_data)
-        except ValueError:
-            return None
 
     async def draw(self, content: dict[str, Any]) -> None:
         """Go on with a stroke; a new key begins one."""
@@ -130,7 +131,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     async def keep(self, stroke: dict[str, Any]) -> None:
         """Save a stroke for everybody, and its id for undoing it."""
-        assert self.board is not None
         stroke_id, change = await database_sync_to_async(self.board.keep)(stroke)
         self.stroke = None
         if stroke_id not in self.undoable:
@@ -150,7 +150,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     async def switch(self, source: list[int], target: list[int], visible: bool) -> None:
         """Hide or show the last stroke of one stack, and put it on the other."""
-        assert self.board is not None
         while source:
             stroke_id = source.pop()
             change = await database_sync_to_async(self.board.show)(stroke_id, visible)
@@ -162,7 +161,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     async def clear(self, content: dict[str, Any]) -> None:
         """Wipe the board."""
-        assert self.board is not None
         await self.publish("board.changed", change=await database_sync_to_async(self.board.clear)())
 
     async def take_pen(self, content: dict[str, Any]) -> None:
@@ -175,8 +173,8 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
         """Be called something else."""
         name = content.get("name")
         name = " ".join(name.split())[:NAME_LENGTH] if isinstance(name, str) else ""
-        if not name:
-            raise Refused("A name has at least one letter.")
+        if not name or not name.isprintable():
+            raise Refused("A name is made of letters and what else can be printed.")
         self.name = name
         await self.publish("player.here", **self.looks())
         await self.show_self()
@@ -190,7 +188,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     async def show_board(self, content: dict[str, Any] | None = None) -> None:
         """Send the page all of the board."""
-        assert self.board is not None
         await self.send_json({"type": "board", **await database_sync_to_async(self.board.whole)()})
 
     # What the group hears
@@ -220,7 +217,6 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 
     async def publish(self, kind: str, **content: Any) -> None:
         """Tell everybody at the board."""
-        assert self.board is not None
         await self.channel_layer.group_send(self.board.group_name, {"type": kind, "player": self.player, **content})
 
     async def pass_on(self, kind: str, event: dict[str, Any], *names: str) -> None:
@@ -247,8 +243,8 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
 def read_key(content: dict[str, Any]) -> str:
     """The key of a stroke."""
     key = content.get("key")
-    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH:
-        raise Refused(f"The key of a stroke is a text of 1 to {KEY_LENGTH} characters.")
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isalnum() or not key.isascii():
+        raise Refused(f"The key of a stroke is 1 to {KEY_LENGTH} letters from a to z and digits.")
     return key
 
 
