@@ -47,6 +47,9 @@ class Headers(TypedDict, total=False):
     (``None`` if it cannot be done), ``again`` that the application has to begin anew there, ``at_once`` that it has to
     go on there without waiting for an event, and ``ended`` that it has returned, or ``failed``.
 
+    ``trace`` is the ``traceparent`` (W3C Trace Context) of the span that a message belongs to, and ``traced_at`` when
+    it was prepared, in seconds of `time.time`; only if tracing is on, see `channel_layer.tracing`.
+
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
     with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last
     ``{"closed": True}`` are sent there. ``read``, alone, says how many bytes of a request's body have been read.
@@ -70,6 +73,8 @@ class Headers(TypedDict, total=False):
     again: bool
     at_once: bool
     ended: bool
+    trace: str
+    traced_at: float
 
 
 class LastWill:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from . import codec, names
+from . import codec, names, tracing
 from .capacity import CapacityRules
 from .copies import Copies
 from .delivery import Content, Delivery, Headers, Message, Outgoing
@@ -216,7 +216,7 @@ class ChannelLayer(ABC):
             raise MessageTooLarge(target, len(body), self.max_message_size)
         if len(body) > MAX_ELEMENTS and has_more_elements(body, MAX_ELEMENTS):
             raise TooManyElements(target, len(body), MAX_ELEMENTS)
-        return Outgoing(target, body, headers, group)
+        return Outgoing(target, body, tracing.stamp(headers) if tracing.is_on else headers, group)
 
     # -- batches: what a backend provides --------------------------------------------------------
 

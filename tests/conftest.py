@@ -17,6 +17,11 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from channel_layer import tracing
 
 # A run imports this code in hundreds of processes. Compiling it anew in each takes half of their time to start, so the
 # compiled modules are kept even where the environment, as in many container images, asks for none.
@@ -158,6 +163,18 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         pytest.skip("a small file system needs root, and a system that lets it mount one")
     yield SmallDisk(path)
     subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """Tracing is on; the spans that have ended."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.enable(provider)
+    yield exporter
+    tracing.leave()
+    tracing.disable()
 
 
 @pytest.fixture(scope="session")

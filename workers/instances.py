@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from channel_layer import tracing
 from channel_layer.codec import EMPTY, pack_body
 from channel_layer.delivery import ALIVE, SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable
@@ -33,6 +34,7 @@ from .event_loop import EventLoop
 from .inbox import Address, Inbox
 from .outlet import Outlet
 from .sync_side import SyncSide
+from .tracing import EventSpans
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +165,7 @@ class Instance:
         self._patience = random.uniform(*SPREAD)
         self._is_orphaned = hosted.is_orphan
         self._at_once = False
+        self._spans = EventSpans(hosted.name) if tracing.is_on else None
 
     @property
     def is_quiet(self) -> bool:
@@ -180,6 +183,8 @@ class Instance:
         """Take an event, or news of the connection."""
         if "type" in message:
             if headers is not None and "turn" in headers:
+                if self._spans is not None:
+                    self._spans.expect(headers["turn"], headers)
                 self._push(headers["turn"], message)
         elif message.get("gone"):
             logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
@@ -211,6 +216,8 @@ class Instance:
                 turn, event = self._inbox.pop(0)
                 self._current, self.since = turn or self._done, time.monotonic()
                 self._heard = self._heard or event.get("type") != CONNECT
+                if self._spans is not None:
+                    self._spans.begin(turn, str(event.get("type")))
                 return event
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -232,6 +239,8 @@ class Instance:
         if not self._current:
             return
         self._done, self._current, self._connects = self._current, 0, False
+        if self._spans is not None:
+            self._spans.end()
         self.since = time.monotonic()
         self._take_checkpoint()
         self._instances.outlet.ask(self)
@@ -261,8 +270,9 @@ class Instance:
         headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
         item = self._instances.outlet.prepare(self.hosted.reply_channel, message, headers)
         self._last = item
+        assert item.headers is not None
         if not self._has_lease:
-            headers["lease"], self._has_lease = self.address.channel, True
+            item.headers["lease"], self._has_lease = self.address.channel, True
         self._instances.outlet.add(item)
         self._instances.outlet.ask(self)
 
@@ -411,11 +421,15 @@ class Instance:
             failed = not self.is_muted
             if failed:
                 logger.error("%s was cancelled, and not by this worker", self.hosted.name)
-        except BaseException:  # SystemExit and the like end the application, not the loop
+        except BaseException as error:  # SystemExit and the like end the application, not the loop
             failed = not self.is_muted
             if failed:
                 logger.exception("error in %s", self.hosted.name)
+            if self._spans is not None:
+                self._spans.end(error)
         finally:
+            if self._spans is not None:
+                self._spans.end()
             try:
                 if not self.is_muted and not self._given_up:
                     self._say_goodbye(failed)
@@ -738,7 +752,7 @@ class Instances:
         for local, turn in message["to"]:
             address = self._inbox.find(local)
             if address is not None:
-                address.deliver(copy(event), {"turn": turn})
+                address.deliver(copy(event), {"turn": turn} if headers is None else {**headers, "turn": turn})
 
     def _ask(self) -> None:
         """Ask servers about the leases, behind all that was said so far."""

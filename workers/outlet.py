@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from channel_layer import tracing
 from channel_layer.backoff import Backoff
 from channel_layer.codec import EMPTY, pack_body, unpack_body
 from channel_layer.delivery import SHARED, Headers, Message, Outgoing
@@ -25,7 +26,7 @@ ROOM_BYTES = 4_194_304
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
 
-PLAIN = frozenset({"epoch", "turn"})
+PLAIN = frozenset({"epoch", "turn", "trace", "traced_at"})
 """Headers of messages that can be put together."""
 
 
@@ -74,7 +75,7 @@ class Outlet:
         if type(text) is not str or len(message) != 1:
             return self._layer.prepare(channel, message, headers)
         if text == self._text:
-            return Outgoing(channel, self._text_body, headers)
+            return Outgoing(channel, self._text_body, tracing.stamp(headers) if tracing.is_on else headers)
         item = self._layer.prepare(channel, message, headers)
         self._text, self._text_body = text, item.body
         return item

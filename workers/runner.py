@@ -253,7 +253,7 @@ class Runner:
         # The last reply can carry the end of the turn, which saves a message.
         for layer, item in reversed(outbox) if outcome != "later" else ():
             if item.target == name and not item.group and layer is self._layer:
-                item.headers = headers
+                item.headers = headers if item.headers is None else {**item.headers, **headers}
                 break
         else:
             self._tell(name, headers, outbox)

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
+from channel_layer import tracing
 from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
 from channel_layer.facts import Identity, State, lost_by_layer
@@ -39,6 +40,7 @@ from .sender import Sender
 from .stop_signals import handling_stop_signals
 from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
+from .tracing import TracingHook
 from .watchdog import Watchdog
 from .wear import Wear
 
@@ -164,7 +166,7 @@ class Worker:
         self._impatient = False
         self._signal_handlers = signal_handlers
         self._on_message = on_message
-        self._hooks = Hooks(hooks)
+        self._hooks = Hooks([TracingHook(), *hooks] if tracing.is_on else hooks)
         self._facts = Facts()
         self._identity = Identity("worker", parent)
         self._reporter = Reporter(channel_layer, self.report)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from channel_layer.delivery import SHARED, Message, Outgoing
+from channel_layer.delivery import SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, MessageTooLarge
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
+from channel_layer.tracing import Turn
 
 from .uplink import Entry, Uplink
 
@@ -23,9 +24,10 @@ class Event:
         content: the event.
         size: bytes of a frame.
         entry: the queued message that carries it, once it is under way.
+        span: until the application is done with it, if there is one.
     """
 
-    __slots__ = ("content", "entry", "since", "size", "turn")
+    __slots__ = ("content", "entry", "since", "size", "span", "turn")
 
     def __init__(self, turn: int, content: Message, size: int) -> None:
         self.turn = turn
@@ -33,6 +35,7 @@ class Event:
         self.size = size
         self.entry: Entry | None = None
         self.since = 0.0
+        self.span: Turn | None = None
 
 
 class Member(Protocol):
@@ -59,10 +62,14 @@ class Broadcast:
         uplink: takes what is sent.
         now: the event loop's time.
         content: the event.
+        headers: to send it with.
     """
 
-    def __init__(self, layer: ChannelLayer, uplink: Uplink, now: float, content: Message) -> None:
+    def __init__(
+        self, layer: ChannelLayer, uplink: Uplink, now: float, content: Message, headers: Headers | None = None
+    ) -> None:
         self.content = content
+        self._headers = headers
         self._layer = layer
         self._uplink = uplink
         self._now = now
@@ -79,7 +86,7 @@ class Broadcast:
             to = [[(lease.worker or "").partition("!")[2], event.turn] for lease, event in part.members]
             entry: Entry | None = None
             try:
-                item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to})
+                item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to}, self._headers)
                 entry = self._uplink.put(item, part, patient=True)
             except MessageTooLarge:
                 pass  # for all of them together; it goes to each alone

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from channel_layer import tracing
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import ALIVE, SHARED, Delivery, Message
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 
+from . import spans
 from .broadcast import Broadcast
 from .context import Context
 from .replies import BadReply, Reply
@@ -98,6 +100,8 @@ class Downlink:
         for delivery in deliveries:
             if trace:
                 logger.debug("%r", delivery)
+            if tracing.is_on:
+                spans.note_delivery(delivery)
             if delivery.members is not None:
                 await self._to_group(delivery)
                 continue
@@ -129,7 +133,8 @@ class Downlink:
         broadcast: Broadcast | None = None
         try:
             if "type" in message:
-                broadcast = Broadcast(self._layer, self._uplink, asyncio.get_running_loop().time(), message)
+                trace = spans.passed_on(delivery.headers) if tracing.is_on else None
+                broadcast = Broadcast(self._layer, self._uplink, asyncio.get_running_loop().time(), message, trace)
             else:
                 reply = Reply(message)
         except BadReply as error:

@@ -11,10 +11,12 @@ import logging
 import secrets
 import time
 
+from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 from channel_layer.messages import ResponseReport
 
+from ..bridge import spans
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
@@ -83,6 +85,7 @@ class HttpExchange:
         self._bodiless = False
         self._is_short_of_room = False
         self._progress = context.now
+        self._span = spans.of_request(scope) if tracing.is_on else None
 
     # -- from the client -------------------------------------------------------------------------
 
@@ -325,7 +328,10 @@ class HttpExchange:
             scope = with_length(scope, len(self._piece) if self._upload is None else self._upload.received)
         message = context.messages.request(scope, self.channel, body, body_channel)
         try:
-            item = context.layer.prepare(HTTP_REQUEST, message, {"flow": self._flow})
+            headers: Headers = {"flow": self._flow}
+            if self._span is not None:
+                headers.update(self._span.headers)
+            item = context.layer.prepare(HTTP_REQUEST, message, headers)
         except (InvalidMessage, MessageTooLarge) as error:
             logger.warning("refused a request that cannot be carried: %s", error)
             self.fail(status_of(error))
@@ -421,6 +427,9 @@ class HttpExchange:
         if dispatched and (not complete or self._context.tells_of_ends):
             message = end_of_exchange(self._scope, self.channel)
             self._context.uplink.put(self._context.layer.prepare(HTTP_DISCONNECT, message))
+        if self._span is not None:
+            failure = f"answered {status}" if status >= 500 else None
+            self._span.end(failure, {"http.response.status_code": status})
         if self._begun:
             seconds = time.monotonic() - self._started
             self._context.facts.answered(status, seconds)

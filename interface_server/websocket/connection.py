@@ -12,12 +12,14 @@ import logging
 import secrets
 from typing import NamedTuple
 
+from channel_layer import tracing
 from channel_layer.codec import EMPTY
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 from channel_layer.messages import DisconnectMessage, ReceiveMessage
 from channel_layer.state import MARK
 
+from ..bridge import spans
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
@@ -108,6 +110,7 @@ class WebSocketConnection:
         self._lease: Lease | None = None
         self._events_held: list[Message] = []
         self._ended = False
+        self._span = spans.of_handshake(scope) if tracing.is_on else None
         self._accept_deadline = context.now + context.options.accept_timeout
         self._end_of_life = context.now + (context.options.websocket_life or float("inf"))
 
@@ -405,12 +408,14 @@ class WebSocketConnection:
             chosen = agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols)
             self._socket.accept(chosen, fields)
             self._note("WSCONNECT")
+            self._end_span()
             self._scope = self._context.access_log.needed(self._scope)  # headers are a third of a quiet socket
             return True
         return False
 
     def _refuse(self, status: int) -> None:
         """End a handshake of which no consumer knows."""
+        self._end_span(f"refused with {status}")
         self.phase = Phase.CLOSED
         self._context.facts.not_opened(str(status))
         self._note("WSREJECT", status)
@@ -430,6 +435,7 @@ class WebSocketConnection:
     def _deny(self, status: int, denial: Denial | None = None) -> None:
         """End a handshake that consumers know of."""
         self._context.facts.not_opened(str(status))
+        self._end_span(f"refused with {status}")
         self._note("WSREJECT", status)
         self._socket.reject(status, denial)
         self._end(ABNORMAL)
@@ -438,6 +444,7 @@ class WebSocketConnection:
         if self.phase is Phase.OPEN:
             self._context.facts.closed(self.path, cause)
             self._note("WSDISCONNECT", code)
+        self._end_span()
         self.phase = Phase.CLOSED
         if self._lease is not None:
             self._end_application(code, reason)
@@ -577,6 +584,7 @@ class WebSocketConnection:
     def _next(self) -> None:
         self._turn_open = False
         self._entry = self._slow = None
+        self._end_span()
         if self._inbox:
             self._go_on()
 
@@ -607,9 +615,18 @@ class WebSocketConnection:
             self._paused = False
             self._socket.resume()
 
+    def _end_span(self, failure: str | None = None) -> None:
+        """The handshake, or the frame that consumers were at, is done with."""
+        if self._span is not None:
+            self._span.end(failure)
+            self._span = None
+
     def _send_frame(self, content: str | bytes) -> None:
         self._order += 1
         self._context.facts.frames += 1
+        if tracing.is_on:
+            self._end_span()
+            self._span = spans.of_frame(self.path)
         message: ReceiveMessage = {"reply_channel": self.channel, "path": self.path, "order": self._order}
         if isinstance(content, str):
             message["text"] = content
@@ -652,6 +669,8 @@ class WebSocketConnection:
                 headers["state"] = self._state
         if self._root_path:
             headers = {**(headers or {}), "root_path": self._root_path}
+        if self._span is not None:
+            headers = {**(headers or {}), **self._span.headers}
         if self._context.trace:
             logger.debug("%s %s to %s", printable(self.path), self.channel, target)
         return self._context.layer.prepare(target, message, headers)

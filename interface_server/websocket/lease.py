@@ -14,9 +14,11 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
+from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 
+from ..bridge import spans
 from ..bridge.broadcast import Broadcast, Event
 from ..bridge.context import Context
 from ..bridge.messages import RESUME
@@ -97,6 +99,8 @@ class Lease:
             InvalidMessage, MessageTooLarge: it cannot be carried; nothing was done.
         """
         event = Event(self._turn + 1, content, size)
+        if tracing.is_on:
+            event.span = spans.of_frame(self._path)
         if self.worker is None or not self._under_way == len(self._events) < WINDOW:
             self._context.layer.prepare(RESUME, content)  # later nobody could be told that it cannot be carried
         self._events.append(event)
@@ -132,6 +136,8 @@ class Lease:
         while self._events and self._events[0].turn <= done:
             event = self._events.popleft()
             self.read_ahead -= event.size
+            if event.span is not None:
+                event.span.end()
             self._under_way = max(0, self._under_way - 1)
             if event.entry is not None and event.entry.stored_at:
                 self._context.facts.turn_over(event.entry.stored_at)
@@ -287,7 +293,10 @@ class Lease:
             return
         while self._under_way < min(window, len(self._events)):
             event = self._events[self._under_way]
-            item = self._context.layer.prepare(self.worker, event.content, {"turn": event.turn, "epoch": self.epoch})
+            sent: Headers = {"turn": event.turn, "epoch": self.epoch}
+            if event.span is not None:
+                sent.update(event.span.headers)
+            item = self._context.layer.prepare(self.worker, event.content, sent)
             event.since = self._context.now
             event.entry = self._context.uplink.put(item, self._owner, patient=True)
             if event.entry is None:
