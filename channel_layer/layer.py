@@ -134,7 +134,11 @@ class ChannelLayer(ABC):
             raise ChannelFull(channel)
 
     async def asend(self, channel: str, message: Content) -> None:
-        """Async form of `send`."""
+        """Async form of `send`.
+
+        Raises:
+            ChannelFull, MessageTooLarge, InvalidName, InvalidMessage, LayerUnavailable: as `send` does.
+        """
         if await self.asend_batch([self.prepare(channel, message)]):
             raise ChannelFull(channel)
 

@@ -32,7 +32,11 @@ def check_channel(name: object) -> str:
 
 
 def check_receive(name: object) -> str:
-    """Return ``name`` if it can be received from: process-specific names end with their ``!``."""
+    """Return ``name`` if it can be received from: process-specific names end with their ``!``.
+
+    Raises:
+        InvalidName: it cannot.
+    """
     if type(name) is str and len(name) <= MAX_NAME_LENGTH and _RECEIVE(name):
         return name
     if type(name) is str and "!" in name and not name.endswith("!"):
@@ -45,6 +49,9 @@ def check_receivers(names: object) -> None:
     """Check the list of names given to a receive; one name alone is a mistake that would pass as letters.
 
     What can be gone through only once, or has no order, is refused too: looking at it would use it up.
+
+    Raises:
+        InvalidName: it is not such a list, or one of its names cannot be received from.
     """
     if type(names) is not list and (isinstance(names, (str, bytes)) or not isinstance(names, Sequence)):
         raise InvalidName("channel", names, "receive takes a list of channel names")
@@ -63,6 +70,9 @@ def new_name(pattern: object) -> str:
     """Return a new channel name for a pattern that ends with ``!`` or ``?``.
 
     The random part has 128 bits from the operating system, so that a name cannot be guessed.
+
+    Raises:
+        InvalidName: the pattern does not end so, or has other characters than names.
     """
     if type(pattern) is not str or not _PATTERN(pattern):
         raise _complaint("channel pattern", pattern, "a pattern ends with '!' or '?', for example 'http.response!'")

@@ -151,7 +151,11 @@ class ChannelLayerManager:
 
     @property
     def configs(self) -> Mapping[str, Any]:
-        """The setting CHANNEL_LAYERS; empty if there is none."""
+        """The setting CHANNEL_LAYERS; empty if there is none.
+
+        Raises:
+            InvalidChannelLayerError: it is not a mapping.
+        """
         configs = getattr(settings, "CHANNEL_LAYERS", None) or {}
         if not isinstance(configs, Mapping):
             raise InvalidChannelLayerError(None, f"CHANNEL_LAYERS is a dict of aliases, not {type(configs).__name__}")

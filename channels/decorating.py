@@ -35,7 +35,11 @@ class Decorator(Protocol):
 
 
 def message_of(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> DecoratedMessage:
-    """The message among a consumer's arguments: the first, or the second behind ``self``."""
+    """The message among a consumer's arguments: the first, or the second behind ``self``.
+
+    Raises:
+        ValueError: there is none.
+    """
     if args and _is_message(args[0]):
         return args[0]
     for candidate in (*args[:2], kwargs.get("message")):

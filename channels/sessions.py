@@ -130,6 +130,9 @@ def enforce_ordering(func: Callable[P, R] | None = None, slight: bool = False) -
     Args:
         func: the consumer, when used without parentheses.
         slight: no longer exists; must be false.
+
+    Raises:
+        ValueError: ``slight`` is set.
     """
     if slight:
         raise ValueError(

@@ -157,7 +157,11 @@ class LayerPathError(Exception):
 
 
 def serve(path: str, values: dict[str, Any]) -> None:
-    """Do what the command line says, until a signal ends it."""
+    """Do what the command line says, until a signal ends it.
+
+    Raises:
+        LayerPathError, LayerConfigurationError, OptionsError, EndpointError: it cannot be done.
+    """
     sys.path.insert(0, os.getcwd())
     _configure_logging(values["verbosity"], values["log_format"])
     check_installation()
@@ -252,7 +256,11 @@ def _of_framework(name: str) -> Callable[..., Any] | None:
 
 
 def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
-    """Endpoints that the command line names; the default one if it names none."""
+    """Endpoints that the command line names; the default one if it names none.
+
+    Raises:
+        EndpointError: one cannot be, or a mode is given and no Unix socket.
+    """
     tls = {"key_file": values["ssl_keyfile"], "cert_file": values["ssl_certfile"]}
     endpoints = [Endpoint.parse(text) for text in values["endpoint"]]
     mode = values["unix_socket_mode"]

@@ -70,13 +70,14 @@ class Connection:
         self.expected, self.got, self.frame = frames, 0, max(1, len(frames) // count)
 
     def take(self, data: bytes) -> bool:
-        """Compare what was read with what must come, however it is cut, and answer pings; tell if all has come.
+        """Compare what was read with what must come, however it is cut, and answer pings; tell if it made that whole.
 
         Raises:
             LoadError: something else came, or the server closed the connection.
         """
         if not data:
             raise LoadError(f"the server closed connection {self.number}")
+        before = self.got
         while data and not self.expected.startswith(data, self.got):
             inside = self.got % self.frame
             if not inside and data[0] == 0x80 | Opcode.PING:
@@ -93,7 +94,7 @@ class Connection:
                 self.got += len(piece)
             data = data[size:]
         self.got += len(data)
-        return self.got == len(self.expected)
+        return before < self.got == len(self.expected)
 
 
 def allow_many_files() -> None:

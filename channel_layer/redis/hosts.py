@@ -132,7 +132,11 @@ class Host:
 
 
 def parse_hosts(hosts: Any, connection_kwargs: Mapping[str, Any] | None) -> list[Host]:
-    """The configured servers; without any, the one on this machine."""
+    """The configured servers; without any, the one on this machine.
+
+    Raises:
+        LayerConfigurationError: one of them cannot be used.
+    """
     if not hosts:
         hosts = [("localhost", 6379)]
     if isinstance(hosts, (str, Mapping)) or not isinstance(hosts, Sequence):

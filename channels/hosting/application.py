@@ -20,7 +20,7 @@ def hosted_application(protocol: str) -> Application | None:
         protocol: ``websocket``, ``http`` or ``lifespan``.
 
     Raises:
-        ImproperlyConfigured: ASGI_APPLICATION cannot be imported or is no application; one sentence.
+        ImproperlyConfigured: ASGI_APPLICATION cannot be imported or is not an application; one sentence.
     """
     path = getattr(settings, "ASGI_APPLICATION", None)
     if not path:

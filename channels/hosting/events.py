@@ -96,7 +96,11 @@ class Denial:
             raise ValueError(f"{DENIAL_START} has no 'status'")
 
     def add(self, part: Event) -> Message | None:
-        """Take a part of the body; returns the message once it is complete."""
+        """Take a part of the body; returns the message once it is complete.
+
+        Raises:
+            ValueError: the body is larger than a response to a handshake may be.
+        """
         self._body += part.get("body", b"")
         if len(self._body) > MOST_BYTES:
             raise ValueError(f"the response to a handshake that is denied holds {MOST_BYTES} bytes at most")

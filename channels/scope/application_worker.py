@@ -52,7 +52,11 @@ class ApplicationWorker(StatelessServer):
             await queue.put(message)
 
     async def application_send(self, scope: Scope, message: Event) -> None:
-        """Refuse: behind a channel nobody waits for an answer."""
+        """Refuse: behind a channel nobody waits for an answer.
+
+        Raises:
+            ValueError: always.
+        """
         raise ValueError(
             f"a consumer of channel {scope['channel']!r} sent {message['type']!r}, and has no client; "
             "send to a channel or group of the channel layer"

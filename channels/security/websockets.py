@@ -79,7 +79,11 @@ class BaseOriginValidator:
         raise NotImplementedError(f"{type(self).__name__} does not say which origins are valid")
 
     def process_invalid_origin(self, message: Message, origin: str) -> object:
-        """Reject the connection; its client gets HTTP 403."""
+        """Reject the connection; its client gets HTTP 403.
+
+        Raises:
+            DenyConnection: always.
+        """
         _log(message, origin)
         raise DenyConnection
 

@@ -102,7 +102,11 @@ class WebsocketCommunicator(ApplicationCommunicator):
         return value
 
     async def receive_json_from(self, timeout: float = 1) -> Any:
-        """Return the value of the next frame, which holds JSON; see `receive_from`."""
+        """Return the value of the next frame, which holds JSON; see `receive_from`.
+
+        Raises:
+            AssertionError: it is not a text frame.
+        """
         text = await self.receive_from(timeout)
         if not isinstance(text, str):
             raise AssertionError(f"JSON data is not a text frame, it is {type(text)}")

@@ -57,7 +57,11 @@ class AsgiResponse:
 
 
 async def serve_http(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
-    """Carry one exchange from its first to its last byte."""
+    """Carry one exchange from its first to its last byte.
+
+    Raises:
+        ResponseCut: the response could not be completed.
+    """
     response = AsgiResponse()
     exchange = HttpExchange(context, scope, response)
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")

@@ -90,7 +90,11 @@ def is_push(message: Content) -> bool:
 
 
 def content_of(message: Content) -> bytes:
-    """The body bytes of a response or of one of its chunks."""
+    """The body bytes of a response or of one of its chunks.
+
+    Raises:
+        BadResponse: they are not bytes.
+    """
     content = message.get("content") or b""
     if type(content) is not bytes:
         raise BadResponse(f"'content' is {type(content).__name__}, it must be bytes")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+from tests.conftest import Eventually
 from workers import async_limit as module
 from workers.async_limit import FREE, PLACE, REFUSED, Admission, AsyncLimit
 
@@ -60,14 +61,17 @@ def test_waiting_ends_when_a_place_is_free_and_does_not_begin_if_there_is_one() 
     assert not waiting.is_alive()
 
 
-def test_waiting_ends_when_it_is_woken() -> None:
+def test_waiting_ends_when_it_is_woken(eventually: Eventually) -> None:
     limit = AsyncLimit(1)
     limit.keep("a", FREE)
     waiting = threading.Thread(target=limit.wait, args=(60,))
     waiting.start()
-    while waiting.is_alive():
+
+    def ends() -> bool:
         limit.wake()
-        waiting.join(0.01)
+        return not waiting.is_alive()
+
+    eventually(ends, "the end of a wait")
 
 
 def test_two_threads_never_get_one_place() -> None:

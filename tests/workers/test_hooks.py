@@ -75,11 +75,13 @@ def test_a_hook_at_the_start_does_not_swallow_an_exit() -> None:
 
 
 def test_a_hook_overrides_only_what_it_needs() -> None:
-    hooks = Hooks([Hook()])
-    hooks.worker_process_ready(None)
-    hooks.worker_ready(None)
-    hooks.before(None)
-    hooks.after(None, None)
+    calls: list[Any] = []
+    hooks = Hooks([Hook(), Recording("a", calls)])
+    hooks.worker_process_ready(1)
+    hooks.worker_ready(2)
+    hooks.before(3)
+    hooks.after(4, None)
+    assert [call[1:3] for call in calls] == [("process", 1), ("ready", 2), ("before", 3), ("after", 4)]
 
 
 def test_a_hook_blocks_at_the_end_of_a_consumer_if_it_does_anything_there() -> None:

@@ -30,6 +30,7 @@ def test_consumers_run_in_all_threads_at_once(layer: FlakyLayer) -> None:
         for _ in range(4):
             layer.send("a", {})
         together.wait(20)
+    assert not together.broken
 
 
 def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer) -> None:

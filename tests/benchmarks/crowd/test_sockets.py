@@ -55,6 +55,13 @@ def test_a_ping_between_frames_is_answered_and_not_counted(pair: tuple[Connectio
     assert (answer[0], answer[1]) == (0x80 | Opcode.PONG, 0x80 | len(b"there"))
 
 
+def test_a_ping_makes_nothing_whole_that_was_so_before(pair: tuple[Connection, socket.socket]) -> None:
+    assert pair[0].take(FRAMES)
+    assert not pair[0].take(A_PING)
+    pair[0].expect(b"")
+    assert not pair[0].take(A_PING)
+
+
 def test_bytes_of_a_ping_inside_a_frame_are_content(pair: tuple[Connection, socket.socket]) -> None:
     assert not pair[0].take(FRAMES[:3])
     with pytest.raises(LoadError, match="something else than it should came on socket 7 from byte 3 on"):

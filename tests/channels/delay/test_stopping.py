@@ -49,10 +49,12 @@ def test_it_works_beside_the_main_thread_without_signals() -> None:
 
 
 def test_a_stop_after_the_end_does_no_harm() -> None:
-    stopper = Stopper(lambda: None, lambda: None)
+    noted: list[bool] = []
+    stopper = Stopper(lambda: None, lambda: noted.append(True))
     with stopper.running(signal_handlers=False):
         pass
     stopper.stop()
+    assert noted == [True]
 
 
 def test_a_layer_that_cannot_be_interrupted_is_tried_again(caplog: Any) -> None:

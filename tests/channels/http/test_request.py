@@ -84,7 +84,7 @@ def test_it_has_the_message_and_its_reply_channel(layer: Any) -> None:
 
 
 def test_making_a_request_does_not_wait_for_its_body(layer: Any) -> None:
-    AsgiRequest(request(layer, method="POST", body_channel=BODY))
+    assert AsgiRequest(request(layer, method="POST", body_channel=BODY)).method == "POST"
 
 
 def test_the_exceptions_of_channels_1_are_its_attributes() -> None:

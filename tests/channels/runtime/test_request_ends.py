@@ -76,3 +76,4 @@ def test_who_could_not_be_told_is_told_with_the_next_request(
 
 def test_a_message_without_reply_channel_leads_to_no_server(layer: Any) -> None:
     RequestEnds().ask(Message({}, "http.request", layer))
+    assert layer.global_statistics()["messages_count"] == 0
