@@ -51,6 +51,7 @@ def test_what_is_installed_is_said_first_and_can_be_refused(
     assert (bare / "asked").exists() is installs
     assert run.returncode == 1  # this apt-get brings nothing
     assert "The tests need a Redis server: " in run.stderr
+    assert "-m pytest -m 'not redis and not browser and not slow'" in run.stderr
 
 
 def test_a_terminal_is_asked(bare: Path) -> None:
