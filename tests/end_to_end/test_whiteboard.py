@@ -192,6 +192,26 @@ def test_a_worker_is_replaced_in_the_middle_of_a_line(come: Callable[[], Player]
 
 
 @pytest.mark.slow
+def test_a_line_is_whole_even_if_its_worker_is_killed(come: Callable[[], Player], demo: Project) -> None:
+    ada, bob = come(), come()
+    ada.draw(*lines(0.2))
+    expect_strokes(1, ada, bob)
+    ada.move((0.1, 0.4))
+    ada.press()
+    ada.move((0.9, 0.6), steps=20)
+    demo.workers[0].kill()
+    ada.move((0.1, 0.8), steps=20)
+    demo.workers[0].start()
+    ada.lift()
+    expect_strokes(2, ada, bob)
+    assert ada.shapes() == bob.shapes()
+    assert ada.shapes()[1][2].count("Q") == 39, "all 41 points"
+    expect(ada.fact("moves-fact")).to_have_text("once")
+    expect(ada.fact("self-undoable")).to_have_text("2")
+    assert (ada.sockets, bob.sockets) == (1, 1)
+
+
+@pytest.mark.slow
 def test_what_was_drawn_without_a_connection_is_sent_once_there_is_one(
     come: Callable[[], Player], demo: Project
 ) -> None:
