@@ -11,6 +11,7 @@ ROOMS = ["channel_layer", "routing", "workers", "interface_server", "channels", 
 
 ELSEWHERE = {
     "channel_layer/conformance": "run on every layer, by test_conformance.py and redis/test_layer.py",
+    "channels/live_addresses.py": "two properties, checked by the tests of both live servers",
     "channels/test/http.py": "the import path of Channels 1 for test_websocket.py's client",
     **dict.fromkeys(
         [f"channels/test/live_{part}.py" for part in ("child", "parts", "processes", "threads")],

@@ -10,6 +10,7 @@ from django.test import TransactionTestCase, modify_settings
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channels.configured_layers import ChannelLayerWrapper, channel_layers
+from channels.live_addresses import LiveAddresses
 
 from .layers import placed
 from .live_database import on_disk
@@ -21,7 +22,7 @@ from .unittest_internals import EarlySetUp
 __all__ = ["ChannelLiveServerTestCase"]
 
 
-class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
+class ChannelLiveServerTestCase(EarlySetUp, LiveAddresses, TransactionTestCase):
     """Runs each test beside an interface server on a free port, and workers for every layer.
 
     They are processes of their own, as in production, that have the settings and the databases of the test; SQLite
@@ -33,26 +34,12 @@ class ChannelLiveServerTestCase(EarlySetUp, TransactionTestCase):
     each test. What a test sends through `Channel` and `Group` goes to them too.
 
     Attributes:
-        host: where the server listens, and the host in the URLs. It is added to ALLOWED_HOSTS.
         worker_threads: consumers that run at the same time.
         serve_static: whether workers answer with static files, also without DEBUG.
     """
 
-    host: ClassVar[str] = "localhost"
     worker_threads: ClassVar[int] = 1
     serve_static: ClassVar[bool] = True
-
-    _port: int
-
-    @property
-    def live_server_url(self) -> str:
-        """Address of the server, without a slash at the end."""
-        return f"http://{self.host}:{self._port}"
-
-    @property
-    def live_server_ws_url(self) -> str:
-        """The same for WebSockets."""
-        return f"ws://{self.host}:{self._port}"
 
     @classmethod
     def setUpClass(cls) -> None:

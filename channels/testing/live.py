@@ -11,42 +11,30 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import TransactionTestCase, modify_settings
 
+from channels.live_addresses import LiveAddresses
 from channels.routing import get_default_application
 from daphne.testing import DaphneProcess
 
 __all__ = ["ChannelsLiveServerTestCase"]
 
 
-class ChannelsLiveServerTestCase(TransactionTestCase):
+class ChannelsLiveServerTestCase(LiveAddresses, TransactionTestCase):
     """Runs its tests beside a server in a process of its own, which has the databases of the tests.
 
     As in Channels 4, the application runs in the server; `channels.test.ChannelLiveServerTestCase` has a web server and
     workers as in production.
 
     Attributes:
-        host: where the server listens, and the host in the URLs. It is added to ALLOWED_HOSTS.
         ProtocolServerProcess: class of the process.
         static_wrapper: put around the application to serve static files.
         serve_static: whether it is.
     """
 
-    host: ClassVar[str] = "localhost"
     ProtocolServerProcess: ClassVar[Any] = DaphneProcess
     static_wrapper: ClassVar[Any] = ASGIStaticFilesHandler
     serve_static: ClassVar[bool] = True
 
     _process: ClassVar[Any]
-    _port: ClassVar[int]
-
-    @property
-    def live_server_url(self) -> str:
-        """Address of the server, without a slash at the end."""
-        return f"http://{self.host}:{self._port}"
-
-    @property
-    def live_server_ws_url(self) -> str:
-        """The same for WebSockets."""
-        return f"ws://{self.host}:{self._port}"
 
     @classmethod
     def setUpClass(cls) -> None:
