@@ -72,18 +72,23 @@ class Application:
         sockets: Collection[Any] = (),
         hurried: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Close every WebSocket with 1012, let requests finish, send what is left; see `Stopping`."""
+        """Close every WebSocket with 1012, let requests finish, send what is left; see `Stopping`.
+
+        With ``sockets``, those of a server of this package, ``drain_seconds`` come before.
+        """
         gateway = self._gateway
         if gateway is None:
             return
         loop = asyncio.get_running_loop()
         limit = self.options.graceful_timeout if seconds is None else seconds
-        deadline = loop.time() + limit
+        stopping = Stopping(
+            gateway.context, limit - min(CLOSE_SECONDS, limit / 10), sockets, hurried, self.options.drain_seconds
+        )
         try:
-            await Stopping(gateway.context, limit - min(CLOSE_SECONDS, limit / 10), sockets, hurried).run()
+            await stopping.run()
         finally:
             self._gateway = None
-            await gateway.close(max(CLOSE_SECONDS / 5, deadline - loop.time()))
+            await gateway.close(max(CLOSE_SECONDS / 5, stopping.began + limit - loop.time()))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

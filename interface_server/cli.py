@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -83,6 +84,8 @@ class _Daphne(SectionedCommand):
 @click.argument("channel_layer", metavar="MODULE:APPLICATION")
 @click.option("-p", "--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: 8000]")
 @click.option("-b", "--bind", "host", help="Host or address to listen on.  [default: 127.0.0.1]")
+@click.option("--reuse-port", is_flag=True, help="Share the port with another daphne that is given this, "
+              "for a restart without a gap.")  # fmt: skip
 @click.option("-u", "--unix-socket", help="Listen on this Unix socket instead of a host and port.")
 @click.option("--unix-socket-mode", metavar="OCTAL", help="Who may connect to it.  [default: 0660, owner and group]")
 @click.option("--fd", type=int, help="Listen on an open socket with this file descriptor.")
@@ -139,6 +142,7 @@ class _Daphne(SectionedCommand):
 @_limit("uplink_bytes", "Bytes that wait for the channel layer in all (503).")
 @_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
+@_limit("drain_seconds", "At a stop, close WebSockets one after the other over so many seconds before that.")
 @click.version_option(package_name=DISTRIBUTION, prog_name="daphne", message="%(prog)s (%(package)s) %(version)s")
 def main(channel_layer: str, **values: Any) -> None:
     """Serve HTTP and WebSockets over a channel layer, behind which workers run the code.
@@ -273,7 +277,7 @@ def endpoints_of(values: dict[str, Any]) -> list[Endpoint]:
     if values["port"] is not None or values["host"] is not None or not endpoints:
         port = 8000 if values["port"] is None else values["port"]
         endpoints.append(Endpoint(host=values["host"] or "127.0.0.1", port=port, **tls))
-    return endpoints
+    return [replace(endpoint, reuse_port=True) for endpoint in endpoints] if values["reuse_port"] else endpoints
 
 
 def options_of(values: dict[str, Any]) -> Options:

@@ -30,6 +30,7 @@ class Endpoint:
         path: of a Unix socket, instead of host and port.
         mode: who may connect to that: file permissions.
         fd: of a socket that is open already, instead of the others.
+        reuse_port: share host and port with other processes that ask for the same (SO_REUSEPORT).
         key_file: private key for TLS.
         cert_file: certificate for TLS.
     """
@@ -39,6 +40,7 @@ class Endpoint:
     path: str | None = None
     mode: int = UNIX_MODE
     fd: int | None = None
+    reuse_port: bool = False
     key_file: str | None = None
     cert_file: str | None = None
 
@@ -78,12 +80,14 @@ class Endpoint:
         Raises:
             EndpointError: the address cannot be used.
         """
+        if self.reuse_port and (self.fd is not None or self.path is not None):
+            raise EndpointError(f"--reuse-port is for a host and a port, not for {self._where}; leave it away")
         try:
             if self.fd is not None:
                 return socket.socket(fileno=self.fd)
             if self.path is not None:
                 return _bind_path(self.path, self.mode)
-            return _bind_address(self.host, self.port)
+            return _bind_address(self.host, self.port, self.reuse_port)
         except OSError as error:
             raise EndpointError(self._explain(error)) from None
 
@@ -108,10 +112,12 @@ class Endpoint:
             raise EndpointError(f"cannot serve TLS with {self.cert_file}: {error}") from None
         return context
 
+    @property
+    def _where(self) -> str:
+        return self.path or (f"file descriptor {self.fd}" if self.fd is not None else f"{self.host or '*'}:{self.port}")
+
     def _explain(self, error: OSError) -> str:
-        where = self.path or (
-            f"file descriptor {self.fd}" if self.fd is not None else f"{self.host or '*'}:{self.port}"
-        )
+        where = self._where
         if error.errno == errno.EADDRINUSE:
             return f"cannot listen on {where}: it is in use already; stop the other program or choose another one"
         if error.errno == errno.EACCES:
@@ -139,7 +145,7 @@ def address_of(listener: socket.socket, tls: bool) -> str:
     return f"unix:{name.decode() if isinstance(name, bytes) else name}"
 
 
-def _bind_address(host: str, port: int) -> socket.socket:
+def _bind_address(host: str, port: int, reuse_port: bool) -> socket.socket:
     if not 0 <= port <= 65_535:
         raise EndpointError(f"{port} is not a port; ports go from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
@@ -150,12 +156,22 @@ def _bind_address(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, number)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            _share_port(listener)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def _share_port(listener: socket.socket) -> None:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except (AttributeError, OSError):
+        listener.close()
+        raise EndpointError("this system does not let two processes share a port; leave --reuse-port away") from None
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:

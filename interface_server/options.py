@@ -9,7 +9,9 @@ from typing import Any
 ANY_PEER = "*"
 """Trusted proxy that stands for every peer (a platform's router has no fixed address)."""
 
-_MAY_BE_ZERO = frozenset({"ping_interval", "ping_timeout", "verbosity", "keep_alive", "websocket_life"})
+_MAY_BE_ZERO = frozenset(
+    {"ping_interval", "ping_timeout", "verbosity", "keep_alive", "websocket_life", "drain_seconds"}
+)
 
 
 class OptionsError(ValueError):
@@ -70,6 +72,8 @@ class Options:
         state_max: largest state a consumer may leave with its connection.
         graceful_timeout: longest stop of the server. Responses of unknown length that are still being produced after a
             quarter of it are cut, others after five sixths; consumers at work for a WebSocket get half.
+        drain_seconds: when the server stops, close WebSockets one after the other over so long, before the time of
+            ``graceful_timeout`` begins. For servers whose successor listens already.
         subprotocols: WebSocket subprotocols spoken, in order of preference.
         root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
@@ -117,6 +121,7 @@ class Options:
     uplink_bytes: int = 67_108_864
     state_max: int = 16_384
     graceful_timeout: float = 30
+    drain_seconds: float = 0
     subprotocols: tuple[str, ...] = ()
     root_path: str = ""
     proxy_headers: bool = False

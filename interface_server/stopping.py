@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ DESERTED_SHARE: Final = 1 / 10
 DESERTED_SECONDS = 3.0
 """Times without a worker that takes a message off a channel; after the shorter one, its messages are not waited for."""
 
+RECONNECT_MS = (0, 1_000)
+"""The range of pauses, in milliseconds, that clients of drained WebSockets are asked to make."""
+
 CHECK_SECONDS = 0.02
 LOOK_SECONDS = 0.25
 
@@ -37,6 +41,10 @@ class Stopping:
         seconds: the limit.
         sockets: connections of a server that has the context to itself; they are closed, and cut at the end.
         hurried: tells whether to wait for nothing any more.
+        drain: seconds before that, over which the closing of WebSockets is spread. Only with ``sockets``.
+
+    Attributes:
+        began: when the limit began to count, by the loop's time.
     """
 
     def __init__(
@@ -45,23 +53,49 @@ class Stopping:
         seconds: float,
         sockets: Collection[Any] = (),
         hurried: Callable[[], bool] = lambda: False,
+        drain: float = 0.0,
     ) -> None:
+        self._drain_seconds = drain
         self._context = context
         self._seconds = seconds
         self._sockets = sockets
         self._hurried = hurried
-        self._began = 0.0
+        self.began = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Take the steps."""
-        self._began = asyncio.get_running_loop().time()
         self._context.stopping = True
+        if self._drain_seconds and self._sockets:
+            await self._drain()
+        self.began = asyncio.get_running_loop().time()
         for protocol in list(self._sockets):
             protocol.shutdown()
         for connection in list(self._context.connections.values()):
             connection.stop()
         await self._until_answered()
         await self._until_sent()
+
+    async def _drain(self) -> None:
+        """Close WebSockets one after the other, in any order, while the others stay as they are."""
+        for protocol in list(self._sockets):
+            if not protocol.is_websocket:
+                protocol.shutdown()
+        is_open: list[Connection] = []
+        waiting: list[Connection] = []
+        for connection in self._of(Kind.WEBSOCKET):
+            owner = connection.last_will
+            (waiting if owner is None or owner.is_handshake else is_open).append(connection)
+        for connection in waiting:
+            connection.stop()
+        random.shuffle(is_open)
+        total, seconds = len(is_open), self._drain_seconds
+        logger.info("Stopping: closing %d WebSockets one after the other, over %.3g s", total, seconds)
+        self.began = asyncio.get_running_loop().time()
+        while is_open and not self._hurried():
+            due = total * min(1.0, self._elapsed() / seconds)
+            while is_open and total - len(is_open) < due:
+                is_open.pop().stop(random.randint(*RECONNECT_MS))
+            await asyncio.sleep(CHECK_SECONDS)
 
     async def _until_answered(self) -> None:
         """Wait for consumers and clients that are at it, and for nobody else."""
@@ -125,7 +159,7 @@ class Stopping:
             await asyncio.sleep(CHECK_SECONDS)
 
     def _elapsed(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
+        return asyncio.get_running_loop().time() - self.began
 
     def _of(self, kind: Kind) -> list[Connection]:
         return [item for item in self._context.connections.values() if item.kind is kind]

@@ -72,8 +72,12 @@ class Connection(Protocol):
     def tick(self, now: float) -> None:
         """Check the deadlines; ``now`` is the event loop's time."""
 
-    def stop(self) -> None:
-        """Prepare for the end of the server; what is under way may finish."""
+    def stop(self, reconnect: int | None = None) -> None:
+        """Prepare for the end of the server; what is under way may finish.
+
+        Args:
+            reconnect: milliseconds after which the client of a WebSocket is to connect again: another server listens.
+        """
 
     def end_stream(self) -> bool:
         """Cut a response of unknown length that is still produced; returns whether there was one."""

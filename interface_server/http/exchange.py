@@ -252,7 +252,7 @@ class HttpExchange:
             else:
                 self.fail(408)
 
-    def stop(self) -> None:
+    def stop(self, reconnect: int | None = None) -> None:
         """The server is about to end; what is under way may finish."""
 
     def is_deserted(self, seconds: float) -> bool:

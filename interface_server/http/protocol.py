@@ -63,6 +63,8 @@ class HttpProtocol(asyncio.Protocol):
         connections: every open connection of the server; this one enters and leaves it.
     """
 
+    is_websocket = False
+
     def __init__(self, context: Context, connections: Connections) -> None:
         self._context = context
         self._options = context.options

@@ -350,11 +350,12 @@ class WebSocketConnection:
             self._socket.close(code, reason)
             self._end(code, reason, cause or reason)
 
-    def stop(self) -> None:
-        """The server is about to end."""
+    def stop(self, reconnect: int | None = None) -> None:
+        """The server is about to end; see `Connection.stop`."""
         if self.phase is Phase.HANDSHAKE:
             self._deny(503)
-        self.close(SERVICE_RESTART, "service restart")
+        hint = "" if reconnect is None else f"; reconnect={reconnect}"
+        self.close(SERVICE_RESTART, f"service restart{hint}", "service restart")
 
     def bequeath(self) -> Content | None:
         """See `LastWillOwner.bequeath`."""

@@ -57,6 +57,8 @@ class WebSocketProtocol(asyncio.Protocol):
         transport: the open transport.
     """
 
+    is_websocket = True
+
     def __init__(self, context: Context, connections: set[Any], transport: asyncio.Transport) -> None:
         self._context = context
         self._options = context.options

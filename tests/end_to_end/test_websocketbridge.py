@@ -325,3 +325,13 @@ def test_commonjs_gets_it_as_exports(page: Page) -> None:
         return typeof module.exports.WebSocketBridge;
     }"""
     assert page.evaluate(loaded, SCRIPT.read_text()) == "function"
+
+
+def test_a_server_that_hands_over_says_when_to_come_back(page: Page, site: Site) -> None:
+    # Without the hint it would not come back while this test runs.
+    connect(page, minReconnectionDelay=3_600_000, maxReconnectionDelay=3_600_000)
+    opened(page)
+    wait_until(lambda: site.sockets, "the socket")
+    site.sockets[-1].close(1012, "service restart; reconnect=30")
+    wait_until(lambda: len(site.opened) == 2, "the next connection")
+    opened(page)

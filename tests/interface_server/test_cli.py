@@ -306,6 +306,7 @@ def test_every_old_option_is_understood() -> None:
 
 
 def test_a_unix_socket_has_a_mode() -> None:
+    assert endpoints_of(parse("--reuse-port", "-e", "tcp:1")) == [Endpoint(host="", port=1, reuse_port=True)]
     assert endpoints_of(parse("-u", "/run/x", "--unix-socket-mode", "0666")) == [Endpoint(path="/run/x", mode=0o666)]
 
 

@@ -65,6 +65,25 @@ def test_a_socket_that_is_served_is_not_taken_over(tmp_path: Path) -> None:
         assert address_of(listener, tls=False) == f"unix:{path}"
 
 
+def test_two_servers_share_a_port_if_both_ask_for_it(tmp_path: Path) -> None:
+    with Endpoint(port=0, reuse_port=True).bind() as first:
+        port = first.getsockname()[1]
+        with Endpoint(port=port, reuse_port=True).bind() as second:
+            assert second.getsockname()[1] == port
+        with pytest.raises(EndpointError, match="in use already"):
+            Endpoint(port=port).bind()
+    with pytest.raises(EndpointError, match="--reuse-port is for a host and a port, not for file descriptor 3"):
+        Endpoint(fd=3, reuse_port=True).bind()
+    with pytest.raises(EndpointError, match=r"not for /run/x\.sock; leave it away"):
+        Endpoint(path="/run/x.sock", reuse_port=True).bind()
+
+
+def test_a_system_without_shared_ports_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    with pytest.raises(EndpointError, match="does not let two processes share a port; leave --reuse-port away"):
+        Endpoint(port=0, reuse_port=True).bind()
+
+
 def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")

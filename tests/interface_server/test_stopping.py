@@ -9,9 +9,12 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
@@ -149,3 +152,64 @@ def test_what_is_not_done_in_time_is_cut_and_consumers_hear_of_it(steps: pytest.
             assert read_all(client) == b""
         server.workers.wait_for("http.disconnect")
     assert "cutting 1 connections" in steps.text
+
+
+def test_draining_spreads_the_closes_and_everything_else_goes_on_meanwhile(steps: pytest.LogCaptureFixture) -> None:
+    count, seconds = 20, 1.0
+    reasons: list[str] = []
+    closed_at: list[float] = []
+    answered: list[str] = []
+
+    def answer(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"status": 200, "content": b"done"})
+
+    def echo(workers: Workers, delivery: Delivery) -> None:
+        workers.reply(delivery, {"text": delivery.message["text"]})
+
+    def stay(url: str) -> None:
+        with connect(url) as client:
+            here.release()
+            try:
+                while True:
+                    client.send("still here")
+                    answered.append(str(client.recv(timeout=20)))
+                    time.sleep(0.05)
+            except ConnectionClosed as end:
+                closed_at.append(time.monotonic())
+                reasons.append(f"{end.rcvd.code} {end.rcvd.reason}" if end.rcvd else "cut")
+
+    here = threading.Semaphore(0)
+    consumers = {"http.request": answer, "websocket.receive": echo}
+    with running(consumers, graceful_timeout=20, drain_seconds=seconds) as server, ThreadPoolExecutor(count) as pool:
+        for _ in range(count):
+            pool.submit(stay, server.url())
+        for _ in range(count):
+            assert here.acquire(timeout=20)
+        with server.connect() as idle, stopped(server):
+            before = len(answered)
+            assert idle.recv(1) == b""  # a connection without a request is closed at once
+            wait_until(lambda: len(answered) > before, "an echo while others are closed")
+    assert len(reasons) == count
+    hints = [int(reason.removeprefix("1012 service restart; reconnect=")) for reason in reasons]
+    assert all(0 <= hint <= 1_000 for hint in hints)
+    assert len(set(hints)) > 1
+    assert max(closed_at) - min(closed_at) > seconds / 2
+    assert "closing 20 WebSockets one after the other, over 1 s" in steps.text
+
+
+def test_draining_ends_with_the_last_socket() -> None:
+    with running(graceful_timeout=20, drain_seconds=600) as server, server.connect() as client:
+        client.sendall(UPGRADE)
+        assert client.recv(1_000).startswith(b"HTTP/1.1 101")
+        with stopped(server):
+            client.close()
+
+
+def test_a_second_interrupt_ends_the_draining() -> None:
+    with running(graceful_timeout=20, drain_seconds=600) as server, server.connect() as client:
+        client.sendall(UPGRADE)
+        wait_until(lambda: not server.context.uplink._bytes and server.context.connections, "the socket")
+        received = client.recv(1_000)
+        assert received.startswith(b"HTTP/1.1 101")
+        with stopped(server):
+            server.server._is_hurried = True

@@ -135,6 +135,9 @@
       socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
       clearTimeout(this._deadline);
       this._log("closed", event.code, event.reason);
+      // A server that hands its clients over to the next one spreads them itself, and says when to come.
+      const hint = event.code === 1012 && /\breconnect=(\d{1,5})\b/.exec(event.reason);
+      if (hint) this._nextDelay = Math.max(1, Number(hint[1]));
       this._failures += 1;
       const retries = this._failures <= this._options.maxRetries;
       if (retries && !this._keepClosed) {
