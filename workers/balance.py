@@ -31,8 +31,11 @@ LEAST_EXCESS = 20
 MOST_RATIO = 1.25
 """Above its share by both of these a worker begins to give away; it ends at its share."""
 
-MOST_AT_A_TIME = 250
-"""Instances that are given away in one round: all of them are made again at that moment."""
+MOST_IN_A_ROUND = 250
+MOST_AT_A_TIME = 50
+PORTION_SECONDS = 0.5
+"""Instances are given away in portions, so much apart: all of a portion are made again at that moment, and an event of
+one has to wait for that."""
 
 
 class Count(NamedTuple):
@@ -54,9 +57,10 @@ class Ask(NamedTuple):
 
 
 class Give(NamedTuple):
-    """Give so many instances away."""
+    """Give so many instances away; ``begins`` says that it is the first time for this reason."""
 
     instances: int
+    begins: bool = False
 
 
 class Balance:
@@ -84,9 +88,12 @@ class Balance:
             own: instances that this worker has.
         """
         if self._to_give:
-            self._given, self._to_give = self._to_give, 0
-            self.due_at = now + ROUND_SECONDS
-            return Give(self._given)
+            count = min(self._to_give, MOST_AT_A_TIME)
+            self._to_give -= count
+            self._given += count
+            self.due_at = now + (PORTION_SECONDS if self._to_give else ROUND_SECONDS)
+            begins, self._is_above = not self._is_above, True
+            return Give(count, begins)
         if self._is_asked:
             self._is_asked = False
             self._decide(own, now)
@@ -121,10 +128,11 @@ class Balance:
         elif self._given and not self._were_taken():
             self._end(now, REST_SECONDS)
         else:
-            self._is_above = True
-            self._to_give = min(int(own - share), MOST_AT_A_TIME, room)
+            self._given = 0
+            self._to_give = min(int(own - share), MOST_IN_A_ROUND, room)
             self.due_at = now + HOLD_BACK_SECONDS
-            self.holds_back_until = now + HOLD_BACK_SECONDS + ROUND_SECONDS + ANSWER_SECONDS
+            giving = PORTION_SECONDS * (self._to_give // MOST_AT_A_TIME)
+            self.holds_back_until = self.due_at + giving + ROUND_SECONDS + ANSWER_SECONDS + HOLD_BACK_SECONDS
 
     def _were_taken(self) -> bool:
         """True if others have taken a good part of what was given away last time."""

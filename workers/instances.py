@@ -699,6 +699,8 @@ class Instances:
         if isinstance(step, Ask):
             self._tell(HOSTS, {"worker": self._own_channel, "ask": step.number}, group=True)
         elif isinstance(step, Give):
+            if step.begins:
+                logger.info("quiet ones of %d applications go to workers that have fewer", self._count)
             self.move_some(step.instances)
 
     def move_some(self, count: int) -> None:
@@ -711,7 +713,6 @@ class Instances:
             if instance.since <= before and instance.can_be_left():
                 instance.move()
                 moved += 1
-        logger.info("%d of %d applications go to workers that have fewer", moved, len(self._running))
 
     def _say_that_it_stops(self) -> None:
         self._tell(HOSTS, {"worker": self._own_channel, "stops": True}, group=True)

@@ -32,7 +32,7 @@ from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.last_wills")
 
-BATCH = 1_000
+BATCH = 250
 PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 

@@ -12,6 +12,7 @@ from workers.balance import (
     HOLD_BACK_SECONDS,
     LEAST_INSTANCES,
     MOST_AT_A_TIME,
+    MOST_IN_A_ROUND,
     REST_SECONDS,
     ROUND_SECONDS,
     Ask,
@@ -78,7 +79,23 @@ def test_small_differences_few_instances_and_a_worker_alone_move_nothing(counts:
 def test_not_many_move_at_a_time() -> None:
     workers = Workers(20_000, 0)
     workers.pass_by(3 * ROUND_SECONDS)
-    assert 0 < workers.moves <= 3 * MOST_AT_A_TIME
+    assert 0 < workers.moves <= 3 * MOST_IN_A_ROUND
+
+
+def test_a_round_is_given_in_portions_and_the_first_of_all_is_told_apart() -> None:
+    balance = Balance()
+    steps = []
+    own, now = 1_000, 0.0
+    while len(steps) < 2 * MOST_IN_A_ROUND // MOST_AT_A_TIME:
+        step = balance.step(own, now)
+        if isinstance(step, Ask):
+            balance.hear("a", step.number, Count(1_000 - own, 10_000))
+        elif isinstance(step, Give):
+            assert balance.holds_back_until > balance.due_at
+            steps.append(step)
+            own -= step.instances
+        now = balance.due_at
+    assert steps == [Give(MOST_AT_A_TIME, begins=number == 0) for number in range(len(steps))]
 
 
 def test_no_worker_is_given_more_than_it_has_room_for() -> None:
@@ -86,14 +103,14 @@ def test_no_worker_is_given_more_than_it_has_room_for() -> None:
     assert balance.step(1_000, 0.0) == Ask(1)
     balance.hear("a", 1, Count(5, 3))
     assert balance.step(1_000, ANSWER_SECONDS) is None
-    assert balance.step(1_000, balance.due_at) == Give(3)
+    assert balance.step(1_000, balance.due_at) == Give(3, begins=True)
 
 
 def test_what_is_given_away_and_nobody_takes_is_not_followed_by_more_for_a_while() -> None:
     workers = Workers(1_000, 0)
     workers.takes = False
     workers.pass_by(REST_SECONDS)
-    assert workers.moves == MOST_AT_A_TIME
+    assert workers.moves == MOST_IN_A_ROUND
     assert workers.balances[0].holds_back_until == 0
     workers.takes = True
     workers.pass_by(REST_SECONDS)
@@ -106,7 +123,7 @@ def test_nothing_is_taken_over_from_the_decision_on_until_the_next_one() -> None
     balance.hear("a", 1, Count(0, 100))
     balance.step(100, ANSWER_SECONDS)
     assert balance.due_at == ANSWER_SECONDS + HOLD_BACK_SECONDS
-    assert balance.step(100, balance.due_at) == Give(50)
+    assert balance.step(100, balance.due_at) == Give(50, begins=True)
     assert balance.holds_back_until >= balance.due_at + ANSWER_SECONDS
     balance.step(50, balance.due_at)
     balance.hear("a", 2, Count(50, 50))
