@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from channel_layer.delivery import Message
 from interface_server.logs.server_log import printable
 from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
 from ..scope.applications import LEASE, Application, Scope
+from ..scope.sessions import SessionState, changed_session, session_names
 from ..utils import name_that_thing
 from . import checkpoints
 from .checkpoints import BadCheckpoint
@@ -47,11 +48,13 @@ class LeaseExtension:
     Attributes:
         channel_name: the name of the connection, which outlives the instance.
         attach: to be called by a consumer with itself, before its first event.
+        session: what an instance before this one has done to the session of the connection.
     """
 
-    def __init__(self, channel_name: str, attach: Callable[[Any], bool]) -> None:
+    def __init__(self, channel_name: str, attach: Callable[[Any], bool], session: SessionState | None = None) -> None:
         self.channel_name = channel_name
         self.attach = attach
+        self.session = session
 
 
 class HostedApplication(Hosted):
@@ -86,6 +89,7 @@ class HostedApplication(Hosted):
         self._left = checkpoint
         self._consumer: Any = None
         self._given: tuple[tuple[str, ...], tuple[object, ...]] = ((), ())
+        self._restore: tuple[Scope, Scope, _Identity] | None = None
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
         self._packed = b""
@@ -97,7 +101,8 @@ class HostedApplication(Hosted):
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
         scope = self._scope
-        scope["extensions"] = {**scope["extensions"], LEASE: LeaseExtension(self.reply_channel, self._attach)}
+        lease = LeaseExtension(self.reply_channel, self._attach)
+        scope["extensions"] = {**scope["extensions"], LEASE: lease}
 
         async def resumed() -> Event:
             resume, self._resume = self._resume, None
@@ -122,6 +127,9 @@ class HostedApplication(Hosted):
             return resumed()
 
         try:
+            if self._left is not None:
+                self._restore = self._load(self._left)
+                lease.session = self._restore[2][2]
             await self._application(scope, first_resumed, send)
             if self._expected in (HANDSHAKE, DENIAL):
                 logger.error("%s has returned without an answer to the handshake; its client gets 500", self.name)
@@ -161,20 +169,18 @@ class HostedApplication(Hosted):
         if consumer is None:
             return super().checkpoint()
         scope, (keys, values) = consumer.scope, self._given
-        added: Scope = {}
+        session = changed_session(scope)
         marks: list[object] | None = None
-        if len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
+        if session is None and len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
             marks = checkpoints.marks(consumer.__dict__)
             if marks is not None:
-                marks += (type(consumer), _user_key(consumer))
+                marks += (type(consumer), _key_of(scope.get("user")))
                 if len(marks) == len(self._marks) and all(map(operator.is_, marks, self._marks)):
                     return self._packed
-        else:
-            given = dict(zip(keys, values, strict=True))
-            added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
-            added.pop("state", None)  # of this process; another has its own
+        added = self._added()
         self._marks = ()  # of the last checkpoint that was made
-        self._packed = checkpoints.pack(consumer.__dict__, added, _identity(consumer), self.reply_channel, self._packed)
+        identity = self._identity(added, session)
+        self._packed = checkpoints.pack(consumer.__dict__, added, identity, self.reply_channel, self._packed)
         self._marks = tuple(marks or ())
         return self._packed
 
@@ -186,27 +192,50 @@ class HostedApplication(Hosted):
             return None
         try:
             state = await handover()
-            return checkpoints.pack({"__handover__": state}, {}, _identity(consumer), self.reply_channel)
+            added = self._added()
+            identity = self._identity(added, changed_session(consumer.scope))
+            return checkpoints.pack({"__handover__": state}, added, identity, self.reply_channel)
         except NotCarried as reason:
             logger.error("handover() of %s returned what cannot be carried: %s", type(consumer).__qualname__, reason)
         except Exception:
             logger.exception("handover() of %s failed", type(consumer).__qualname__)
         return None
 
+    def _load(self, checkpoint: bytes) -> tuple[Scope, Scope, _Identity]:
+        try:
+            return checkpoints.unpack(checkpoint, self.reply_channel)
+        except BadCheckpoint as reason:
+            raise CannotGoOn(str(reason)) from reason
+
+    def _added(self) -> Scope:
+        """Keys that handlers have set in the scope."""
+        scope, (keys, values) = self._consumer.scope, self._given
+        if len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
+            return {}
+        given = dict(zip(keys, values, strict=True))
+        added = {key: value for key, value in scope.items() if given.get(key, self) is not value}
+        added.pop("state", None)  # of this process; another has its own
+        return added
+
+    def _identity(self, added: Scope, session: SessionState | None) -> _Identity:
+        """As whom the instance runs: what its middleware is to find again in another process."""
+        scope = self._consumer.scope
+        user = scope.get("user")
+        if "user" in added and not session_names(scope, user):
+            # A handler has put it there, and knows it from elsewhere: the middleware will not find it.
+            user = dict(zip(*self._given, strict=True)).get("user")
+        return name_that_thing(self._consumer), _key_of(user), session
+
     def _attach(self, consumer: Any) -> bool:
         """Take in a consumer; gives it the attributes of the one before it, and returns whether there was one."""
         self._consumer = consumer
         self._given = tuple(consumer.scope), tuple(consumer.scope.values())
-        if self._left is None:
+        if self._restore is None:
             return False
-        try:
-            own, added, identity = checkpoints.unpack(self._left, self.reply_channel)
-        except BadCheckpoint as reason:
-            raise CannotGoOn(str(reason)) from reason
-        kind, user = _identity(consumer)
-        if identity[0] != kind:
-            raise CannotGoOn(f"its path leads to {kind} now, and led to {identity[0]}")
-        if identity[1] != user:
+        own, added, (kind, user, _) = self._restore
+        if kind != (here := name_that_thing(consumer)):
+            raise CannotGoOn(f"its path leads to {here} now, and led to {kind}")
+        if user != _key_of(consumer.scope.get("user")):
             raise CannotGoOn("the scope has another user now")
         consumer.scope.update(added)
         if "__handover__" in own:
@@ -216,10 +245,9 @@ class HostedApplication(Hosted):
         return True
 
 
-def _identity(consumer: Any) -> tuple[str, Any]:
-    """The class of an instance, and the key of the user as whom it runs; ``None`` for nobody."""
-    return name_that_thing(consumer), _user_key(consumer)
+_Identity: TypeAlias = tuple[str, Any, SessionState | None]
+"""The class of an instance, the key of the user (``None`` for nobody), and the session if that was changed."""
 
 
-def _user_key(consumer: Any) -> Any:
-    return getattr(consumer.scope.get("user"), "pk", None)
+def _key_of(user: object) -> Any:
+    return getattr(user, "pk", None)

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from django.conf import settings
-from django.contrib.sessions.backends.base import UpdateError
+from django.contrib import auth
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.core.exceptions import SuspiciousOperation
 from django.utils.functional import LazyObject
 from django.utils.http import http_date
 
 from channels.db import database_sync_to_async
-from channels.runtime.django_internals import fill_lazy
+from channels.runtime.django_internals import fill_lazy, loaded_session, unwrapped
 
-from .applications import Event, Receive, Scope, Send, single_callable
+from .applications import LEASE, Event, Receive, Scope, Send, single_callable
 from .cookies import CookieMiddleware
+
+SessionState: TypeAlias = tuple[str | None, dict[str, Any]]
+"""State of a session that its connection has changed, so that the cookie of the handshake does not lead to it: the key
+under which it is stored by now, if it is, and its content, saved or not."""
+
+
+def changed_session(scope: Scope) -> SessionState | None:
+    """The state of the session of a scope, or ``None`` if nobody has changed it. Reads nothing from the store."""
+    session = scope.get("session")
+    if session is None or not isinstance(session := unwrapped(session), SessionBase) or not session.modified:
+        return None
+    content = loaded_session(session)
+    return None if content is None else (session.session_key, content)
+
+
+def session_names(scope: Scope, user: Any) -> bool:
+    """True if the session of a scope says that it belongs to a user, or to nobody. Reads nothing from the store."""
+    session = scope.get("session")
+    content = loaded_session(session) if isinstance(session, SessionBase) else None
+    key = getattr(user, "pk", None)
+    return content is not None and content.get(auth.SESSION_KEY) == (None if key is None else str(key))
 
 
 class InstanceSessionWrapper:
@@ -51,7 +73,22 @@ class InstanceSessionWrapper:
     async def resolve_session(self) -> None:
         """Make the session object, which reads its data when they are first asked for."""
         if self.activated:
-            fill_lazy(self.scope["session"], self.session_store(self.scope["cookies"].get(self.cookie_name)))
+            lease = (self.scope.get("extensions") or {}).get(LEASE)
+            if lease is None or lease.session is None:
+                session = self.session_store(self.scope["cookies"].get(self.cookie_name))
+            else:
+                session = await database_sync_to_async(self._go_on)(lease.session)
+            fill_lazy(self.scope["session"], session)
+
+    def _go_on(self, state: SessionState) -> SessionBase:
+        """Make the session as the connection has left it in another process, unless it has been deleted meanwhile."""
+        key, content = state
+        session: SessionBase = self.session_store(key)
+        session.get(auth.SESSION_KEY)  # loading one that is not there takes its key away
+        if session.session_key == key:
+            session.clear()
+            session.update(content)
+        return session
 
     async def send(self, message: Event) -> None:
         """Save the session if the event is one to do so with, and pass the event on.

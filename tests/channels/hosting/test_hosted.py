@@ -6,8 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import override_settings
 
+from channels.auth import AuthMiddlewareStack, login, logout
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 from channels.hosting.hosted import HostedApplication
@@ -303,3 +307,116 @@ def test_a_checkpoint_is_made_again_whenever_something_has_changed_and_only_then
     assert name is nothing2
     assert user is nothing3
     assert len({connect, name, user, scope}) == 4
+
+
+class Account(AsyncConsumer):
+    """Does to its session and user what a frame says, and notes what it finds."""
+
+    log: list[Any] = []
+
+    async def websocket_connect(self, event: dict[str, Any]) -> None: ...
+
+    async def websocket_receive(self, event: dict[str, Any]) -> None:
+        session, (do, *names) = self.scope["session"], event["text"].split()
+        if do == "put":
+            session["colour"] = names[0]
+        elif do == "login":
+            await login(self.scope, await User.objects.aget(username=names[0]))
+        elif do == "token":
+            self.scope["user"] = await User.objects.aget(username=names[0])
+        elif do == "logout":
+            await logout(self.scope)
+        elif do == "save":
+            await sync_to_async(session.save)()
+        self.log.append((self.scope["user"].username, session.get("colour")))
+
+    async def websocket_disconnect(self, event: dict[str, Any]) -> None:
+        raise StopConsumer
+
+
+def frame(text: str) -> dict[str, Any]:
+    return {"type": "websocket.receive", "text": text}
+
+
+class Accounts:
+    """A connection whose instance is made anew for each frame."""
+
+    def __init__(self) -> None:
+        stack = AuthMiddlewareStack(Account.as_asgi())
+
+        async def without_user(scope: Any, receive: Any, send: Any) -> None:
+            del scope["user"]
+            await stack(scope, receive, send)
+
+        self.application = without_user
+        self.left = Run(without_user, [CONNECT]).left
+
+    def say(self, text: str) -> Any:
+        Account.log.clear()
+        run = Run(self.application, [frame(text)], self.left)
+        if run.sent:
+            assert run.sent == RESTART
+            return "closed"
+        self.left = run.left
+        return Account.log.pop()
+
+
+@pytest.fixture
+def ada(database: None) -> User:
+    return User.objects.create_user("ada")
+
+
+@pytest.mark.usefixtures("ada")
+class TestSessions:
+    def test_what_is_not_saved_goes_on_with_the_connection(self) -> None:
+        accounts = Accounts()
+        assert accounts.say("put red") == accounts.say("look") == accounts.say("look") == ("", "red")
+        assert not Session.objects.exists()
+
+    @pytest.mark.parametrize("save", [True, False], ids=["saved", "not saved"])
+    def test_who_has_logged_in_stays_so_and_logs_out_of_the_same_session(self, save: bool) -> None:
+        accounts = Accounts()
+        accounts.say("login ada")
+        if save:
+            accounts.say("save")
+        assert accounts.say("look") == ("ada", None)
+        assert accounts.say("put red") == accounts.say("look") == ("ada", "red")
+        assert Session.objects.count() == 1
+        assert accounts.say("logout") == accounts.say("look") == ("", None)
+        assert not Session.objects.exists()
+
+    @pytest.mark.parametrize("save", [True, False], ids=["saved", "not saved"])
+    def test_no_handler_runs_as_a_user_whose_session_is_gone(self, save: bool) -> None:
+        accounts = Accounts()
+        accounts.say("login ada")
+        if save:
+            accounts.say("save")
+        Session.objects.all().delete()
+        assert accounts.say("look") == "closed"
+
+    def test_no_handler_runs_as_a_user_whose_password_has_changed_since(self, ada: User) -> None:
+        accounts = Accounts()
+        accounts.say("login ada")
+        ada.set_password("another")
+        ada.save()
+        assert accounts.say("look") == "closed"
+
+    def test_a_user_whom_a_handler_has_found_without_the_session_stays(self) -> None:
+        accounts = Accounts()
+        assert accounts.say("token ada") == accounts.say("look") == ("ada", None)
+        assert accounts.say("put red") == accounts.say("look") == ("ada", "red")
+        accounts.say("logout")
+        assert accounts.say("look") == ("", None)
+
+
+def test_a_user_of_the_scope_is_handed_over_too(log: list[Any]) -> None:
+    class Known(Game):
+        async def websocket_connect(self, event: dict[str, Any]) -> None:
+            await super().websocket_connect(event)
+            self.scope["user"] = Somebody(3)
+
+        async def websocket_receive(self, event: dict[str, Any]) -> None:
+            self.log.append(self.scope["user"].pk)
+
+    Run(Known.as_asgi(), [RECEIVE], Run(Known.as_asgi(), [CONNECT]).handed)
+    assert log == [3]

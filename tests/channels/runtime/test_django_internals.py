@@ -271,3 +271,12 @@ def test_a_lazy_object_can_be_filled() -> None:
     for value in ("one", "two"):
         internals.fill_lazy(lazy, value)
         assert lazy.upper() == value.upper(), VERSIONS  # type: ignore[attr-defined]
+        assert internals.unwrapped(lazy) is value, VERSIONS
+    assert internals.unwrapped("one") == "one"
+
+
+def test_the_content_of_a_session_is_seen_once_it_is_there() -> None:
+    session = SessionStore()
+    assert internals.loaded_session(session) is None, VERSIONS
+    session["colour"] = "red"
+    assert internals.loaded_session(session) == {"colour": "red"}, VERSIONS
