@@ -102,6 +102,7 @@ class ChannelLayerWrapper(_Wrapped):
 
         from .handler import ViewConsumer
         from .hosting.application import hosted_application
+        from .hosting.background import BackgroundConsumer, background_channels
         from .hosting.consumer import DISCONNECT, HostConsumer
         from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
@@ -120,6 +121,10 @@ class ChannelLayerWrapper(_Wrapped):
         beside_django = hosted_application("http")
         if beside_django is not None:
             http_consumer = HttpHost(beside_django, state)
+        behind_channels = hosted_application("channel")
+        if behind_channels is not None:
+            for channel in background_channels(behind_channels) or ():
+                router.add_route(Route(channel, BackgroundConsumer(behind_channels, channel)))
         router.check_default(http_consumer if http_consumer is not None else ViewConsumer(), connect_consumer)
         return router
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from asgiref.server import StatelessServer
 
-from .applications import Event, Scope, single_callable
+from .applications import Event, Scope, refuse_answer, single_callable
 
 
 class ApplicationWorker(StatelessServer):
@@ -57,7 +57,4 @@ class ApplicationWorker(StatelessServer):
         Raises:
             ValueError: always.
         """
-        raise ValueError(
-            f"a consumer of channel {scope['channel']!r} sent {message['type']!r}, and has no client; "
-            "send to a channel or group of the channel layer"
-        )
+        refuse_answer(scope["channel"], message)

@@ -24,6 +24,14 @@ class NotAnApplication(TypeError):
     """Something that was passed as an application and cannot be called."""
 
 
+def refuse_answer(channel: str, event: Event) -> None:
+    """Raise `ValueError` for an event that an application behind a channel has sent: nobody waits for an answer."""
+    raise ValueError(
+        f"a consumer of channel {channel!r} sent {event['type']!r}, and has no client; "
+        "send to a channel or group of the channel layer"
+    )
+
+
 def single_callable(application: Any, stacklevel: int = 3) -> Application:
     """Return an application in the form of ASGI 3; one that has it is returned as it is.
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,11 +15,14 @@ from django.utils import autoreload
 
 from channels import log
 from channels.configured_layers import ChannelLayerWrapper
+from channels.hosting.application import hosted_application
+from channels.hosting.background import BackgroundConsumer, background_channels
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
 from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
 from routing import Router
+from routing.routes import Route
 from workers import Supervisor, Watchdog, Wear, Worker
 from workers.instances import INSTANCES
 from workers.lifespan import StartupFailed
@@ -49,6 +53,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
+        parser.add_argument(
+            "channels",
+            nargs="*",
+            metavar="CHANNEL",
+            help="listen on these channels only, of a ChannelNameRouter for example (default: all that have consumers)",
+        )
         add_layer_option(parser)
         log.add_format_option(parser)
         parser.add_argument(
@@ -194,6 +204,7 @@ class Command(BaseCommand):
             )
         try:
             router = route_with(layer, http_consumer())
+            listen_on(options["channels"], router)
             reach(layer)
             if options["processes"] == 1:
                 code = self._work(layer, router, options)
@@ -227,7 +238,7 @@ class Command(BaseCommand):
                 streams=options["streams"],
                 instances=options["instances"],
                 idle_seconds=options["idle_minutes"] * 60,
-                only_channels=options["only_channels"],
+                only_channels=[*options["channels"], *options["only_channels"]],
                 exclude_channels=options["exclude_channels"],
                 hooks=[DjangoHook()],
                 grace=options["grace"],
@@ -268,10 +279,24 @@ def _stop(worker: Worker, done: threading.Event) -> None:
     done.wait(worker.grace + RELOAD_GRACE)
 
 
+def listen_on(channels: Sequence[str], router: Router) -> None:
+    """See that channels have consumers; raises `CommandError` for one that has none."""
+    application = hosted_application("channel")
+    takes_all = application is not None and background_channels(application) is None
+    for channel in channels:
+        if channel in router.channels:
+            continue
+        if not takes_all:
+            known = ", ".join(sorted(router.channels))
+            raise CommandError(f"nothing is routed to channel {channel!r}; there are consumers for {known}")
+        assert application is not None
+        router.add_route(Route(channel, BackgroundConsumer(application, channel)))
+
+
 def child_command(options: dict[str, Any]) -> list[str]:
     """The command line of one worker process."""
     own = autoreload.get_child_arguments()
-    command = [*own[: len(own) - len(sys.argv[1:])], "runworker"]
+    command = [*own[: len(own) - len(sys.argv[1:])], "runworker", *options["channels"]]
     command += ["--layer", options["layer"], "--threads", str(options["threads"])]
     command += ["--async-tasks", str(options["async_tasks"]), "--streams", str(options["streams"])]
     command += ["--instances", str(options["instances"]), "--idle-minutes", format(options["idle_minutes"], "g")]

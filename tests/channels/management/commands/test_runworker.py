@@ -20,6 +20,7 @@ from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.sqlite import SqliteChannelLayer
 from channels.management.commands import runworker
 from channels.management.commands.runworker import child_command
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Service
 from workers import Supervisor, Worker
@@ -162,9 +163,55 @@ def test_a_worker_that_is_to_be_replaced_says_so_by_its_status(tmp_path: Path, m
     assert ends == [15.0]  # for threads that were left behind
 
 
+class Listening(Worker):
+    """Runs nothing, and keeps what it would listen on."""
+
+    channels_of_last: list[str] = []
+
+    def run(self) -> bool:
+        self.channels_of_last[:] = self.channels
+        return True
+
+
+async def anything(scope: Any, receive: Any, send: Any) -> None:
+    """An application."""
+
+
+named = ProtocolTypeRouter({"websocket": anything, "channel": ChannelNameRouter({"mails": anything, "pdfs": anything})})
+unnamed = ProtocolTypeRouter({"channel": anything})
+
+
+@pytest.mark.parametrize(
+    ("application", "arguments", "channels"),
+    [
+        ("named", ["mails"], {"mails"}),
+        ("named", ["mails", "pdfs"], {"mails", "pdfs"}),
+        ("named", [], {"mails", "pdfs", "websocket.connect", "websocket.resume", "http.request"}),
+        ("unnamed", ["whatever"], {"whatever"}),
+    ],
+)
+def test_the_channels_that_are_named_are_those_it_listens_on(
+    application: str, arguments: list[str], channels: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runworker, "Worker", Listening)
+    setting = f"{__name__}.{application}"
+    with override_settings(CHANNEL_LAYERS=on_sqlite(tmp_path), ASGI_APPLICATION=setting):
+        call_command("runworker", *arguments, skip_checks=True)
+    found = set(Listening.channels_of_last)
+    assert found == channels if arguments else found >= channels
+
+
+def test_a_channel_without_a_consumer_is_refused(tmp_path: Path) -> None:
+    with override_settings(ASGI_APPLICATION=f"{__name__}.named"):
+        text = error_of("mail", layers=on_sqlite(tmp_path))
+    assert text.startswith("nothing is routed to channel 'mail'; there are consumers for ")
+    assert "mails, pdfs" in text
+
+
 def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "runworker", "--processes", "3"])
     options = {
+        "channels": ["mails", "pdfs"],
         "layer": "other",
         "threads": 2,
         "async_tasks": 50,
@@ -185,7 +232,7 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     }
     command = child_command(options)
     assert command[command.index("runworker") :] == [
-        "runworker", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500",
+        "runworker", "mails", "pdfs", "--layer", "other", "--threads", "2", "--async-tasks", "50", "--streams", "500",
         "--instances", "70", "--idle-minutes", "2.5", "--grace", "7.5",
         "--consumer-timeout", "60.5", "--max-messages", "1000000", "--max-age", "86400.0",
         "--only-channels=a.*", "--only-channels=b", "--exclude-channels=c",
