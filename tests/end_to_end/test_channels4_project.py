@@ -11,60 +11,17 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin
+from websockets.sync.client import ClientConnection
 
 from tests.conftest import wait_until
-from tests.end_to_end.processes import Project, Service
-
-PACKAGE = "tests.fixtures.channels4_project"
-SECONDS = 30
-
-
-class Site:
-    """The project, and a way to replace its worker."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self._count = 0
-
-    @property
-    def worker(self) -> Service:
-        return self.project.workers[0]
-
-    @property
-    def pid(self) -> int:
-        return self.worker.running.pid
-
-    def deploy(self) -> None:
-        """Start a new worker, and then stop the old one."""
-        self.replace().wait_for_end()
-
-    def replace(self) -> Service:
-        """Start a new worker, and then ask the old one to stop; returns that."""
-        old = self.worker
-        self._count += 1
-        new = Service(f"{old.name}-{self._count}", old.command, self.project.environment, old.log.parent)
-        new.start()
-        self.project.workers[0] = new
-        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}", within=SECONDS)
-        old.running.terminate()
-        return old
-
-    def open(self, path: str, origin: str = "http://localhost") -> ClientConnection:
-        url = f"ws://127.0.0.1:{self.project.port}{path}"
-        return connect(url, origin=Origin(origin), open_timeout=SECONDS, close_timeout=1, legacy=True)
+from tests.end_to_end.channels4_site import SECONDS, Site, serving
+from tests.end_to_end.processes import Service
 
 
 @pytest.fixture(scope="module")
 def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("channels4")
-    url = f"{redis_url.rpartition('/')[0]}/11"
-    project = Project(PACKAGE, directory, {"REDIS_URL": url}, workers=1)
-    project.web.command[1] = f"{PACKAGE}.asgi:application"
-    project.workers[0].command += ["--grace", "6"]
-    with project:
-        yield Site(project)
+    with serving("tests.fixtures.channels4_project", redis_url, 11, tmp_path_factory.mktemp("channels4")) as site:
+        yield site
 
 
 @pytest.fixture
