@@ -67,6 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     browsers: dict[str, str] = {}
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(
+                f"{item.nodeid} has an address in its name, so it has another in each process; give ids"
+            )
         if item.get_closest_marker("xdist_group") is None and (shared := shared_fixtures(item)):
             parameters = getattr(item, "callspec", None)
             values = [

@@ -191,6 +191,10 @@ def test_what_is_the_servers_does_not_count_and_what_is_the_same_is_unchanged() 
     assert is_unchanged(dict(PLAIN), lambda own: own.update(n=own["n"]))
 
 
-@pytest.mark.parametrize("value", [Room("a"), [["deep"]], {"a": {}}, {1, 2}, bytearray(b"x"), [0] * 100], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [Room("a"), [["deep"]], {"a": {}}, {1, 2}, bytearray(b"x"), [0] * 100],
+    ids=lambda value: type(value).__name__,
+)
 def test_of_what_can_change_inside_there_are_no_marks(value: Any) -> None:
     assert marks({"n": 1, "thing": value}) is None
