@@ -86,8 +86,11 @@ class Lifespan:
             self._task.cancel()
         failure = self._answers.get(STARTUP + FAILED)
         if failure is not None:
-            reason = " ".join(str(failure.get("message") or "it has given no reason").split())
-            raise StartupFailed(f"the application has refused to start (lifespan.startup.failed): {reason}")
+            reason = str(failure.get("message") or "").strip() or "it has given no reason"
+            *before, last = reason.splitlines()
+            if before:  # a traceback, as Starlette gives it
+                logger.error("the application has refused to start:\n%s", reason)
+            raise StartupFailed(f"the application has refused to start (lifespan.startup.failed): {last.strip()}")
 
     async def stop(self) -> bool:
         """Tell the application to end, if it has started, and wait until it has; cancelled, it ends the application.

@@ -77,13 +77,23 @@ def test_one_that_takes_no_part_is_let_alone(application: Any, caplog: pytest.Lo
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-def test_one_that_refuses_to_start_says_why_in_one_sentence() -> None:
-    application = Application({"type": "lifespan.startup.failed", "message": "no database:\n  refused"})
-    with pytest.raises(StartupFailed, match=r"lifespan.startup.failed\): no database: refused"):
+def test_one_that_refuses_to_start_says_why_in_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    application = Application({"type": "lifespan.startup.failed", "message": "no database"})
+    with pytest.raises(StartupFailed, match=r"lifespan.startup.failed\): no database$"):
         told(application)
     assert application.notes == ["lifespan.startup", "ended"]
+    assert caplog.text == ""
     with pytest.raises(StartupFailed, match="it has given no reason"):
         told(Application({"type": "lifespan.startup.failed"}))
+
+
+def test_a_traceback_that_it_gives_is_logged_and_its_last_line_is_the_sentence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trace = "Traceback (most recent call last):\n  File asgi.py, line 7\nOSError: no database\n"
+    with pytest.raises(StartupFailed, match=r"lifespan.startup.failed\): OSError: no database$"):
+        told(Application({"type": "lifespan.startup.failed", "message": trace}))
+    assert trace.strip() in caplog.text
 
 
 def test_what_goes_wrong_at_the_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
