@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -42,8 +42,9 @@ class Client:
     def go(self) -> None:
         """Begin the load, again if it has ended (end it, if it holds idle sockets); returns at once."""
         assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and what it said is for `result`
+            self._process.stdin.write("go\n")
+            self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
         """Wait for the end of the load and return its figures."""

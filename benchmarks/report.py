@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .figures import advantage, markdown, median, rate_text, ratio_text, spread, time_text
-from .peers import OURS, Peer
+from .peers import Peer
 from .works import Sample, Target, Work
 
 
@@ -84,22 +84,24 @@ class Results:
         """The figure of each round: the rate, or the median latency."""
         return [sample.p50 if work.latency else sample.rate for sample in self.of(work, peer)]
 
-    def ratios(self, work: Work) -> dict[str, float | None]:
-        """Ratios of the first peer to each of the others that can do this work."""
-        first, *others = self.peers
-        ours = median(self.values(work, first))
+    def ratios(self, work: Work, of: Peer | None = None) -> dict[str, float | None]:
+        """Ratios of a peer, the first if it is left out, to each of the others that can do this work."""
+        of = of or self.peers[0]
+        ours = median(self.values(work, of))
         return {
             peer.name: advantage(ours, median(self.values(work, peer)), lower_is_better=work.latency)
-            for peer in others
-            if work.kind in peer.kinds
+            for peer in self.peers
+            if work.kind in peer.kinds and peer is not of
         }
 
     def verdicts(self, work: Work) -> list[tuple[Target, bool | None]]:
-        """The targets of a work, which are Millrace's, and whether they are reached."""
-        if self.peers[0].name != OURS:
-            return []
-        figure, ratios = median(self.values(work, self.peers[0])), self.ratios(work)
-        return [(target, target.reached(figure, ratios)) for target in work.targets]
+        """The targets of a work for those peers that were measured, and whether they are reached."""
+        return [
+            (target, target.reached(median(self.values(work, peer)), self.ratios(work, peer)))
+            for target in work.targets
+            for peer in self.peers
+            if peer.name == target.of
+        ]
 
 
 def figure_text(work: Work, value: float | None) -> str:

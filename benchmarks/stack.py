@@ -43,6 +43,7 @@ class Stack:
         self.port = 0
         self.redis_port = 0
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ending: list[subprocess.Popen[bytes]] = []
         self._directory = tempfile.TemporaryDirectory(prefix="millrace-bench-")
 
     def __enter__(self) -> Stack:
@@ -86,8 +87,9 @@ class Stack:
 
     def stop(self) -> None:
         """Stop what runs, the server first, Redis last; by force after `STOP_SECONDS`."""
-        for role in sorted(self.processes, key=["server", "worker", "redis"].index):
-            process = self.processes.pop(role)
+        order = ["server", "worker", "redis"]
+        roles = sorted(self.processes, key=lambda role: order.index(role.split()[0]))
+        for process in [*(self.processes.pop(role) for role in roles), *self._ending]:
             with suppress(subprocess.TimeoutExpired):
                 process.terminate()
                 process.wait(STOP_SECONDS)
@@ -95,6 +97,21 @@ class Stack:
                 os.killpg(process.pid, signal.SIGKILL)  # itself, if it is still there, and what it left behind
             process.wait()
         self._directory.cleanup()
+
+    def start(self, role: str, number: int) -> None:
+        """Start another process of a role, which is called by the role and this number from then on."""
+        self._spawn(f"{role} {number}", self.peer.command(role, self.port), self._environment())
+
+    def end(self, name: str, sign: signal.Signals) -> None:
+        """Send a process a signal that ends it; the stack does without it."""
+        process = self.processes.pop(name)
+        process.send_signal(sign)
+        self._ending.append(process)
+
+    def replace(self, role: str, number: int) -> None:
+        """Deploy: ask the first process of a role to stop, and start another."""
+        self.end(role, signal.SIGTERM)
+        self.start(role, number)
 
     def _start(self) -> None:
         set_up(self.peer.environment)

@@ -22,6 +22,7 @@ from . import Order, bodies
 from .loads import Load, echo, gather, group, join
 from .openings import handshakes, hold
 from .sockets import Connection, LoadError, allow_many_files, open_websockets
+from .steady import Steady, steady
 
 HOST = "127.0.0.1"
 
@@ -39,9 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
             MEMBERS[order.kind](opened)
         print("ready", flush=True)
         gc.disable()  # nothing here makes cycles, and a pause would be the server's fault
-        if order.kind == "hold":
-            hold(opened, sys.stdin.fileno())
-        while sys.stdin.readline():
+        while True:
+            if order.kind in QUIET:
+                hold(opened, sys.stdin.fileno())
+            if not sys.stdin.readline():
+                break
             used = time.process_time()
             answer = KINDS[order.kind](order, opened)
             print(json.dumps({**answer, "cpu": time.process_time() - used}), flush=True)
@@ -57,8 +60,24 @@ def summary(load: Load, each: int = 1) -> Answer:
     return {"count": load.count * each, "seconds": load.seconds, **marks}
 
 
+def pauses(load: Steady) -> Answer:
+    """Summarize a steady load; the pause of a socket is the longest time that it waited for an answer."""
+    marks = {f"pause_p{share}": percentile(load.longest, share / 100) for share in (50, 99)}
+    return {
+        "sent": load.sent,
+        "p50": percentile(load.latencies, 0.5) if load.latencies else 0.0,
+        "longest": max(load.longest),
+        "lost": load.lost,
+        "closed": load.closed,
+        **marks,
+    }
+
+
 WITHOUT = {"handshakes", "upload", "download"}
 """Loads that open their connections themselves."""
+
+QUIET = {"hold", "steady"}
+"""Loads whose sockets are kept open for long between two runs, so that pings have to be answered."""
 
 MEMBERS: dict[str, Callable[[Sockets], object]] = {"group": gather, "bursts": join}
 """Loads before which all sockets must be members of the group, and how that is ensured."""
@@ -68,6 +87,7 @@ KINDS: dict[str, Callable[[Order, Sockets], Answer]] = {
     "handshakes": lambda order, opened: summary(handshakes(HOST, order.port, order.path, order.sockets, order.seconds)),
     "echo": lambda order, opened: summary(echo(opened, order.seconds)),
     "messages": lambda order, opened: summary(echo(opened, order.seconds, Opcode.BINARY, order.size)),
+    "steady": lambda order, opened: pauses(steady(opened, order.seconds)),
     "group": lambda order, opened: summary(group(opened, order.seconds), len(opened)),
     "bursts": lambda order, opened: summary(group(opened, order.seconds, bursts=True)),
     "join": lambda order, opened: summary(join(opened)),

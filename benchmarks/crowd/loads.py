@@ -83,6 +83,8 @@ def echo(connections: list[Connection], seconds: float, opcode: Opcode = Opcode.
             now = clock()
             if (data != connection.expected or connection.got) and not connection.take(data):
                 continue
+            if not connection.expected:
+                continue  # its last echo has come, and this was a ping
             if now < end or not latencies:
                 latencies.append(now - connection.sent)
                 load.seconds = now - began

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..report import Section, Setting
-from . import connections, groups, idle, payloads, sqlite, traffic, workers
+from . import connections, groups, idle, payloads, redeploy, sqlite, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {
     "workers": workers.study,
     "connections": connections.study,
     "groups": groups.study,
     "payloads": payloads.study,
+    "redeploy": redeploy.study,
     "sqlite": sqlite.study,
     "idle": idle.study,
     "traffic": traffic.study,

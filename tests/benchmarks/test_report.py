@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.peers import PEERS, Peer
 from benchmarks.report import Results, Section, as_json, cpu_table, document, figures_table, ratios_table, write
-from benchmarks.works import Sample, Work, times, within
+from benchmarks.works import Sample, Work, hosted, times, within
 
 RATE = Work("echo", 50, targets=times(channels4_daphne=2, channels4_uvicorn=1.2))
 LATENCY = Work("echo", 1, latency=True, targets=within(0.000_9))
@@ -51,6 +51,17 @@ def test_targets_are_those_of_our_side(peer: Peer):
     made = Results({}, 3.0, [LATENCY], [peer])
     made.add(LATENCY, peer, Sample(1_000, 0.000_1, 0.001, 2.0, 2_000))
     assert made.verdicts(LATENCY) == []
+
+
+def test_what_is_hosted_has_targets_of_its_own():
+    work = Work("echo", 50, targets=(*times(channels4_uvicorn=2), hosted(3)))
+    made = Results({}, 3.0, [work], [PEERS["millrace"], PEERS["hosted"], PEERS["channels4-uvicorn"]])
+    for peer, rate in zip(made.peers, (5_000, 2_500, 1_000), strict=True):
+        made.add(work, peer, Sample(rate, 0.001, 0.002, 2.0, 4_000))
+    targets = "≥ 2 × Channels 4, uvicorn: reached; hosted ≥ 3 × Channels 4, uvicorn: missed"
+    assert cells(ratios_table(made), 2)[1:] == ["2.00 ×", "5.00 ×", targets, "1 of 2"]
+    made.peers.pop(0)
+    assert [reached for _, reached in made.verdicts(work)] == [False]
 
 
 def test_cpu_time_is_given_per_operation_and_as_a_share():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -55,3 +56,16 @@ def test_the_projects_of_others_are_not_shown_our_packages(tmp_path: Path):
         pass
     shown = str(raised.value).rpartition(" ")[2].split(os.pathsep)
     assert shown == [str(tmp_path)]
+
+
+def test_a_process_is_replaced_by_another_of_its_role_and_both_are_stopped_in_the_end(tmp_path: Path):
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    processes = {"server": PAGES, "worker": sleeping}
+    with Stack(Peer("pages", "Pages", "pages", processes, "", directory=tmp_path)) as stack:
+        first = stack.processes["worker"]
+        stack.replace("worker", 2)
+        assert list(stack.processes) == ["server", "worker 2"]
+        assert first.wait(20) == -signal.SIGTERM
+        stack.check()
+        second = stack.processes["worker 2"]
+    assert second.poll() is not None

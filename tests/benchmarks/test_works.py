@@ -73,6 +73,8 @@ def test_several_ratios_are_several_targets():
 
 def test_every_work_of_ours_has_targets_that_the_command_measures():
     for work in WORKS:
-        assert bool(work.targets) == (work.kind in PEERS[OURS].kinds), work.title
+        assert {target.of for target in work.targets} == {
+            name for name in (OURS, "hosted") if work.kind in PEERS[name].kinds
+        }, work.title
         for target in work.targets:
             assert target.peer in PEERS if target.peer else work.latency, work.title
