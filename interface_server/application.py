@@ -14,6 +14,7 @@ from .asgi.outbox import Receive, Send
 from .asgi.websocket import serve_websocket
 from .bridge.messages import Scope, clean_headers
 from .gateway import Gateway
+from .monitor import Monitor
 from .options import Options
 from .reaching import areach
 from .stopping import Stopping
@@ -65,6 +66,16 @@ class Application:
     async def startup(self) -> None:
         """Begin to carry messages."""
         _ = self.gateway
+
+    def drain(self) -> None:
+        """Let whoever asks know that this process is about to end, before anything of it is closed."""
+        if self._gateway is not None:
+            self._gateway.context.draining = True
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """Health and metrics of the running event loop; ``None`` while there is none."""
+        return None if self._gateway is None else self._gateway.monitor
 
     async def shutdown(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,13 @@ from channel_layer.draft import adapted, missing
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.installation import check_installation
 from channel_layer.layer import ChannelLayer
+from channel_layer.metrics import HOW_TO_INSTALL, is_available
 
 from .application import Application
 from .endpoints import UNIX_MODE, Endpoint, EndpointError, parse_mode
 from .help import SectionedCommand
 from .logs.server_log import FORMATS, LineHandler, formatter
+from .monitoring import Answers, Condition, Port
 from .options import Options, OptionsError
 from .reaching import reach
 from .server import build_server
@@ -107,6 +110,17 @@ class _Daphne(SectionedCommand):
               "[default: that for temporary files]")  # fmt: skip
 @click.option("--stream-bodies", is_flag=True, help="Hand a request over before its body is complete.")
 @click.option("--permessage-deflate", is_flag=True, help="Offer compression of WebSocket messages.")
+@click.option("--health-path", default="", metavar="PATH",
+              help="Say here whether the server works, for example /-/healthz.")  # fmt: skip
+@click.option("--ready-path", default="", metavar="PATH",
+              help="Say here whether it is to get new connections, for example /-/readyz.")  # fmt: skip
+@click.option("--ready-needs-worker", is_flag=True, help="It is not while no worker listens.")
+@click.option("--metrics", default="", metavar="[HOST:]PORT",
+              help="Serve metrics for Prometheus, and health, on a port of their own.")  # fmt: skip
+@click.option("--metrics-path", default="", metavar="PATH",
+              help="Serve metrics on the port of clients, too, to those of --metrics-allow.")  # fmt: skip
+@click.option("--metrics-allow", multiple=True, metavar="NETWORK",
+              help="Address or network that gets metrics there; may be repeated.")  # fmt: skip
 @click.option("--force-sync", is_flag=True, hidden=True, help="No effect.")
 @_limit("http_timeout", "Seconds a request waits for its answer (504).", "-t", "--http-timeout")
 @_limit("ping_interval", "Seconds between WebSocket pings; 0 sends none.")
@@ -173,6 +187,7 @@ def serve(path: str, values: dict[str, Any]) -> None:
     for endpoint in endpoints:
         endpoint.context()  # a missing certificate is found before anything is opened
     options = options_of(values)
+    check_metrics(options)
     check_spool(options)
     layer = load_layer(path)
     if getattr(layer, "local_only", False):
@@ -185,11 +200,45 @@ def serve(path: str, values: dict[str, Any]) -> None:
     try:
         application = Application(layer, options)
         server = build_server(application, endpoints=endpoints)
-        server.run()
+        with monitored(application):
+            server.run()
     except OSError as error:
         if options.access_log and error.filename == options.access_log:
             raise OptionsError(f"cannot write the access log {options.access_log}: {error.strerror}") from None
         raise
+
+
+def check_metrics(options: Options) -> None:
+    """Make sure that metrics can be made if they are asked for; raises `OptionsError`."""
+    wanted = "--metrics" if options.metrics else "--metrics-path"
+    if (options.metrics or options.metrics_path) and not is_available():
+        raise OptionsError(f"{wanted} needs the package prometheus-client; install it: {HOW_TO_INSTALL}")
+
+
+@contextlib.contextmanager
+def monitored(application: Application) -> Iterator[None]:
+    """Serve metrics and health on the port of their own, if there is to be one; raises `OptionsError`."""
+    if not application.options.metrics:
+        yield
+        return
+
+    def ask(what: Callable[[Answers], Condition]) -> Condition:
+        monitor = application.monitor
+        return Condition(False, "the server does not run") if monitor is None else what(monitor.answers)
+
+    def render(accept: str) -> tuple[str, bytes]:
+        monitor = application.monitor
+        return ("text/plain", b"") if monitor is None else monitor.render(accept)
+
+    own = Port(
+        application.options.metrics,
+        Answers(lambda: ask(lambda answers: answers.health()), lambda: ask(lambda answers: answers.ready()), render),
+    )
+    own.start()
+    try:
+        yield
+    finally:
+        own.close()
 
 
 def check_spool(options: Options) -> None:

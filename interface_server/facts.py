@@ -16,7 +16,7 @@ A report has, besides what all have (`channel_layer.facts`):
 ``deliveries``       messages through groups, once for each member
 ``outbox_bytes``     bytes that wait for clients of WebSockets; ``read_ahead_bytes`` for consumers; ``uplink_bytes``
                      for the layer
-``stall_seconds``    longest time for which the event loop was late since the last report
+``stalled_seconds``  time for which the event loop was late, in all
 ``leases``           WebSockets whose application lives in a worker, by the name of that worker
 ``last_wills``       WebSockets whose end others would tell
 ``layer``            ``up``; ``writes``: histogram of round trips; ``failures``; ``lost``: see `Facts.lost`
@@ -26,6 +26,7 @@ A report has, besides what all have (`channel_layer.facts`):
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_left
 from functools import lru_cache
 from typing import Final
@@ -38,6 +39,9 @@ _VARIABLE: Final = re.compile(r"[0-9].*[0-9]|^[0-9]$|.{25}").search
 BY_CLIENT: Final = "client"
 BY_CONSUMER: Final = "consumer"
 """Causes of the end of a WebSocket, beside the reasons that this server gives."""
+
+STALL_SECONDS: Final = 0.05
+"""Delay of the clock from which something held the event loop up."""
 
 PLACEHOLDER: Final = "*"
 MOST_PARTS: Final = 6
@@ -62,7 +66,8 @@ class Facts:
         lost: messages that were dropped or may be lost, by reason.
         outbox_bytes: bytes that waited for clients at the last look.
         counting_bytes: the same, as the look goes on.
-        stall_seconds: longest delay of the clock since it was last reported.
+        stalled_seconds: time for which the clock of the process was late.
+        ticked: when that clock last went, by `time.monotonic`.
         The others are those of the report.
     """
 
@@ -83,7 +88,8 @@ class Facts:
         self.failures = 0
         self.lost = Counts()
         self.outbox_bytes = self.counting_bytes = 0
-        self.stall_seconds = 0.0
+        self.stalled_seconds = 0.0
+        self.ticked = time.monotonic()
 
     def opened(self, path: str) -> None:
         """A WebSocket is open."""
@@ -113,11 +119,12 @@ class Facts:
         histogram.counts[bisect_left(BOUNDS, seconds)] += 1  # no call of `observe`: this is done for each frame
         histogram.sum += seconds
 
+    def tick(self, late: float) -> None:
+        """The clock of the process goes, so many seconds after its time."""
+        self.ticked = time.monotonic()
+        if late > STALL_SECONDS:
+            self.stalled_seconds += late
+
     def look_at_outboxes(self) -> None:
         """A look at all sockets is over, and the next begins."""
         self.outbox_bytes, self.counting_bytes = self.counting_bytes, 0
-
-    def take_stall(self) -> float:
-        """The longest delay of the clock since the last call."""
-        stall, self.stall_seconds = self.stall_seconds, 0.0
-        return stall

@@ -11,6 +11,7 @@ from channel_layer.layer import ChannelLayer
 
 from .bridge.context import Context
 from .bridge.downlink import Downlink
+from .monitor import Monitor
 from .options import Options
 from .reporting import Reporter
 from .spool.file import SpoolFile
@@ -32,12 +33,16 @@ class Gateway:
     Attributes:
         context: for the connections.
         reporter: says what the process has counted.
+        monitor: answers questions about health and metrics.
     """
 
     def __init__(self, layer: ChannelLayer, options: Options) -> None:
         file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
         self.context = Context(layer, options, SpoolThreads(file, self._post))
         self.reporter = Reporter(self.context)
+        self.monitor = Monitor(self.context, self.reporter)
+        if options.health_path or options.ready_path or options.metrics_path:
+            self.context.own_exchange = self.monitor.own_exchange
         self._downlink = Downlink(self.context)
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop
@@ -52,6 +57,7 @@ class Gateway:
         context = self.context
         loop = self._loop = asyncio.get_running_loop()
         context.now = loop.time()
+        context.facts.tick(0)
         try:
             context.spools.file.open()  # now, while there are descriptors
         except OSError as error:
@@ -86,7 +92,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             before, context.now = context.now, loop.time()
-            context.facts.stall_seconds = max(context.facts.stall_seconds, context.now - before - TICK_SECONDS)
+            context.facts.tick(context.now - before - TICK_SECONDS)
             if context.now - before > _STALL_SECONDS:
                 continue  # the process stood still: let what arrived meanwhile be read before judging anybody
             for ticking in [

@@ -11,6 +11,9 @@ SECTIONS: Final = {
         "port", "host", "unix_socket", "unix_socket_mode", "fd", "endpoint", "ssl_keyfile", "ssl_certfile",
     ),
     "Log": ("verbosity", "access_log", "log_format"),
+    "Metrics and health": (
+        "metrics", "metrics_path", "metrics_allow", "health_path", "ready_path", "ready_needs_worker",
+    ),
     "Behind a proxy": ("proxy_headers", "trusted_proxies", "root_path"),
     "WebSockets": (
         "subprotocols", "unordered", "permessage_deflate", "accept_timeout", "turn_timeout", "send_timeout",

@@ -79,6 +79,12 @@ class Options:
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
         trusted_proxies: addresses or networks of those proxies; ``*`` trusts every peer.
         access_log: path of a file, ``-`` for standard output, empty for none.
+        health_path: path at which the server itself says whether it works; empty for none.
+        ready_path: path at which it says whether it is to get new connections; empty for none.
+        ready_needs_worker: it is not while no worker listens.
+        metrics_path: path at which it gives its metrics to clients in ``metrics_allow``; empty for none.
+        metrics_allow: addresses or networks of those clients. What a proxy passes on is never answered.
+        metrics: port, or host and port, of its own for metrics and health; empty for none.
         verbosity: 0 errors and warnings, 1 what happens to the server, 2 each message.
 
     Raises:
@@ -127,15 +133,38 @@ class Options:
     proxy_headers: bool = False
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     access_log: str = ""
+    health_path: str = ""
+    ready_path: str = ""
+    ready_needs_worker: bool = False
+    metrics_path: str = ""
+    metrics_allow: tuple[str, ...] = ()
+    metrics: str = ""
     verbosity: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_type(field.name, getattr(self, field.name), type(field.default))
         for proxy in self.trusted_proxies:
-            _check_proxy(proxy)
+            if proxy != ANY_PEER:
+                _check_network("trusted_proxies", proxy, ", or '*'")
+        for network in self.metrics_allow:
+            _check_network("metrics_allow", network)
+        self._check_own_paths()
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise OptionsError(f"root_path must begin with '/' and not end with one, not {self.root_path!r}")
+
+    def _check_own_paths(self) -> None:
+        """Refuse paths of the server's own answers that cannot work, and what is given without them."""
+        own = [path for path in (self.health_path, self.ready_path, self.metrics_path) if path]
+        for path in own:
+            if not path.startswith("/"):
+                raise OptionsError(f"a path of the server's own answers begins with '/', which {path!r} does not")
+        if len(set(own)) < len(own):
+            raise OptionsError("health_path, ready_path and metrics_path must differ from each other")
+        if bool(self.metrics_path) != bool(self.metrics_allow):
+            raise OptionsError("metrics_path and metrics_allow go together: one says where, the other for whom")
+        if self.ready_needs_worker and not self.ready_path and not self.metrics:
+            raise OptionsError("ready_needs_worker goes with ready_path or metrics, which are not there")
 
 
 def _check_type(name: str, value: Any, kind: type) -> None:
@@ -154,12 +183,10 @@ def _check_type(name: str, value: Any, kind: type) -> None:
         raise OptionsError(f"{name} must be {kind.__name__}, not {value!r}")
 
 
-def _check_proxy(proxy: str) -> None:
-    if proxy == ANY_PEER:
-        return
+def _check_network(name: str, network: str, or_else: str = "") -> None:
     try:
-        ipaddress.ip_network(proxy, strict=False)
+        ipaddress.ip_network(network, strict=False)
     except ValueError:
         raise OptionsError(
-            f"trusted_proxies holds {proxy!r}, which is not an IP address, a network such as 10.0.0.0/8, or '*'"
+            f"{name} holds {network!r}, which is not an IP address, a network such as 10.0.0.0/8{or_else}"
         ) from None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from channel_layer.facts import REPORT_SECONDS, Identity, State, lost_by_layer
+from channel_layer.facts import REPORT_SECONDS, Identity, State, listening, lost_by_layer
 from channel_layer.reports import REPORTS
 
 from .bridge.context import Context
+from .bridge.messages import CONNECT, HTTP_REQUEST
 
 logger = logging.getLogger("interface_server")
+
+OF_NEW_CONNECTIONS = (HTTP_REQUEST, CONNECT)
+"""Channels of which a worker has to listen on one."""
 
 
 class Reporter:
@@ -23,6 +26,11 @@ class Reporter:
 
     Args:
         context: what is reported on.
+
+    Attributes:
+        name: of the process.
+        reached: whether the layer has taken a report.
+        workers_listen: whether a worker takes messages of new connections; looked for only if that is asked for.
     """
 
     def __init__(self, context: Context) -> None:
@@ -30,31 +38,44 @@ class Reporter:
         self._context = context
         self._identity = Identity("web")
         self._publishes = REPORTS in getattr(context.layer, "extensions", ())
+        self.reached = False
+        self.workers_listen = False
 
     async def run(self) -> None:
         """Publish until cancelled."""
         while self._publishes:
-            await self._publish(lambda: self.content("draining" if self._context.stopping else "running"))
+            await self._publish("draining" if self._context.draining else "running")
+            if self._context.options.ready_needs_worker:
+                await self._look_for_workers()
             await asyncio.sleep(REPORT_SECONDS)
 
     async def end(self) -> None:
         """Publish that the process has ended."""
         if self._publishes:
-            await self._publish(lambda: self.content("ended"))
+            await self._publish("ended")
 
-    async def _publish(self, content: Callable[[], dict[str, Any]]) -> None:
+    async def _look_for_workers(self) -> None:
         try:
-            await self._context.layer.apublish_report(self.name, content())
+            channels = listening(await self._context.layer.areports())
+        except Exception as error:
+            logger.debug("nothing is known of workers: %s", error)
+            return
+        self.workers_listen = not channels.isdisjoint(OF_NEW_CONNECTIONS)
+
+    async def _publish(self, state: State) -> None:
+        try:
+            await self._context.layer.apublish_report(self.name, self.content(state))
+            self.reached = True
         except Exception as error:  # who has messages for the layer says aloud that it is away
             logger.debug("no report was kept: %s", error)
 
     def content(self, state: State) -> dict[str, Any]:
-        """Make a report of the process as it is now."""
+        """Make a report of the process as it is now. May be called in any thread."""
         context, facts = self._context, self._context.facts
         lost = dict(facts.lost)
         with contextlib.suppress(AttributeError):  # a layer that is not of this project need not count
             lost.update(lost_by_layer(context.layer.counters))
-        sockets = {pattern: number for pattern, number in facts.sockets.items() if number}
+        sockets = {pattern: number for pattern, number in dict(facts.sockets).items() if number}
         return {
             **self._identity.content(state),
             "sockets": sockets,
@@ -71,7 +92,7 @@ class Reporter:
             "outbox_bytes": facts.outbox_bytes,
             "read_ahead_bytes": context.read_ahead,
             "uplink_bytes": context.uplink.waiting_bytes,
-            "stall_seconds": facts.take_stall(),
+            "stalled_seconds": facts.stalled_seconds,
             "leases": context.hosts.leases(),
             "last_wills": sum(sockets.values()) + facts.handshaking if context.last_wills.wanted else 0,
             "layer": {

@@ -113,6 +113,7 @@ class Server:
 
     async def _shut_down(self) -> None:
         """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
+        self._application.drain()
         logger.info("Stopping: accepting no more connections")
         listeners, self._listeners = self._listeners, []
         self._pause()

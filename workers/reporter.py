@@ -27,10 +27,15 @@ class Reporter:
     Args:
         layer: the worker's layer.
         content: makes a report; called in the thread.
+
+    Attributes:
+        name: of the process.
+        reached: whether the layer has kept a report.
     """
 
     def __init__(self, layer: ChannelLayer, content: Callable[[State], dict[str, Any]]) -> None:
         self.name = f"worker.{secrets.token_urlsafe(12)}"
+        self.reached = False
         self._layer = layer
         self._content = content
         self._ended = threading.Event()
@@ -66,5 +71,6 @@ class Reporter:
     def _publish(self, state: State) -> None:
         try:
             self._layer.publish_report(self.name, self._content(state))
+            self.reached = True
         except Exception as error:  # who has messages for the layer says aloud that it is away
             logger.debug("no report was kept: %s", error)

@@ -91,6 +91,7 @@ class Supervisor:
         self.silence = silence
         self._leaving: list[tuple[int, subprocess.Popen[bytes], float]] = []
         self._children = [_Child(number) for number in range(1, processes + 1)]
+        self.ticked = time.monotonic()
         self._stopping = False
         self._impatient = False
 
@@ -113,6 +114,7 @@ class Supervisor:
         with handling_stop_signals(self._on_signal):
             try:
                 while not self._stopping:
+                    self.ticked = time.monotonic()
                     for child in self._children:
                         self._look_after(child)
                     self._look_after_leaving()
@@ -120,6 +122,11 @@ class Supervisor:
             finally:
                 code = self._shut_down()
             return code
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once it has been told to stop."""
+        return self._stopping
 
     def stop(self) -> None:
         """Have `run` stop the processes and return; callable from any thread and from signal handlers."""
@@ -231,6 +238,12 @@ class Supervisor:
 
 PARENT_VARIABLE = "MILLRACE_SUPERVISOR"
 """Environment variable that names the supervisor's process id; see `exit_with_parent`."""
+
+
+def supervisor_pid() -> int | None:
+    """The process id of the supervisor that started this process; to be called before `exit_with_parent`."""
+    text = os.environ.get(PARENT_VARIABLE, "")
+    return int(text) if text.isdigit() and int(text) != os.getpid() else None
 
 
 def exit_with_parent(stop: Callable[[], None]) -> None:

@@ -170,6 +170,7 @@ class Worker:
         self._facts = Facts()
         self._identity = Identity("worker", parent)
         self._reporter = Reporter(channel_layer, self.report)
+        self.ticked = time.monotonic()
         self._sender = Sender(lambda: self.termed, self._facts)
         self._async_limit = AsyncLimit(async_tasks)
         self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit, self._facts)
@@ -238,6 +239,16 @@ class Worker:
                 finished = self._finish(team)
                 self._reporter.end()
         return finished
+
+    @property
+    def name(self) -> str:
+        """The name of this process in reports."""
+        return self._reporter.name
+
+    @property
+    def reaches_layer(self) -> bool:
+        """True if the layer has answered the last receive, or, before that, has kept a report."""
+        return self._facts.up and (self._facts.receives > 0 or self._reporter.reached)
 
     def report(self, state: State) -> dict[str, Any]:
         """Make a report of this worker; see `workers.facts`. May be called from any thread."""
@@ -379,6 +390,7 @@ class Worker:
         """Put stuck messages back, send what is due, and watch over the threads, until the stop."""
         while not self.termed:
             self._pause()
+            self.ticked = time.monotonic()
             self._guarded(self._fetcher.put_back_stuck)
             self._guarded(self._tell_senders)
             self._guarded(self._instances.beat)
@@ -464,6 +476,7 @@ class Worker:
             and (spent := time.monotonic() - began) < self.grace
             and not self._impatient
         ):
+            self.ticked = time.monotonic()
             if spent >= self.grace * SHARE_AT_STOP:
                 self._streams.wind_up()
             # Again and again, for a thread that was just about to wait for a message the first time.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from channel_layer.delivery import Outgoing
 from channel_layer.layer import ChannelLayer
@@ -17,7 +18,7 @@ from .connection import Connection
 from .departures import Departures
 from .hosts import Hosts
 from .last_wills import LastWills
-from .messages import MessageFactory
+from .messages import MessageFactory, Scope
 from .states import States
 from .unanswered import Unanswered
 from .uplink import Uplink
@@ -57,7 +58,9 @@ class Context:
         hosts: workers in which the applications of connections live.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
-        stopping: whether the process is about to end.
+        draining: whether it is to get nothing new, because it is about to end.
+        stopping: whether connections are being closed, because it is about to end.
+        own_exchange: makes the exchange of a request that the server answers itself; ``None`` where there is none.
     """
 
     def __init__(self, layer: ChannelLayer, options: Options, spools: SpoolThreads) -> None:
@@ -81,7 +84,9 @@ class Context:
         self.hosts = Hosts(self.name, self.uplink)
         self.read_ahead = 0
         self.tells_of_ends = False
+        self.draining = False
         self.stopping = False
+        self.own_exchange: Callable[[Scope, Any], Any] | None = None
 
     def _resolve(self, item: Outgoing) -> None:
         self.last_wills.resolve(item)

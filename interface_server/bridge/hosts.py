@@ -71,7 +71,7 @@ class Hosts:
 
     def leases(self) -> dict[str, int]:
         """The number of connections that each worker hosts, by the name of its process."""
-        return {host.rstrip("!"): len(guests) for host, guests in self._guests.items()}
+        return {host.rstrip("!"): len(guests) for host, guests in list(self._guests.items())}
 
     def hear(self, headers: Headers, now: float) -> None:
         """A heartbeat; a worker that asks is answered, behind what it was told of single connections."""

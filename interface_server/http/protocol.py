@@ -278,7 +278,8 @@ class HttpProtocol(asyncio.Protocol):
                 raise Refusal(400, "an upgrade is a GET of HTTP/1.1 without a body (RFC 6455, section 4.1)")
             self._upgrade = scope
             return
-        exchange = HttpExchange(self._context, scope, self)
+        own = None if self._context.own_exchange is None or expected else self._context.own_exchange(scope, self)
+        exchange: HttpExchange = HttpExchange(self._context, scope, self) if own is None else own
         request = Request(exchange, method, version, parser.should_keep_alive() and version != "1.0")
         request.expects = version != "1.0" and fields.get(b"expect", b"").lower() == b"100-continue"
         request.expected = expected

@@ -22,7 +22,7 @@ from channel_layer.draft import DraftChannelLayer
 from interface_server.cli import endpoints_of, load_layer, main, options_of, spread_protocols
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 from tests.fixtures.draft_layer import FileChannelLayer
 from tests.interface_server.helpers import read_all, status_of
 
@@ -230,6 +230,13 @@ def test_too_few_open_files_are_said_at_the_start(project: Path) -> None:
             "cannot keep large bodies in /nowhere: No such file",
         ),
         (["project:layer", "--fd", "99"], "cannot listen on file descriptor 99"),
+        (["project:layer", "--health-path", "healthz"], "begins with '/', which 'healthz' does not"),
+        (["project:layer", "--health-path", "/x", "--ready-path", "/x"], "must differ from each other"),
+        (["project:layer", "--metrics-path", "/metrics"], "metrics_path and metrics_allow go together"),
+        (["project:layer", "--metrics-allow", "10.0.0.0/8"], "metrics_path and metrics_allow go together"),
+        (["project:layer", "--metrics-path", "/m", "--metrics-allow", "here"], "metrics_allow holds 'here'"),
+        (["project:layer", "--ready-needs-worker"], "ready_needs_worker goes with ready_path or metrics"),
+        (["project:layer", "--metrics", "here"], "'here' cannot be a place for metrics"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(project: Path, arguments: list[str], sentence: str) -> None:
@@ -268,6 +275,29 @@ def test_a_port_in_use_is_one_sentence(project: Path) -> None:
             f"Error: cannot listen on 127.0.0.1:{port}: it is in use already; "
             "stop the other program or choose another one.\n"
         )
+
+
+@pytest.mark.parametrize("options", [["--metrics", "0"], ["--metrics-path", "/m", "--metrics-allow", "127.0.0.1"]])
+def test_metrics_without_the_extra_are_one_sentence(project: Path, options: list[str]) -> None:
+    (project / "prometheus_client.py").write_text("raise ImportError")
+    process = command(project, "project:layer", *options)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 1
+    how = "install it: pip install 'django-millrace[metrics]'"
+    assert errors == f"Error: {options[0]} needs the package prometheus-client; {how}.\n"
+
+
+def test_metrics_and_health_have_a_port_of_their_own_until_the_end(project: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    own = free_port()
+    with daphne(project, "project:layer", "--metrics", str(own)) as (process, port):
+        assert ask(port, "/hello").endswith(b"/hello")
+        wait_until(lambda: ask(own, "/-/readyz").endswith(b"ok\n"), "the server to be ready")
+        assert b'millrace_requests_total{status="200"} 1.0' in ask(own, "/metrics")
+        process.terminate()
+        output, _ = process.communicate(timeout=40)
+        assert process.returncode == 0
+    assert output.count("\n") == 1  # the access log has the application's request alone
 
 
 def test_an_error_inside_the_users_module_keeps_its_traceback(project: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interface_server.facts import Facts, path_pattern
+from interface_server.facts import STALL_SECONDS, Facts, path_pattern
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def test_parts_of_a_path_that_identify_something_are_left_out(path: str, pattern
     assert path_pattern(path) == pattern
 
 
-def test_the_stall_that_is_reported_is_the_longest_since_the_last_report() -> None:
+def test_delays_of_the_clock_add_up_unless_they_are_small() -> None:
     facts = Facts()
-    facts.stall_seconds = 0.5
-    assert facts.take_stall() == 0.5
-    assert facts.take_stall() == 0.0
+    for late in (0.5, STALL_SECONDS / 2, 0.25):
+        facts.tick(late)
+    assert facts.stalled_seconds == 0.75
 
 
 def test_the_bytes_of_a_look_are_complete_once_it_is_over() -> None:

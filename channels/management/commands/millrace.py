@@ -7,7 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-SUBCOMMANDS = {"verify": "channels.verification.command"}
+SUBCOMMANDS = {
+    "health": "channels.operations.health",
+    "status": "channels.operations.status",
+    "verify": "channels.verification.command",
+}
 """Subcommand → module with its ``HELP``, ``add_arguments(parser)`` and ``handle(command, options)``."""
 
 

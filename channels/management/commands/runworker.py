@@ -18,6 +18,7 @@ from channels.configured_layers import ChannelLayerWrapper
 from channels.hosting.application import hosted_application
 from channels.hosting.background import BackgroundConsumer, background_channels
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
+from channels.operations.workers import answers_of_supervisor, answers_of_worker, check_metrics, served
 from channels.runtime.hooks import DjangoHook
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
@@ -27,7 +28,7 @@ from workers import Supervisor, Watchdog, Wear, Worker
 from workers.instances import INSTANCES
 from workers.lifespan import StartupFailed
 from workers.streams import STREAMS
-from workers.supervisor import REPLACE, SILENT_MARGIN_SECONDS, exit_with_parent
+from workers.supervisor import REPLACE, SILENT_MARGIN_SECONDS, exit_with_parent, supervisor_pid
 from workers.watchdog import supervisors_pipe
 from workers.wear import MIB
 from workers.worker import ASYNC_TASKS, IDLE_SECONDS
@@ -158,6 +159,12 @@ class Command(BaseCommand):
             action="store_true",
             help="for development: restart the worker when the code changes; WebSockets stay open",
         )
+        parser.add_argument(
+            "--metrics",
+            default="",
+            metavar="[HOST:]PORT",
+            help="serve metrics for Prometheus, and health at /-/healthz and /-/readyz; one port for all processes",
+        )
 
     def handle(self, *args: object, **options: Any) -> None:
         """Run until stopped."""
@@ -202,6 +209,7 @@ class Command(BaseCommand):
                 f"channel layer {layer.alias!r} ({layer.describe()}) reaches no further than one process, so a worker "
                 "of its own would never get a message. Use the sqlite or redis layer, or manage.py runserver."
             )
+        check_metrics(options["metrics"], layer, options["processes"])
         try:
             router = route_with(layer, http_consumer())
             listen_on(options["channels"], router)
@@ -214,7 +222,12 @@ class Command(BaseCommand):
         if options["processes"] > 1:
             timeout = options["consumer_timeout"]
             silence = None if timeout is None else timeout + SILENT_MARGIN_SECONDS
-            code = Supervisor(child_command(options), options["processes"], options["grace"], silence).run()
+            supervisor = Supervisor(child_command(options), options["processes"], options["grace"], silence)
+            try:
+                with served(options["metrics"], answers_of_supervisor(supervisor, layer)):
+                    code = supervisor.run()
+            finally:
+                layer.close()
         if code or options["processes"] > 1:
             sys.exit(code)
 
@@ -247,6 +260,7 @@ class Command(BaseCommand):
                 watchdog=watchdog,
                 on_message=log_message if options["verbosity"] > 1 else None,
                 sync_side=SyncThreads(options["threads"]),
+                parent=supervisor_pid(),
             )
         except ValueError as error:  # the globs leave nothing to listen on
             raise CommandError(str(error)) from error
@@ -265,7 +279,8 @@ class Command(BaseCommand):
             # With --autoreload this is a daemon thread: the process ends around it unless it is waited for.
             atexit.register(_stop, worker, done)
         try:
-            ended_well = worker.run()
+            with served(options["metrics"], answers_of_worker(worker, layer)):
+                ended_well = worker.run()
         except StartupFailed as error:
             raise CommandError(str(error)) from error
         finally:

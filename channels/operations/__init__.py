@@ -1,0 +1,1 @@
+"""Answers for operators: the health of a system, its processes, and the metrics of workers."""
