@@ -229,7 +229,7 @@ class Instance:
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""
         reply = self.hosted.reply_to(event)
-        if reply is None or self.is_muted or self._farewell or self._is_orphaned:
+        if reply is None or self.is_muted or self._farewell:
             return
         self._say(reply)
         if self._instances.outlet.is_crowded:
