@@ -92,6 +92,11 @@ class _LimitedUnpickler(pickle.Unpickler):
         raise BadCheckpoint(f"it names {path}, which {SETTING} does not list")
 
 
+def is_plain(value: object) -> bool:
+    """True for a value that is the same in every process."""
+    return type(value) in _ATOMS
+
+
 def marks(attributes: Attributes) -> list[object] | None:
     """Objects whose identity tells if attributes are as they were: as long as each is the same one, nothing changed.
 

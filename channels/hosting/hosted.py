@@ -35,6 +35,9 @@ from .events import (
 logger = logging.getLogger("channels.hosting")
 
 
+SHARED = "__shared__"
+"""In a checkpoint: attributes that hold something of ``scope["state"]``, by its name there."""
+
 RESTART = {"type": "websocket.close", "code": LEFT, "reason": "service restart"}
 
 
@@ -180,9 +183,19 @@ class HostedApplication(Hosted):
         added = self._added()
         self._marks = ()  # of the last checkpoint that was made
         identity = self._identity(added, session)
-        self._packed = checkpoints.pack(consumer.__dict__, added, identity, self.reply_channel, self._packed)
+        own = self._without_shared(consumer.__dict__)
+        self._packed = checkpoints.pack(own, added, identity, self.reply_channel, self._packed)
         self._marks = tuple(marks or ())
         return self._packed
+
+    def _without_shared(self, attributes: Scope) -> Scope:
+        """The attributes with names in place of what the application has made for the process when it started."""
+        names = {id(value): name for name, value in self._scope["state"].items() if not checkpoints.is_plain(value)}
+        if not names:
+            return attributes
+        shared = {name: names[id(value)] for name, value in attributes.items() if id(value) in names}
+        own = {name: value for name, value in attributes.items() if name not in shared}
+        return {**own, SHARED: shared} if shared else own
 
     async def hand_over(self) -> bytes | None:
         """See `Hosted.hand_over`: what the consumer's method ``handover`` returns, for ``resumed`` of the next."""
@@ -238,6 +251,10 @@ class HostedApplication(Hosted):
         if user != _key_of(consumer.scope.get("user")):
             raise CannotGoOn("the scope has another user now")
         consumer.scope.update(added)
+        for attribute, name in own.pop(SHARED, {}).items():
+            if name not in self._scope["state"]:
+                raise CannotGoOn(f"self.{attribute} was {name!r} of the state, which the application has not made here")
+            own[attribute] = self._scope["state"][name]
         if "__handover__" in own:
             self._state, self._resume = own["__handover__"], consumer.resumed
         else:

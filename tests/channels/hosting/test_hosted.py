@@ -150,6 +150,25 @@ def test_the_state_of_the_process_stays_in_it(log: list[Any]) -> None:
     assert log == [["lock", "pool"], ["lock", "pool"], ["lock", "other"]]
 
 
+class Pooled(Chat):
+    async def websocket_connect(self, event: dict[str, Any]) -> None:
+        self.pool, self.most = self.scope["state"]["pool"], self.scope["state"]["most"]
+
+    async def websocket_receive(self, event: dict[str, Any]) -> None:
+        self.log.append((self.pool, self.most))
+
+
+def test_an_attribute_that_is_of_the_state_is_that_of_the_next_process(
+    log: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = asyncio.Lock(), asyncio.Lock()
+    first = Run(Pooled.as_asgi(), [CONNECT, RECEIVE], state={"pool": here, "most": 7})
+    Run(Pooled.as_asgi(), [RECEIVE], first.left, state={"pool": there, "most": 8})
+    assert log == [(here, 7), (there, 7)]
+    assert Run(Pooled.as_asgi(), [RECEIVE], first.left).sent == RESTART
+    assert "self.pool was 'pool' of the state, which the application has not made here" in caplog.text
+
+
 def test_what_is_handed_over_is_given_to_the_next_before_its_first_event(log: list[Any]) -> None:
     first = Run(Game.as_asgi(), [CONNECT])
     assert "self.lock is a Lock, which cannot be carried" in str(first.checkpoint)
