@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,18 @@ def test_requests_that_the_application_answers_itself(site: Site, sockets: Any) 
         wait_until(lambda: say(socket, "news")["text"] == "news", "a message")
         assert events.readline() == b"data: news\n"
     wait_until(lambda: "left" in say(socket, "more"), "the end of the events to be noticed")
+
+
+def test_who_asks_again_for_events_gets_them_from_the_worker_that_came_after(site: Site, sockets: Any) -> None:
+    socket = sockets("/ws/chat/again/")
+    with urllib.request.urlopen(f"{site.project.url}/events/again/", timeout=SECONDS) as events:
+        assert events.readline() == b"data: hello\n"
+        old = site.replace()
+        with suppress(IncompleteRead, ConnectionError):  # the response is broken off
+            while events.readline():
+                pass
+    old.wait_for_end()
+    with urllib.request.urlopen(f"{site.project.url}/events/again/", timeout=SECONDS) as events:
+        assert [events.readline(), events.readline()] == [b"data: hello\n", b"\n"]
+        wait_until(lambda: say(socket, "news")["text"] == "news", "a message")
+        assert events.readline() == b"data: news\n"
