@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -46,3 +47,14 @@ def test_the_order_of_the_rooms_is_the_one_that_is_enforced() -> None:
     floors = [{heights[name] for name in floor.split(" | ")} for floor in layers]
     assert [len(floor) for floor in floors] == [1, 1, 1]
     assert sorted(floors, key=min) == floors
+
+
+def test_the_libraries_in_the_picture_are_those_that_the_rooms_import() -> None:
+    texts = re.findall(r'class="text" x="6\d\d" y="\d+">([^<]+)<', (DOCS / "house.svg").read_text())
+    drawn = {name for text in texts for name in text.lower().replace(",", "").split()}
+    assert {"django", "redis", "websockets"} <= drawn
+    trees = [ast.parse(path.read_text()) for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {name.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module).partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert sorted(drawn - imported) == []
