@@ -24,7 +24,7 @@ _HEAD = 2
 
 @dataclass
 class Steady:
-    """What became of the frames.
+    """Outcome of the frames.
 
     Attributes:
         sent: frames.
