@@ -17,6 +17,7 @@ integers, floats, lists (tuples arrive as lists), dicts with text keys, booleans
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def pack_body(message: Content, target: str | None = None) -> bytes:
 
 def unpack_body(data: bytes) -> dict[str, Any]:
     """Decode what `pack_body` made, which others have kept for us; raises `InvalidFrame`."""
-    value = _unpack_counted(data)
+    value = _unpack_bounded(data)
     if type(value) is not dict:
         raise InvalidFrame("the message is not a dict")
     _check_content(value)
@@ -133,6 +134,14 @@ def unpack_frame(data: bytes | memoryview, max_size: int) -> list[Any]:
     else:
         raise InvalidFrame(f"unknown kind {kind!r}")
     return value
+
+
+def _unpack_bounded(data: bytes) -> Any:
+    """Decode what may have too many elements; what has fewer bytes than that has not. `unpack_frame` has it inline."""
+    if len(data) <= MAX_ELEMENTS:
+        with contextlib.suppress(Exception):  # it is not msgpack, or has a longer array
+            return _unpack(data, _UNCOUNTED_ARRAY)
+    return _unpack_counted(data)
 
 
 def _unpack_counted(data: bytes | memoryview) -> Any:
