@@ -6,8 +6,10 @@ import ast
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +55,21 @@ def test_an_import_upwards_would_be_found(tmp_path: Path, room: str, statement: 
     result = lint_imports(tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"{room.replace('/', '.')}.climber" in result.stdout
+
+
+LATE = [
+    ("routing.routes", "routing.router"),
+    ("channel_layer.tracing", "channel_layer.tracing.opentelemetry_tracer"),
+]
+"""Imports inside a function, of a module that is made of what the importing one defines."""
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = grimp.build_graph(*ROOMS, exclude_type_checking_imports=True, cache_dir=None)
+    for importer, imported in LATE:
+        graph.remove_import(importer=importer, imported=imported)
+    found = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(list(TopologicalSorter(found).static_order())) == len(found) > 300  # a circle raises CycleError
 
 
 def test_every_room_is_typed_and_says_what_it_is() -> None:
