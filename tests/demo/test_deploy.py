@@ -119,6 +119,14 @@ def test_a_command_has_no_unknown_option_and_time_to_stop(place: str) -> None:
     assert seconds >= needed + 5
 
 
+def test_probes_ask_what_web_answers_by_itself() -> None:
+    pod, words = kubernetes("web")
+    [container] = pod["containers"]
+    probe = container["livenessProbe"]["httpGet"]
+    assert probe["path"] == daphne.make_context("daphne", words[1:]).params["health_path"]
+    assert {probe["port"], container["readinessProbe"]["tcpSocket"]["port"]} == {container["ports"][0]["name"]}
+
+
 def test_every_place_has_a_web_process_and_a_worker() -> None:
     assert len(commands()) == 10
 
