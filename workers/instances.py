@@ -647,10 +647,9 @@ class Instances:
             if server not in self._servers:
                 self._taken_at[server] = now
             self._servers[server] = self._servers.get(server, 0) + 1
-        instance: Instance
-        peer = None if hosted.is_orphan else hosted.reply_channel
-        address = self._inbox.open(lambda message, headers: instance.deliver(message, headers), peer)
+        address = self._inbox.open(_deliver_to_nobody, None if hosted.is_orphan else hosted.reply_channel)
         instance = Instance(self, hosted, address)
+        address.deliver = instance.deliver
         self._running[instance] = None
         with self._lock:
             self._starting -= 1
@@ -812,6 +811,10 @@ class Instances:
             balance.hear(worker, message["answer"], Count(message["instances"], message["room"]))
         else:
             balance.forget(worker)
+
+
+def _deliver_to_nobody(message: dict[str, Any], headers: Headers | None) -> None:
+    """Nothing can come to an address whose name nobody knows yet."""
 
 
 def copied(value: Any) -> Any:

@@ -97,6 +97,7 @@ class HostedApplication(Hosted):
         self._state: Any = None
         self._packed = b""
         self._marks: tuple[object, ...] = ()
+        self._receive: Receive
         self._denial: Denial | None = None
         begins = bool(events) and events[0][1].get("type") == CONNECT
         self._expected = HANDSHAKE if begins else ANY
@@ -107,33 +108,12 @@ class HostedApplication(Hosted):
         lease = LeaseExtension(self.reply_channel, self._attach)
         scope["extensions"] = {**scope["extensions"], LEASE: lease}
 
-        async def resumed() -> Event:
-            resume, self._resume = self._resume, None
-            if resume is not None:
-                await resume(self._state)
-            else:
-                raise CannotGoOn("no consumer has taken its checkpoint")
-            return await receive()
-
-        async def unanswered() -> Event:
-            event = await receive()
-            if event.get("type") == DISCONNECT:
-                self._expected = ANY  # nobody waits for the answer any more
-            return event
-
-        def first_resumed() -> Awaitable[Event]:
-            # No coroutine around each event, only around those of the handshake and the first elsewhere.
-            if self._expected is HANDSHAKE:
-                return unanswered()
-            if self._resume is None and (self._left is None or self._consumer is not None):
-                return receive()
-            return resumed()
-
+        self._receive = receive
         try:
             if self._left is not None:
                 self._restore = self._load(self._left)
                 lease.session = self._restore[2][2]
-            await self._application(scope, first_resumed, send)
+            await self._application(scope, self._next_event, send)
             if self._expected in (HANDSHAKE, DENIAL):
                 logger.error("%s has returned without an answer to the handshake; its client gets 500", self.name)
         except CannotGoOn as reason:
@@ -145,6 +125,28 @@ class HostedApplication(Hosted):
             # Nothing has taken the checkpoint: the code around the consumer has changed, or cannot run now.
             logger.warning("closing %s: it cannot be made again: %r", self.name, error, exc_info=True)
             await send(RESTART)
+
+    def _next_event(self) -> Awaitable[Event]:
+        # No coroutine around each event, only around those of the handshake and the first elsewhere; and methods, since
+        # functions that each instance has for itself take 500 bytes of a quiet one.
+        if self._expected is HANDSHAKE:
+            return self._before_answer()
+        if self._resume is None and (self._left is None or self._consumer is not None):
+            return self._receive()
+        return self._resumed()
+
+    async def _before_answer(self) -> Event:
+        event = await self._receive()
+        if event.get("type") == DISCONNECT:
+            self._expected = ANY  # nobody waits for the answer any more
+        return event
+
+    async def _resumed(self) -> Event:
+        resume, self._resume = self._resume, None
+        if resume is None:
+            raise CannotGoOn("no consumer has taken its checkpoint")
+        await resume(self._state)
+        return await self._receive()
 
     def reply_to(self, event: Event) -> Message | None:
         """See `Hosted.reply_to`."""

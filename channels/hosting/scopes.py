@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from channel_layer.delivery import Message
@@ -10,6 +11,12 @@ from ..scope.applications import Scope
 
 DENIAL_EXTENSION = "websocket.http.response"
 """Says that an application may deny a handshake with a response of its own ("WebSocket Denial Response")."""
+
+OWN_HEADERS = frozenset({b"cookie", b"authorization", b"sec-websocket-key"})
+"""Headers that each client has for itself."""
+
+MOST_SHARED = 256
+"""Bytes of a header that connections share."""
 
 
 def websocket_scope(opening: Message, state: Scope) -> Scope:
@@ -20,6 +27,7 @@ def websocket_scope(opening: Message, state: Scope) -> Scope:
         state: what the application has left there when it started; see `workers.lifespan.Lifespan`.
     """
     common = _common(opening, state)
+    common["headers"] = [_header(name, value) for name, value in common["headers"]]
     return {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -60,6 +68,16 @@ def _common(message: Message, state: Scope) -> Scope:
         "state": state.copy(),
         "extensions": {},
     }
+
+
+def _header(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header of a scope that is kept for long. Most connections have the same ones, so they share them."""
+    return (name, value) if name in OWN_HEADERS or len(value) > MOST_SHARED else _shared(name, value)
+
+
+@lru_cache(maxsize=1_024)
+def _shared(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return name, value
 
 
 def _address(pair: Any) -> list[Any] | None:

@@ -52,3 +52,16 @@ def test_each_scope_has_a_shallow_copy_of_what_the_application_left_when_it_star
         assert made["state"] == state
         assert made["state"] is not state
         assert made["state"]["pool"] is state["pool"]
+
+
+def test_scopes_of_websockets_share_the_headers_that_are_equal_and_no_others() -> None:
+    agent, long = b"a browser", b"x" * 300
+
+    def headers() -> list[tuple[bytes, bytes]]:
+        pairs = [(b"user-agent", agent[:]), (b"cookie", b"a=b"), (b"x-long", long)]
+        message = {"path": "/", "headers": [[bytes(bytearray(one)) for one in pair] for pair in pairs]}
+        return websocket_scope(message, {})["headers"]  # type: ignore[no-any-return]
+
+    one, other = headers(), headers()
+    assert one == other
+    assert [a is b for a, b in zip(one, other, strict=True)] == [True, False, False]
