@@ -8,7 +8,8 @@ import click
 
 SECTIONS: Final = {
     "Where to listen": (
-        "port", "host", "unix_socket", "unix_socket_mode", "fd", "endpoint", "ssl_keyfile", "ssl_certfile",
+        "port", "host", "unix_socket", "unix_socket_mode", "fd", "endpoint", "reuse_port", "ssl_keyfile",
+        "ssl_certfile",
     ),
     "Log": ("verbosity", "access_log", "log_format"),
     "Metrics and health": (
@@ -25,7 +26,7 @@ SECTIONS: Final = {
         "body_max", "body_timeout", "body_inline", "body_chunk", "body_memory", "stream_bodies",
     ),
     "Slow clients": ("response_buffer", "response_spool", "spool_dir", "spool_bytes", "spool_memory"),
-    "The whole server": ("max_connections", "uplink_bytes", "retry_after", "graceful_timeout"),
+    "The whole server": ("max_connections", "uplink_bytes", "retry_after", "drain_seconds", "graceful_timeout"),
 }  # fmt: skip
 """Heading → the parameters below it."""
 
