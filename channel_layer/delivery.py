@@ -48,7 +48,7 @@ class Headers(TypedDict, total=False):
     go on there without waiting for an event, and ``ended`` that it has returned, or ``failed``.
 
     ``trace`` is the ``traceparent`` (W3C Trace Context) of the span that a message belongs to, and ``traced_at`` when
-    it was prepared, in seconds of `time.time`; only if tracing is on, see `channel_layer.tracing`.
+    it was prepared, in seconds of `time.time`; only if tracing is on, see ``channel_layer.tracing``.
 
     A request with ``flow`` comes from somebody who reports progress. The first message of a response names
     with ``flow`` where to: ``{"written": bytes of the response taken over so far}`` and at last

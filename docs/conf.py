@@ -40,6 +40,7 @@ nitpick_ignore = [
     ("py:class", "channels.db.R"),
     ("py:class", "channels.decorating.Decorator"),
     ("py:class", "channels.sessions.R"),
+    ("py:class", "interface_server.monitor.Monitor"),
     ("py:class", "routing.routes.Matching"),
     ("py:class", "routing.routes.MessageRouter"),
     ("py:class", "routing.routes.OwnEntry"),

@@ -251,7 +251,7 @@ class Worker:
         return self._facts.up and (self._facts.receives > 0 or self._reporter.reached)
 
     def report(self, state: State) -> dict[str, Any]:
-        """Make a report of this worker; see `workers.facts`. May be called from any thread."""
+        """Make a report of this worker; see ``workers.facts``. May be called from any thread."""
         facts, now = self._facts, time.perf_counter()
         busy = self._in_threads()
         tasks = self._async_runner.running()
