@@ -36,6 +36,7 @@ nitpick_ignore = [
     # In signatures, of no interest outside their modules.
     ("py:class", "channel_layer.messages.ResponseChunk"),
     ("py:class", "channel_layer.messages.SocketReply"),
+    ("py:class", "channel_layer.reports.Report"),
     ("py:class", "channels.auth.R"),
     ("py:class", "channels.db.R"),
     ("py:class", "channels.decorating.Decorator"),
