@@ -378,12 +378,19 @@ class Play:
                 if heard in missing:
                     missing.remove(heard)
                 elif isinstance(heard, Closed) and heard.code == 1012 and not self.shape.carried:
-                    self.close()
-                    self.open()
+                    self._connect_again(step)
                     return False
                 elif heard not in self._expected:
                     raise Wrong(f"{name!r} heard {heard!r} of {step.what!r}, and nothing of this shape is like it")
         return True
+
+    def _connect_again(self, until: Step) -> None:
+        """Open the sockets anew, and say what was said on them before a step."""
+        self.close()
+        self.open()
+        for step in self.shape.steps[: self.shape.steps.index(until)]:
+            if step.by in self._sockets:
+                self.act(step)
 
     def _next(self, name: str, patience: float) -> Any:
         try:
