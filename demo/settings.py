@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "channels",
+    "channels.dashboard",
     "demo.chat",
     "demo.prices",
     "demo.documents",

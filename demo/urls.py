@@ -17,5 +17,6 @@ urlpatterns = [
     path("processes/", include("demo.processes.urls")),
     path("sign-in/", LoginView.as_view(template_name="sign_in.html"), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("millrace/", include("channels.dashboard.urls")),
     path("admin/", admin.site.urls),
 ]

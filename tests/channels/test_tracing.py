@@ -23,6 +23,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.test import ChannelLiveServerTestCase
 from tests.conftest import wait_until
 
+from .documents import run_examples
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 
@@ -203,3 +205,9 @@ class TracingTests(ChannelLiveServerTestCase):
             assert socket.recv(20) == "hello"
             turn = one("process websocket.receive")
         assert parent_of(one("query")) == id_of(turn)
+
+
+def test_the_guide() -> None:
+    tracing.disable()
+    run_examples("tracing.md", "guide")
+    assert tracing.is_on

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class DashboardConfig(AppConfig):
+    """The application with the page's files."""
+
+    name = "channels.dashboard"
+    label = "channels_dashboard"
+    verbose_name = "Millrace dashboard"

@@ -1,0 +1,58 @@
+"""The dashboard in a browser, beside the demo's processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from websockets.sync.client import connect
+
+from tests.end_to_end.processes import ROOT, Project
+
+pytestmark = pytest.mark.browser
+
+WAIT = 60_000
+"""Milliseconds until processes have started or count as lost, on a busy machine."""
+
+PASSWORD = "only-in-this-test"
+
+
+@pytest.fixture(scope="module")
+def staff(demo: Project) -> str:
+    subprocess.run(
+        [*demo.manage, "createsuperuser", "--noinput", "--username", "staff", "--email", "staff@example.com"],
+        cwd=ROOT,
+        env=os.environ | demo.environment | {"DJANGO_SUPERUSER_PASSWORD": PASSWORD},
+        check=True,
+        timeout=60,
+        stdout=subprocess.DEVNULL,
+    )
+    return "staff"
+
+
+def test_somebody_of_the_staff_sees_processes_come_and_go(demo: Project, open_page: Any, staff: str) -> None:
+    page = open_page("/millrace/")
+    page.locator("input[name=username]").fill(staff)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    expect(page.locator("#live")).to_have_text("live", timeout=WAIT)
+    rows = page.locator("#processes .row")
+    expect(rows).to_have_count(3, timeout=WAIT)
+    expect(page.locator("#channels tr", has_text="websocket.receive")).to_contain_text("2 workers", timeout=WAIT)
+    demo.wait_for_page("/chat/lobby/")  # which makes the room
+    with connect(f"ws{demo.url[4:]}/chat/lobby/?name=Ada", origin=demo.url):  # type: ignore[arg-type]
+        expect(page.locator("#sockets tr", has_text="/chat/lobby/")).to_contain_text("1", timeout=WAIT)
+    expect(page.locator("#sockets")).to_contain_text("No WebSocket is open.", timeout=WAIT)
+    stopped = demo.workers[0].running.pid
+    demo.workers[0].stop()
+    demo.workers[0].start()
+    expect(rows.filter(has_text=str(stopped))).to_contain_text("ended", timeout=WAIT)
+    expect(rows.filter(has=page.get_by_text(re.compile("running")))).to_have_count(3, timeout=WAIT)
+    demo.workers[1].kill()
+    expect(page.locator("#notices")).to_contain_text("1 of the processes ended without saying so", timeout=WAIT)
+    demo.workers[1].start()
+    expect(rows.filter(has=page.get_by_text(re.compile("running")))).to_have_count(3, timeout=WAIT)
