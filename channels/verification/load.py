@@ -167,8 +167,11 @@ class Client:
 
     @property
     def is_owed(self) -> bool:
-        """True if an answer may still come."""
-        return self.is_open and self.kind != GROUP and self.life.unanswered > 0
+        """True if an answer may still come. Answers come in order, so one to the last frame is behind all others."""
+        if not self.is_open or self.kind == GROUP or not self.life.sent:
+            return False
+        received = self.life.received
+        return not received or received[-1][0] != next(reversed(self.life.sent))
 
 
 class Load:

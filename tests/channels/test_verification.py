@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.management import call_command
@@ -58,6 +58,14 @@ def test_answers_that_are_lost_doubled_and_out_of_order() -> None:
     life_of(echo, ["0:0", "0:1", "0:2", "0:3"], ["0:0", "0:3", "0:2", "0:2"])
     tally = tally_of(echo)
     assert (tally.sent, tally.lost, tally.doubled, tally.reordered, tally.cut) == (4, 1, 1, 1, 0)
+
+
+@pytest.mark.parametrize(("received", "is_owed"), [([], True), (["0:0"], True), (["0:1"], False)])
+def test_what_was_lost_before_the_last_answer_is_not_waited_for(received: list[str], is_owed: bool) -> None:
+    echo = client(ECHO)
+    life_of(echo, ["0:0", "0:1"], received)
+    echo._connection = cast(Any, object())
+    assert echo.is_owed is is_owed
 
 
 def test_frames_that_wait_when_a_connection_is_closed_are_no_loss_and_its_end_is_told_once() -> None:
