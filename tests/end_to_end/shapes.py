@@ -83,7 +83,8 @@ class Shape:
         sockets: path by name, with subprotocols behind it if there are any.
         steps: in their order.
         before: steps before the sockets are opened.
-        carried: false if a killed worker takes an instance with it, so that its client has to connect again.
+        carried: false if a killed worker may leave a connection that cannot go on, so that its client has to connect
+            again: its instance is gone, or the user has logged out and no checkpoint says so.
     """
 
     sockets: dict[str, tuple[str, ...]]
@@ -184,6 +185,7 @@ SHAPES: dict[str, Shape] = {
             say({}, {"user": "", "colour": None, "stored": False}),
         ],
         before=[job("user", name="gus")],
+        carried=False,
     ),
     "somebody who was logged in by a page, and logs out there": Shape(
         one("/ws/session/"),
@@ -205,6 +207,7 @@ SHAPES: dict[str, Shape] = {
             say({}, {"user": "joe", "colour": None, "stored": True}),
         ],
         before=[job("user", name="joe"), job("user", name="kim"), page("/sign-in/kim/")],
+        carried=False,
     ),
     "a channel's name in the database": Shape(
         {"one": ("/ws/presence/one/",), "two": ("/ws/presence/two/",)},
