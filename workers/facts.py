@@ -33,6 +33,7 @@ from channel_layer.facts import BOUNDS, MOST_NAMES, OTHER, Counts, Histogram
 LATEST_ERRORS: Final = 5
 """Errors that a report has in full."""
 
+MOST_CALLS: Final = 20
 MOST_TRACEBACK: Final = 2_000
 """Characters of a traceback in a report: the end of it, where the error is."""
 
@@ -99,7 +100,8 @@ class Facts:
     def failed(self, channel: str, consumer: str, error: BaseException) -> None:
         """A consumer has raised an error."""
         self.errors_count.add(type(error).__name__)
-        lines = "".join(traceback.format_exception(error))
+        # The innermost calls alone: to write down a thousand of them takes long.
+        lines = "".join(traceback.format_exception(error, limit=-MOST_CALLS))
         self._errors.append(
             {
                 "at": time.time(),
