@@ -14,10 +14,8 @@ from .bridge.context import Context
 from .bridge.messages import Scope
 from .http.download import ResponseWriter
 from .http.own import OwnExchange
-from .monitoring import Answer, Answers, Condition, condition_answer, trusted
+from .monitoring import ALL_WELL, Answer, Answers, Condition, condition_answer, trusted
 from .reporting import Reporter
-
-GOOD = "ok"
 
 
 class Monitor:
@@ -40,7 +38,7 @@ class Monitor:
         late = time.monotonic() - self._context.facts.ticked
         if late > LOST_SECONDS:
             return Condition(False, f"the event loop has not turned for {late:.0f} seconds")
-        return Condition(True, GOOD)
+        return ALL_WELL
 
     def ready(self) -> Condition:
         """Tell whether new connections can be served."""
@@ -56,7 +54,7 @@ class Monitor:
             return Condition(False, "the channel layer has not answered yet")
         if context.options.ready_needs_worker and not self._reporter.workers_listen:
             return Condition(False, "no worker listens")
-        return Condition(True, GOOD)
+        return ALL_WELL
 
     def own_exchange(self, scope: Scope, writer: ResponseWriter) -> OwnExchange | None:
         """The exchange for a request that the server answers itself, if it is one."""

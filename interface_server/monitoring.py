@@ -41,6 +41,9 @@ class Condition(NamedTuple):
     text: str
 
 
+ALL_WELL = Condition(True, "ok")
+
+
 class Answer(NamedTuple):
     """A small response."""
 

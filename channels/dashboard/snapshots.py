@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from channel_layer.exceptions import LayerUnavailable, clause
-from channel_layer.facts import verdict
 from channel_layer.layer import ChannelLayer
 from channel_layer.reports import REPORTS, Report
+from channels.operations.overview import process_as_json
 
 NO_REPORTS = "this channel layer keeps no reports of its processes; the Redis, SQLite and memory layers do"
 
@@ -44,10 +44,4 @@ def _text(layer: ChannelLayer, reports: list[Report]) -> str:
 
 
 def _process(report: Report) -> dict[str, Any]:
-    return {
-        "kind": "unknown",
-        **report.content,
-        "name": report.name,
-        "age": round(report.age, 1),
-        "verdict": verdict(report),
-    }
+    return {"kind": "unknown", **process_as_json(report), "age": round(report.age, 1)}

@@ -50,10 +50,7 @@ class Overview:
         return {
             "ok": not self.problems,
             "problems": self.problems,
-            "processes": [
-                {**report.content, "name": report.name, "age": report.age, "verdict": verdict(report)}
-                for report in self.reports
-            ],
+            "processes": [process_as_json(report) for report in self.reports],
             "channels": {name: dict(counts) for name, counts in self.channels.items()},
         }
 
@@ -79,6 +76,11 @@ def overview(layer: ChannelLayer, max_wait: float = MAX_WAIT) -> Overview:
         return found
     found.problems = [*_of_processes(found.reports), *_of_channels(found.channels, found.reports, max_wait)]
     return found
+
+
+def process_as_json(report: Report) -> dict[str, Any]:
+    """The report of a process, and what is known of it besides, for machines."""
+    return {**report.content, "name": report.name, "age": report.age, "verdict": verdict(report)}
 
 
 def where(report: Report) -> str:

@@ -14,11 +14,9 @@ from channel_layer.facts import LOST_SECONDS, number, part, verdict
 from channel_layer.layer import ChannelLayer
 from channel_layer.metrics import HOW_TO_INSTALL, Metrics, is_available
 from channel_layer.reports import REPORTS, Report
-from interface_server.monitoring import Answers, Condition, Port
+from interface_server.monitoring import ALL_WELL, Answers, Condition, Port
 from interface_server.options import OptionsError
 from workers import Supervisor, Worker
-
-GOOD = "ok"
 
 
 def check_metrics(place: str, layer: ChannelLayer, processes: int) -> None:
@@ -59,7 +57,7 @@ def answers_of_worker(worker: Worker, layer: ChannelLayer) -> Answers:
             return alive
         if worker.termed:
             return Condition(False, "the worker is about to end")
-        return Condition(True, GOOD) if worker.reaches_layer else Condition(False, "the channel layer is away")
+        return ALL_WELL if worker.reaches_layer else Condition(False, "the channel layer is away")
 
     def reports() -> list[Report]:
         return [Report(worker.name, worker.report("draining" if worker.termed else "running"), 0.0)]
@@ -78,7 +76,7 @@ def answers_of_supervisor(supervisor: Supervisor, layer: ChannelLayer) -> Answer
             return Condition(False, "the workers are about to end")
         working = [report for report in children.reports() if verdict(report) == "running"]
         if any(part(report.content, "layer").get("up") for report in working):
-            return Condition(True, GOOD)
+            return ALL_WELL
         return Condition(False, "no worker process has reported that it works")
 
     return Answers(lambda: _turns(supervisor.ticked), ready, Metrics(children.reports, layer).render)
@@ -121,4 +119,4 @@ def _turns(ticked: float) -> Condition:
     late = time.monotonic() - ticked
     if late > LOST_SECONDS:
         return Condition(False, f"the main thread has not moved for {late:.0f} seconds")
-    return Condition(True, GOOD)
+    return ALL_WELL
