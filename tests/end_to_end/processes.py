@@ -90,6 +90,11 @@ class Service:
         """The log so far."""
         return f"--- log of {self.name}:\n{self.log.read_text(errors='replace')}" if self.log.exists() else ""
 
+    def wait_to_say(self, *texts: str, within: float = 20) -> None:
+        """Wait until each text is in the log, which a thread writes: it may come after what the process did next."""
+        for text in texts:
+            wait_until(lambda text=text: text in self.text(), f"{text!r} in\n{self.text()}", within=within)
+
     def memory(self, field: str) -> int:
         """A figure of ``/proc/<pid>/status`` in bytes, such as ``VmRSS`` (now) or ``VmHWM`` (at its highest)."""
         for line in Path(f"/proc/{self.running.pid}/status").read_text().splitlines():
@@ -193,6 +198,11 @@ class Project:
     def logs(self) -> str:
         """All logs so far."""
         return "\n".join(service.text() for service in (self.web, *self.workers))
+
+    def wait_to_say(self, *texts: str, within: float = 20) -> None:
+        """Wait until each text is in one of the logs; see `Service.wait_to_say`."""
+        for text in texts:
+            wait_until(lambda text=text: text in self.logs(), f"{text!r} in\n{self.logs()}", within=within)
 
     def kill(self) -> None:
         """End everything at once."""

@@ -115,8 +115,7 @@ def test_what_cannot_be_carried_is_closed_and_named_at_the_end_of_the_grace_peri
     with pytest.raises(ConnectionClosed):
         socket.recv(SECONDS)
     assert socket.close_code == 1012
-    assert "/ws/game/" in log.text()
-    assert "still runs" in log.text()
+    log.wait_to_say("/ws/game/", "still runs")
     assert say(quiet, "still here")["said"] == 1
 
 
@@ -158,9 +157,7 @@ def test_a_worker_that_is_started_later_gets_its_part_of_quiet_connections(site:
     assert {say(socket, "one")["pid"] for socket in several} == {site.pid}
     more = Service("more", site.worker.command, site.project.environment, site.worker.log.parent)
     with more:
-        wait_until(
-            lambda: "go to workers that have fewer" in site.worker.text(), "instances to be given away", within=60
-        )
+        site.worker.wait_to_say("go to workers that have fewer", within=60)
         heard = [say(socket, "two") for socket in several]
         of_new = sum(one["pid"] == more.running.pid for one in heard)
         assert 20 <= of_new <= 40, f"{of_new} of 60 went to the new worker\n{site.project.logs()}{more.text()}"
@@ -181,7 +178,7 @@ def test_errors_look_as_in_channels_4(site: Site, sockets: Any) -> None:
     with pytest.raises(InvalidStatus) as foreign:
         site.open("/ws/chat/a/", origin="http://evil.example")
     assert foreign.value.response.status_code == 403
-    assert "as it was asked to" in site.worker.text()
+    site.worker.wait_to_say("as it was asked to", "No route found for path 'ws/nowhere/'")
 
 
 def test_requests_that_the_application_answers_itself(site: Site, sockets: Any) -> None:

@@ -52,10 +52,8 @@ def test_a_socket_is_closed_a_request_is_answered_and_both_processes_are_replace
         other.send("still here")
         assert other.recv(SECONDS) == "still here"
         project.wait_for_page()
-        log = project.logs()
-        assert "for another to take its place: worker-" in log
-        assert "in work" in log  # the stack
-        assert "in hang" in log
+        # The last two are of stacks.
+        project.wait_to_say("for another to take its place: worker-", "in work", "in hang")
         project.workers[0].stop()
 
 
@@ -74,8 +72,7 @@ def test_a_process_whose_interpreter_is_held_is_replaced(redis_url: str, tmp_pat
     project.web.command += ["--http-timeout", "2"]
     with project:
         assert status_of(f"{project.url}/stuck/") == 504
-        wait_until(lambda: "ended with exit code 1" in project.logs(), "its end", within=SECONDS)
-        assert "in stuck\n" in project.logs()
+        project.wait_to_say("ended with exit code 1", "in stuck\n", within=SECONDS)
         project.workers[0].stop()
 
 
@@ -91,5 +88,5 @@ def test_a_handler_of_an_application_is_ended_alone(redis_url: str, tmp_path: Pa
         assert closed_with(client) == 1011
         other.send('{"text": "still here"}')
         wait_until(lambda: "still here" in str(other.recv(SECONDS)), "the other one's answer")
-        assert "in receive_json" in project.logs()
+        project.wait_to_say("in receive_json")
         project.workers[0].stop()

@@ -48,5 +48,5 @@ def test_frames_run_one_at_a_time_whether_their_worker_is_killed_or_none_is_ther
             ["begin", "600"],
             *[[word, seconds] for seconds in ("0.3", "0.2", "0.1") for word in ("begin", "end")],
         ]
-        assert "turn 2 of the WebSocket /work/: its consumer did not finish in time, and the worker" in project.logs()
+        project.wait_to_say("turn 2 of the WebSocket /work/: its consumer did not finish in time, and the worker")
     layer.close()

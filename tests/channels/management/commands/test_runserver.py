@@ -144,9 +144,11 @@ def test_a_subprotocol_of_the_settings_is_agreed_on(server: Running) -> None:
 
 def test_it_says_where_it_is_and_what_it_does(server: Running) -> None:
     server.get("/hello/")
-    wait_until(lambda: '"GET /hello/ HTTP/1.1" 200' in server.text(), "a line about the request")
-    assert f"Starting development server at http://127.0.0.1:{server.port}/" in server.text()
-    assert "Channel layer 'default': MemoryChannelLayer, 4 worker threads" in server.text()
+    server.wait_to_say(
+        f"Starting development server at http://127.0.0.1:{server.port}/",
+        "Channel layer 'default': MemoryChannelLayer, 4 worker threads",
+        '"GET /hello/ HTTP/1.1" 200',
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--noreload"], []])
