@@ -74,10 +74,11 @@ class Inbox:
 
     Attributes:
         received: the number of messages so far.
+        regained: how often it has begun to receive again after it could not.
     """
 
     def __init__(self, layer: ChannelLayer, loop: EventLoop) -> None:
-        self.received = 0
+        self.received = self.regained = 0
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
@@ -125,6 +126,7 @@ class Inbox:
             if not backoff.fresh:
                 logger.warning("%s can be reached again", reader)
                 backoff.reset()
+                self.regained += 1
                 for address in list(self._addresses.values()):
                     address.heard = time.monotonic()  # until now nobody could say anything
             self.received += len(deliveries)

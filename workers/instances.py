@@ -32,6 +32,7 @@ from . import event_loop
 from .balance import Ask, Balance, Count, Give
 from .event_loop import EventLoop
 from .inbox import Address, Inbox
+from .lease_questions import ASK_SECONDS, UNANSWERED_SECONDS, LeaseQuestions, Leases
 from .outlet import Outlet
 from .sync_side import SyncSide
 from .tracing import EventSpans
@@ -69,6 +70,12 @@ LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
 
 CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
+
+CLOSED: Message = {"closed": True}
+"""News for an instance: its connection is gone."""
+
+GONE: Message = {"gone": True}
+"""News for an instance: others have its connection."""
 
 Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -160,6 +167,7 @@ class Instance:
         self._receiver: asyncio.Task[Any] | None = None
         self._leaving = False
         self._farewell = False
+        self._knows_end = False
         self._given_up = False
         self._was_asked = False
         self._patience = random.uniform(*SPREAD)
@@ -185,13 +193,21 @@ class Instance:
             if headers is not None and "turn" in headers:
                 if self._spans is not None:
                     self._spans.expect(headers["turn"], headers)
-                self._push(headers["turn"], message)
+                if message["type"] != DISCONNECT or not self._hears_of_end:
+                    self._push(headers["turn"], message)
         elif message.get("gone"):
             logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
             self.end()
         elif message.get("closed") and not self._is_orphaned:  # said again and again
             self._is_orphaned = True
-            self._push(0, {"type": DISCONNECT, "code": 1006})
+            if not self._hears_of_end:
+                self._push(0, {"type": DISCONNECT, "code": 1006})
+            self.wake()
+
+    @property
+    def _hears_of_end(self) -> bool:
+        """True if the end of the connection is in hand, or waits to be."""
+        return self._knows_end or any(event.get("type") == DISCONNECT for _, event in self._inbox)
 
     def _push(self, turn: int, event: Event) -> None:
         self._inbox.append((turn, event))
@@ -216,6 +232,7 @@ class Instance:
                 turn, event = self._inbox.pop(0)
                 self._current, self.since = turn or self._done, time.monotonic()
                 self._heard = self._heard or event.get("type") != CONNECT
+                self._knows_end = self._knows_end or event.get("type") == DISCONNECT
                 if self._spans is not None:
                     self._spans.begin(turn, str(event.get("type")))
                 return event
@@ -380,8 +397,10 @@ class Instance:
         self._given_up = True
         if not self._farewell:
             self._farewell = True
-            self._inbox.clear()
-            self._push(0, {"type": DISCONNECT, "code": LEFT})
+            self._inbox[:] = [pair for pair in self._inbox if pair[1].get("type") == DISCONNECT]
+            if not self._hears_of_end:
+                self._push(0, {"type": DISCONNECT, "code": LEFT})
+            self.wake()
         return self._current != 0
 
     def break_off(self, now: float) -> None:
@@ -479,6 +498,8 @@ class Instances:
         self._running: dict[Instance, None] = {}
         self._servers: dict[str, int] = {}
         self._taken_at: dict[str, float] = {}
+        self._questions_to: dict[str, LeaseQuestions] = {}
+        self._regained = 0
         self._asked: dict[str, tuple[int, float]] = {}
         self._questions = itertools.count(1)
         self._beat_at = self._called_at = time.monotonic()
@@ -538,6 +559,7 @@ class Instances:
         now = time.monotonic()
         if now - self._called_at > HELD_UP_SECONDS:
             self._steady_since = now
+            self._expect_no_answers()
         self._called_at = now
         servers, answers = list(self._servers), self._answers
         if now - self._beat_at < BEAT_SECONDS or not servers or answers is None:
@@ -548,16 +570,46 @@ class Instances:
                 self._doubt(server)  # before the server takes the heartbeat, which alone would look like trust
         if self._asked:
             self._loop.get().call_soon_threadsafe(self._ask)
-        headers: Headers = {"lease": answers.channel}
-        heartbeats = [Outgoing(server + ALIVE, EMPTY, headers) for server in servers]
+        if self._regained != self._inbox.regained:
+            self._regained = self._inbox.regained
+            self._expect_no_answers()
+        heartbeats = [self._heartbeat(server, answers.channel, now) for server in servers]
         try:
             refused = {item.target for item in self.layer.send_batch(heartbeats)}
         except LayerUnavailable as error:
             logger.debug("no heartbeat was taken: %s", error)  # those who send messages say it aloud
+            self._expect_no_answers()
             return
-        for server in servers:
-            if server + ALIVE not in refused:
+        for server, heartbeat in zip(servers, heartbeats, strict=True):
+            if heartbeat.target not in refused:
                 self._taken_at[server] = now
+                if "flow" in (heartbeat.headers or ()) and (questions := self._questions_to.get(server)) is not None:
+                    questions.asked(now)
+
+    def _heartbeat(self, server: str, channel: str, now: float) -> Outgoing:
+        """A heartbeat, which asks from time to time whether quiet instances still have their connections."""
+        questions = self._questions_to.get(server)
+        if questions is None:
+            questions = self._questions_to[server] = LeaseQuestions(now)
+        silence = questions.silence(now)
+        if silence >= UNANSWERED_SECONDS:
+            logger.warning("%s has given no heartbeat for %.3g s", server, silence)
+            questions.answered()  # that is said again if there are any left then
+            self._loop.get().call_soon_threadsafe(self._lose_server, server)
+        leases = questions.next(now, lambda: self._quiet_leases(server, now - ASK_SECONDS))
+        if not leases:
+            return Outgoing(server + ALIVE, EMPTY, {"lease": channel})
+        return Outgoing(server + ALIVE, pack_body({"leases": leases}), {"lease": channel, "flow": channel})
+
+    def _quiet_leases(self, server: str, before: float) -> Leases:
+        """The leases of connections of a server whose instances have heard nothing since then."""
+        quiet = [one.hosted for one in list(self._running) if one.server == server and one.since < before]
+        return {hosted.reply_channel.removeprefix(server): hosted.epoch for hosted in quiet if not hosted.is_orphan}
+
+    def _expect_no_answers(self) -> None:
+        """For some time nothing could be heard of servers."""
+        for questions in list(self._questions_to.values()):
+            questions.answered()
 
     def trusts(self, server: str) -> bool:
         """True if it is certain that this process still has its leases of the connections of an interface server.
@@ -647,7 +699,7 @@ class Instances:
             if server not in self._servers:
                 self._taken_at[server] = now
             self._servers[server] = self._servers.get(server, 0) + 1
-        address = self._inbox.open(_deliver_to_nobody, None if hosted.is_orphan else hosted.reply_channel)
+        address = self._inbox.open(_deliver_to_nobody)
         instance = Instance(self, hosted, address)
         address.deliver = instance.deliver
         self._running[instance] = None
@@ -682,6 +734,7 @@ class Instances:
         if not self._servers[server]:
             del self._servers[server]
             self._asked.pop(server, None)
+            self._questions_to.pop(server, None)
 
     def _let_go(self, share: float) -> None:
         for instance in list(self._running):
@@ -784,19 +837,32 @@ class Instances:
             self._left.add(message["left"])
             return
         server = str(message.get("server"))
+        if (questions := self._questions_to.get(server)) is not None:
+            questions.answered()
+        news = {server + local: CLOSED for local in message.get("closed", ())}
+        self._inform(news | {server + local: GONE for local in message.get("gone", ())})
         number, since = self._asked.get(server, (0, 0.0))
-        if number <= message.get("asked", 0):
-            self._asked.pop(server, None)
+        if 0 < number <= message.get("asked", 0):
+            del self._asked[server]
             self._taken_at[server] = max(self._taken_at.get(server, since), since)  # a question is a heartbeat
             for instance in list(self._running):
                 if instance.server == server:
                     instance.wake()
 
+    def _lose_server(self, server: str) -> None:
+        """A server is gone, and its connections with it."""
+        self._inform({one.hosted.reply_channel: CLOSED for one in self._running if one.server == server})
+
     def _tell_orphans(self) -> None:
         left, self._left = self._left, set()
-        for instance in list(self._running):
-            if instance.hosted.reply_channel in left:
-                instance.deliver({"closed": True}, None)
+        self._inform(dict.fromkeys(left, CLOSED))
+
+    def _inform(self, news: dict[str, Message]) -> None:
+        """Tell instances, by the names of their connections, what became of these."""
+        if news:
+            for instance in list(self._running):
+                if (said := news.get(instance.hosted.reply_channel)) is not None:
+                    instance.deliver(said, None)
 
     def _hear_worker(self, worker: str, message: dict[str, Any]) -> None:
         """Take what another worker asks or says of its instances."""

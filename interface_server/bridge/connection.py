@@ -69,6 +69,9 @@ class Connection(Protocol):
             epoch, turn: as in `channel_layer.delivery.Headers`; a turn of 0 says nothing.
         """
 
+    def has_moved_on(self, epoch: int) -> bool:
+        """True if the application behind this connection has changed hands more often than so many times."""
+
     def tick(self, now: float) -> None:
         """Check the deadlines; ``now`` is the event loop's time."""
 

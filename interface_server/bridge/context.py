@@ -81,7 +81,7 @@ class Context:
         self.unanswered = Unanswered(layer)
         self.states = States(layer, self.uplink, options.state_max)
         self.departures = Departures(layer, self.uplink)
-        self.hosts = Hosts(self.name, self.uplink)
+        self.hosts = Hosts(self.name, self.uplink, self.connections)
         self.read_ahead = 0
         self.tells_of_ends = False
         self.draining = False

@@ -115,7 +115,7 @@ class Downlink:
                 await self._from_many(delivery.message)
             elif delivery.headers is not None:
                 if delivery.channel[start:] == ALIVE:
-                    self._hosts.hear(delivery.headers, asyncio.get_running_loop().time())
+                    self._hosts.hear(delivery.headers, delivery.message, asyncio.get_running_loop().time())
                     continue
                 if "flow" in delivery.headers:
                     self._tell_gone(delivery.headers["flow"])

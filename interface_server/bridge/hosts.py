@@ -8,13 +8,15 @@ again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Protocol
 
 from channel_layer.codec import pack_body
-from channel_layer.delivery import Headers, Outgoing
+from channel_layer.delivery import Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.names import split
 
+from .connection import Connection
 from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.websocket")
@@ -42,11 +44,13 @@ class Hosts:
     Args:
         name: of this process.
         uplink: takes answers to workers that ask.
+        connections: local part of a reply channel → connection.
     """
 
-    def __init__(self, name: str, uplink: Uplink) -> None:
+    def __init__(self, name: str, uplink: Uplink, connections: Mapping[str, Connection]) -> None:
         self._name = name
         self._uplink = uplink
+        self._connections = connections
         self._guests: dict[str, dict[Guest, None]] = {}
         self._heard: dict[str, float] = {}
         self._dismissals: dict[str, int] = {}
@@ -73,13 +77,24 @@ class Hosts:
         """The number of connections that each worker hosts, by the name of its process."""
         return {host.rstrip("!"): len(guests) for host, guests in list(self._guests.items())}
 
-    def hear(self, headers: Headers, now: float) -> None:
-        """A heartbeat; a worker that asks is answered, behind what it was told of single connections."""
+    def hear(self, headers: Headers, message: Message, now: float) -> None:
+        """A heartbeat; a worker that asks is answered, behind what it was told of single connections.
+
+        Args:
+            message: may name connections whose instances hear nothing, to find out whether the worker still has them.
+        """
         worker = headers.get("lease")
         if worker is not None and (host := split(worker)[0]) in self._heard:
             self._heard[host] = now
         if "flow" in headers:
-            answer = {"server": self._name, "asked": headers.get("turn", 0)}
+            answer: Message = {"server": self._name, "asked": headers.get("turn", 0)}
+            if leases := message.get("leases"):
+                answer["closed"] = [local for local in leases if local not in self._connections]
+                answer["gone"] = [
+                    local
+                    for local, epoch in leases.items()
+                    if (connection := self._connections.get(local)) is not None and connection.has_moved_on(epoch)
+                ]
             item = Outgoing(headers["flow"], pack_body(answer))
             if self._dismissals.get(host := split(item.target)[0]):
                 self._answers[host] = item

@@ -210,6 +210,10 @@ class HttpExchange:
     def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
         """See `Connection.hear_shared`."""
 
+    def has_moved_on(self, epoch: int) -> bool:
+        """See `Connection.has_moved_on`."""
+        return False
+
     # -- from the uplink -------------------------------------------------------------------------
 
     def sent(self, item: Outgoing) -> None:

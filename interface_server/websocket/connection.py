@@ -13,7 +13,6 @@ import secrets
 from typing import NamedTuple
 
 from channel_layer import tracing
-from channel_layer.codec import EMPTY
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 from channel_layer.messages import DisconnectMessage, ReceiveMessage
@@ -23,7 +22,6 @@ from ..bridge import spans
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import Kind
 from ..bridge.context import Context
-from ..bridge.hosts import GONE
 from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
 from ..bridge.replies import (
     NORMAL_CLOSURE,
@@ -187,10 +185,6 @@ class WebSocketConnection:
         self._answer(message)
         if headers is None:
             return
-        if "flow" in headers:  # who asks for a heartbeat, and may have an instance that others have by now
-            body = EMPTY if self._lease is None or self._lease.worker == headers["flow"] else GONE
-            self._context.uplink.put(Outgoing(headers["flow"], body))
-            return
         if "state" in headers or "ask" in headers:
             self._state = self._context.states.hear(self._state, headers, printable(self.path))
         if self._turn_open:
@@ -241,6 +235,10 @@ class WebSocketConnection:
         if turn:
             lease.hear({"turn": turn})
             self._after_events()
+
+    def has_moved_on(self, epoch: int) -> bool:
+        """See `Connection.has_moved_on`."""
+        return self._lease is not None and self._lease.epoch > epoch
 
     def _answer(self, message: Message) -> None:
         """Do what a message says."""

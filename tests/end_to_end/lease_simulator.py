@@ -162,6 +162,7 @@ class Worker:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.reader = f"worker.{number}!"
+        self.regained = 0
         self.is_dead = self.is_held_up = self.leaves = False
         self.queue: deque[Outgoing] = deque()
         self.jobs: list[Job] = []
@@ -195,23 +196,17 @@ class Worker:
             self._awake.set_result(None)
             self._awake = None
 
-    def open(self, deliver: Callable[..., None], peer: str | None = None, local: str | None = None) -> Any:
+    def open(self, deliver: Callable[..., None], peer: None = None, local: str | None = None) -> Any:
         """See `Inbox.open`."""
         name = local or str(next(self._numbers))
         self._addresses[name] = SimpleNamespace(
-            channel=self.reader + name, close=lambda: self._addresses.pop(name, None), deliver=deliver, peer=peer
+            channel=self.reader + name, close=lambda: self._addresses.pop(name, None), deliver=deliver
         )
         return self._addresses[name]
 
     def find(self, local: str) -> Any:
         """See `Inbox.find`."""
         return self._addresses.get(local)
-
-    def ask_peers(self) -> None:
-        """Ask for heartbeats, as `Inbox` does after a while."""
-        for address in self._addresses.values():
-            if address.peer is not None:
-                self.world.to_server.append(Outgoing(address.peer, EMPTY, {"flow": address.channel}))
 
     def read(self, limit: int) -> None:
         """Hand on what has arrived, as the reader of the process does: without a break."""
@@ -276,7 +271,7 @@ class World:
         self.context = QuietContext(accept_timeout=100)
         self.line = Line(self, self.context.layer)
         self.context.uplink = self.line
-        self.context.hosts = Hosts(self.context.name, self.line)
+        self.context.hosts = Hosts(self.context.name, self.line, self.context.connections)
         self.context.now = self.now
         self.connections: list[WebSocketConnection] = []
 
@@ -371,7 +366,7 @@ class World:
         local = item.target.partition("!")[2]
         if local == ALIVE:
             assert item.headers is not None
-            self.context.hosts.hear(item.headers, self.now)
+            self.context.hosts.hear(item.headers, unpack_body(item.body), self.now)
         elif local == SHARED:
             said = unpack_body(item.body)
             for name, epoch, turn in said["to"]:
@@ -382,8 +377,6 @@ class World:
             if message.get("close") == LEFT:
                 self.given_up.add(connection.channel)
             connection.deliver(message, item.headers)
-        elif item.headers and "flow" in item.headers:
-            self.line.put(self.line._layer.prepare(item.headers["flow"], {"closed": True}))
 
     async def second(self) -> None:
         """A second passes. What the server was sent reaches it meanwhile."""
@@ -395,8 +388,6 @@ class World:
             if worker.is_up:
                 worker.begin()
                 worker.instances.beat()
-                if int(self.now) % 30 == 0:
-                    worker.ask_peers()
         await settle()
         while self.to_server:
             self.hear()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from channel_layer.codec import unpack_body
 from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
@@ -26,6 +27,7 @@ from workers.instances import (
     Receive,
     Send,
 )
+from workers.lease_questions import ASK_SECONDS, UNANSWERED_SECONDS
 
 Scene = Callable[["Stage"], Coroutine[Any, Any, None]]
 
@@ -383,6 +385,90 @@ def test_the_end_of_a_server_is_told_once_and_needs_no_trust(play: Callable[...,
         stage.worker.apps[0].go_on()
         await settle()
         assert stage.worker.instances.is_idle
+
+    play(scene)
+
+
+@pytest.mark.parametrize("end", ["nothing", "its end waits", "its end is in hand"])
+def test_an_application_that_is_given_up_hears_of_one_end(play: Callable[..., None], end: str) -> None:
+    async def scene(stage: Stage) -> None:
+        heard: list[Any] = []
+        rests, ends = asyncio.Event(), asyncio.Event()
+
+        async def body(receive: Receive, send: Send) -> None:
+            heard.append((await receive())["type"])
+            await rests.wait()
+            heard.append((await receive()).get("code"))
+            await ends.wait()
+            heard.append((await receive()).get("code"))
+
+        instance = await hosted(stage, body)
+        if end == "its end is in hand":
+            rests.set()
+        if end != "nothing":
+            instance.deliver({"type": DISCONNECT, "code": 1001}, {"turn": 2})
+        await settle()
+        instance.give_up()
+        rests.set()
+        await settle()
+        ends.set()
+        instance.deliver({"closed": True}, None)
+        await settle()
+        assert heard == [CONNECT, LEFT if end == "nothing" else 1001]
+
+    play(scene)
+
+
+def test_quiet_instances_are_asked_about_with_heartbeats_and_no_message_of_their_own(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        for _ in range(40):
+            stage.connect()
+        await stage.finish()
+        sent = []
+        beat = stage.worker.instances.layer.send_batch
+        stage.worker.instances.layer.send_batch = lambda items: sent.extend(items) or beat(items)  # type: ignore[method-assign,func-returns-value,assignment]
+        for _ in range(120):
+            await stage.second()
+        asking = [item for item in sent if item.headers and "flow" in item.headers]
+        assert len(sent) <= 120 / BEAT_SECONDS
+        assert len(asking) in (3, 4)
+        assert all(len(unpack_body(item.body)["leases"]) == 41 for item in asking)
+        assert stage.worker.instances.count == 41
+
+    play(scene)
+
+
+def test_an_instance_whose_connection_is_gone_or_elsewhere_without_a_word_ends(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        gone, moved = stage.connect(), stage.connect()
+        await stage.finish()
+        del stage.context.connections[gone._local]
+        moved._lease.epoch += 1  # type: ignore[union-attr]
+        for _ in range(int(ASK_SECONDS + 2 * BEAT_SECONDS)):
+            await stage.second()
+        await stage.finish()
+        assert stage.told[gone.channel] == [(0, "connect"), (0, "disconnect")]
+        assert stage.told[moved.channel] == [(0, "connect")]
+        assert stage.worker.instances.count == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_server_that_does_not_answer_is_gone_unless_nothing_could_be_heard(
+    play: Callable[..., None], heard: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        for second in range(int(ASK_SECONDS + UNANSWERED_SECONDS + 2 * BEAT_SECONDS)):
+            stage.now += 1
+            stage.worker.instances.beat()
+            stage.worker.regained = int(second < 90 and not heard)
+            await settle()
+            stage.to_server.clear()
+        assert stage.names[1:] == ([(0, "disconnect")] if heard else [])
+        assert ("has given no heartbeat" in caplog.text) is heard
 
     play(scene)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from channel_layer.codec import unpack_body
 from channel_layer.exceptions import LayerUnavailable
 from interface_server.bridge.hosts import SILENT_SECONDS, Hosts
@@ -21,7 +24,8 @@ class Case:
 
     def __init__(self) -> None:
         self.uplink = RecordingUplink()
-        self.hosts = Hosts("daphne.x!", self.uplink)
+        self.connections: dict[str, Any] = {}
+        self.hosts = Hosts("daphne.x!", self.uplink, self.connections)
         self.now = 100.0
         self.hosts.tick(self.now)
 
@@ -29,7 +33,7 @@ class Case:
         for _ in range(int(seconds)):
             self.now += 1
             for worker in alive:
-                self.hosts.hear({"lease": worker}, self.now)
+                self.hosts.hear({"lease": worker}, {}, self.now)
             self.hosts.tick(self.now)
 
     def guest(self, worker: str) -> Guest:
@@ -75,16 +79,24 @@ def test_nobody_is_gone_for_a_hold_up_of_this_process_or_of_the_layer() -> None:
 
 def test_who_asks_is_answered_with_the_number_of_the_question() -> None:
     case = Case()
-    case.hosts.hear({"lease": "worker.a!0", "flow": "worker.a!0", "turn": 7}, case.now)
+    case.hosts.hear({"lease": "worker.a!0", "flow": "worker.a!0", "turn": 7}, {}, case.now)
     assert case.said == [("worker.a!0", {"server": "daphne.x!", "asked": 7})]
+
+
+def test_who_asks_about_leases_is_answered_with_those_that_it_has_no_more() -> None:
+    case = Case()
+    for name, hands in (("same", 1), ("moved", 2), ("another", 0)):
+        case.connections[name] = SimpleNamespace(has_moved_on=lambda epoch, hands=hands: hands > epoch)
+    case.hosts.hear({"flow": "worker.a!0"}, {"leases": {"same": 1, "moved": 1, "closed": 0}}, case.now)
+    assert case.said == [("worker.a!0", {"server": "daphne.x!", "asked": 0, "closed": ["closed"], "gone": ["moved"]})]
 
 
 def test_nothing_is_answered_before_it_is_certain_that_lost_leases_were_told() -> None:
     case = Case()
     case.hosts.dismiss("worker.a!1")
     case.hosts.dismiss("worker.a!2")
-    case.hosts.hear({"flow": "worker.a!0", "turn": 1}, case.now)
-    case.hosts.hear({"flow": "worker.b!0", "turn": 2}, case.now)
+    case.hosts.hear({"flow": "worker.a!0", "turn": 1}, {}, case.now)
+    case.hosts.hear({"flow": "worker.b!0", "turn": 2}, {}, case.now)
     assert [target for target, _ in case.said] == ["worker.a!1", "worker.a!2", "worker.b!0"]
     case.hosts.sent(case.uplink.entries[0].item)
     case.hosts.refused(case.uplink.entries[1].item, LayerUnavailable("here", "an answer was lost"))

@@ -19,7 +19,7 @@ class HostedCase:
     def __init__(self, accept: bool = True, taken: bool = True, **options: Any) -> None:
         self.context = QuietContext(**options)
         self.context.now = 1.0
-        self.context.hosts = Hosts(self.context.name, self.context.uplink)
+        self.context.hosts = Hosts(self.context.name, self.context.uplink, self.context.connections)
         self.socket = FakeSocket()
         self.connection = WebSocketConnection(self.context, scope("websocket", path="/p"), self.socket)
         self.connection.open()

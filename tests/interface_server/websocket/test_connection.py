@@ -12,7 +12,7 @@ from interface_server.bridge.replies import Reply
 from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
 from interface_server.websocket.lease import MOST_WAITING
 from tests.interface_server.fakes import FakeSocket, QuietContext, scope
-from tests.interface_server.websocket.hosting import OTHER, WORKER, HostedCase
+from tests.interface_server.websocket.hosting import WORKER, HostedCase
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
 
@@ -506,11 +506,14 @@ def test_what_an_application_says_that_lost_its_lease_is_not_heard_and_it_is_tol
     assert case.events("worker.c!9") == [{"gone": True}]
 
 
-def test_only_the_worker_that_has_the_lease_is_given_a_heartbeat() -> None:
-    case = HostedCase()
-    for asks in (WORKER, OTHER):
-        case.connection.deliver({}, {"flow": asks})
-    assert (case.events(WORKER), case.events(OTHER)) == ([{}], [{"gone": True}])
+def test_an_instance_of_fewer_changes_of_hands_than_there_were_has_lost_the_connection() -> None:
+    case = HostedCase(taken=False)
+    assert not case.connection.has_moved_on(0)
+    case.say({}, lease=WORKER)
+    assert not case.connection.has_moved_on(0)
+    case.connection.lease_lost()
+    assert case.connection.has_moved_on(0)
+    assert not case.connection.has_moved_on(1)
 
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 500), ({"failed": True}, 500)], ids=str)
