@@ -16,6 +16,11 @@ _LABEL = re.compile(r"^\(([\w-]+)\)=$", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6} (.+?)#*$", re.MULTILINE)
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of a page in a language other than Python."""
+    return [fence.group(4) for fence in _FENCE.finditer(page.read_text()) if fence.group(3).strip() == language]
+
+
 def examples(page: Path) -> list[tuple[int, str]]:
     """Line and code of the Python examples of a page."""
     text = page.read_text()
