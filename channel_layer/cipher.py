@@ -52,6 +52,9 @@ MEMBER: Final = 3
 TICKET: Final = 4
 REPORT: Final = 5
 
+SEALED_FOR_CHANNELS: Final = frozenset({CHANNEL, GROUP, MEMBER})
+"""First bytes of what is sealed and lies on a channel. No frame that is not sealed begins so."""
+
 SEALS_PER_KEY: Final = 2**28
 """Frames under one derived key. Processes forked from one that has sealed share its key, hence not 2**32."""
 
@@ -81,6 +84,7 @@ _LONGEST = 2 * OVERHEAD + 1 + 255
 """Overhead of a frame for an ordinary channel: the group's name and the ticket."""
 
 NOT_SEALED = "it is not encrypted for such a channel"
+NO_KEYS = "it is encrypted, and the layer has no symmetric_encryption_keys here"
 UNKNOWN_KEY = "it is encrypted with a key that is not among symmetric_encryption_keys"
 ALTERED = "it was altered, or comes from another channel"
 TOO_OLD = "its time is over; it was put in again, or the clocks of the machines differ by more than ten minutes"

@@ -14,6 +14,7 @@ promises (ASGI 1 draft, "Channels", "Groups", "Strong Ordering", and this projec
   the other processes that receive messages, once: within 50 seconds, if ``presence`` is 30, as far as there is room.
   See `channel_layer.delivery.LastWill`.
 * **Reports** (with the extension ``reports``). The last report of each process, for as long as it was to be kept.
+* **Inspection** (with the extension ``inspection``). What waits on a channel and who is in which group, taking nothing.
 
 There is one sync and one async side. Sync calls may be made from any thread and may block as long as
 the layer's timeouts allow. Async calls may be made from several event loops at the same time, each in a
@@ -31,13 +32,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from . import codec, names, tracing
+from . import codec, inspection, names, tracing
 from .capacity import CapacityRules
 from .copies import Copies
 from .delivery import Content, Delivery, Headers, Message, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
+from .inspection import INSPECTION, GroupMembers, GroupSizes, Look, Waiting
 from .members import MembershipIndex
 from .reports import KEEP_SECONDS, REPORTS, Report
 
@@ -426,22 +428,19 @@ class ChannelLayer(ABC):
 
     def _put_report(self, name: str, data: bytes, seconds: float) -> None:
         """Keep an encoded report."""
-        raise self._has_no_reports()
+        raise self._lacks(REPORTS)
 
     async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
         """Async form of `_put_report`."""
-        raise self._has_no_reports()
+        raise self._lacks(REPORTS)
 
     def _kept_reports(self) -> Iterable[tuple[str, bytes | None, float]]:
         """Name, encoded report and age of each that is kept; ``None`` for one that cannot be opened."""
-        raise self._has_no_reports()
+        raise self._lacks(REPORTS)
 
     async def _akept_reports(self) -> Iterable[tuple[str, bytes | None, float]]:
         """Async form of `_kept_reports`."""
-        raise self._has_no_reports()
-
-    def _has_no_reports(self) -> NotImplementedError:
-        return NotImplementedError(f"the channel layer {self.describe()} has no extension {REPORTS!r}")
+        raise self._lacks(REPORTS)
 
     def _open_reports(self, kept: Iterable[tuple[str, bytes | None, float]]) -> list[Report]:
         reports = []
@@ -453,6 +452,56 @@ class ChannelLayer(ABC):
             except codec.InvalidFrame:
                 self.counters.bad_frames += 1
         return reports
+
+    # -- inspection ------------------------------------------------------------------------------
+
+    def peek(self, channel: str, limit: int = 10, newest: bool = False) -> list[Waiting]:
+        """The messages that wait on a channel, oldest first. They stay where they are.
+
+        Args:
+            channel: as `receive` names it: a process-specific one up to and including its ``!``.
+            limit: most messages to look at. There may be fewer, because of large ones, `inspection.MOST_BYTES`, or of
+                what tells of memberships in between.
+            newest: look at those that were sent last, in place of the first.
+
+        Raises:
+            InvalidName: of the channel.
+            LayerUnavailable: the broker cannot be reached.
+            NotImplementedError: the layer lacks the extension.
+        """
+        names.check_receive(channel)
+        return inspection.opened(channel, self._look(channel, limit, newest), self.max_frame_size)
+
+    def group_sizes(self, limit: int = 100) -> GroupSizes:
+        """The largest groups. Groups that change meanwhile may be counted as before or as afterwards.
+
+        Raises:
+            LayerUnavailable: the broker cannot be reached.
+            NotImplementedError: the layer lacks the extension.
+        """
+        return self._group_sizes(limit)
+
+    def group_members(self, group: str, limit: int = 1000) -> GroupMembers:
+        """The number of members of a group, and some of them; `group_channels` names all, however many.
+
+        Raises:
+            InvalidName: of the group.
+            LayerUnavailable: the broker cannot be reached.
+            NotImplementedError: the layer lacks the extension.
+        """
+        return self._group_members(names.check_group(group), limit)
+
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        """Elements at one end of a queue, oldest first, until `inspection.MOST_BYTES` are reached."""
+        raise self._lacks(INSPECTION)
+
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        """See `group_sizes`."""
+        raise self._lacks(INSPECTION)
+
+    def _group_members(self, group: str, limit: int) -> GroupMembers:
+        """See `group_members`."""
+        raise self._lacks(INSPECTION)
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -500,6 +549,9 @@ class ChannelLayer(ABC):
         return type(self).__name__
 
     # -- shared by the backends ------------------------------------------------------------------
+
+    def _lacks(self, extension: str) -> NotImplementedError:
+        return NotImplementedError(f"the channel layer {self.describe()} has no extension {extension!r}")
 
     def open_frames(self, reader: str, frames: Iterable[tuple[bytes | memoryview, float]]) -> list[Delivery]:
         """Turn frames taken from ``reader``'s queue, each with the time it expires, into deliveries.

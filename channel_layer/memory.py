@@ -7,16 +7,18 @@ and writes the same frames and the same in-band memberships as the other backend
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from . import codec, names
 from .delivery import Delivery, Outgoing
+from .inspection import INSPECTION, MOST_BYTES, GroupMembers, GroupSizes, Look, largest
 from .layer import ChannelLayer, Statistics
 from .members import MembershipIndex
 from .reports import REPORTS
@@ -61,6 +63,11 @@ class _Queue:
                 expired += is_message
         return frames, expired
 
+    def messages_from(self, newest: bool) -> Iterator[tuple[float, bytes]]:
+        """The messages with the times at which they expire, from one end."""
+        entries = reversed(self._frames) if newest else iter(self._frames)
+        return ((expires, frame) for expires, frame, is_message in entries if is_message)
+
     def drop_expired(self, now: float) -> int:
         """Remove what has expired, wherever it lies, and return how many messages that were."""
         before = self.messages
@@ -84,7 +91,7 @@ class MemoryChannelLayer(ChannelLayer):
     """
 
     local_only: bool = True
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS, INSPECTION]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
         super().__init__(**options)
@@ -257,6 +264,29 @@ class MemoryChannelLayer(ChannelLayer):
 
     async def _akept_reports(self) -> list[tuple[str, bytes | None, float]]:
         return self._kept_reports()
+
+    # -- inspection ------------------------------------------------------------------------------
+
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        found: list[Look] = []
+        size = 0
+        with self._lock:
+            now = self._clock()
+            for expires, frame in self._queues.get(reader, _Queue()).messages_from(newest):
+                if len(found) == limit or size >= MOST_BYTES:
+                    break
+                if expires > now:
+                    mark = hashlib.blake2b(frame, digest_size=8, key=repr(expires).encode()).hexdigest()
+                    found.append(Look(mark, frame, len(frame), max(0.0, now + self.expiry - expires)))
+                    size += len(frame)
+        return found[::-1] if newest else found
+
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        return largest({group: len(present) for group, present in self.memberships().items()}, limit)
+
+    def _group_members(self, group: str, limit: int) -> GroupMembers:
+        present = self.group_channels(group)
+        return GroupMembers(len(present), present[:limit])
 
     # -- the rest --------------------------------------------------------------------------------
 

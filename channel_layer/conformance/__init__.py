@@ -36,6 +36,7 @@ from .capacity import CapacityRules
 from .concurrency import ConcurrencyRules
 from .exchanges import ExchangeRules
 from .groups import GroupRules
+from .inspection import InspectionRules
 from .last_wills import LastWillRules
 from .messages import MessageRules
 from .naming import NameRules
@@ -55,6 +56,7 @@ class ConformanceSuite(
     AsyncRules,
     LastWillRules,
     ReportRules,
+    InspectionRules,
 ):
     """Every rule of the contract. A subclass provides the fixture ``make_layer``."""
 

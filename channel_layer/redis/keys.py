@@ -24,6 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .. import names
+from ..exceptions import InvalidName
+
 
 class Keys:
     """The keys of one layer.
@@ -81,9 +84,16 @@ class Keys:
         """Key of an ordinary channel's ticket in a group; without a reader what all of them begin with."""
         return f"{self.prefix}t:{group}:{reader}"
 
-    def pattern(self) -> str:
-        """The glob that matches all keys of the layer and no others."""
-        return "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + "*"
+    def pattern(self, kind: str = "") -> str:
+        """The glob that matches all keys of the layer, or those of one kind, and no others."""
+        return "".join(f"\\{char}" if char in "*?[]^\\" else char for char in self.prefix) + kind + "*"
+
+    def group_of(self, key: bytes) -> str | None:
+        """The group whose readers are under this key; ``None`` if another layer has put it there."""
+        try:
+            return names.check_group(key.decode()[len(self.prefix) + 2 :])
+        except (InvalidName, UnicodeDecodeError):
+            return None
 
     def memberships(self, keys: Iterable[bytes]) -> list[tuple[str, str]]:
         """Group and reader of those of the keys that hold the members of a group in one process."""

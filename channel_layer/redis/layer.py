@@ -13,6 +13,7 @@ from ..cipher import Sealer
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerUnavailable
 from ..exchange import Exchange
+from ..inspection import INSPECTION, GroupMembers, GroupSizes, Look
 from ..layer import ChannelLayer, Statistics
 from ..reports import REPORTS
 from . import permissions
@@ -20,6 +21,7 @@ from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
 from .hosts import OPERATION_SECONDS, parse_hosts
+from .inspection import Inspection
 from .last_will_calls import LastWillCalls
 from .last_wills import LastWillSchedule
 from .plan import Planner
@@ -58,7 +60,7 @@ class RedisChannelLayer(ChannelLayer):
     Times are the server's, so clocks of the machines around it do not matter.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS, INSPECTION]
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class RedisChannelLayer(ChannelLayer):
         calls = LastWillCalls(storage)
         self._plan = Planner(storage, calls)
         self._report_calls = ReportCalls(storage)
+        self._inspection = Inspection(storage, self._run_all)
         self._presence = Presence(self._plan, self.index, self.presence)
         self._last_wills = LastWillSchedule(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
@@ -380,6 +383,17 @@ class RedisChannelLayer(ChannelLayer):
         if len(failures) == len(self._hosts):
             raise failures[0]
         return kept
+
+    # -- inspection ------------------------------------------------------------------------------
+
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        return self._inspection.look(reader, limit, newest)
+
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        return self._inspection.group_sizes(limit)
+
+    def _group_members(self, group: str, limit: int) -> GroupMembers:
+        return self._inspection.group_members(group, limit)
 
     # -- the rest --------------------------------------------------------------------------------
 

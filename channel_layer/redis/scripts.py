@@ -57,6 +57,7 @@ GROUP_LEAVE: Final = Script("group_leave")
 GROUP_CHANNELS: Final = Script("group_channels")
 CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills")
 REPORT: Final = Script("report")
+PEEK: Final = Script("peek")
 
 ALL: Final = (
     PUSH,
@@ -70,6 +71,10 @@ ALL: Final = (
     CARRY_OUT_LAST_WILLS,
     REPORT,
 )
+"""Those that every process uses."""
+
+FOR_OPERATORS: Final = (PEEK,)
+"""Those of `channel_layer.redis.inspection`, sent when somebody looks: no other process has to be allowed them."""
 
 
 class Call:

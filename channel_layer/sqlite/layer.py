@@ -17,10 +17,11 @@ from typing import Any
 from .. import codec, names
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..inspection import INSPECTION, GroupMembers, GroupSizes, Look
 from ..layer import ChannelLayer, Statistics
 from ..members import MembershipIndex
 from ..reports import REPORTS
-from . import groups, last_wills, queues, reports
+from . import groups, inspection, last_wills, queues, reports
 from .database import BusyError
 from .engine import Engine
 from .location import Location, default_path
@@ -57,7 +58,7 @@ class SqliteChannelLayer(ChannelLayer):
         LayerConfigurationError: an option cannot work, or Python's SQLite is older than 3.35.
     """
 
-    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS]
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS, INSPECTION]
 
     def __init__(
         self,
@@ -227,6 +228,21 @@ class SqliteChannelLayer(ChannelLayer):
 
     async def _akept_reports(self) -> list[tuple[str, bytes | None, float]]:
         return await self._engine.run(self._kept_reports)
+
+    # -- inspection ------------------------------------------------------------------------------
+
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        return self._engine.database.read(
+            lambda connection: inspection.look(connection, reader, limit, newest, self.expiry)
+        )
+
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        return self._engine.database.read(lambda connection: inspection.group_sizes(connection, limit, self.presence))
+
+    def _group_members(self, group: str, limit: int) -> GroupMembers:
+        return self._engine.database.read(
+            lambda connection: inspection.group_members(connection, group, limit, self.presence)
+        )
 
     # -- the rest --------------------------------------------------------------------------------
 

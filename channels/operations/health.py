@@ -10,13 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..management.working import add_layer_option, open_layer
 from .overview import MAX_WAIT, NoReportsError, overview
+from .reaching import AWAY, WRONG
 
 HELP = (
     "Says whether all is well: web servers and workers report, reach the channel layer, and no message waits for long. "
     "The status is 0 if so, 1 if not, and 3 if the channel layer cannot be reached."
 )
-
-WRONG, AWAY = 1, 3
 
 
 def add_arguments(parser: CommandParser) -> None:

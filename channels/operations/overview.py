@@ -12,6 +12,8 @@ from channel_layer.layer import ChannelLayer
 from channel_layer.metrics import MOST_CHANNELS, OF_SERVERS
 from channel_layer.reports import REPORTS, Report
 
+from .reaching import in_time
+
 MAX_WAIT = 10.0
 """Time for which a message may wait by default."""
 
@@ -68,7 +70,7 @@ def overview(layer: ChannelLayer, max_wait: float = MAX_WAIT) -> Overview:
         )
     found = Overview()
     try:
-        found.reports = sorted(layer.reports(), key=_order)
+        found.reports = sorted(in_time(layer, layer.reports), key=_order)
         found.channels = _channels(layer, found.reports)
     except LayerUnavailable as error:
         found.away = clause(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,8 +13,9 @@ from channel_layer.facts import number, numbers, part, verdict
 from channel_layer.reports import Report
 
 from ..management.working import add_layer_option, open_layer
-from .health import AWAY
 from .overview import NoReportsError, lost_messages, overview
+from .reaching import AWAY
+from .tables import write_table
 
 HELP = "Shows the processes and the channels, what is wrong first. The status is 3 if the layer cannot be reached."
 
@@ -46,21 +47,11 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         if not found.away:
             if found.problems:
                 out.write("")
-            for line in table(PROCESSES, [process_row(report) for report in found.reports]):
-                out.write(line)
+            write_table(command, PROCESSES, [process_row(report) for report in found.reports])
             out.write("")
-            for line in table(CHANNELS, [channel_row(name, counts) for name, counts in found.channels.items()]):
-                out.write(line)
+            write_table(command, CHANNELS, [channel_row(name, counts) for name, counts in found.channels.items()])
     if found.away:
         sys.exit(AWAY)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose columns are as wide as what is in them."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-    ]
 
 
 def process_row(report: Report) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 SUBCOMMANDS = {
+    "channel": "channels.operations.channel",
+    "groups": "channels.operations.groups",
     "health": "channels.operations.health",
     "status": "channels.operations.status",
     "verify": "channels.verification.command",

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from channel_layer.conformance import ConformanceSuite, MakeLayer
-from channel_layer.redis import RedisChannelLayer, plan, report_calls, scripts
+from channel_layer.redis import RedisChannelLayer, inspection, plan, report_calls, scripts
 
 LATER = """local now = redis.call('TIME')
 local micro = now[1] * 1000000 + now[2] + {micro}
@@ -26,7 +26,7 @@ class ServerTime:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
         self._ahead = 0.0
-        self._texts = {script: script.text for script in scripts.ALL}
+        self._texts = {script: script.text for script in (*scripts.ALL, *scripts.FOR_OPERATORS)}
         self._plain = plan.plain
 
     def monotonic(self) -> float:
@@ -44,7 +44,7 @@ class ServerTime:
         def plain(*words: scripts.Word) -> scripts.Call:
             return self._plain("EVAL", later + "return now", 0) if words == ("TIME",) else self._plain(*words)
 
-        for module in (plan, report_calls):
+        for module in (plan, report_calls, inspection):
             self._patch.setattr(module, "plain", plain)
 
 

@@ -24,7 +24,7 @@ def test_a_plain_command_is_just_that() -> None:
     assert plain("PING", 1).command() == ("PING", 1)
 
 
-@pytest.mark.parametrize("script", scripts.ALL, ids=lambda script: script.name)
+@pytest.mark.parametrize("script", [*scripts.ALL, *scripts.FOR_OPERATORS], ids=lambda script: script.name)
 def test_every_script_names_its_keys_and_arguments_once_at_the_top(script: scripts.Script) -> None:
     text = files("channel_layer.redis").joinpath(f"{script.name}.lua").read_text()
     named = re.findall(r"^local \w+ = (?:tonumber\()?((?:KEYS|ARGV)\[\d+\])\)?(?: +-- .+)?$", text, re.MULTILINE)

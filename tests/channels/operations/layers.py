@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+from django.core.management import call_command
+from django.test import override_settings
+
 from channel_layer.sqlite import SqliteChannelLayer
 from tests.conftest import free_port
+from tests.fixtures.draft_layer import FileChannelLayer
 
 
 class BareLayer(SqliteChannelLayer):
@@ -32,3 +37,18 @@ def bare(tmp_path: Path) -> dict[str, Any]:
     """CHANNEL_LAYERS with a layer that keeps no reports."""
     config = {"path": str(tmp_path / "layer.sqlite3")}
     return {"default": {"BACKEND": f"{__name__}.BareLayer", "CONFIG": config, "ROUTING": []}}
+
+
+def on_draft(tmp_path: Path) -> tuple[dict[str, Any], FileChannelLayer]:
+    """CHANNEL_LAYERS with a layer of Channels 1, and that layer."""
+    path = str(tmp_path / "draft")
+    entry = {"BACKEND": "tests.fixtures.draft_layer.FileChannelLayer", "CONFIG": {"path": path}, "ROUTING": []}
+    return {"default": entry}, FileChannelLayer(path)
+
+
+def printed(layers: dict[str, Any], capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The output of ``manage.py millrace`` with these arguments."""
+    capsys.readouterr()
+    with override_settings(CHANNEL_LAYERS=layers):
+        call_command("millrace", *arguments, no_color=True, skip_checks=True)
+    return capsys.readouterr().out
