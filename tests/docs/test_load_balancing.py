@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,15 +53,15 @@ def haproxy(text: str, directory: Path) -> list[str]:
     return [program("haproxy"), "-f", str(file)]
 
 
-PROXIES = {"nginx": (nginx, ["-t"]), "haproxy": (haproxy, ["-c"])}
-Command = Callable[[str, Path], list[str]]
+PROXIES = {"nginx": (nginx, "nginx", "-t"), "haproxy": (haproxy, "text", "-c")}
+"""Of each: the command for a configuration, its language on the page, the option that only checks it."""
 
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_a_configuration_is_valid(name: str, tmp_path: Path) -> None:
-    command, check = PROXIES[name]
-    [text] = blocks(PAGE, name)
-    done = subprocess.run([*command(text, tmp_path), *check], capture_output=True, text=True, timeout=30)
+    command, language, check = PROXIES[name]
+    [text] = blocks(PAGE, language)
+    done = subprocess.run([*command(text, tmp_path), check], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -81,7 +81,7 @@ def test_the_files_for_traefik_are_yaml() -> None:
 @pytest.fixture(params=PROXIES)
 def site(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Iterator[tuple[Project, str]]:
     """Two web servers of the demo behind a proxy: the project, and the proxy's address."""
-    command, _ = PROXIES[request.param]
+    command, language, _ = PROXIES[request.param]
     port, second = free_port(), free_port()
     project = Project("demo", tmp_path, {"REDIS_URL": redis_url, "ALLOWED_HOSTS": "*"}, workers=1)
     options = ["--proxy-headers", "--ready-path", "/-/readyz", "--drain-seconds", "1"]
@@ -89,13 +89,18 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Iter
     other = Service(
         "web-2", [daphne(), "demo.asgi:channel_layer", "-p", str(second), *options], project.environment, tmp_path
     )
-    [text] = blocks(PAGE, request.param)
+    [text] = blocks(PAGE, language)
     text = text.replace(":8001", f":{project.port}").replace(":8002", f":{second}")
     text = re.sub(r"(bind :|listen )8080", rf"\g<1>{port}", text)
-    with project, other, Service("proxy", command(text, tmp_path), {}, tmp_path):
-        for address in (f"http://127.0.0.1:{second}", f"http://127.0.0.1:{port}"):
-            wait_until(lambda address=address: answers(address), f"{address} answering", within=30)
-        yield project, f"127.0.0.1:{port}"
+    with project, other:
+        wait_for(f"http://127.0.0.1:{second}")
+        with Service("proxy", command(text, tmp_path), {}, tmp_path):
+            wait_for(f"http://127.0.0.1:{port}")
+            yield project, f"127.0.0.1:{port}"
+
+
+def wait_for(address: str) -> None:
+    wait_until(lambda: answers(address), f"{address} answering", within=30)
 
 
 def answers(address: str) -> bool:

@@ -1,7 +1,8 @@
-"""What is shipped for Prometheus, Grafana and Kubernetes uses metrics that exist, as they are."""
+"""What is shipped for Prometheus, Grafana and Kubernetes uses metrics that exist, and the guide has every alert."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from channel_layer.facts import lost_by_layer
+from channel_layer.layer import Counters
 from channel_layer.metrics import ALL
+from tests.test_house import ROOMS
 
-from .pages import ROOT
+from .pages import DOCS, ROOT
 
 yaml = pytest.importorskip("yaml")
 
@@ -72,3 +76,52 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
     cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
+
+
+GUIDE = (DOCS / "operations.md").read_text()
+
+
+def test_every_alert_has_its_heading_in_the_guide_and_no_other() -> None:
+    headings = re.findall(r"^### (Millrace\w+)$\n\n\*(\w+)\.\*", GUIDE, re.MULTILINE)
+    assert headings == [(rule["alert"], rule["labels"]["severity"].capitalize()) for rule in rules()]
+
+
+def test_every_metric_in_the_guides_exists() -> None:
+    for page in ("operations.md", "troubleshooting.md", "load-balancing.md"):
+        used = set(re.findall(r"`(millrace_\w+)", (DOCS / page).read_text()))
+        assert used, page
+        assert used <= METRICS.keys(), page
+
+
+def reasons() -> set[str]:
+    """All reasons for which messages are lost: the words that the rooms count with."""
+    found = set(lost_by_layer(Counters()))
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("facts.lost.add"):
+                found |= {str(part.value) for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)}
+    return found - {"None"}
+
+
+def test_every_reason_of_a_loss_is_in_the_guide_and_no_other() -> None:
+    [table] = re.findall(r"^\| reason \|.*\n\|[-|]+\n((?:\|.*\n)+)", GUIDE, re.MULTILINE)
+    on_page = {name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert {"expired", "channel full", "not given back"} <= on_page
+    assert on_page == reasons()
+
+
+def texts_in_code() -> str:
+    """All texts of the rooms, each on a line."""
+    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    constants = [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    return "\n".join(node.value for node in constants if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def test_sentences_that_are_to_be_looked_for_are_what_the_code_says() -> None:
+    said = texts_in_code().replace("%d ", "").replace("%s ", "")
+    page = re.sub(r"```.*?```", "", (DOCS / "troubleshooting.md").read_text(), flags=re.DOTALL)
+    quoted = [text for text in re.findall(r"`([^`]+)`", page) if text.count(" ") > 4]
+    pieces = [piece.strip() for text in quoted for piece in re.split(r"…|\d+ s\b|\d+ |[;:,]", text)]
+    phrases = [piece for piece in pieces if piece.count(" ") >= 3 and "websocket." not in piece]
+    assert len(phrases) > 6
+    assert [phrase for phrase in phrases if phrase not in said] == []
