@@ -100,7 +100,7 @@ def shared_fixtures(item: pytest.Item) -> list[str]:
     return sorted(name for name, found in definitions.items() if found[-1].scope in ("class", "module", "package"))
 
 
-def wait_until(condition: Callable[[], T], what: str = "", within: float = 20.0) -> T:
+def wait_until(condition: Callable[[], T], what: str = "", within: float = 60.0) -> T:
     """Call ``condition`` until it returns something true, and return that.
 
     Fails after ``within`` seconds, saying what was awaited and what the last answer was. The deadline

@@ -1,11 +1,14 @@
-"""What the fixtures and hooks of the whole suite promise."""
+"""What the fixtures, hooks and clients of the whole suite promise."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.clients import OPEN_SECONDS
 
 TESTS = """
 import os
@@ -31,7 +34,7 @@ def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     workers = [path.read_text() for path in tmp_path.glob("*.worker")]
@@ -42,5 +45,13 @@ def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
 def test_processes_that_tests_start_keep_compiled_modules(tmp_path: Path) -> None:
     """Otherwise each of hundreds compiles all that it imports."""
     (tmp_path / "compiled.py").touch()
-    subprocess.run([sys.executable, "-c", "import compiled"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", "import compiled"], cwd=tmp_path, check=True, timeout=300)
     assert len(list(tmp_path.glob("__pycache__/compiled.*.pyc"))) == 1
+
+
+def test_websockets_are_opened_with_the_patience_of_a_busy_machine() -> None:
+    """The library's own limit for a handshake passes when nothing moves for ten seconds."""
+    here = Path(__file__).parent
+    impatient = re.compile(r"^from websockets\.sync\.client import .*\bconnect\b", re.MULTILINE)
+    assert [path for path in here.rglob("*.py") if impatient.search(path.read_text())] == []
+    assert OPEN_SECONDS >= 60

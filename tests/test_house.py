@@ -28,7 +28,7 @@ def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
         str(ROOT / "pyproject.toml"),
         "--no-cache",
     ]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
 
 
 def test_nothing_imports_upwards() -> None:

@@ -59,7 +59,7 @@ def repository(tmp_path: Path) -> Path:
 
 def mutants(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "scripts/mutants.py", *arguments]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -17,12 +17,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from websockets.sync.client import connect
 
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.test_house import ROOMS, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 FACES = ["asgi_ipc", "asgi_redis", "channels_redis", "daphne"]
 """Packages in compat/, which lie at the top of the path once they are installed."""
@@ -190,7 +190,7 @@ def running(commands: list[str], clean: Path, directory: Path) -> Iterator[int]:
             yield port
             for process in processes:
                 process.terminate()
-            assert [process.wait(40) for process in processes] == [0] * len(processes)
+            assert [process.wait(60) for process in processes] == [0] * len(processes)
         finally:
             print(log.read_text(errors="replace"))
             for process in processes:
@@ -201,7 +201,7 @@ def running(commands: list[str], clean: Path, directory: Path) -> Iterator[int]:
 def answers(port: int) -> bool:
     """Whether the start page of a new Django project comes."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
             return b"install worked successfully" in response.read()
     except OSError:
         return False
@@ -214,7 +214,7 @@ def test_what_the_readme_shows_works(clean: Path, tmp_path: Path) -> None:
     with running(procfile, clean, tmp_path) as port, connect(f"ws://127.0.0.1:{port}/shout/") as socket:
         for text in ("hello", "ça va ?"):
             socket.send(text)
-            assert socket.recv(20) == text.upper()
+            assert socket.recv(60) == text.upper()
 
 
 def test_what_getting_started_shows_works(clean: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_what_getting_started_shows_works(clean: Path, tmp_path: Path) -> None:
         with connect(address) as ada, connect(address) as bob:
             ada.send("hello")
             for socket in (ada, bob):
-                assert json.loads(socket.recv(20)) == {"name": "somebody", "text": "hello"}
+                assert json.loads(socket.recv(60)) == {"name": "somebody", "text": "hello"}
 
 
 @pytest.mark.parametrize("room", ["routing", "workers", "channels"])

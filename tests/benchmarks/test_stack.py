@@ -45,7 +45,7 @@ def test_a_server_that_ends_is_reported_with_what_it_said(tmp_path: Path):
 def test_a_server_that_ends_later_is_noticed(tmp_path: Path):
     with Stack(peer(tmp_path, PAGES)) as stack:
         stack.processes["server"].terminate()
-        stack.processes["server"].wait(10)
+        stack.processes["server"].wait(30)
         with pytest.raises(StackError, match="server ended with -15"):
             stack.check()
 

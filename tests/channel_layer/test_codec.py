@@ -228,7 +228,7 @@ def test_a_message_that_cannot_be_encoded_leaves_nothing_for_the_next() -> None:
 def test_threads_encode_at_the_same_time() -> None:
     class Slow(dict[str, int]):
         def items(self) -> Any:
-            barrier.wait(10)
+            barrier.wait(30)
             return super().items()
 
     barrier = threading.Barrier(2)

@@ -171,14 +171,14 @@ def test_a_cancelled_receive_is_over_when_the_caller_goes_on(
 
     def receive(channels: list[str], block: bool) -> Any:
         asking.set()
-        go_on.wait(10)
+        go_on.wait(30)
         ended.set()
         return None, None
 
     monkeypatch.setattr(draft, "receive", receive)
 
     async def main() -> None:
-        waiting = asyncio.create_task(layer.areceive_batch(["room"], timeout=10))
+        waiting = asyncio.create_task(layer.areceive_batch(["room"], timeout=30))
         await asyncio.to_thread(asking.wait, 10)
         waiting.cancel()
         asyncio.get_running_loop().call_later(0.05, go_on.set)

@@ -18,7 +18,6 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 from django.test import Client as Browser
 from django.test import override_settings
-from websockets.sync.client import connect as open_socket
 
 from channel_layer.channel import Channel, Message
 from channel_layer.draft import DraftChannelLayer
@@ -36,6 +35,7 @@ from channels.test import WSClient
 from channels.test.layers import IsolatedLayer, placed
 from channels.test.live_parts import ServerPart, WorkerPart, start
 from channels.test.live_threads import Threaded
+from tests.clients import connect as open_socket
 from tests.conftest import wait_until
 from tests.fixtures.draft_layer import FileChannelLayer
 
@@ -245,6 +245,12 @@ def serving(channel_layer: Any) -> Iterator[tuple[Any, int]]:
         yield layer, server.wait_until_ready()
         server.stop()
         worker.stop()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads of a live server may be held up for longer than a server in operation should be."""
+    monkeypatch.setattr(asked_state, "ANSWER_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")

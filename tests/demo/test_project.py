@@ -11,8 +11,6 @@ import pytest
 
 from tests.test_house import ROOT
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def manage(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.conftest import BROWSER_OPTIONS, BROWSERS
 from tests.test_house import ROOT
@@ -53,7 +54,7 @@ class Demo:
 
     def serves(self) -> bool:
         """Whether the start page is served."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{self.port}/", timeout=20) as page:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{self.port}/", timeout=60) as page:
             return bool(page.status == 200)
         return False
 
@@ -68,7 +69,7 @@ class Demo:
     def open_socket(self) -> ClientConnection:
         """The socket that the start page opens."""
         address = f"localhost:{self.port}"
-        return connect(f"ws://{address}/processes/", origin=f"http://{address}", open_timeout=30)  # type: ignore[arg-type]
+        return connect(f"ws://{address}/processes/", origin=f"http://{address}")  # type: ignore[arg-type]
 
     def wait_ready(self) -> str:
         """Wait for the lines that say where it is; the log so far."""
@@ -106,9 +107,9 @@ def test_it_says_where_it_is_and_how_to_sign_in_and_ends_when_it_is_told_to(demo
     assert f"http://localhost:{demo.port}/" in said
     assert "ada, password: " in said
     assert "bob, password: " in said
-    with urllib.request.urlopen(f"http://localhost:{demo.port}/prices/bitcoin/", timeout=20) as page:
+    with urllib.request.urlopen(f"http://localhost:{demo.port}/prices/bitcoin/", timeout=60) as page:
         assert page.status == 200
-    with closing(sqlite3.connect(demo.database, timeout=20)) as database:
+    with closing(sqlite3.connect(demo.database, timeout=60)) as database:
         wait_until(lambda: database.execute("SELECT 1 FROM prices_price").fetchone(), "prices")
     assert any("daphne" in command for command in demo.left())
     demo.process.send_signal(signal.SIGTERM)
@@ -120,7 +121,7 @@ def test_a_port_in_use_is_said_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "scripts/run_demo.py", str(port)]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1
     assert result.stderr.startswith(f"Port {port} is in use")
 

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 from websockets.typing import Origin
 
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project, Service
 
-SECONDS = 30
+SECONDS = 60
 
 
 class Site:
@@ -39,7 +40,7 @@ class Site:
         """Start a new worker, and then ask the old one to stop; returns that."""
         old = self.worker
         self.project.workers[0] = new = self._another()
-        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}", within=SECONDS)
+        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}")
         old.running.terminate()
         return old
 
@@ -47,7 +48,7 @@ class Site:
         """Start one more, and see it ready."""
         new = self._another()
         self.project.workers.append(new)
-        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}", within=SECONDS)
+        wait_until(lambda: "it listens on" in new.text(), f"the new worker\n{self.project.logs()}")
 
     def kill(self, number: int) -> None:
         """End a worker with SIGKILL, and start one in its place."""
@@ -65,7 +66,7 @@ class Site:
 
     def open(self, path: str, origin: str = "http://localhost", **options: Any) -> ClientConnection:
         url = f"ws://127.0.0.1:{self.project.port}{path}"
-        return connect(url, origin=Origin(origin), open_timeout=SECONDS, close_timeout=1, legacy=True, **options)
+        return connect(url, origin=Origin(origin), close_timeout=1, legacy=True, **options)
 
 
 @contextmanager

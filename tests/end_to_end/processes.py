@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STOP_SECONDS = 40
+STOP_SECONDS = 90
 
 migrated: dict[str, bytes] = {}
 """Empty databases with all tables, by the name of the settings."""
@@ -90,7 +90,7 @@ class Service:
         """The log so far."""
         return f"--- log of {self.name}:\n{self.log.read_text(errors='replace')}" if self.log.exists() else ""
 
-    def wait_to_say(self, *texts: str, within: float = 20) -> None:
+    def wait_to_say(self, *texts: str, within: float = 60) -> None:
         """Wait until each text is in the log, which a thread writes: it may come after what the process did next."""
         for text in texts:
             wait_until(lambda text=text: text in self.text(), f"{text!r} in\n{self.text()}", within=within)
@@ -160,7 +160,7 @@ class Project:
         settings = self.environment["DJANGO_SETTINGS_MODULE"]
         if settings not in migrated:
             command = [*self.manage, "migrate", "-v0"]
-            subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, check=True, timeout=60)
+            subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, check=True, timeout=300)
             migrated[settings] = self.database.read_bytes()
         self.database.write_bytes(migrated[settings])
 
@@ -184,13 +184,13 @@ class Project:
 
     def wait_for_page(self, path: str = "/") -> None:
         """Wait until the page answers with 200."""
-        wait_until(lambda: self._answers(path), f"{self.url}{path} answering\n{self.logs()}", within=30)
+        wait_until(lambda: self._answers(path), f"{self.url}{path} answering\n{self.logs()}")
 
     def _answers(self, path: str) -> bool:
         for service in (self.web, *self.workers):
             assert service.running
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            with urllib.request.urlopen(self.url + path, timeout=60) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -199,7 +199,7 @@ class Project:
         """All logs so far."""
         return "\n".join(service.text() for service in (self.web, *self.workers))
 
-    def wait_to_say(self, *texts: str, within: float = 20) -> None:
+    def wait_to_say(self, *texts: str, within: float = 60) -> None:
         """Wait until each text is in one of the logs; see `Service.wait_to_say`."""
         for text in texts:
             wait_until(lambda text=text: text in self.logs(), f"{text!r} in\n{self.logs()}", within=within)

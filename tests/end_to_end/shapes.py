@@ -371,12 +371,12 @@ class Play:
             if (heard := self._next(name, 0)) is not None and not isinstance(heard, Closed):
                 raise Wrong(f"{name!r} heard {heard!r} besides")
 
-    def hear_among_others(self, step: Step) -> bool:
+    def hear_among_others(self, step: Step, patience: float) -> bool:
         """Hear the answers of a step among others of the shape; returns whether they were all there."""
         for name, answers in step.heard.items():
             missing = list(answers)
             while missing:
-                heard = self._next(name, AGAIN_SECONDS)
+                heard = self._next(name, patience)
                 if heard is None:
                     return False
                 if heard in missing:

@@ -11,22 +11,26 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.conftest import redis_databases
 from tests.end_to_end.processes import Service, daphne
 
 PACKAGE = "tests.fixtures.portable_project"
 APPLICATION = f"{PACKAGE}.asgi:application"
-SECONDS = 30
+SECONDS = 60
 
 PYTHON = sys.executable
 SERVERS = {
     "daphne": lambda port: [daphne(), APPLICATION, "-p", str(port)],
     "uvicorn": lambda port: [PYTHON, "-m", "uvicorn", APPLICATION, "--port", str(port), "--ws", "websockets-sansio"],
-    "hypercorn": lambda port: [PYTHON, "-m", "hypercorn", APPLICATION, "--bind", f"127.0.0.1:{port}"],
-}
+    # By default it cuts connections that have not asked for anything in five seconds.
+    "hypercorn": lambda port: [
+        PYTHON, "-m", "hypercorn", APPLICATION, "--bind", f"127.0.0.1:{port}", "--keep-alive", "120",
+    ],
+}  # fmt: skip
 
 
 def answer(port: int) -> Any:
@@ -69,7 +73,7 @@ def ports(
 
 
 def open_room(port: int) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{port}/room/", open_timeout=SECONDS)
+    return connect(f"ws://127.0.0.1:{port}/room/")
 
 
 def test_what_one_process_says_to_a_group_is_heard_in_the_other(ports: list[int]) -> None:
@@ -90,7 +94,7 @@ def test_a_handshake_is_accepted_with_headers_and_denied_with_a_response(ports: 
         assert socket.response is not None
         assert socket.response.headers["set-cookie"] == "seen=1"
     with pytest.raises(InvalidStatus) as denied:
-        connect(f"ws://127.0.0.1:{ports[0]}/denied/", open_timeout=SECONDS)
+        connect(f"ws://127.0.0.1:{ports[0]}/denied/")
     response = denied.value.response
     assert (response.status_code, response.headers["content-type"], response.body) == (
         401,

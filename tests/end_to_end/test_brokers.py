@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from tests.channel_layer.redis.conftest import OwnRedis, own_servers
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, daphne
 
@@ -33,17 +34,17 @@ def project_on(servers: list[OwnRedis], directory: Path) -> Project:
 
 
 def open_socket(project: Project) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{project.port}/", open_timeout=20, ping_interval=None)
+    return connect(f"ws://127.0.0.1:{project.port}/", ping_interval=None)
 
 
 def echo(socket: ClientConnection, text: str) -> str | bytes:
     socket.send(text)
-    return socket.recv(20)
+    return socket.recv(60)
 
 
 def status(project: Project) -> int:
     try:
-        with urllib.request.urlopen(project.url, timeout=20) as response:
+        with urllib.request.urlopen(project.url, timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -104,7 +105,7 @@ def test_both_refuse_to_start_on_a_server_that_cannot_be_used(servers: list[OwnR
     project = project_on(servers[:1], tmp_path)
     environment = project.web.environment | {"REDIS_URL": servers[0].url.replace("/0", "/99")}
     for command in ([daphne(), f"{PACKAGE}.asgi:channel_layer", "-p", "0"], [sys.executable, "manage.py", "runworker"]):
-        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 1
         assert "has no such database (DB index is out of range). Give a lower number" in ended.stderr
         assert "Traceback" not in ended.stderr

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.conftest import redis_databases
 from tests.end_to_end.processes import Project, Service
 
 PACKAGE = "tests.fixtures.portable_project"
-SECONDS = 30
+SECONDS = 60
 
 
 def test_a_client_whose_path_is_gone_connects_again_and_is_told(redis_url: str, tmp_path: Path) -> None:
@@ -24,11 +24,11 @@ def test_a_client_whose_path_is_gone_connects_again_and_is_told(redis_url: str, 
     [old] = project.workers
     new = Service("worker-2", old.command, {**project.environment, "MOVED": "yes"}, tmp_path)
     address = f"ws://127.0.0.1:{project.port}/room/"
-    with project, connect(address, open_timeout=SECONDS) as socket:
+    with project, connect(address) as socket:
         socket.send(json.dumps("hello"))
         assert json.loads(socket.recv(SECONDS))["text"] == "hello"
         with new:
-            wait_until(lambda: "lifespan.startup" in new.text(), "the start of the new worker", within=SECONDS)
+            wait_until(lambda: "lifespan.startup" in new.text(), "the start of the new worker")
             old.stop()
             socket.send(json.dumps("again"))
             with pytest.raises(ConnectionClosed):
@@ -37,5 +37,5 @@ def test_a_client_whose_path_is_gone_connects_again_and_is_told(redis_url: str, 
             sentence = 'closing the application behind /room/: it cannot be made again: ValueError("No route found'
             wait_until(lambda: sentence in new.text(), f"a sentence in the log\n{new.text()}")
             with pytest.raises(InvalidStatus) as refused:
-                connect(address, open_timeout=SECONDS)
+                connect(address)
             assert refused.value.response.status_code == 500

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
 PROJECT = ROOT / "tests" / "fixtures" / "channels1_project"
-SECONDS = 20.0
+SECONDS = 60.0
 
 pytestmark = pytest.mark.redis
 
@@ -48,13 +49,13 @@ class Board:
 
     def run(self, *arguments: str) -> None:
         environment = os.environ | self.environment
-        subprocess.run([*self.manage, *arguments], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+        subprocess.run([*self.manage, *arguments], env=environment, check=True, timeout=300, stdout=subprocess.DEVNULL)
 
     def answers(self) -> bool:
         for service in self.services:
             assert service.running
         try:
-            with urllib.request.urlopen(self.url, timeout=10) as response:
+            with urllib.request.urlopen(self.url, timeout=60) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
@@ -86,7 +87,7 @@ class Visitor:
     def socket(self, path: str) -> ClientConnection:
         cookie = "; ".join(f"{one.name}={one.value}" for one in self.cookies)
         headers = {"Cookie": cookie} if cookie else {}
-        return connect(f"ws://127.0.0.1:{self.board.port}{path}", additional_headers=headers, open_timeout=SECONDS)
+        return connect(f"ws://127.0.0.1:{self.board.port}{path}", additional_headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def board(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     board.run("shell", "-c", create)
     web, worker = board.services
     with web, worker:
-        wait_until(board.answers, "the project answering", within=40)
+        wait_until(board.answers, "the project answering")
         yield board
         for service in (worker, web):
             service.stop()

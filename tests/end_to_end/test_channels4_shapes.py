@@ -10,10 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.channels4_site import Site, serving
-from tests.end_to_end.shapes import SHAPES, Jobs, Play, Step, Wrong, attempt, playing
-
-pytestmark = pytest.mark.timeout(400)  # what is shared is played in the first test
+from tests.end_to_end.channels4_site import SECONDS, Site, serving
+from tests.end_to_end.shapes import AGAIN_SECONDS, SHAPES, Jobs, Play, Step, Wrong, attempt, playing
 
 SEEDS = int(os.environ.get("KILL_SEEDS", "0"))
 """Further runs with three kills each, a minute or more apiece: ``KILL_SEEDS=20`` finds what one run does not."""
@@ -96,7 +94,7 @@ class Killer:
 def answered(play: Play, step: Step, was_killed: bool) -> None:
     """Hear the answers of a step, which is done again if a killed worker may have lost it."""
     for _ in range(TIMES if was_killed else 1):
-        if play.hear_among_others(step):
+        if play.hear_among_others(step, AGAIN_SECONDS if was_killed else SECONDS):
             return
         play.try_to_act(step)
     raise Wrong(f"{step.what!r} was not answered with {step.heard}")

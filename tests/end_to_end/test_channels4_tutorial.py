@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 from websockets.typing import Origin
 
 from tests.channels.documents import shown_files
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 
@@ -22,7 +23,7 @@ FILES = shown_files("channels4-tutorial.md")
 _, SYNC, _, STATE = FILES["chat/consumers.py"]
 MANAGE = [sys.executable, "manage.py"]
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "compat")])}
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Tutorial:
@@ -46,7 +47,7 @@ class Tutorial:
         environment = os.environ | ENVIRONMENT | {"PYTHONWARNINGS": "error"}
         environment.pop("DJANGO_SETTINGS_MODULE", None)
         done = subprocess.run(
-            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=100, check=False
+            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -65,16 +66,16 @@ class Tutorial:
         def answers() -> bool:
             assert all(service.running for service in services)
             try:
-                with urllib.request.urlopen(f"http://localhost:{self.port}/rooms/kitchen/", timeout=10) as page:
+                with urllib.request.urlopen(f"http://localhost:{self.port}/rooms/kitchen/", timeout=60) as page:
                     return b"<title>kitchen</title>" in page.read()
             except (urllib.error.URLError, OSError):
                 return False
 
-        wait_until(answers, "the page of a room", within=SECONDS)
+        wait_until(answers, "the page of a room")
 
     def enter(self) -> ClientConnection:
         host = f"localhost:{self.port}"
-        return connect(f"ws://{host}/ws/rooms/kitchen/", origin=Origin(f"http://{host}"), open_timeout=SECONDS)
+        return connect(f"ws://{host}/ws/rooms/kitchen/", origin=Origin(f"http://{host}"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 
 room_numbers = itertools.count(1)
-PATIENCE = 20_000
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def room() -> str:
 
 def wait_connected(*pages: Page) -> None:
     for page in pages:
-        expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE)
+        expect(page.locator("#connection")).to_have_text("Connected")
 
 
 def say(page: Page, text: str) -> None:
@@ -37,8 +36,8 @@ def say(page: Page, text: str) -> None:
 
 def expect_texts(page: Page, *texts: str) -> None:
     """The page shows exactly these messages, in this order, all of them kept by the server."""
-    expect(page.locator(".message .text")).to_have_text(list(texts), timeout=PATIENCE)
-    expect(page.locator(".message.waiting")).to_have_count(0, timeout=PATIENCE)
+    expect(page.locator(".message .text")).to_have_text(list(texts))
+    expect(page.locator(".message.waiting")).to_have_count(0)
 
 
 @pytest.mark.both_brokers
@@ -66,11 +65,11 @@ def test_what_is_said_in_one_room_is_not_heard_in_another(open_page: Open, room:
 
 def test_everybody_sees_how_many_are_here(open_page: Open, room: str) -> None:
     ada = open_page(room)
-    expect(ada.locator("#here")).to_have_text("Only you are here", timeout=PATIENCE)
+    expect(ada.locator("#here")).to_have_text("Only you are here")
     bob = open_page(room, "Bob")
-    expect(ada.locator("#here")).to_have_text("2 are here", timeout=PATIENCE)
+    expect(ada.locator("#here")).to_have_text("2 are here")
     bob.close()
-    expect(ada.locator("#here")).to_have_text("Only you are here", timeout=PATIENCE)
+    expect(ada.locator("#here")).to_have_text("Only you are here")
 
 
 def test_a_new_name_is_shown_with_the_next_message(open_page: Open, room: str) -> None:
@@ -79,7 +78,7 @@ def test_a_new_name_is_shown_with_the_next_message(open_page: Open, room: str) -
     ada.get_by_label("You are").fill("Countess of Lovelace")
     ada.keyboard.press("Enter")
     say(ada, "Good evening")
-    expect(bob.locator(".message .byline b")).to_have_text("Countess of Lovelace", timeout=PATIENCE)
+    expect(bob.locator(".message .byline b")).to_have_text("Countess of Lovelace")
 
 
 def test_markup_in_a_message_stays_text(open_page: Open, room: str) -> None:
@@ -101,7 +100,7 @@ def test_who_comes_later_sees_the_last_fifty_messages(open_page: Open, room: str
     wait_connected(ada)
     for number in range(53):
         say(ada, f"message {number}")
-    expect(ada.locator(".message:not(.waiting)")).to_have_count(53, timeout=PATIENCE)
+    expect(ada.locator(".message:not(.waiting)")).to_have_count(53)
     expect_texts(open_page(room, "Bob"), *(f"message {number}" for number in range(3, 53)))
 
 
@@ -126,7 +125,7 @@ def test_a_page_whose_connection_was_away_gets_what_it_missed(open_page: Open, r
     expect_texts(bob, "before")
     cut = True
     routes[-1].close()
-    expect(bob.locator("#connection")).not_to_have_text("Connected", timeout=PATIENCE)
+    expect(bob.locator("#connection")).not_to_have_text("Connected")
     say(ada, "meanwhile 1")
     say(ada, "meanwhile 2")
     expect_texts(ada, "before", "meanwhile 1", "meanwhile 2")
@@ -142,7 +141,7 @@ def test_a_page_reconnects_after_the_web_server_went_away(open_page: Open, room:
     say(ada, "before")
     expect_texts(bob, "before")
     demo.web.stop()
-    expect(ada.locator("#connection")).not_to_have_text("Connected", timeout=PATIENCE)
+    expect(ada.locator("#connection")).not_to_have_text("Connected")
     say(ada, "written while nobody listened")
     expect(ada.locator(".message.waiting .text")).to_have_text("written while nobody listened")
     demo.web.start()

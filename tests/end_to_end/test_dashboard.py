@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from websockets.sync.client import connect
 
+from tests.clients import connect
 from tests.end_to_end.processes import ROOT, Project
 
 pytestmark = pytest.mark.browser
@@ -28,7 +28,7 @@ def staff(demo: Project) -> str:
         cwd=ROOT,
         env=os.environ | demo.environment | {"DJANGO_SUPERUSER_PASSWORD": PASSWORD},
         check=True,
-        timeout=60,
+        timeout=300,
         stdout=subprocess.DEVNULL,
     )
     return "staff"

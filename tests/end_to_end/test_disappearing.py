@@ -18,11 +18,11 @@ import pytest
 import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect as sync_connect
 from websockets.typing import Origin
 
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
+from tests.clients import connect as sync_connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import Project, Service, daphne
 from tests.fixtures.sockets_project.consumers import GROUP
@@ -58,7 +58,7 @@ class Clients:
         """Let go of everything."""
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
+        self._thread.join(60)
         self._loop.close()
 
     def _run(self, work: Any) -> Any:
@@ -240,13 +240,13 @@ def test_applications_that_nobody_hosts_hear_once_that_their_server_was_killed(
         sockets = []
         for number in range(1, 6):
             url = f"ws://127.0.0.1:{hosted.port}/ws/chat/room/"
-            sockets.append(stack.enter_context(sync_connect(url, origin=Origin("http://localhost"), open_timeout=30)))
+            sockets.append(stack.enter_context(sync_connect(url, origin=Origin("http://localhost"))))
             for _ in range(number):
                 sockets[-1].send('{"text": "x"}')
-        wait_until(lambda: bequests(broker) == 5, f"applications to be let go\n{hosted.logs()}", within=30)
+        wait_until(lambda: bequests(broker) == 5, f"applications to be let go\n{hosted.logs()}")
         sockets[0].send('{"text": "x"}')  # to the group: all are made again, and let go again
-        wait_until(lambda: bequests(broker) < 5, "applications to be made again", within=30)
-        wait_until(lambda: bequests(broker) == 5, "them to be let go again", within=30)
+        wait_until(lambda: bequests(broker) < 5, "applications to be made again")
+        wait_until(lambda: bequests(broker) == 5, "them to be let go again")
         hosted.web.kill()
     ends: list[dict[str, Any]] = []
 
@@ -255,7 +255,7 @@ def test_applications_that_nobody_hosts_hear_once_that_their_server_was_killed(
         ends.extend(message for message in messages if message["type"] == "chat.left")
         return len(ends) >= 5
 
-    wait_until(receive, f"the ends of all\n{hosted.logs()}", within=30)
+    wait_until(receive, f"the ends of all\n{hosted.logs()}")
     hosted.workers[0].stop()
     receive()
     assert sorted((end["said"], end["code"]) for end in ends) == [(said, 1006) for said in (2, 2, 3, 4, 5)]

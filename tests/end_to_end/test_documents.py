@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from demo.documents.management.commands.demo_users import PASSWORDS
+from tests.clients import connect
 from tests.end_to_end.conftest import WAIT_MILLISECONDS
 from tests.end_to_end.processes import ROOT, Project
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 20_000
 numbers = itertools.count(1)
 OpenAs = Callable[..., Page]
 
@@ -68,14 +67,14 @@ def open_as(browser: Browser, demo: Project, signed_in: dict[str, StorageState])
 
 
 def wait_connected(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE)
+    expect(page.locator("#connection")).to_have_text("Connected")
 
 
 def expect_people(page: Page, **where: str) -> None:
     """Exactly these people are here, each at such a place."""
-    expect(page.locator("#people .person")).to_have_count(len(where), timeout=PATIENCE)
+    expect(page.locator("#people .person")).to_have_count(len(where))
     for name, place in where.items():
-        expect(page.locator("#people .person", has_text=name)).to_contain_text(place, timeout=PATIENCE)
+        expect(page.locator("#people .person", has_text=name)).to_contain_text(place)
 
 
 def create(page: Page) -> str:
@@ -83,7 +82,7 @@ def create(page: Page) -> str:
     title = f"Document {next(numbers)} of all"
     page.get_by_label("Title of a new document").fill(title)
     page.get_by_role("button", name="Create").click()
-    expect(row(page, title)).to_have_count(1, timeout=PATIENCE)
+    expect(row(page, title)).to_have_count(1)
     return title
 
 
@@ -96,7 +95,7 @@ def enter(page: Page, title: str) -> None:
     row(page, title).get_by_role("link").click()
     expect(page.locator("#title")).to_have_text(title)
     wait_connected(page)
-    expect(page.get_by_role("button", name="Edit")).to_be_enabled(timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Edit")).to_be_enabled()
 
 
 def edit(page: Page, text: str) -> None:
@@ -106,7 +105,7 @@ def edit(page: Page, text: str) -> None:
 
 def save(page: Page) -> None:
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#saved")).to_contain_text("Saved by", timeout=PATIENCE)
+    expect(page.locator("#saved")).to_contain_text("Saved by")
 
 
 def test_who_is_not_signed_in_gets_in_at_no_moment(open_as: OpenAs, demo: Project) -> None:
@@ -132,19 +131,19 @@ def test_a_created_renamed_and_deleted_document_is_so_on_the_others_list_at_once
     ada, bob = open_as("ada"), open_as("bob")
     bob.evaluate("window.same = true")
     title = create(ada)
-    expect(row(bob, title)).to_contain_text("ada, just now", timeout=PATIENCE)
+    expect(row(bob, title)).to_contain_text("ada, just now")
     expect(bob.locator(".notice", has_text=f"ada created {title}")).to_be_visible()
 
     row(ada, title).get_by_role("button", name="Rename").click()
     ada.get_by_label("New title").fill("<b>Renamed</b>")
     ada.get_by_role("button", name="Rename").last.click()
-    expect(row(bob, "<b>Renamed</b>")).to_have_count(1, timeout=PATIENCE)
+    expect(row(bob, "<b>Renamed</b>")).to_have_count(1)
     expect(bob.locator(".notice", has_text="ada renamed")).to_contain_text(title)
 
     row(bob, "<b>Renamed</b>").get_by_role("button", name="Delete").click()
     bob.get_by_role("button", name="Delete").last.click()
     for page in (ada, bob):
-        expect(row(page, "<b>Renamed</b>")).to_have_count(0, timeout=PATIENCE)
+        expect(row(page, "<b>Renamed</b>")).to_have_count(0)
     expect(ada.locator(".notice", has_text="bob deleted")).to_be_visible()
     assert bob.evaluate("window.same")
 
@@ -154,16 +153,16 @@ def test_the_list_shows_who_reads_and_who_edits_what(open_as: OpenAs) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     title = create(ada)
     enter(bob, title)
-    expect(row(ada, title).get_by_title("bob is reading")).to_be_visible(timeout=PATIENCE)
+    expect(row(ada, title).get_by_title("bob is reading")).to_be_visible()
     expect_people(ada, ada="looks at the list", bob=f"reads {title}")
     bob.get_by_role("button", name="Edit").click()
-    expect(row(ada, title).get_by_title("bob is editing")).to_be_visible(timeout=PATIENCE)
+    expect(row(ada, title).get_by_title("bob is editing")).to_be_visible()
     expect_people(ada, ada="looks at the list", bob=f"edits {title}")
     expect(ada.locator(".notice", has_text=f"bob is editing {title}")).to_be_visible()
     bob.get_by_role("button", name="Done").click()
-    expect(row(ada, title).get_by_title("bob is reading")).to_be_visible(timeout=PATIENCE)
+    expect(row(ada, title).get_by_title("bob is reading")).to_be_visible()
     bob.get_by_label("All documents").click()
-    expect(row(ada, title).locator(".reader")).to_have_count(0, timeout=PATIENCE)
+    expect(row(ada, title).locator(".reader")).to_have_count(0)
     expect_people(ada, ada="looks at the list", bob="looks at the list")
 
 
@@ -187,11 +186,11 @@ def test_a_save_appears_at_once_where_it_is_read(open_as: OpenAs) -> None:
     enter(bob, title)
     edit(ada, "The wheel\nturns. <i>Really.</i>")
     save(ada)
-    expect(bob.locator("#text")).to_have_text("The wheel\nturns. <i>Really.</i>", timeout=PATIENCE)
+    expect(bob.locator("#text")).to_have_text("The wheel\nturns. <i>Really.</i>")
     expect(bob.locator("#saved")).to_contain_text("Saved by ada")
     expect(bob.locator(".notice", has_text=f"ada saved {title}")).to_be_visible()
     bob.reload()
-    expect(bob.locator("#text")).to_have_text("The wheel\nturns. <i>Really.</i>", timeout=PATIENCE)
+    expect(bob.locator("#text")).to_have_text("The wheel\nturns. <i>Really.</i>")
 
 
 def test_two_who_edit_one_document_are_warned_and_lose_nothing(open_as: OpenAs) -> None:
@@ -202,24 +201,24 @@ def test_two_who_edit_one_document_are_warned_and_lose_nothing(open_as: OpenAs) 
     edit(ada, "ada's text")
     expect(ada.locator("#together")).to_be_hidden()
     edit(bob, "bob's text")
-    expect(ada.locator("#together")).to_contain_text("bob is editing this document too", timeout=PATIENCE)
-    expect(bob.locator("#together")).to_contain_text("ada is editing this document too", timeout=PATIENCE)
+    expect(ada.locator("#together")).to_contain_text("bob is editing this document too")
+    expect(bob.locator("#together")).to_contain_text("ada is editing this document too")
 
     save(bob)
-    expect(ada.locator("#conflict")).to_contain_text("bob saved another text meanwhile", timeout=PATIENCE)
+    expect(ada.locator("#conflict")).to_contain_text("bob saved another text meanwhile")
     expect(ada.get_by_label("Text")).to_have_value("ada's text")
     expect(ada.get_by_role("button", name="Save")).to_be_disabled()
     ada.get_by_role("button", name="Keep mine").click()
     save(ada)
     # Bob has nothing unsaved, so he is shown it.
-    expect(bob.get_by_label("Text")).to_have_value("ada's text", timeout=PATIENCE)
+    expect(bob.get_by_label("Text")).to_have_value("ada's text")
     edit_more = "ada's text, and more"
     bob.get_by_label("Text").fill(edit_more)
     save(bob)
-    expect(ada.get_by_label("Text")).to_have_value(edit_more, timeout=PATIENCE)
+    expect(ada.get_by_label("Text")).to_have_value(edit_more)
 
     bob.get_by_role("button", name="Done").click()
-    expect(ada.locator("#together")).to_be_hidden(timeout=PATIENCE)
+    expect(ada.locator("#together")).to_be_hidden()
 
 
 @pytest.mark.slow
@@ -230,7 +229,7 @@ def test_somebody_is_warned_of_a_second_window_of_their_own(open_as: OpenAs) -> 
         enter(page, title)
         page.get_by_role("button", name="Edit").click()
     for page in (one, two):
-        expect(page.locator("#together")).to_contain_text("in another window", timeout=PATIENCE)
+        expect(page.locator("#together")).to_contain_text("in another window")
 
 
 def test_a_reader_is_told_that_the_document_was_deleted(open_as: OpenAs) -> None:
@@ -240,7 +239,7 @@ def test_a_reader_is_told_that_the_document_was_deleted(open_as: OpenAs) -> None
     edit(bob, "last words")
     row(ada, title).get_by_role("button", name="Delete").click()
     ada.get_by_role("button", name="Delete").last.click()
-    expect(bob.locator("#gone")).to_be_visible(timeout=PATIENCE)
+    expect(bob.locator("#gone")).to_be_visible()
     expect(bob.get_by_label("Text")).to_have_value("last words")
 
 
@@ -251,7 +250,7 @@ def test_presence_and_texts_are_right_again_after_the_web_server_went_away(open_
     edit(bob, "not saved yet")
     demo.web.kill()
     for page in (ada, bob):
-        expect(page.locator("#connection")).not_to_have_text("Connected", timeout=PATIENCE)
+        expect(page.locator("#connection")).not_to_have_text("Connected")
     expect(bob.get_by_role("button", name="Save")).to_be_disabled()
     demo.web.start()
     demo.wait_for_page()
@@ -280,7 +279,7 @@ def test_who_signs_out_in_one_window_is_out_in_the_other(open_as: OpenAs, browse
     expect_people(ada, ada="looks at the list", bob="looks at the list")
     pages[0].get_by_role("button", name="Sign out").click()
     expect(pages[0]).to_have_url(f"{demo.url}/")
-    expect(pages[1]).to_have_url(re.compile("/sign-in/"), timeout=PATIENCE)
+    expect(pages[1]).to_have_url(re.compile("/sign-in/"))
     expect_people(ada, ada="looks at the list")
     context.close()
 
@@ -296,7 +295,7 @@ def test_nothing_sticks_out_of_the_window(open_as: OpenAs, size: tuple[int, int]
     ada.get_by_role("button", name="Rename").last.click()
     enter(bob, "Averylongword" * 6)
     edit(bob, "averylongword" * 99)
-    expect(row(ada, "Averylong").get_by_title("bob is editing").first).to_be_visible(timeout=PATIENCE)
+    expect(row(ada, "Averylong").get_by_title("bob is editing").first).to_be_visible()
     for page in (ada, bob):
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
     box = ada.get_by_role("button", name="Sign out").bounding_box()
@@ -304,4 +303,4 @@ def test_nothing_sticks_out_of_the_window(open_as: OpenAs, size: tuple[int, int]
     assert min(box["width"], box["height"]) >= 44
     row(ada, "Averylong").first.get_by_role("button", name="Delete").click()
     ada.get_by_role("button", name="Delete").last.click()
-    expect(row(ada, "Averylong")).to_have_count(0, timeout=PATIENCE)
+    expect(row(ada, "Averylong")).to_have_count(0)

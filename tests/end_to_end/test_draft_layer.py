@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from websockets.sync.client import connect
-
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 from tests.fixtures.draft_layer import FileChannelLayer
@@ -19,19 +18,19 @@ def test_pages_sockets_groups_and_a_deploy_of_the_worker(tmp_path: Path) -> None
     environment = {"DRAFT_FILE": str(layer.path), "ENDS": str(ends)}
     with Project(PACKAGE, tmp_path, environment, workers=1) as project:
         address = f"ws://127.0.0.1:{project.port}"
-        with connect(f"{address}/hop/", open_timeout=20) as one, connect(f"{address}/", open_timeout=20) as other:
+        with connect(f"{address}/hop/") as one, connect(f"{address}/", open_timeout=20) as other:
             one.send("state goes along")
-            assert one.recv(20) == "1 1"
+            assert one.recv(60) == "1 1"
             project.stop_workers()
             for number in range(5):
                 other.send(f"frame {number}")
             project.start_workers()
-            assert [other.recv(20) for _ in range(5)] == [f"frame {number}" for number in range(5)]
+            assert [other.recv(60) for _ in range(5)] == [f"frame {number}" for number in range(5)]
             one.send("and is still there")
-            assert one.recv(20) == "2 2"
+            assert one.recv(60) == "2 2"
             wait_until(lambda: len(layer.group_channels("everybody")) == 2, "both to be in the group")
             layer.send_group("everybody", {"text": "from a program that knows only the draft"})
             for socket in (one, other):
-                assert socket.recv(20) == "from a program that knows only the draft"
+                assert socket.recv(60) == "from a program that knows only the draft"
         wait_until(lambda: ends.exists() and ends.read_text().count("\n") == 2, "the ends of both sockets")
         wait_until(lambda: layer.group_channels("everybody") == [], "both to have left the group")

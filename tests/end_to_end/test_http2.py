@@ -19,9 +19,9 @@ import h2.settings
 import httpx
 import pytest
 from websockets.frames import Frame, Opcode
-from websockets.sync.client import connect
 
 from tests.channel_layer.redis.certificates import make_certificate
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
@@ -40,11 +40,12 @@ class Site:
             "TEST_CHANNEL_FILE": str(directory / "layer.sqlite3"),
         }
         django = [sys.executable, "-m", "django"]
-        subprocess.run([*django, "migrate", "-v0"], cwd=ROOT, env=os.environ | environment, check=True, timeout=60)
+        subprocess.run([*django, "migrate", "-v0"], cwd=ROOT, env=os.environ | environment, check=True, timeout=300)
         self.web = Service(
             "hypercorn",
-            [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{self.port}", "--certfile", str(certificate),
-             "--keyfile", str(key), "tests.end_to_end.asgi_project:application"],
+            # It would cut connections that have not asked for anything in five seconds, new ones included.
+            [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{self.port}", "--keep-alive", "120",
+             "--certfile", str(certificate), "--keyfile", str(key), "tests.end_to_end.asgi_project:application"],
             environment, directory,
         )  # fmt: skip
         self.worker = Service("worker", [*django, "runworker"], environment, directory)
@@ -55,7 +56,7 @@ class Site:
         return ssl.create_default_context(cafile=str(self.certificate))
 
     def client(self) -> httpx.Client:
-        return httpx.Client(http1=False, http2=True, verify=self.context, base_url=self.url, timeout=20)
+        return httpx.Client(http1=False, http2=True, verify=self.context, base_url=self.url, timeout=60)
 
     def answers(self) -> bool:
         assert self.web.running
@@ -71,7 +72,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("http2"))
     with site.web, site.worker:
-        wait_until(site.answers, "an answer over HTTP/2", within=30)
+        wait_until(site.answers, "an answer over HTTP/2")
         yield site
         site.web.stop()
         site.worker.stop()
@@ -117,7 +118,7 @@ def test_many_requests_share_one_connection_at_the_same_time(site: Site) -> None
         limits = httpx.Limits(max_connections=1)
         async with (
             httpx.AsyncClient(
-                http1=False, http2=True, verify=site.context, base_url=site.url, timeout=20, limits=limits
+                http1=False, http2=True, verify=site.context, base_url=site.url, timeout=60, limits=limits
             ) as client,
             client.stream("GET", "/endless/") as endless,
         ):
@@ -134,11 +135,11 @@ def test_websockets_over_tls_come_as_an_upgrade_of_http_1(site: Site) -> None:
     with connect(f"wss://127.0.0.1:{site.port}/room/tls/", ssl=site.context) as client:
         for number in (1, 2):
             client.send("hello")
-            assert client.recv(timeout=20) == f"{number} nobody: hello"
+            assert client.recv(timeout=60) == f"{number} nobody: hello"
         with connect(f"wss://127.0.0.1:{site.port}/room/tls/", ssl=site.context) as other:
             other.send("from the other")
-            assert client.recv(timeout=20) == "1 nobody: from the other"
-        assert client.recv(timeout=20) == "somebody left"
+            assert client.recv(timeout=60) == "1 nobody: from the other"
+        assert client.recv(timeout=60) == "somebody left"
 
 
 class Http2:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, Service
 
 PACKAGE = "tests.fixtures.portable_project"
-SECONDS = 30
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +48,10 @@ def test_each_worker_process_starts_the_application_and_ends_it(project: Project
     assert answer(project) == {"started": True}
     new = Service("worker-2", old.command, project.environment, old.log.parent)
     url = f"ws://127.0.0.1:{project.port}/room/"
-    with connect(url, open_timeout=SECONDS) as socket:
+    with connect(url) as socket:
         assert say(socket, "hello") == {"text": "hello", "count": 1, "started": True}
         with new:
-            wait_until(lambda: told(new), f"the start of the new worker\n{new.text()}", within=SECONDS)
+            wait_until(lambda: told(new), f"the start of the new worker\n{new.text()}")
             old.stop()
             assert told(old) == ["lifespan.startup", "lifespan.shutdown"]
             assert say(socket, "again") == {"text": "again", "count": 2, "started": True}
@@ -63,7 +64,7 @@ def test_each_worker_process_starts_the_application_and_ends_it(project: Project
 def test_a_worker_whose_application_refuses_to_start_ends_with_a_sentence(project: Project, tmp_path: Path) -> None:
     command = project.workers[0].command
     environment = Service("refusing", command, {**project.environment, "REFUSE": "no database"}, tmp_path).environment
-    found = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert found.returncode == 1
     sentence = "CommandError: the application has refused to start (lifespan.startup.failed): no database"
     assert found.stderr.splitlines()[-1] == sentence

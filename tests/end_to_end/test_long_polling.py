@@ -74,14 +74,14 @@ class News:
         if "startproject" not in command:
             environment |= self.environment
         result = subprocess.run(
-            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=60
+            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=300
         )
         assert result.returncode == 0, result.stderr
 
     def start(self) -> None:
         for service in self.services:
             service.start()
-        wait_until(self._answers, "the project answering", within=40)
+        wait_until(self._answers, "the project answering")
 
     def _answers(self) -> bool:
         assert all(service.running for service in self.services)
@@ -98,7 +98,7 @@ class News:
             connection.close()
 
     def begin(self, method: str, path: str, body: str | None = None) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=40)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         fields = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
         connection.request(method, path, body, fields)
         return connection

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
 
 from channel_layer.channel import Channel, Group
 from channel_layer.memory import MemoryChannelLayer
@@ -21,6 +20,7 @@ from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from interface_server.server import build_server
 from routing import Router, route
+from tests.clients import connect
 from tests.conftest import wait_until
 from workers import Worker
 
@@ -71,9 +71,9 @@ def url(layer: Any) -> Iterator[str]:
         thread.start()
     yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/"
     server.should_exit = True
-    threads[0].join(20)
+    threads[0].join(60)
     worker.stop()
-    threads[1].join(20)
+    threads[1].join(60)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -84,6 +84,6 @@ def test_async_consumers_and_the_server_use_the_layer_at_the_same_time(layer: An
             for n in range(30):
                 (one if n % 2 else other).send(str(n))
                 for client in (one, other):
-                    assert [client.recv(timeout=20) for _ in range(2)] == [f"{n}?", f"{n}!"]
+                    assert [client.recv(timeout=60) for _ in range(2)] == [f"{n}?", f"{n}!"]
         wait_until(lambda: layer.receive_batch(["left"], timeout=1), "the other to have left")
         assert len(layer.group_channels("room")) == 1

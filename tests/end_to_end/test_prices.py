@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from tests.conftest import wait_until
+from tests.end_to_end.conftest import WAIT_MILLISECONDS
 from tests.end_to_end.processes import Project, Service
 
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-PATIENCE = 20_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +26,7 @@ def ticker(demo: Project) -> Iterator[Service]:
     """The process that makes the prices, which has made the first."""
     command = [*demo.manage, "tick_prices"]
     with Service("prices", command, demo.environment, demo.web.log.parent) as service:
-        with closing(sqlite3.connect(demo.environment["DATABASE_PATH"], timeout=20)) as database:
+        with closing(sqlite3.connect(demo.environment["DATABASE_PATH"], timeout=60)) as database:
             wait_until(lambda: database.execute("SELECT 1 FROM prices_price").fetchone(), "prices")
         yield service
 
@@ -59,8 +59,8 @@ def open_prices(open_page: Open) -> Callable[[str], tuple[Page, Frames]]:
 
 
 def wait_drawn(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE)
-    expect(page.locator("#price")).to_have_text(re.compile(r"^\$[\d,]+\.\d\d$"), timeout=PATIENCE)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(page.locator("#price")).to_have_text(re.compile(r"^\$[\d,]+\.\d\d$"))
     expect(page.locator("path.line")).to_have_attribute("d", re.compile("^M.*L.*"))
 
 
@@ -71,7 +71,7 @@ def price(page: Page) -> float:
 def wait_moved_on(page: Page) -> None:
     """The chart and the price change; a price may by chance be the one before, the chart cannot."""
     before = page.locator("path.line").get_attribute("d") or ""
-    expect(page.locator("path.line")).not_to_have_attribute("d", before, timeout=PATIENCE)
+    expect(page.locator("path.line")).not_to_have_attribute("d", before)
 
 
 def begins_with_minutes(frames: list[dict[str, Any]]) -> bool:
@@ -82,7 +82,7 @@ def begins_with_minutes(frames: list[dict[str, Any]]) -> bool:
 def wait_for_frames(page: Page, frames: Frames, count: int) -> list[dict[str, Any]]:
     """The next frames that come."""
     start = len(frames.got)
-    for _ in range(PATIENCE // 100):
+    for _ in range(WAIT_MILLISECONDS // 100):
         if len(frames.got) >= start + count:
             return frames.got[start : start + count]
         page.wait_for_timeout(100)
@@ -110,7 +110,7 @@ def test_switching_moves_the_one_socket_to_the_other_coin(open_prices: Callable[
     page.get_by_label("Litecoin").check(force=True)
     expect(page).to_have_url(re.compile("/prices/litecoin/$"))
     expect(page).to_have_title(re.compile("^Litecoin"))
-    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"), timeout=PATIENCE)
+    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"))
     assert 50 < price(page) < 130
     # The answer to the choice is the end of what comes of the coin before.
     answered = next(index for index, frame in enumerate(frames.got) if frame["coin"] == "litecoin")
@@ -144,9 +144,9 @@ def test_the_page_says_when_nobody_makes_prices_and_goes_on_afterwards(
 ) -> None:
     page, frames = open_prices("bitcoin")
     ticker.stop()
-    expect(page.get_by_text("tick_prices")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("tick_prices")).to_be_visible()
     ticker.start()
-    expect(page.get_by_text("tick_prices")).to_be_hidden(timeout=PATIENCE)
+    expect(page.get_by_text("tick_prices")).to_be_hidden()
     wait_moved_on(page)
     seconds = sorted({second for frame in frames.got for second, _ in frame["prices"]})
     assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))
@@ -157,11 +157,11 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     demo.stop_workers()
     wait_moved_on(page)
     page.get_by_label("Litecoin").check(force=True)
-    expect(page.get_by_text("The choice waits for a worker.")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("The choice waits for a worker.")).to_be_visible()
     demo.start_workers()
     demo.wait_for_page()
-    expect(page.get_by_text("The choice waits for a worker.")).to_be_hidden(timeout=PATIENCE)
-    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"), timeout=PATIENCE)
+    expect(page.get_by_text("The choice waits for a worker.")).to_be_hidden()
+    expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"))
     assert frames.sockets == 1
 
 

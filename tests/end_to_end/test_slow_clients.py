@@ -22,7 +22,7 @@ from tests.fixtures.files_project.urls import MEBIBYTE
 
 THREADS = 4
 CROWD = 500
-PROMPT_SECONDS = 8.0
+PROMPT_SECONDS = 30.0
 """What a plain view may take on a busy machine. With all threads taken it would take a minute."""
 
 GRACE = 4.0
@@ -216,11 +216,17 @@ def test_a_worker_that_stops_gives_streams_a_share_of_its_grace_and_then_breaks_
     worker.command += ["--grace", f"{GRACE:g}"]
     worker.start()
     files.wait_for_page()
-    with event_source(files) as one:
-        began = time.monotonic()
-        worker.stop()
-        spent = time.monotonic() - began
-        assert GRACE / 2 <= spent < GRACE + 1
-        assert one.recv(1000) == b""  # cut, not ended as if it were whole
-    worker.start()
-    files.wait_for_page()
+
+    def is_done_in_time() -> bool:
+        with event_source(files) as one:
+            began = time.monotonic()
+            worker.stop()
+            spent = time.monotonic() - began
+            assert spent >= GRACE / 2
+            assert one.recv(1000) == b""  # cut, not ended as if it were whole
+        worker.start()
+        files.wait_for_page()
+        return spent < GRACE + 1
+
+    # A machine that others use, too, may need another try; what waits for the whole grace and longer never does it.
+    wait_until(is_done_in_time, "an end within the grace")

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from channel_layer.sqlite import SqliteChannelLayer
 from channel_layer.sqlite.location import SIBLINGS
@@ -21,6 +20,7 @@ from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from interface_server.server import build_server
 from routing import Router, route
+from tests.clients import connect
 from tests.conftest import SmallDisk, wait_until
 from workers import Worker
 
@@ -71,7 +71,7 @@ class Site:
             thread.start()
 
     def status(self) -> int:
-        return httpx.get(f"http://{self.address}/", timeout=30).status_code
+        return httpx.get(f"http://{self.address}/", timeout=60).status_code
 
     def refusal_seconds(self) -> float:
         """Time until a request is refused, as it must be."""
@@ -81,9 +81,9 @@ class Site:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._threads[0].join(20)
+        self._threads[0].join(60)
         self._worker.stop()
-        self._threads[1].join(20)
+        self._threads[1].join(60)
         self.layer.close()
         assert not any(thread.is_alive() for thread in self._threads)
 
@@ -110,10 +110,10 @@ def test_while_the_file_is_locked_requests_are_refused_soon_and_sockets_wait(sit
             assert min(site.refusal_seconds() for _ in range(3)) < SOON
         finally:
             locking.communicate()
-        assert client.recv(timeout=20) == "held back"
+        assert client.recv(timeout=60) == "held back"
         wait_until(lambda: site.status() == 200, "an answer after the lock")
         client.send("and on")
-        assert client.recv(timeout=20) == "and on"
+        assert client.recv(timeout=60) == "and on"
 
 
 def test_while_the_device_is_full_requests_are_refused_soon_and_nothing_is_lost(
@@ -125,10 +125,10 @@ def test_while_the_device_is_full_requests_are_refused_soon_and_nothing_is_lost(
         client.send("held back")
         assert min(site.refusal_seconds() for _ in range(3)) < SOON
         small_disk.clear()
-        assert client.recv(timeout=20) == "held back"
+        assert client.recv(timeout=60) == "held back"
         wait_until(lambda: site.status() == 200, "an answer after there is room")
         client.send("and on")
-        assert client.recv(timeout=20) == "and on"
+        assert client.recv(timeout=60) == "and on"
 
 
 def damage(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_used_any_more_is_an_error_for_each_who_uses_it_an
         wait_until(lambda: site.status() == 503, "a refusal")
         client.send("held back")
         site.path.unlink()
-        assert client.recv(timeout=20) == "held back"
+        assert client.recv(timeout=60) == "held back"
         wait_until(lambda: site.status() == 200, "an answer from the new file")
     about = [record for record in caplog.records if sentence in record.getMessage()]
     assert {record.levelname for record in about if record.name != "channel_layer.sqlite"} == {"ERROR"}

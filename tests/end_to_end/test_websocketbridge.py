@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.conftest import free_port, wait_until
+from tests.end_to_end.conftest import WAIT_MILLISECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -96,7 +97,7 @@ def site() -> Iterator[Site]:
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A page with the bridge on it; what it hears is collected in ``heard``, events of its socket in ``events``."""
     context = browser.new_context()
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MILLISECONDS)
     page = context.new_page()
     page.goto(site.url())
     page.evaluate("""() => {

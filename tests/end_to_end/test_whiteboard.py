@@ -23,7 +23,6 @@ from tests.end_to_end.processes import Project
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-PATIENCE = 30_000
 
 boards = itertools.count(1)
 
@@ -76,7 +75,7 @@ class Player:
         self._board = board
         page.on("websocket", self._count)
         page.goto(page.url.rstrip("/") + board)
-        expect(self.fact("event-fact")).to_contain_text("process", timeout=PATIENCE)
+        expect(self.fact("event-fact")).to_contain_text("process")
 
     def _count(self, opened: WebSocket) -> None:
         self.sockets += opened.url.endswith(self._board)
@@ -138,8 +137,8 @@ def lines(at: float) -> list[tuple[float, float]]:
 
 def expect_strokes(count: int, *players: Player) -> None:
     for player in players:
-        expect(player.kept).to_have_count(count, timeout=PATIENCE)
-        expect(player.live).to_have_count(0, timeout=PATIENCE)
+        expect(player.kept).to_have_count(count)
+        expect(player.live).to_have_count(0)
 
 
 @pytest.mark.both_brokers
@@ -160,7 +159,7 @@ def test_a_worker_is_replaced_in_the_middle_of_a_line(come: Callable[[], Player]
     ada.page.keyboard.press("r")
     expect(ada.fact("events")).to_contain_text("Restarting worker")
     ada.move((0.5, 0.7), (0.6, 0.6))
-    expect(ada.fact("events")).to_contain_text("took over", timeout=PATIENCE)
+    expect(ada.fact("events")).to_contain_text("took over")
     expect(ada.fact("events")).to_contain_text("The WebSocket stayed open.")
     expect(bob.kept).to_have_count(3)
     ada.move((0.7, 0.7), (0.8, 0.6))
@@ -172,7 +171,7 @@ def test_a_worker_is_replaced_in_the_middle_of_a_line(come: Callable[[], Player]
     assert (color, width) == ("red", "32")
     assert path.count("Q") == 5, "all seven points belong to the one stroke"
     for player, drawn in ((ada, "3"), (bob, "1")):
-        expect(player.fact("moves-fact")).to_have_text("once", timeout=PATIENCE)
+        expect(player.fact("moves-fact")).to_have_text("once")
         expect(player.fact("socket-fact")).to_contain_text("never lost")
         expect(player.fact("self-drawn")).to_have_text(drawn)
         assert player.sockets == 1
@@ -220,15 +219,15 @@ def test_what_was_drawn_without_a_connection_is_sent_once_there_is_one(
     ada.draw(*lines(0.2))
     expect_strokes(1, ada)
     demo.web.stop()
-    expect(ada.fact("socket-fact")).to_contain_text("lost", timeout=PATIENCE)
+    expect(ada.fact("socket-fact")).to_contain_text("lost")
     ada.draw(*lines(0.4))
     expect(ada.live).to_have_count(1)
     ada.move((0.1, 0.6))
     ada.press()
     ada.move((0.2, 0.6))
     demo.web.start()
-    expect(ada.fact("socket-fact")).to_contain_text("lost once", timeout=PATIENCE)
-    expect(ada.fact("self-pen")).to_have_text("violet, 6", timeout=PATIENCE)
+    expect(ada.fact("socket-fact")).to_contain_text("lost once")
+    expect(ada.fact("self-pen")).to_have_text("violet, 6")
     ada.move((0.3, 0.6))
     ada.lift()
     expect_strokes(3, ada)
@@ -243,7 +242,7 @@ def test_a_page_that_missed_a_change_gets_the_whole_board(
 ) -> None:
     ada, bob = come(), come()
     slug = board.split("/")[2]
-    with closing(sqlite3.connect(demo.database, timeout=20)) as database, database:
+    with closing(sqlite3.connect(demo.database, timeout=60)) as database, database:
         database.execute("UPDATE whiteboard_board SET version = version + 1 WHERE slug = ?", [slug])
         database.execute(
             "INSERT INTO whiteboard_stroke (board_id, key, color, width, points, visible) "
@@ -283,7 +282,7 @@ def test_names_are_seen_by_the_others(come: Callable[[], Player]) -> None:
     ada.move((0.5, 0.5), (0.6, 0.6))
     expect(bob.page.locator(".pointer")).to_have_text("Ada <b>")
     ada.page.close()
-    expect(bob.page.locator("#here")).to_have_text("Only you are here", timeout=PATIENCE)
+    expect(bob.page.locator("#here")).to_have_text("Only you are here")
     expect(bob.page.locator(".pointer")).to_have_count(0)
 
 

@@ -62,7 +62,7 @@ class Workers:
         """End the thread."""
         self._ended.set()
         self.layer.interrupt()
-        self._thread.join(10)
+        self._thread.join(30)
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -78,6 +78,11 @@ class Gate:
         return Routes(a=gated, **others)
 
 
+def turn_of(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until all that runs on a loop has come to where it waits."""
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(20)
+
+
 def test_many_wait_at_the_same_time_on_one_thread_and_hold_up_nobody(layer: FlakyLayer, eventually: Any) -> None:
     gate = Gate()
     router = gate.routes(b=lambda message: message.reply_channel.send({"thread": threading.current_thread().name}))
@@ -454,8 +459,11 @@ def test_one_that_runs_for_long_is_reported_once_with_where_it_waits(
     layer: FlakyLayer, eventually: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate = Gate()
-    with working(layer, gate.routes(), hung_seconds=0.05):
+    with working(layer, gate.routes()) as worker:
         send(layer, "a", 1, reply_channel="out")
+        eventually(lambda: gate.waiting, "it to begin")
+        turn_of(gate.waiting[0][0])
+        worker.hung_seconds = 0.05
         eventually(lambda: "has run for" in caplog.text, "the report")
         assert "await event.wait()" in caplog.text
         gate.open()
@@ -466,15 +474,18 @@ def test_one_that_runs_for_long_is_reported_once_with_where_it_waits(
 def test_one_that_blocks_the_loop_is_reported_with_where_it_blocks(
     layer: FlakyLayer, eventually: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.event_loop.HELD_UP_SECONDS", 0.1)
-    release = threading.Event()
+    monkeypatch.setattr("workers.event_loop.HELD_UP_SECONDS", 3_600.0)
+    release, begun = threading.Event(), threading.Event()
 
     async def blocks_here(message: Any) -> None:
+        begun.set()
         release.wait(30)
 
     try:
         with working(layer, Routes(a=blocks_here)):
             layer.send("a", {})
+            assert begun.wait(20)
+            monkeypatch.setattr("workers.event_loop.HELD_UP_SECONDS", 0.1)
             eventually(lambda: "has held up all others" in caplog.text, "the report")
             assert "in blocks_here" in caplog.text
             release.set()

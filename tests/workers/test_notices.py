@@ -76,13 +76,14 @@ def test_the_sender_is_told_once_that_a_slow_consumer_is_at_work(is_async: bool,
     assert layer.receive(["elsewhere"]) == (None, None)
 
 
-def run(turn: int | None = 1, reply: object = REPLY, ago: float = 1.0) -> tuple[float, Delivery, object]:
+def run(turn: int | None = 1, reply: object = REPLY, ago: float = 100.0) -> tuple[float, Delivery, object]:
     return time.perf_counter() - ago, Delivery("a", {}, None if turn is None else {"turn": turn}), reply
 
 
 def test_who_is_quick_waits_for_no_turn_or_has_no_reply_channel_is_told_nothing(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(notices, "NOTICE_SECONDS", 60.0)  # longer than this test is held up
     told: list[Outgoing] = []
     Notices("layer", lambda layer, item: told.append(item)).look(
         [run(ago=0.01), run(turn=None), run(reply=None), run(reply="not a name!!"), run(reply=5), run(turn=9)]

@@ -10,7 +10,7 @@ import pytest
 from workers import Hook, Worker
 from workers.sync_side import SyncSide
 
-from .tools import FlakyLayer, Routes, working
+from .tools import FlakyLayer, Routes, received, working
 
 
 def test_functions_run_in_a_thread_with_the_context_they_were_called_in() -> None:
@@ -67,7 +67,7 @@ def test_a_worker_uses_the_one_it_is_given(hooks: Any, runs: list[str]) -> None:
     with working(layer, Routes(a=consumer), hooks=hooks, sync_side=side) as worker:
         assert isinstance(worker, Worker)
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_batch(["out"], timeout=20)
+        assert received(layer, "out")
     assert side.told == ["enter on worker-async", "consumer", *runs, "leave on worker-async", "close"]
 
 
@@ -84,5 +84,5 @@ def test_a_consumer_whose_sync_side_fails_ends_all_the_same(caplog: pytest.LogCa
         for _ in range(3):
             layer.send("a", {})
         layer.send("b", {"reply_channel": "out"})
-        assert layer.receive_batch(["out"], timeout=20)
+        assert received(layer, "out")
     assert "a message on a could not be dealt with" in caplog.text

@@ -16,7 +16,7 @@ from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
 from workers.instances import HOSTS, RESUME
 
-from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
+from .tools import FlakyLayer, Routes, everything, received, stop_in_vain, working
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def test_consumers_run_in_all_threads_at_once(layer: FlakyLayer) -> None:
     assert not together.broken
 
 
-def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer) -> None:
+def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.fetcher.FETCH_SECONDS", 3_600.0)  # the end of a fetch cannot be what sends the reply
+
     def slow(message: Any) -> None:
         time.sleep(0.05)
         message.reply_channel.send({"done": True})
@@ -41,8 +43,7 @@ def test_a_reply_arrives_although_no_further_message_comes(layer: FlakyLayer) ->
     with working(layer, Routes(a=slow)):
         for _ in range(3):
             layer.send("a", {"reply_channel": "reply"})
-            # Shorter than a fetch lasts, so that its end cannot be what sends the reply.
-            assert layer.receive_batch(["reply"], timeout=3)
+            assert received(layer, "reply")
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -61,7 +62,7 @@ def test_replies_do_not_wait_for_a_slow_consumer_behind_them(threads: int, layer
             layer.send_batch(
                 [layer.prepare("a", {"kind": kind, "reply_channel": kind}) for kind in ["fast"] + ["slow"] * threads]
             )
-            assert layer.receive_batch(["fast"], timeout=20)
+            assert received(layer, "fast")
             release.set()
     finally:
         release.set()
@@ -153,7 +154,7 @@ def test_a_message_that_cannot_even_be_read_ends_no_thread(layer: FlakyLayer, ca
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
         layer.send("a", {"reply_channel": 5})
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_batch(["out"], timeout=20)
+        assert received(layer, "out")
     assert "a message on a could not be dealt with" in caplog.text
 
 
@@ -168,7 +169,7 @@ def test_on_message_may_raise_anything(layer: FlakyLayer, error: BaseException) 
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1, on_message=on_message):
         for _ in range(2):
             layer.send("a", {"reply_channel": "out"})
-            assert layer.receive_batch(["out"], timeout=20)
+            assert received(layer, "out")
     assert told == [("a", "ok", True)] * 2
 
 
@@ -178,7 +179,7 @@ def test_errors_of_the_layer_end_no_thread(layer: FlakyLayer) -> None:
     ]  # fmt: skip
     with working(layer, Routes(a=lambda message: message.reply_channel.send({}))):
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_batch(["out"], timeout=20)
+        assert received(layer, "out")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -186,25 +187,28 @@ def test_a_thread_that_ends_all_the_same_is_replaced(layer: FlakyLayer, caplog: 
     layer.receive_errors = [SystemExit()]  # a thread ends silently on it
     with working(layer, Routes(a=lambda message: message.reply_channel.send({})), threads=1):
         layer.send("a", {"reply_channel": "out"})
-        assert layer.receive_batch(["out"], timeout=20)
+        assert received(layer, "out")
     assert "worker-1 has ended unexpectedly; another takes its place" in caplog.text
 
 
 def test_a_hung_consumer_is_reported_once_with_where_it_hangs(
     layer: FlakyLayer, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:
-    release = threading.Event()
+    release, begun = threading.Event(), threading.Event()
 
     def hangs_here(message: Any) -> None:
+        begun.set()
         assert release.wait(30)
 
     try:
-        with working(layer, Routes(a=hangs_here, b=lambda message: message.reply_channel.send({})), hung_seconds=0.05):
+        with working(layer, Routes(a=hangs_here, b=lambda message: message.reply_channel.send({}))) as worker:
             layer.send("a", {})
+            assert begun.wait(20)
+            worker.hung_seconds = 0.05
             eventually(lambda: "has been in a consumer of a for" in caplog.text, "the report")
             assert "in hangs_here" in caplog.text
             layer.send("b", {"reply_channel": "out"})
-            assert layer.receive_batch(["out"], timeout=20)
+            assert received(layer, "out")
             release.set()
     finally:
         release.set()
@@ -238,7 +242,7 @@ def test_a_message_consumed_later_lets_others_pass_and_keeps_its_turn(layer: Fla
     with working(layer, Routes(a=consumer), threads=1):
         layer.send_batch([layer.prepare("a", {"n": n, "reply_channel": f"r{n}"}, {"turn": n + 1}) for n in range(3)])
         for n in (1, 2):
-            assert [found.headers for found in layer.receive_batch([f"r{n}"], timeout=20)] == [{"turn": n + 1}]
+            assert [found.headers for found in received(layer, f"r{n}")] == [{"turn": n + 1}]
         ready.set()
         told: list[Any] = []
         eventually(lambda: told.extend(everything(layer, "r0")) or (told and told[-1].message), "the reply")
@@ -257,7 +261,7 @@ def test_async_consumers_run_beside_each_other(layer: FlakyLayer) -> None:
         for _ in range(3):
             layer.send("a", {"reply_channel": "out"})
         for _ in range(3):
-            assert layer.receive_batch(["out"], timeout=20)
+            assert received(layer, "out")
 
 
 class Telling(Hook):

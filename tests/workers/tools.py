@@ -9,6 +9,7 @@ from typing import Any
 
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.memory import MemoryChannelLayer
+from tests.conftest import wait_until
 from workers import Worker
 
 Consumer = Callable[..., Any]
@@ -55,6 +56,13 @@ def stop_in_vain(layer: Any, router: Any, begun: threading.Event, **options: Any
     thread.join(30)
     [finished] = results
     return finished
+
+
+def received(layer: Any, channel: str) -> list[Delivery]:
+    """The next messages of a channel; a worker may interrupt all who wait at its layer."""
+    found: list[Delivery] = []
+    wait_until(lambda: found.extend(layer.receive_batch([channel], timeout=1)) or found, f"a message on {channel}")
+    return found
 
 
 def everything(layer: Any, channel: str) -> list[Delivery]:

@@ -38,7 +38,7 @@ def test_a_held_socket_that_the_server_closes_is_a_failure(opened: Opened) -> No
     may_close = threading.Event()
 
     def close_soon(connection: ServerConnection) -> None:
-        may_close.wait(10)
+        may_close.wait(30)
 
     connections = opened(close_soon, 1)
     may_close.set()

@@ -46,7 +46,7 @@ class OwnRedis:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
             self.process = None
 
     def freeze(self) -> None:

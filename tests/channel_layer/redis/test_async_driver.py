@@ -313,7 +313,7 @@ _loop = asyncio.get_running_loop
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the other side's doing, nothing here to wait for
             await asyncio.sleep(0.002)
 

@@ -297,7 +297,7 @@ def test_the_async_side_is_encrypted_too(layer: RedisChannelLayer, attacker: Att
         await layer.agroup_add("group", "a!x")
         await layer.asend("a!x", {"text": "topsecret"})
         assert b"topsecret" not in attacker.all_data()
-        delivered = [item.message for item in await layer.areceive_batch(["a!"], limit=9, timeout=5)]
+        delivered = [item.message for item in await layer.areceive_batch(["a!"], limit=9, timeout=30)]
         await layer.aclose()
         return delivered
 

@@ -270,7 +270,7 @@ class TestSeveralServers:
 
         def read() -> None:
             while not stop.is_set():
-                taken.extend(delivery.message["name"] for delivery in layer.receive_batch(self.CHANNELS, timeout=5))
+                taken.extend(delivery.message["name"] for delivery in layer.receive_batch(self.CHANNELS, timeout=30))
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -319,13 +319,13 @@ layer = RedisChannelLayer(hosts=[sys.argv[1]], connection_kwargs={"socket_timeou
 async def receive():
     deliveries = []
     while not deliveries:
-        deliveries = await layer.areceive_batch(["held-up"], timeout=5)
+        deliveries = await layer.areceive_batch(["held-up"], timeout=30)
     return deliveries
 
 if sys.argv[2] == "threads":
     deliveries = []
     while not deliveries:
-        deliveries = layer.receive_batch(["held-up"], timeout=5)
+        deliveries = layer.receive_batch(["held-up"], timeout=30)
 elif sys.argv[2] == "asyncio":
     deliveries = asyncio.run(receive())
 else:

@@ -107,7 +107,7 @@ def test_a_server_that_forgot_its_scripts_gets_them_whole(layer: RedisChannelLay
 
 async def _send_and_receive(layer: RedisChannelLayer) -> list[int]:
     assert await layer.asend_batch(items(layer, "a", 1, 2)) == []
-    found = await layer.areceive_batch(["a"], limit=5, timeout=5)
+    found = await layer.areceive_batch(["a"], limit=5, timeout=30)
     await layer.aclose()
     return [delivery.message["n"] for delivery in found]
 
@@ -122,7 +122,7 @@ def test_an_exchange_sends_them(redis_url: str, make_redis_layer: MakeRedisLayer
     layer.send_batch(items(layer, "in", 0, large=False))
     told: list[Any] = []
     batch = items(layer, "small", 1, 2, 3, 4)
-    exchange = layer.begin_exchange(batch, ["in"], timeout=10)
+    exchange = layer.begin_exchange(batch, ["in"], timeout=30)
     found = exchange.finish(lambda refused, error: told.append((refused, error)))
     assert [delivery.message["n"] for delivery in found] == [0]
     assert told == [(batch[3:], None)]

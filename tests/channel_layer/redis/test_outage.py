@@ -189,19 +189,24 @@ def test_while_one_of_three_servers_is_down_the_others_go_on_at_full_speed(
         down()
         with pytest.raises(LayerUnavailable):
             client.send(channels[2], {})
-        until = time.monotonic() + 1.5  # long enough for all that is done every now and then
-        n = 0
-        while time.monotonic() < until:
-            n += 1
-            echo(n)
-            in_loop(client, async_echo(n + 1))
-            begun = time.monotonic()
-            with pytest.raises(LayerUnavailable):  # it has members there, perhaps
-                client.send_group("room", {"n": n})
-            assert client.receive([replies[0]], block=True)[1] == {"n": n}
-            slowest.append(time.monotonic() - begun)
-        assert max(slowest) < SPEED
-        assert n > 10
+
+        def is_at_full_speed() -> bool:
+            slowest.clear()
+            until = time.monotonic() + 1.5  # long enough for all that is done every now and then
+            n = 0
+            while time.monotonic() < until:
+                n += 1
+                echo(n)
+                in_loop(client, async_echo(n + 1))
+                begun = time.monotonic()
+                with pytest.raises(LayerUnavailable):  # it has members there, perhaps
+                    client.send_group("room", {"n": n})
+                assert client.receive([replies[0]], block=True)[1] == {"n": n}
+                slowest.append(time.monotonic() - begun)
+            return max(slowest) < SPEED and n > 10
+
+        # A machine that others use, too, may stand still meanwhile; who waits for the server does so each time.
+        eventually(is_at_full_speed, "full speed")
 
 
 @pytest.mark.parametrize("way", ["sync", "async", "exchange"])
@@ -250,12 +255,16 @@ def test_a_server_that_is_back_is_used_again_by_threads_and_loops(
     down()
     with pytest.raises(LayerUnavailable):
         layer.send(channels[2], {})
-    begun = time.monotonic()
-    with pytest.raises(LayerUnavailable, match="left out"):
-        in_loop(layer, layer.asend(channels[2], {}))
-    assert layer.receive_batch(channels, timeout=0.1) == []
-    assert in_loop(layer, layer.areceive_batch(channels)) == []
-    assert time.monotonic() - begun < SPEED
+
+    def is_left_out_at_once() -> bool:
+        begun = time.monotonic()
+        with pytest.raises(LayerUnavailable, match="left out"):
+            in_loop(layer, layer.asend(channels[2], {}))
+        assert layer.receive_batch(channels, timeout=0.1) == []
+        assert in_loop(layer, layer.areceive_batch(channels)) == []
+        return time.monotonic() - begun < SPEED
+
+    eventually(is_left_out_at_once, "an attempt on which the machine does not stand still")
     if three_redis[2].process is None:
         three_redis[2].start()
     else:

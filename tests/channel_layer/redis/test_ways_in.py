@@ -77,7 +77,7 @@ class TestEveryWay:
         layer = RedisChannelLayer(hosts=[ways.spec(way)], prefix="ways-sync:")
         layer.send("x", BIG)
         assert layer.receive(["x"], block=True) == ("x", BIG)
-        exchange = layer.begin_exchange([layer.prepare("x", BIG)], ["x"], timeout=10)
+        exchange = layer.begin_exchange([layer.prepare("x", BIG)], ["x"], timeout=30)
         assert [delivery.message for delivery in exchange.finish(lambda refused, error: None)] == [BIG]
         assert layer.receive(["x"]) == (None, None)
         layer.close()

@@ -227,9 +227,9 @@ def test_a_forked_child_and_its_parent_both_go_on(make: Make) -> None:
     if child == 0:
         status = 1
         try:
-            [delivery] = layer.receive_batch(["to.child"], timeout=10)
+            [delivery] = layer.receive_batch(["to.child"], timeout=30)
             layer.send("to.parent", delivery.message)
-            [delivery] = layer.receive_batch(["to.child"], timeout=10)
+            [delivery] = layer.receive_batch(["to.child"], timeout=30)
             layer.send("to.parent", delivery.message)
             status = 0
         finally:
@@ -278,7 +278,7 @@ def test_processes_meet_again_when_the_file_was_deleted(
 
     eventually(members, "the memberships in the new file")
     worker.send_group("group", {"n": 1})
-    [delivery] = server.receive_batch(["process!"], timeout=10)
+    [delivery] = server.receive_batch(["process!"], timeout=30)
     assert delivery.members == ("a",)
 
 

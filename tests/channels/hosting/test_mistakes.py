@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import pytest
 from django.test import override_settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from channel_layer.memory import MemoryChannelLayer
 from channels.configured_layers import ChannelLayerWrapper
 from channels.test.layers import placed
 from channels.test.live_parts import ServerPart, WorkerPart
 from channels.test.live_threads import Threaded
+from tests.clients import connect
 from tests.conftest import wait_until
 
-SECONDS = 20
+SECONDS = 60
 
 
 class Site:
@@ -39,7 +39,7 @@ class Site:
     def open(self, name: str) -> int | str:
         """Open a socket and send a frame; the status, the code it is closed with, or what it is sent."""
         try:
-            with connect(f"ws://127.0.0.1:{self.port}/{name}/", open_timeout=SECONDS, close_timeout=1) as socket:
+            with connect(f"ws://127.0.0.1:{self.port}/{name}/", close_timeout=1) as socket:
                 socket.send("go")
                 try:
                     said = str(socket.recv(SECONDS))

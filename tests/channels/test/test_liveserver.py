@@ -18,10 +18,11 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import override_settings
-from websockets.sync.client import connect
 
 from channels import Channel, Group, channel_layers, route
 from channels.test import ChannelLiveServerTestCase
+from tests.clients import connect
+from tests.conftest import wait_until
 
 from .test_base import passed, run
 
@@ -210,7 +211,7 @@ class TestWhatIsLeft:
         assert case(body).wasSuccessful()
         assert seen == [False]
         assert channel_layers["default"] is before
-        assert threading.active_count() <= threads
+        wait_until(lambda: threading.active_count() <= threads, "the threads to end")
 
     def test_so_it_is_after_a_test_that_fails(self, case: Any) -> None:
         before = channel_layers["default"]

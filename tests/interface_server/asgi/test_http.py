@@ -19,7 +19,7 @@ def body(workers: Workers, delivery: Delivery) -> None:
     size = len(delivery.message["body"])
     more = "body_channel" in delivery.message
     while more:
-        for chunk in workers.layer.receive_batch([delivery.message["body_channel"]], timeout=10):
+        for chunk in workers.layer.receive_batch([delivery.message["body_channel"]], timeout=30):
             size += len(chunk.message["content"])
             more = chunk.message["more_content"]
     workers.reply(delivery, {"status": 200, "content": b"%d" % size})

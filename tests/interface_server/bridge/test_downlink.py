@@ -110,7 +110,7 @@ def test_the_producer_of_a_response_to_nobody_hears_of_it(caplog: pytest.LogCapt
         first = {"status": 200, "more_content": True}
         layer.send_batch([layer.prepare(NAME + "gone", first, {"flow": "no channel"})])
         layer.send_batch([layer.prepare(NAME + "gone", first, {"flow": "worker.a!7"})])
-        heard = await layer.areceive_batch(["worker.a!"], timeout=10)
+        heard = await layer.areceive_batch(["worker.a!"], timeout=30)
         assert [(found.channel, found.message) for found in heard] == [("worker.a!7", {"closed": True})]
         writing.cancel()
 

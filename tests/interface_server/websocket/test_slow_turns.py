@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
@@ -27,6 +26,7 @@ from interface_server.websocket.slow_turns import (
     SIGN_SECONDS,
     SlowTurn,
 )
+from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Interceptor, running, silent
 

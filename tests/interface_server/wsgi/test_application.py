@@ -225,7 +225,8 @@ def test_no_answer_in_time_is_a_504_and_the_consumer_is_told() -> None:
         [gone] = workers.wait_for("http.disconnect")
         [request] = workers.on("http.request")
         assert request.headers is not None
-        [report] = workers.layer.receive_batch([request.headers["flow"]], 10, 5)
+        flow = request.headers["flow"]
+        [report] = wait_until(lambda: workers.layer.receive_batch([flow], limit=10), "the report")
     assert asked.status == "504 Gateway Timeout"
     assert gone.message == {"reply_channel": request.message["reply_channel"], "path": "/slow/"}
     assert report.message == {"closed": True}

@@ -187,7 +187,7 @@ def test_an_empty_message_says_nothing_but_what_its_headers_say(mailbox: Mailbox
 
 def test_the_producer_of_a_response_to_nobody_hears_of_it(layer: Any, reader: Reader) -> None:
     layer.send_batch([layer.prepare(reader.name + "gone", BEGIN, {"flow": "worker.a!7"})])
-    [heard] = layer.receive_batch(["worker.a!"], timeout=10)
+    [heard] = layer.receive_batch(["worker.a!"], timeout=30)
     assert (heard.channel, heard.message) == ("worker.a!7", {"closed": True})
 
 
@@ -195,6 +195,6 @@ def test_a_producer_hears_while_the_taking_thread_is_busy(layer: Any, reader: Re
     mailbox = reader.open()
     layer.send_batch([layer.prepare(mailbox.channel, BEGIN, {"flow": "worker.a!1"})])
     layer.send_batch([layer.prepare(mailbox.channel, {"content": bytes(800_000), "more_content": True})])
-    [heard] = layer.receive_batch(["worker.a!"], timeout=10)
+    [heard] = layer.receive_batch(["worker.a!"], timeout=30)
     assert heard.message == {"written": 800_000}
     reader.shut(mailbox)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
+from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 PLAIN = """
 from tests.channels.settings import *
@@ -98,7 +98,7 @@ def environment(directory: Path, settings: str) -> dict[str, str]:
 @contextmanager
 def serving(directory: Path, *arguments: str, settings: str = "tests.channels.settings") -> Iterator[Running]:
     with Running(directory, *arguments, settings=settings) as server:
-        wait_until(server.listens, "runserver listening", within=40)
+        wait_until(server.listens, "runserver listening")
         yield server
 
 
@@ -108,7 +108,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runserver")
     settings = environment(directory, "tests.channels.settings")
     subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "-v0"], env=os.environ | settings, check=True, timeout=60
+        [sys.executable, "-m", "django", "migrate", "-v0"], env=os.environ | settings, check=True, timeout=300
     )
     return directory
 
@@ -199,7 +199,7 @@ def failing(directory: Path, *arguments: str, settings: str = "tests.channels.se
         env=os.environ | environment(directory, settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert found.returncode == 1
@@ -285,5 +285,5 @@ def test_an_application_that_refuses_to_start_is_one_sentence(directory: Path) -
         server.environment["REFUSE"] = "no database"
         server.start()
         assert server.process is not None
-        assert server.process.wait(40) == 1
+        assert server.process.wait(60) == 1
         assert server.text().splitlines()[-1].endswith("(lifespan.startup.failed): no database")

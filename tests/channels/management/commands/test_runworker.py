@@ -281,7 +281,7 @@ def workers(tmp_path: Path) -> Iterator[Any]:
 
 def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
     one = workers()
-    wait_until(one.ping, "an answer", within=40)
+    wait_until(one.ping, "an answer")
     wait_until(lambda: "ping" in one.text() and " ms  ok" in one.text(), "a line about the message")
     listens = one.text().partition("; it listens on ")[2].splitlines()[0].split(", ")
     assert {"http.request", "ping", "websocket.receive"} <= set(listens)
@@ -290,7 +290,7 @@ def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
 
 def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: Any) -> None:
     one = workers("--processes", "2", "--max-messages", "20")
-    wait_until(one.ping, "an answer", within=40)
+    wait_until(one.ping, "an answer")
     replies = one.layer.new_channel("test?")
     seen: set[int] = set()
     for _ in range(60):
@@ -306,7 +306,7 @@ def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: An
             seen.add(int(content["process"]))
         return answers == 60
 
-    wait_until(answered, f"60 answers, there are {answers}\n{one.text()}", within=40)
+    wait_until(answered, f"60 answers, there are {answers}\n{one.text()}")
     wait_until(lambda: "messages (--max-messages)" in one.text(), "a worn-out process")
     one.stop()
 
@@ -317,7 +317,7 @@ def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
     one = Workers(tmp_path, "--autoreload")
     one.environment |= {"DJANGO_SETTINGS_MODULE": "watched", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with one:
-        before = wait_until(one.ping, f"an answer\n{one.text()}", within=40)
+        before = wait_until(one.ping, f"an answer\n{one.text()}")
 
         def is_another() -> bool:
             now = one.ping()
@@ -326,7 +326,7 @@ def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
                     code.write("CHANGED = True\n")
             return now not in (None, before)
 
-        wait_until(is_another, "an answer of the next process", within=40)
+        wait_until(is_another, "an answer of the next process")
         os.killpg(one.running.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         wait_until(lambda: one.process is not None and one.process.poll() is not None, "the end")
     one.layer.close()
