@@ -84,6 +84,9 @@ class AsyncConsumer:
         if attach is not None:
             attach(self)  # it may give the instance the attributes of one that went before
         try:
+            if len(sources) == 1:  # here, since a coroutine of its own would take memory for as long as this lasts
+                while True:
+                    await dispatch(await receive())
             await await_many_dispatch(sources, dispatch)
         except StopConsumer:
             pass
@@ -115,6 +118,7 @@ class AsyncConsumer:
 
         app.consumer_class = cls  # type: ignore[attr-defined]
         app.consumer_initkwargs = initkwargs  # type: ignore[attr-defined]
+        app.consumer_itself = app  # type: ignore[attr-defined]  # a wrapper has its attributes, and is another one
         functools.update_wrapper(app, cls, updated=())
         return app
 

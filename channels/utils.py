@@ -35,9 +35,6 @@ async def await_many_dispatch(
         consumer_callables: the sources; each call makes an awaitable for the next result.
         dispatch: deals with a result.
     """
-    if len(consumer_callables) == 1:  # nothing to wait for beside it
-        while True:
-            await dispatch(await consumer_callables[0]())
     waiting = [asyncio.ensure_future(source()) for source in consumer_callables]
     try:
         while True:

@@ -25,7 +25,33 @@ HELD_UP_SECONDS = 1.0
 CANCEL_SECONDS = 2.0
 """The time that cancelled coroutines may take to end."""
 
-_tracked: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("workers_tracked_tasks", default=None)
+
+class OwnTasks:
+    """The tasks that were made in a context and still run.
+
+    An object in place of a set: that of an application without tasks of its own, which is nearly every one, is small.
+    """
+
+    __slots__ = ("running",)
+
+    def __init__(self) -> None:
+        self.running: tuple[()] | set[asyncio.Task[Any]] = ()
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task until it ends."""
+        self.running = self.running or set()
+        self.running.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        assert self.running
+        self.running.discard(task)
+
+
+NO_TASKS = OwnTasks()
+"""Of who has not begun."""
+
+_tracked: ContextVar[OwnTasks | None] = ContextVar("workers_tracked_tasks", default=None)
 
 
 class EventLoop:
@@ -133,16 +159,16 @@ class EventLoop:
         await self._at_end()
 
 
-def track_tasks() -> set[asyncio.Task[Any]]:
-    """Track the tasks that are made in the current context from now on: the set holds those that still run."""
-    tasks: set[asyncio.Task[Any]] = set()
+def track_tasks() -> OwnTasks:
+    """Track the tasks that are made in the current context from now on."""
+    tasks = OwnTasks()
     _tracked.set(tasks)
     return tasks
 
 
-async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+async def end_tasks(tasks: OwnTasks) -> None:
     """Cancel tasks and wait for their end."""
-    left = set(tasks)
+    left = tuple(tasks.running)
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
@@ -167,5 +193,4 @@ def _make_task(
     tracked = _tracked.get() if context is None else context.get(_tracked)
     if tracked is not None:
         tracked.add(task)
-        task.add_done_callback(tracked.discard)
     return task

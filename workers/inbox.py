@@ -8,6 +8,7 @@ import itertools
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from channel_layer.backoff import Backoff
@@ -35,36 +36,53 @@ Deliver = Callable[[Message, Headers | None], None]
 """Called with a message's content and headers, on the event loop; must be quick."""
 
 
-class Address:
-    """A channel of this process, until it is closed.
+class Listener(ABC):
+    """The receiver of what is sent to one channel of this process, until it is closed."""
 
-    Attributes:
-        channel: its full name, to be given to others.
-        peer: name of the channel of the peer that knows this address, if that may disappear.
-        deliver: called with each message.
-        heard: the time of the peer's last message, by `time.monotonic`.
-    """
+    __slots__ = ("_inbox", "_local")
 
-    __slots__ = ("_inbox", "_local", "channel", "deliver", "heard", "peer")
+    _inbox: Inbox
+    _local: str
 
-    def __init__(self, inbox: Inbox, reader: str, local: str, deliver: Deliver, peer: str | None) -> None:
-        self._inbox = inbox
-        self._local = local
-        self.channel = reader + local
-        self.deliver = deliver
-        self.peer = peer
-        self.heard = time.monotonic()
+    @property
+    def channel(self) -> str:
+        """The full name of the channel, to be given to others."""
+        return self._inbox.reader + self._local
+
+    @abstractmethod
+    def deliver(self, message: Message, headers: Headers | None) -> None:
+        """Take a message; called on the event loop. Must be quick."""
 
     def close(self) -> None:
         """Listen no more."""
-        self._inbox._addresses.pop(self._local, None)
+        self._inbox._listeners.pop(self._local, None)
+
+
+class Address(Listener):
+    """A `Listener` that calls a function with each message.
+
+    Attributes:
+        peer: name of the channel of the peer that knows this one, if the inbox is to see whether that is still there.
+        heard: the time of the peer's last message, by `time.monotonic`.
+    """
+
+    __slots__ = ("_deliver", "heard", "peer")
+
+    def __init__(self, deliver: Deliver, peer: str | None) -> None:
+        self._deliver = deliver
+        self.peer = peer
+        self.heard = time.monotonic()
+
+    def deliver(self, message: Message, headers: Headers | None) -> None:
+        """See `Listener.deliver`."""
+        self._deliver(message, headers)
 
 
 class Inbox:
-    """Receive for one process-specific channel, and pass each message on to its `Address`.
+    """Receive for one process-specific channel, and pass each message on to its `Listener`.
 
-    Nothing is received before the first address is opened; then one task on the event loop receives for all of
-    them, through every outage of the layer, until the loop ends. A message to a closed address is dropped. A peer that
+    Nothing is received before the first one enters; then one task on the event loop receives for all of
+    them, through every outage of the layer, until the loop ends. A message to a closed one is dropped. A peer that
     is silent is asked for a heartbeat. One that gives none is gone: ``closed`` is delivered, as if it had sent that.
     Thread-safe.
 
@@ -82,21 +100,32 @@ class Inbox:
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
-        self._addresses: dict[str, Address] = {}
+        self._listeners: dict[str, Listener] = {}
         self._numbers = itertools.count(1)
         self._reader: str | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def reader(self) -> str:
+        """What the names of all channels of this process begin with."""
+        return self._reader or self._start()
+
     def open(self, deliver: Deliver, peer: str | None = None, local: str | None = None) -> Address:
         """Make a new address; see `Address`. With ``local`` it has a name that others know beforehand."""
-        reader = self._reader or self._start()
-        local = local or str(next(self._numbers))
-        address = self._addresses[local] = Address(self, reader, local, deliver, peer)
+        address = Address(deliver, peer)
+        self.enter(address, local)
         return address
 
-    def find(self, local: str) -> Address | None:
-        """The open address with a local part."""
-        return self._addresses.get(local)
+    def enter(self, listener: Listener, local: str | None = None) -> None:
+        """Pass messages on to a listener from now on; see `open`."""
+        if self._reader is None:
+            self._start()
+        listener._inbox, listener._local = self, local or str(next(self._numbers))
+        self._listeners[listener._local] = listener
+
+    def find(self, local: str) -> Listener | None:
+        """The listener with a local part."""
+        return self._listeners.get(local)
 
     def _start(self) -> str:
         with self._lock:
@@ -127,7 +156,7 @@ class Inbox:
                 logger.warning("%s can be reached again", reader)
                 backoff.reset()
                 self.regained += 1
-                for address in list(self._addresses.values()):
+                for address in self._addresses():
                     address.heard = time.monotonic()  # until now nobody could say anything
             self.received += len(deliveries)
             for delivery in deliveries:
@@ -139,7 +168,7 @@ class Inbox:
     async def _look_after_peers(self) -> None:
         now = time.monotonic()
         questions: list[Outgoing] = []
-        for address in list(self._addresses.values()):
+        for address in self._addresses():
             silent = now - address.heard
             if address.peer is None or silent < ASK_SECONDS:
                 continue
@@ -154,16 +183,20 @@ class Inbox:
             except Exception as error:
                 logger.debug("asking for heartbeats failed: %s", error)  # receiving says it aloud
 
+    def _addresses(self) -> list[Address]:
+        return [listener for listener in list(self._listeners.values()) if isinstance(listener, Address)]
+
     def _hand_out(self, delivery: Delivery, start: int) -> None:
         locals_ = (delivery.channel[start:],) if delivery.members is None else delivery.members
         for local in locals_:
-            address = self._addresses.get(local)
-            if address is not None:
-                address.heard = time.monotonic()
-                self._give(address, delivery.message, delivery.headers)
+            listener = self._listeners.get(local)
+            if listener is not None:
+                if type(listener) is Address:
+                    listener.heard = time.monotonic()
+                self._give(listener, delivery.message, delivery.headers)
 
-    def _give(self, address: Address, message: Message, headers: Headers | None) -> None:
+    def _give(self, listener: Listener, message: Message, headers: Headers | None) -> None:
         try:
-            address.deliver(message, headers)
+            listener.deliver(message, headers)
         except Exception:
-            logger.exception("a message for %s could not be handled", address.channel)
+            logger.exception("a message for %s could not be handled", listener.channel)

@@ -14,6 +14,7 @@ import contextvars
 import itertools
 import logging
 import random
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -31,7 +32,7 @@ from channel_layer.outbox import stop_collecting
 from . import event_loop
 from .balance import Ask, Balance, Count, Give
 from .event_loop import EventLoop
-from .inbox import Address, Inbox
+from .inbox import Address, Inbox, Listener
 from .lease_questions import ASK_SECONDS, UNANSWERED_SECONDS, LeaseQuestions, Leases
 from .outlet import Outlet
 from .sync_side import SyncSide
@@ -69,6 +70,8 @@ SETTLED_SECONDS = 1.0
 LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
 
+TASK_NAME = "application"
+
 CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
 
 CLOSED: Message = {"closed": True}
@@ -98,12 +101,17 @@ class Hosted(ABC):
         is_orphan: whether the connection is gone, and its end is all that the application is to hear of.
     """
 
-    name: str
+    __slots__ = ()
+
     reply_channel: str
     epoch: int
     done: int
     events: list[tuple[int, Event]]
-    is_orphan: bool = False
+    is_orphan: bool
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
 
     @abstractmethod
     async def run(self, receive: Receive, send: Send) -> None:
@@ -130,27 +138,37 @@ class Hosted(ABC):
         return None
 
 
-class Instance:
-    """A `Hosted` that runs. Belongs to the event loop.
+class Instance(Listener):
+    """A `Hosted` that runs, and hears what is sent to its connection. Belongs to the event loop.
+
+    A worker holds thousands of quiet ones, so nothing is kept here that can be made when it is needed.
+
+    Args:
+        server: the part of the reply channel that all connections of an interface server have in common.
 
     Attributes:
         since: when the event in hand began, or the last one was done with.
         broken_off_at: when it was given up because its handler hung.
     """
 
-    broken_off_at = 0.0
+    __slots__ = (
+        "_at_once", "_checkpoint", "_connects", "_current", "_done", "_farewell", "_fresh_checkpoint", "_given_up",
+        "_has_lease", "_heard", "_instances", "_is_orphaned", "_knows_end", "_last", "_leaving", "_patience",
+        "_pending", "_receiver", "_spans", "_told", "_waiters", "_was_asked", "broken_off_at", "hosted", "in_the_way",
+        "is_muted", "server", "since", "task", "tasks",
+    )  # fmt: skip
 
-    def __init__(self, instances: Instances, hosted: Hosted, address: Address) -> None:
+    def __init__(self, instances: Instances, hosted: Hosted, server: str) -> None:
         self.hosted = hosted
-        self.server = split(hosted.reply_channel)[0]
-        self.address = address
+        self.server = server
         self.task: asyncio.Task[None] | None = None
+        self.tasks = event_loop.NO_TASKS
         self.since = time.monotonic()
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.broken_off_at = 0.0
         self.is_muted = False
         self.in_the_way: str | None = None
         self._instances = instances
-        self._inbox = hosted.events  # a list: few events wait, and a quiet deque takes 600 bytes
+        self._pending = hosted.events  # a list: few events wait, and a quiet deque takes 600 bytes
         self._current = 0
         self._done = hosted.done
         self._told = hosted.done
@@ -163,14 +181,14 @@ class Instance:
         self._checkpoint: bytes | None = None
         self._fresh_checkpoint = False
         self._last: Outgoing | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._receiver: asyncio.Task[Any] | None = None
         self._leaving = False
         self._farewell = False
         self._knows_end = False
         self._given_up = False
         self._was_asked = False
-        self._patience = random.uniform(*SPREAD)
+        self._patience: float | None = None
         self._is_orphaned = hosted.is_orphan
         self._at_once = False
         self._spans = EventSpans(hosted.name) if tracing.is_on else None
@@ -207,10 +225,10 @@ class Instance:
     @property
     def _hears_of_end(self) -> bool:
         """True if the end of the connection is in hand, or waits to be."""
-        return self._knows_end or any(event.get("type") == DISCONNECT for _, event in self._inbox)
+        return self._knows_end or any(event.get("type") == DISCONNECT for _, event in self._pending)
 
     def _push(self, turn: int, event: Event) -> None:
-        self._inbox.append((turn, event))
+        self._pending.append((turn, event))
         self.wake()
 
     def wake(self) -> None:
@@ -228,8 +246,8 @@ class Instance:
         while True:
             if self._leaving and not self._farewell and not self._is_orphaned and await self._let_go():
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
-            if self._inbox and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
-                turn, event = self._inbox.pop(0)
+            if self._pending and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
+                turn, event = self._pending.pop(0)
                 self._current, self.since = turn or self._done, time.monotonic()
                 self._heard = self._heard or event.get("type") != CONNECT
                 self._knows_end = self._knows_end or event.get("type") == DISCONNECT
@@ -237,11 +255,11 @@ class Instance:
                     self._spans.begin(turn, str(event.get("type")))
                 return event
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters = (*self._waiters, waiter)  # one, and so smaller than a list
             try:
                 await waiter
             finally:
-                self._waiters.remove(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
 
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""
@@ -267,7 +285,7 @@ class Instance:
             return
         try:
             # The application may have made a task to wait for events.
-            for task in self.tasks:
+            for task in self.tasks.running:
                 if task is not self._receiver and not task.done():
                     raise NotCarried(f"the task {task.get_name()!r} that it has started still runs")
             checkpoint: bytes | None = self.hosted.checkpoint()
@@ -289,7 +307,7 @@ class Instance:
         self._last = item
         assert item.headers is not None
         if not self._has_lease:
-            item.headers["lease"], self._has_lease = self.address.channel, True
+            item.headers["lease"], self._has_lease = self.channel, True
         self._instances.outlet.add(item)
         self._instances.outlet.ask(self)
 
@@ -334,6 +352,8 @@ class Instance:
         self._leaving = True
         if self.is_quiet and not self._farewell:
             self._take_checkpoint()
+            if self._patience is None:
+                self._patience = random.uniform(*SPREAD)
             if self._was_asked and self.in_the_way is not None and share >= self._patience:
                 self.give_up()
             else:
@@ -359,8 +379,8 @@ class Instance:
         if not self._heard:
             # It has heard nothing but the connect: it ends here and begins again elsewhere, behind the open socket.
             self._farewell = True
-            self._inbox.clear()
-            self._inbox.append((0, {"type": DISCONNECT, "code": LEFT}))
+            self._pending.clear()
+            self._pending.append((0, {"type": DISCONNECT, "code": LEFT}))
         return False
 
     def _hand_back(self, **more: bool) -> None:
@@ -397,7 +417,7 @@ class Instance:
         self._given_up = True
         if not self._farewell:
             self._farewell = True
-            self._inbox[:] = [pair for pair in self._inbox if pair[1].get("type") == DISCONNECT]
+            self._pending[:] = [pair for pair in self._pending if pair[1].get("type") == DISCONNECT]
             if not self._hears_of_end:
                 self._push(0, {"type": DISCONNECT, "code": LEFT})
             self.wake()
@@ -423,7 +443,7 @@ class Instance:
     def end(self) -> None:
         """End the application without a word to the connection."""
         self.is_muted = True
-        self.address.close()
+        self.close()
         if self.task is not None:
             # A moment later, because a task that is cancelled before its first step does not even begin.
             asyncio.get_running_loop().call_soon(self.task.cancel)
@@ -456,7 +476,7 @@ class Instance:
                 self._instances.sync_side.leave()
             finally:
                 self.is_muted = True
-                self.address.close()
+                self.close()
                 self._instances.forget(self)
 
     def _say_goodbye(self, failed: bool) -> None:
@@ -668,7 +688,7 @@ class Instances:
     def last_word_of(self, task: asyncio.Task[Any] | None) -> Outgoing | None:
         """See `Instance.last_word`, of the one that a task belongs to."""
         for instance in list(self._running):
-            if task is not None and (instance.task is task or task in instance.tasks):
+            if task is not None and (instance.task is task or task in instance.tasks.running):
                 return instance.last_word()
         return None
 
@@ -693,15 +713,14 @@ class Instances:
 
     def _start(self, hosted: Hosted, context: contextvars.Context, begun_at: float) -> None:
         self._open()
-        server = split(hosted.reply_channel)[0]
+        server = sys.intern(split(hosted.reply_channel)[0])
         now = time.monotonic()
         if not hosted.is_orphan:  # its server takes no heartbeats
             if server not in self._servers:
                 self._taken_at[server] = now
             self._servers[server] = self._servers.get(server, 0) + 1
-        address = self._inbox.open(_deliver_to_nobody)
-        instance = Instance(self, hosted, address)
-        address.deliver = instance.deliver
+        instance = Instance(self, hosted, server)
+        self._inbox.enter(instance)
         self._running[instance] = None
         with self._lock:
             self._starting -= 1
@@ -713,7 +732,9 @@ class Instances:
             self._ask()
         if self._leaving:
             instance.leave()
-        instance.task = asyncio.get_running_loop().create_task(instance.drive(), context=context)
+        task = instance.drive()
+        # With a name that all have, since each would be given one of its own.
+        instance.task = asyncio.get_running_loop().create_task(task, name=TASK_NAME, context=context)
 
     def _open(self) -> None:
         """Open the channels of this process, and join the group of the workers that host applications."""
@@ -803,9 +824,9 @@ class Instances:
         event = message["event"]
         copy = copied if any(type(value) in (dict, list) for value in event.values()) else dict
         for local, turn in message["to"]:
-            address = self._inbox.find(local)
-            if address is not None:
-                address.deliver(copy(event), {"turn": turn} if headers is None else {**headers, "turn": turn})
+            listener = self._inbox.find(local)
+            if listener is not None:
+                listener.deliver(copy(event), {"turn": turn} if headers is None else {**headers, "turn": turn})
 
     def _ask(self) -> None:
         """Ask servers about the leases, behind all that was said so far."""
@@ -877,10 +898,6 @@ class Instances:
             balance.hear(worker, message["answer"], Count(message["instances"], message["room"]))
         else:
             balance.forget(worker)
-
-
-def _deliver_to_nobody(message: dict[str, Any], headers: Headers | None) -> None:
-    """Nothing can come to an address whose name nobody knows yet."""
 
 
 def copied(value: Any) -> Any:

@@ -16,6 +16,7 @@ class Order:
         sockets: how many, or how many at a time.
         seconds: how long.
         size: bytes of a message or of a body.
+        browser: whether WebSockets that are opened beforehand have the headers of a browser, cookies among them.
     """
 
     kind: str
@@ -24,3 +25,4 @@ class Order:
     sockets: int = 1
     seconds: float = 3.0
     size: int = 100
+    browser: bool = False

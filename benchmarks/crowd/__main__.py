@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     order = Order(**json.loads((sys.argv[1:] if arguments is None else arguments)[0]))
     allow_many_files()
     try:
-        opened = [] if order.kind in WITHOUT else open_websockets(HOST, order.port, order.path, order.sockets)
+        count = 0 if order.kind in WITHOUT else order.sockets
+        opened = open_websockets(HOST, order.port, order.path, count, order.browser)
         if order.kind in MEMBERS:
             MEMBERS[order.kind](opened)
         print("ready", flush=True)

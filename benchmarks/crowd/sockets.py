@@ -22,6 +22,14 @@ PER_SOURCE = 4_000
 
 READ = 65_536
 
+_BROWSER = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36",
+    "Pragma: no-cache",
+    "Cache-Control: no-cache",
+    "Origin: https://www.example.com",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en;q=0.9",
+)
 _BATCH = 50
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python 3.11 has no name for it
 _KEY = "bWlsbHJhY2UtbWVhc3VyZQ=="
@@ -125,12 +133,21 @@ def connect(host: str, port: int, number: int) -> socket.socket:
     return sock
 
 
-def handshake_request(host: str, port: int, path: str) -> bytes:
-    """The request that opens a WebSocket; it offers no extension."""
+def handshake_request(host: str, port: int, path: str, browser: int | None = None) -> bytes:
+    """The request that opens a WebSocket; it offers no extension.
+
+    Args:
+        browser: with it there are the headers of a browser, whose cookies this number makes its own.
+    """
+    more = "" if browser is None else "".join(f"{line}\r\n" for line in (*_BROWSER, f"Cookie: {_cookies(browser)}"))
     return (
         f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {_KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        f"Sec-WebSocket-Key: {_KEY}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     ).encode()
+
+
+def _cookies(number: int) -> str:
+    return f"csrftoken={number:032d}; sessionid={number:032d}"
 
 
 def after_handshake(data: bytes) -> bytes | None:
@@ -147,20 +164,20 @@ def after_handshake(data: bytes) -> bytes | None:
     return rest
 
 
-def open_websockets(host: str, port: int, path: str, count: int) -> list[Connection]:
-    """Open WebSockets, `_BATCH` handshakes at a time.
+def open_websockets(host: str, port: int, path: str, count: int, browser: bool = False) -> list[Connection]:
+    """Open WebSockets, `_BATCH` handshakes at a time, with the headers of browsers if that is wanted.
 
     Raises:
         LoadError: a handshake was refused, or the server spoke first.
         OSError: the server cannot be reached or does not answer in `STALL` seconds.
     """
-    request = handshake_request(host, port, path)
     opened: list[Connection] = []
     while len(opened) < count:
         numbers = range(len(opened), min(len(opened) + _BATCH, count))
         batch = [Connection(connect(host, port, number), number) for number in numbers]
         for connection in batch:
-            connection.sock.sendall(request)
+            number = connection.number if browser else None
+            connection.sock.sendall(handshake_request(host, port, path, number))
         for connection in batch:
             data = b""
             while (rest := after_handshake(data)) is None:

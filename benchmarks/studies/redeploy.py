@@ -37,7 +37,7 @@ one of those two is killed. A *pause* is the longest time that an active socket 
 these figures are over sockets. Behind each, every quiet socket sends a frame within half a second, for which
 instances are made again. Every answer is compared: one that comes twice or in another order fails the study.
 A frame that a killed worker had in hand is lost, by the guarantees. Memory is what the processes grew by (RSS)
-while the quiet sockets were opened, divided by these."""
+while the quiet sockets were opened, divided by these; their handshakes have the twelve headers of a browser."""
 
 
 def study(setting: Setting) -> Section:
@@ -49,7 +49,7 @@ def study(setting: Setting) -> Section:
         once(stack, "echo", path="/echo/", sockets=WARM_UP, seconds=1.0)
         stack.settle()
         before = _memory(stack)
-        with Client(stack, "steady", path="/echo/", sockets=QUIET, seconds=0.5) as quiet:
+        with Client(stack, "steady", path="/echo/", sockets=QUIET, seconds=0.5, browser=True) as quiet:
             stack.settle()
             memory = {role: (size - before[role]) / QUIET for role, size in _memory(stack).items()}
             deploy = _while_active(stack, DEPLOY_SECONDS, lambda: stack.replace("worker", 3))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from channel_layer.delivery import Message
 from interface_server.logs.server_log import printable
 from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
-from ..scope.applications import LEASE, Application, Scope
+from ..scope.applications import LEASE, Application, Scope, is_consumer
+from ..scope.routers import behind_routers
 from ..scope.sessions import SessionState, changed_session, session_names
 from ..utils import name_that_thing
 from . import checkpoints
@@ -45,30 +47,24 @@ class CannotGoOn(Exception):
     """The instance cannot be made again from its checkpoint; its client has to connect again."""
 
 
-class LeaseExtension:
-    """Extension of the scope of a consumer that a worker holds, on behalf of a connection elsewhere.
-
-    Attributes:
-        channel_name: the name of the connection, which outlives the instance.
-        attach: to be called by a consumer with itself, before its first event.
-        session: what an instance before this one has done to the session of the connection.
-    """
-
-    def __init__(self, channel_name: str, attach: Callable[[Any], bool], session: SessionState | None = None) -> None:
-        self.channel_name = channel_name
-        self.attach = attach
-        self.session = session
-
-
 class HostedApplication(Hosted):
-    """An ASGI application and a scope; see `Hosted`.
+    """An ASGI application and a scope; see `Hosted`. It is the extension `LEASE` of that scope.
 
     Args:
         application: an ASGI 3 application.
         scope: of the connection; this adds its extension.
         reply_channel, epoch, done, events, is_orphan: see `Hosted`.
         checkpoint: what an instance before it has left.
+
+    Attributes:
+        session: what an instance before this one has done to the session of the connection.
     """
+
+    __slots__ = (
+        "_application", "_consumer", "_denial", "_expected", "_given", "_left", "_marks", "_of_process",
+        "_packed", "_path", "_receive",
+        "_restore", "_resume", "_scope", "_state", "done", "epoch", "events", "is_orphan", "reply_channel", "session",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -81,7 +77,6 @@ class HostedApplication(Hosted):
         checkpoint: bytes | None,
         is_orphan: bool = False,
     ) -> None:
-        self.name = f"the application behind {printable(scope['path'])}"
         self.reply_channel = reply_channel
         self.epoch = epoch
         self.done = done
@@ -89,6 +84,8 @@ class HostedApplication(Hosted):
         self.is_orphan = is_orphan
         self._application = application
         self._scope = scope
+        self._path: str = scope["path"]
+        self._of_process: Scope = scope.get("state", {})
         self._left = checkpoint
         self._consumer: Any = None
         self._given: tuple[tuple[str, ...], tuple[object, ...]] = ((), ())
@@ -99,21 +96,33 @@ class HostedApplication(Hosted):
         self._marks: tuple[object, ...] = ()
         self._receive: Receive
         self._denial: Denial | None = None
+        self.session: SessionState | None = None
         begins = bool(events) and events[0][1].get("type") == CONNECT
         self._expected = HANDSHAKE if begins else ANY
 
+    @property
+    def name(self) -> str:
+        """See `Hosted`."""
+        return f"the application behind {printable(self._path)}"
+
+    @property
+    def channel_name(self) -> str:
+        """The name of the connection, which outlives the instance."""
+        return self.reply_channel
+
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
-        scope = self._scope
-        lease = LeaseExtension(self.reply_channel, self._attach)
-        scope["extensions"] = {**scope["extensions"], LEASE: lease}
-
+        scope, self._scope = self._scope, {}  # routers make another one, and then this takes memory for nothing
+        scope["extensions"][LEASE] = self
         self._receive = receive
         try:
             if self._left is not None:
                 self._restore = self._load(self._left)
-                lease.session = self._restore[2][2]
-            await self._application(scope, self._next_event, send)
+                self.session = self._restore[2][2]
+            application, scope = behind_routers(self._application, scope)
+            if is_consumer(application):
+                application = application.consumer_class(**application.consumer_initkwargs)  # type: ignore[attr-defined]
+            await application(scope, self._next_event, send)
             if self._expected in (HANDSHAKE, DENIAL):
                 logger.error("%s has returned without an answer to the handshake; its client gets 500", self.name)
         except CannotGoOn as reason:
@@ -192,7 +201,7 @@ class HostedApplication(Hosted):
 
     def _without_shared(self, attributes: Scope) -> Scope:
         """The attributes with names in place of what the application has made for the process when it started."""
-        names = {id(value): name for name, value in self._scope["state"].items() if not checkpoints.is_plain(value)}
+        names = {id(value): name for name, value in self._of_process.items() if not checkpoints.is_plain(value)}
         if not names:
             return attributes
         shared = {name: names[id(value)] for name, value in attributes.items() if id(value) in names}
@@ -241,10 +250,13 @@ class HostedApplication(Hosted):
             user = dict(zip(*self._given, strict=True)).get("user")
         return name_that_thing(self._consumer), _key_of(user), session
 
-    def _attach(self, consumer: Any) -> bool:
-        """Take in a consumer; gives it the attributes of the one before it, and returns whether there was one."""
+    def attach(self, consumer: Any) -> bool:
+        """Take in a consumer, which calls this before its first event.
+
+        It is given the attributes of the one before it. Returns whether there was one.
+        """
         self._consumer = consumer
-        self._given = tuple(consumer.scope), tuple(consumer.scope.values())
+        self._given = _shared_names(tuple(consumer.scope)), tuple(consumer.scope.values())
         if self._restore is None:
             return False
         own, added, (kind, user, _) = self._restore
@@ -254,9 +266,9 @@ class HostedApplication(Hosted):
             raise CannotGoOn("the scope has another user now")
         consumer.scope.update(added)
         for attribute, name in own.pop(SHARED, {}).items():
-            if name not in self._scope["state"]:
+            if name not in self._of_process:
                 raise CannotGoOn(f"self.{attribute} was {name!r} of the state, which the application has not made here")
-            own[attribute] = self._scope["state"][name]
+            own[attribute] = self._of_process[name]
         if "__handover__" in own:
             self._state, self._resume = own["__handover__"], consumer.resumed
         else:
@@ -266,6 +278,12 @@ class HostedApplication(Hosted):
 
 _Identity: TypeAlias = tuple[str, Any, SessionState | None]
 """The class of an instance, the key of the user (``None`` for nobody), and the session if that was changed."""
+
+
+@lru_cache(maxsize=256)
+def _shared_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys of a scope: those of most connections are the same ones."""
+    return names
 
 
 def _key_of(user: object) -> Any:

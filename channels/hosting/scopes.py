@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +13,8 @@ from ..scope.applications import Scope
 DENIAL_EXTENSION = "websocket.http.response"
 """Says that an application may deny a handshake with a response of its own ("WebSocket Denial Response")."""
 
-OWN_HEADERS = frozenset({b"cookie", b"authorization", b"sec-websocket-key"})
-"""Headers that each client has for itself."""
+OWN_HEADERS = {name: name for name in (b"cookie", b"authorization", b"sec-websocket-key")}
+"""Headers that each client has for itself; only their names are shared."""
 
 MOST_SHARED = 256
 """Bytes of a header that connections share."""
@@ -28,11 +29,12 @@ def websocket_scope(opening: Message, state: Scope) -> Scope:
     """
     common = _common(opening, state)
     common["headers"] = [_header(name, value) for name, value in common["headers"]]
+    common["path"] = sys.intern(common["path"])
     return {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "scheme": opening.get("scheme", "ws"),
+        "scheme": sys.intern(opening.get("scheme", "ws")),
         **common,
         "subprotocols": [
             name.strip().decode("latin-1")
@@ -72,7 +74,9 @@ def _common(message: Message, state: Scope) -> Scope:
 
 def _header(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     """A header of a scope that is kept for long. Most connections have the same ones, so they share them."""
-    return (name, value) if name in OWN_HEADERS or len(value) > MOST_SHARED else _shared(name, value)
+    if (own := OWN_HEADERS.get(name)) is not None:
+        return own, value
+    return (name, value) if len(value) > MOST_SHARED else _shared(name, value)
 
 
 @lru_cache(maxsize=1_024)
@@ -81,4 +85,8 @@ def _shared(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 
 
 def _address(pair: Any) -> list[Any] | None:
-    return None if pair is None else list(pair)
+    if pair is None:
+        return None
+    address = list(pair)
+    address[0] = sys.intern(address[0])
+    return address

@@ -101,8 +101,13 @@ class _Thread:
         connections.close_all()
 
 
-class _Ticket(Executor):
-    """The executor of one consumer: the thread with the least to do when it is first used."""
+class _Ticket:
+    """The executor of one consumer: the thread with the least to do when it is first used.
+
+    It has of an executor what asyncio calls, and so is a third of one: a quiet consumer keeps it.
+    """
+
+    __slots__ = ("_look_besides", "_threads", "thread")
 
     def __init__(self, threads: list[_Thread]) -> None:
         self._threads = threads
@@ -119,9 +124,7 @@ class _Ticket(Executor):
             self.thread.consumers -= 1
             self.thread.look_after_connections(besides=0)
 
-    def submit(  # type: ignore[override]  # asyncio leaves a future of its own as it is
-        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> asyncio.Future[T]:
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """Run a function in the thread; to be called on an event loop, as `run_in_executor` does.
 
         Returns a future of that loop: one of `concurrent.futures` and its way to the loop take most of the time of a
@@ -205,7 +208,7 @@ class SyncThreads(SyncSide):
     def enter(self) -> None:
         """See `SyncSide.enter`."""
         context, ticket = _Context(), _Ticket(self._threads)
-        run_in(ticket, context)
+        run_in(cast(Executor, ticket), context)
         _ticket.set(ticket)
 
     def leave(self) -> None:

@@ -84,6 +84,11 @@ def _is_double(application: Any) -> bool:
     return not _takes(application, 3) and _takes(application, 1)
 
 
+def is_consumer(application: Any) -> bool:
+    """True for what ``as_asgi()`` of a consumer has returned, as it is: nothing is around it."""
+    return getattr(application, "consumer_itself", None) is application
+
+
 def takes_events(application: Any) -> bool:
     """True if something can be called as ASGI 3 calls an application, as far as its signature shows."""
     return _takes(application, 3)

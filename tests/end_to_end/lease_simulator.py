@@ -34,6 +34,7 @@ from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST
 from tests.interface_server.fakes import FakeSocket, QuietContext, RecordingUplink, scope
 from workers import instances as instances_module
 from workers import outlet as outlet_module
+from workers.inbox import Listener
 from workers.instances import LEFT, Event, Hosted, Instances, NotCarried, Receive, Send
 from workers.sync_side import SyncSide
 
@@ -68,6 +69,7 @@ class App(Hosted):
     """An application whose handlers take as long as the test says. What it has seen is its state."""
 
     name = "the application"
+    is_orphan = False
 
     def __init__(
         self,
@@ -167,7 +169,7 @@ class Worker:
         self.queue: deque[Outgoing] = deque()
         self.jobs: list[Job] = []
         self.apps: list[App] = []
-        self._addresses: dict[str, Any] = {}
+        self._listeners: dict[str, Any] = {}
         self._numbers = itertools.count()
         self._awake: asyncio.Future[None] | None = None
         loop = asyncio.get_running_loop()
@@ -199,20 +201,25 @@ class Worker:
     def open(self, deliver: Callable[..., None], peer: None = None, local: str | None = None) -> Any:
         """See `Inbox.open`."""
         name = local or str(next(self._numbers))
-        self._addresses[name] = SimpleNamespace(
-            channel=self.reader + name, close=lambda: self._addresses.pop(name, None), deliver=deliver
+        self._listeners[name] = SimpleNamespace(
+            channel=self.reader + name, close=lambda: self._listeners.pop(name, None), deliver=deliver
         )
-        return self._addresses[name]
+        return self._listeners[name]
+
+    def enter(self, listener: Listener) -> None:
+        """See `Inbox.enter`."""
+        listener._inbox, listener._local = self, str(next(self._numbers))  # type: ignore[assignment]
+        self._listeners[listener._local] = listener
 
     def find(self, local: str) -> Any:
         """See `Inbox.find`."""
-        return self._addresses.get(local)
+        return self._listeners.get(local)
 
     def read(self, limit: int) -> None:
         """Hand on what has arrived, as the reader of the process does: without a break."""
         for _ in range(min(limit, len(self.queue))):
             item = self.queue.popleft()
-            address = self._addresses.get(item.target.partition("!")[2])
+            address = self._listeners.get(item.target.partition("!")[2])
             if address is not None:
                 address.deliver(unpack_body(item.body), item.headers)
 

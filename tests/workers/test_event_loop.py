@@ -88,9 +88,9 @@ def test_tasks_are_tracked_by_the_context_they_are_made_in(loop: EventLoop) -> N
         own = asyncio.create_task(linger())
         asyncio.get_running_loop().create_task(linger(), context=contextvars.Context())
         await asyncio.sleep(0)
-        before = len(tracked)
+        before = len(tracked.running)
         await end_tasks(tracked)
-        return before, len(tracked), own.cancelled()
+        return before, len(tracked.running), own.cancelled()
 
     assert run(loop, main()) == (1, 0, True)
 

@@ -517,6 +517,7 @@ class Own(Hosted):
     """An application that does what the test says."""
 
     name = "an application"
+    is_orphan = False
 
     def __init__(self, body: Callable[[Receive, Send], Coroutine[Any, Any, None]]) -> None:
         self.reply_channel = "daphne.x!c"
@@ -560,7 +561,7 @@ def test_a_task_that_an_application_has_started_keeps_it_here_and_the_reason_nam
         assert not instance.can_be_left()
         instance.end()
         await settle()
-        assert instance.tasks == set()
+        assert not instance.tasks.running
 
     play(scene)
 
@@ -705,7 +706,7 @@ def test_of_an_event_for_several_each_has_a_copy_of_its_own(play: Callable[..., 
                     heard.append(event["names"]["all"])
 
         members = [await hosted(stage, body) for _ in range(2)]
-        to = [[member.address.channel.partition("!")[2], 9] for member in members]
+        to = [[member.channel.partition("!")[2], 9] for member in members]
         stage.worker.instances._spread({"event": {"type": "x", "names": {"all": ["a"]}}, "to": to}, None)
         await settle()
         assert heard == [["a", "one more"]] * 2

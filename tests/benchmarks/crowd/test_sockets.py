@@ -102,3 +102,10 @@ def test_an_answer_that_refuses_the_handshake_ends_the_load(head: bytes):
     assert after_handshake(b"HTTP/1.1 " + head) is None
     with pytest.raises(LoadError, match=f"answered with 'HTTP/1.1 {head[:3].decode()}"):
         after_handshake(b"HTTP/1.1 " + head + b"\r\n\r\n")
+
+
+def test_a_browser_sends_twelve_headers_and_cookies_of_its_own():
+    requests = [handshake_request("127.0.0.1", 80, "/echo/", browser=number).decode() for number in (1, 2)]
+    heads = [dict(line.split(": ", 1) for line in request.split("\r\n")[1:-2]) for request in requests]
+    assert [len(head) for head in heads] == [12, 12]
+    assert {name for name in heads[0] if heads[0][name] != heads[1][name]} == {"Cookie"}

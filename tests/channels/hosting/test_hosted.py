@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import override_settings
+from django.urls import path
 
+from channel_layer.codec import pack_body, unpack_body
+from channel_layer.memory import MemoryChannelLayer
 from channels.auth import AuthMiddlewareStack, login, logout
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 from channels.hosting.hosted import HostedApplication
 from channels.hosting.scopes import websocket_scope
-from workers.instances import NotCarried
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.runtime.sync_threads import SyncThreads
+from tests.conftest import wait_until
+from workers.event_loop import EventLoop
+from workers.inbox import Inbox
+from workers.instances import Instances, NotCarried
 
 NAME = "daphne.x!s.y"
 OPENING = {"reply_channel": NAME, "path": "/chat/", "headers": [], "order": 0}
@@ -439,3 +450,41 @@ def test_a_user_of_the_scope_is_handed_over_too(log: list[Any]) -> None:
 
     Run(Known.as_asgi(), [RECEIVE], Run(Known.as_asgi(), [CONNECT]).handed)
     assert log == [3]
+
+
+MOST_BYTES = 8_000
+"""Of a quiet instance with as many headers as a browser sends, by what is allocated."""
+
+
+def test_a_quiet_instance_is_small() -> None:
+    layer = MemoryChannelLayer()
+    layer.send_batch = layer.asend_batch = AsyncMock(return_value=[])  # type: ignore[method-assign]
+    loop = EventLoop(layer.aclose)
+    instances = Instances(1_000, layer, loop, Inbox(layer, loop), SyncThreads(1))
+    application = ProtocolTypeRouter({"websocket": URLRouter([path("chat/", Chat.as_asgi())])})
+    headers = [[b"name-%d" % number, b"value %d" % number * 4] for number in range(9)]
+
+    def begin(count: int) -> None:
+        for number in range(count):
+            own = [[b"cookie", b"%064d" % number], [b"sec-websocket-key", b"%024d" % number]]
+            opening = unpack_body(pack_body({**OPENING, "headers": [*headers, *own]}))
+            events = [(1, CONNECT.copy())]
+            scope = websocket_scope(opening, {})
+            instances.begin(HostedApplication(application, scope, f"{NAME}{number:020d}", 0, 0, events, None))
+        wait_until(
+            lambda: instances.outlet.is_idle and instances.count and all(one.is_quiet for one in instances._running),
+            "quiet instances",
+        )
+        gc.collect()
+
+    try:
+        begin(50)  # what is made once
+        tracemalloc.start()
+        begin(200)
+        size = tracemalloc.get_traced_memory()[0] / 200
+    finally:
+        tracemalloc.stop()
+        instances.close()
+        loop.close()
+    print("SIZE", size)
+    assert size < MOST_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.urls.resolvers import LocalePrefixPattern
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter, get_default_application, route
+from channels.scope.routers import behind_routers
 
 from ..coroutines import drive
 
@@ -196,3 +198,45 @@ class TestDefaultApplication:
     def test_a_setting_that_leads_nowhere_is_explained(self, setting: Any, text: str) -> None:
         with override_settings(ASGI_APPLICATION=setting), pytest.raises(ImproperlyConfigured, match=text):
             get_default_application()
+
+
+CONSUMER = AsyncWebsocketConsumer.as_asgi()
+
+
+class TestBehindRouters:
+    def found(self, application: Any, where: str = "/a/7/") -> Any:
+        return behind_routers(application, {"type": "websocket", "path": where})
+
+    def test_a_consumer_is_found_with_the_scope_that_routers_would_give_it(self) -> None:
+        routes = [path("b/", Named("other")), path("a/<int:number>/", CONSUMER)]
+        found, scope = self.found(ProtocolTypeRouter({"websocket": URLRouter(routes)}))
+        assert found is CONSUMER
+        named = Named("same")
+        ask(URLRouter([path("a/<int:number>/", named)]), "/a/7/")
+        assert scope == named.scope
+
+    def test_what_is_around_a_consumer_stays_around_it(self) -> None:
+        @functools.wraps(CONSUMER)
+        async def guarded(scope: Any, receive: Any, send: Any) -> str:
+            return "guarded"
+
+        router = URLRouter([path("a/<int:number>/", guarded)])
+        found, scope = self.found(ProtocolTypeRouter({"websocket": router}))
+        assert (found, scope["path"], "url_route" in scope) == (router, "/a/7/", False)
+
+    def test_a_router_whose_next_route_may_be_asked_is_left_to_itself(self) -> None:
+        inner = URLRouter([path("8/", Named("eight"))])
+        router = URLRouter([path("a/", inner), path("a/<int:number>/", Named("outer"))])
+        assert self.found(router)[0] is router
+        assert ask(router, "/a/7/") == "outer"
+
+    def test_a_router_of_a_class_of_its_own_is_asked_itself(self) -> None:
+        class Own(URLRouter):
+            """Somebody's, with rules of its own."""
+
+        router = Own([path("a/<int:number>/", CONSUMER)])
+        assert self.found(router)[0] is router
+
+    def test_an_application_that_nobody_routes_to_is_left_to_say_so(self) -> None:
+        router = URLRouter([path("b/", CONSUMER)])
+        assert self.found(router)[0] is router
