@@ -25,6 +25,7 @@ from .async_runner import AsyncRunner
 from .event_loop import EventLoop
 from .instances import CONNECT, Instances
 from .sync_side import SyncSide
+from .watchdog import STALL_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,23 @@ class Hangs:
         self._send = send
         self._replace = replace
         self._known: set[threading.Thread] = set()
+        self._looked: float | None = None
+        self._went_on: float | None = None
 
     def look(self) -> None:
-        """Give up what has run for too long."""
-        self._look_at_threads()
+        """Give up what has run for too long.
+
+        A process that stood still, on a machine that was frozen or much too busy, did so with all its consumers. They
+        get their time once more, but not again and again: a consumer that holds the interpreter looks the same.
+        """
+        now = time.perf_counter()
+        stood_still = self._looked is not None and now - self._looked >= min(STALL_SECONDS, self._seconds / 2)
+        self._looked = now
+        if stood_still and (self._went_on is None or now - self._went_on >= 2 * self._seconds):
+            self._went_on = now
+        if self._went_on is not None and now - self._went_on < self._seconds:
+            return
+        self._look_at_threads(now)
         self._look_at_sync_side()
         if not self.has_lost_loop and self._loop.silent >= self._seconds:
             self._lose_loop()
@@ -95,8 +109,7 @@ class Hangs:
             for name in self._instances.give_up_hung(self._seconds):
                 self._replace(f"{name} does not end although it was cancelled")
 
-    def _look_at_threads(self) -> None:
-        now = time.perf_counter()
+    def _look_at_threads(self, now: float) -> None:
         for delivery, (thread, started, reply) in list(self._busy.items()):
             spent = now - max(started, self._progress.get(thread.ident or 0, 0.0))
             if spent < self._seconds or self._busy.pop(delivery, None) is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from .stop_signals import handling_stop_signals
-from .watchdog import ALIVE, HEARTBEAT_VARIABLE, IS_REPLACED, STOP_SECONDS
+from .watchdog import ALIVE, HEARTBEAT_VARIABLE, IS_REPLACED, STALL_SECONDS, STOP_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class _Child:
         if words:
             self.heard = now if words.endswith(ALIVE) else None
         return words
+
+    def excuse(self, now: float) -> None:
+        """Count its silence from now on: it could not be heard, and may not have been able to speak."""
+        if self.heard is not None:
+            self.heard = now
 
     def forget(self) -> None:
         """Let the process go, which has ended or is about to."""
@@ -114,7 +119,11 @@ class Supervisor:
         with handling_stop_signals(self._on_signal):
             try:
                 while not self._stopping:
-                    self.ticked = time.monotonic()
+                    now = time.monotonic()
+                    if now - self.ticked >= STALL_SECONDS:
+                        for child in self._children:
+                            child.excuse(now)
+                    self.ticked = now
                     for child in self._children:
                         self._look_after(child)
                     self._look_after_leaving()

@@ -19,6 +19,10 @@ BEAT_SECONDS = 1.0
 MARGIN_SECONDS = 10.0
 """Time beyond that of a consumer: the thread that gives the heartbeats may itself wait for the layer."""
 
+STALL_SECONDS = 1.0
+"""A pause between two looks at something, of which there are several a second, that tells of a process that stood
+still: on a machine that was frozen or much too busy. What is looked at may have stood still as well."""
+
 STOP_SECONDS = 15.0
 """Time beyond the grace period that a process has to end by itself."""
 

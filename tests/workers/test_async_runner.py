@@ -22,7 +22,7 @@ from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.sync_side import SyncSide
 
 from .interleaving import Scene, interleave
-from .tools import FlakyLayer, Routes, everything, stop_in_vain, working
+from .tools import FlakyLayer, Routes, everything, stop_in_vain, turn_of, working
 
 
 @pytest.fixture
@@ -76,11 +76,6 @@ class Gate:
             await self(message)
 
         return Routes(a=gated, **others)
-
-
-def turn_of(loop: asyncio.AbstractEventLoop) -> None:
-    """Wait until all that runs on a loop has come to where it waits."""
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(20)
 
 
 def test_many_wait_at_the_same_time_on_one_thread_and_hold_up_nobody(layer: FlakyLayer, eventually: Any) -> None:

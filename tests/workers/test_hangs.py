@@ -16,10 +16,11 @@ from channel_layer.delivery import Delivery, Headers
 from channel_layer.memory import MemoryChannelLayer
 from tests.conftest import wait_until
 from workers import Worker, event_loop
-from workers.hangs import REASON, answers
+from workers import hangs as module
+from workers.hangs import REASON, Hangs, answers
 from workers.sync_side import SyncSide
 
-from .tools import Routes, everything
+from .tools import Clock, Routes, everything, turn_of
 
 REPLY = "daphne.test!socket"
 CLOSE = {"close": 1011, "reason": REASON}
@@ -31,13 +32,16 @@ class Stuck:
 
     def __init__(self) -> None:
         self.release = threading.Event()
+        self.begun = threading.Event()
 
     def in_thread(self, message: Any) -> None:
         message.reply_channel.send({"text": "late"})
+        self.begun.set()
         assert self.release.wait(40)
 
     async def in_coroutine(self, message: Any) -> None:
         message.reply_channel.send({"text": "late"})
+        self.begun.set()
         await asyncio.sleep(40)
 
     async def stubborn(self, message: Any) -> None:
@@ -54,7 +58,7 @@ class Stuck:
 @contextmanager
 def working(layer: Any, router: Any, stuck: Stuck, **options: Any) -> Iterator[tuple[Worker, threading.Thread]]:
     before = set(threading.enumerate())
-    worker = Worker(layer, router, signal_handlers=False, consumer_timeout=TIMEOUT, grace=20, **options)
+    worker = Worker(layer, router, signal_handlers=False, **{"consumer_timeout": TIMEOUT, "grace": 20} | options)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -81,6 +85,12 @@ def send(layer: Any, channel: str, headers: Headers | None = None, **content: An
     layer.send_batch([layer.prepare(channel, {"reply_channel": REPLY, **content}, headers)])
 
 
+def lose_patience(worker: Worker) -> None:
+    """Have consumers be given up soon, now that they have come to where the log is to say that they are."""
+    assert worker._hangs is not None
+    worker._hangs._seconds = TIMEOUT
+
+
 def heard(layer: Any, count: int = 1) -> list[tuple[Any, Any]]:
     """So many answers: content and headers. Notices that a consumer is slow are no answers."""
     found: list[tuple[Any, Any]] = []
@@ -100,9 +110,12 @@ def test_a_thread_that_hangs_is_given_up_and_the_rest_is_finished(
     def quick(message: Any) -> None:
         Channel("done", channel_layer=layer).send({"n": message["n"]})
 
-    with working(layer, Routes(a=stuck.in_thread, b=quick), stuck, threads=2) as (worker, thread):
+    with working(layer, Routes(a=stuck.in_thread, b=quick), stuck, threads=2, consumer_timeout=600.0) as (
+        worker, thread,
+    ):  # fmt: skip
         send(layer, "a", {"turn": 7})
-        wait_until(lambda: worker._busy, "the consumer to hang")
+        assert stuck.begun.wait(60)
+        lose_patience(worker)
         layer.send_batch([layer.prepare("b", {"n": n}) for n in range(50)])
         assert heard(layer) == [(CLOSE, {"turn": 7, "failed": True})]
         thread.join(20)
@@ -130,6 +143,31 @@ def test_a_thread_that_hangs_while_the_worker_stops_is_given_up_too(layer: Memor
         assert worker.replaced_for is None
 
 
+def test_a_process_that_stood_still_gives_its_consumers_their_time_once_more_and_no_more(
+    layer: MemoryChannelLayer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    looks: list[int] = []
+    real = Hangs.look
+
+    def look(hangs: Hangs) -> None:
+        real(hangs)
+        looks.append(len(looks))
+
+    monkeypatch.setattr(Hangs, "look", look)
+    with working(layer, Routes(a=stuck.in_thread), stuck, consumer_timeout=600.0) as (worker, _):
+        send(layer, "a", {"turn": 1})
+        wait_until(lambda: worker._busy and looks, "the consumer to hang")
+        for _ in range(2):
+            clock.ahead += 500.0  # less than it may take, then more
+            seen = len(looks)
+            wait_until(lambda seen=seen: len(looks) >= seen + 2, "a whole look after the process stood still")
+            assert worker.replaced_for is None
+        clock.ahead += 500.0
+        assert heard(layer) == [(CLOSE, {"turn": 1, "failed": True})]
+
+
 def test_a_long_response_that_gets_on_is_no_hang(layer: MemoryChannelLayer, stuck: Stuck) -> None:
     def streams(message: Any) -> None:
         until = time.perf_counter() + 3 * TIMEOUT
@@ -147,8 +185,11 @@ def test_a_long_response_that_gets_on_is_no_hang(layer: MemoryChannelLayer, stuc
 def test_a_coroutine_that_hangs_is_cancelled_and_the_worker_goes_on(
     layer: MemoryChannelLayer, stuck: Stuck, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with working(layer, Routes(a=stuck.in_coroutine), stuck) as (worker, _):
+    with working(layer, Routes(a=stuck.in_coroutine), stuck, consumer_timeout=600.0) as (worker, _):
         send(layer, "a", {"turn": 3})
+        assert stuck.begun.wait(60)
+        turn_of(worker._loop.get())
+        lose_patience(worker)
         assert heard(layer) == [(CLOSE, {"turn": 3, "failed": True})]
         wait_until(lambda: worker._async_runner.is_idle, "its end")
         assert worker.replaced_for is None

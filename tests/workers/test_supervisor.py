@@ -14,6 +14,8 @@ import pytest
 from workers import supervisor as module
 from workers.supervisor import PARENT_VARIABLE, Supervisor, exit_with_parent
 
+from .tools import Clock
+
 OBEDIENT = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(int(sys.argv[2])))
@@ -180,6 +182,25 @@ def test_a_process_without_heartbeats_is_killed_and_started_anew(
     running.stop()
     assert "has given no heartbeat for" in caplog.text
     assert "ended with signal SIGKILL" in caplog.text
+
+
+def test_a_supervisor_that_stood_still_takes_no_process_for_silent(
+    tmp_path: Path, eventually: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = Supervisor(python(SAYS, tmp_path / "log", ".", tmp_path / "never"), 1, silence=600.0)
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    running = Running(supervisor)
+    [child] = supervisor._children
+    eventually(lambda: child.heard, "a heartbeat")
+    [pid] = supervisor.pids
+    clock.ahead = 3_600.0
+    eventually(lambda: supervisor.ticked > clock.monotonic() - 600, "the supervisor to go on")
+    seen = supervisor.ticked
+    eventually(lambda: supervisor.ticked > seen, "its look at the process to be over")
+    assert supervisor.pids == [pid]
+    running.stop()
+    assert "no heartbeat" not in caplog.text
 
 
 @pytest.mark.parametrize("word", ["", ".S"], ids=["that has not begun", "that stops"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,6 +65,25 @@ def received(layer: Any, channel: str) -> list[Delivery]:
     found: list[Delivery] = []
     wait_until(lambda: found.extend(layer.receive_batch([channel], timeout=1)) or found, f"a message on {channel}")
     return found
+
+
+def turn_of(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until all that runs on a loop has come to where it waits."""
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(20)
+
+
+class Clock:
+    """Takes the place of the module `time`: ``ahead`` is what a process that stood still has missed."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.sleep = time.sleep
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def perf_counter(self) -> float:
+        return time.perf_counter() + self.ahead
 
 
 def everything(layer: Any, channel: str) -> list[Delivery]:
