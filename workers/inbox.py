@@ -107,7 +107,7 @@ class Inbox:
 
     @property
     def reader(self) -> str:
-        """What the names of all channels of this process begin with."""
+        """Prefix of the names of all channels of this process."""
         return self._reader or self._start()
 
     def open(self, deliver: Deliver, peer: str | None = None, local: str | None = None) -> Address:
