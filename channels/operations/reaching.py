@@ -66,6 +66,7 @@ def reached(alias: str) -> Iterator[tuple[ChannelLayerWrapper, list[Report]]]:
     """
     layer = open_layer(alias)
     try:
+        refuse_local(layer)
         yield layer, in_time(layer, lambda: _first_look(layer))
     except LayerUnavailable as error:
         raise CommandError(clause(error), returncode=AWAY) from error
@@ -81,6 +82,16 @@ def _first_look(layer: ChannelLayer) -> list[Report]:
         return layer.reports()
     layer.check()
     return []
+
+
+def refuse_local(layer: ChannelLayer) -> None:
+    """Refuse a layer that no other process can share; raises `CommandError`."""
+    if layer.local_only:
+        raise CommandError(
+            f"the channel layer {layer.describe()} reaches no further than its own process, so there is nothing to see "
+            "from here; use the redis or sqlite layer",
+            returncode=WRONG,
+        )
 
 
 def need(layer: ChannelLayer, extension: str, what: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
 
 from django.core.management.base import BaseCommand
 
@@ -35,3 +38,15 @@ def plural(number: float, what: str) -> str:
 def printable(text: str) -> str:
     """A text without what a terminal would take for an order."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+@contextlib.contextmanager
+def ended_quietly(command: BaseCommand) -> Iterator[None]:
+    """Surround what goes on until Ctrl-C, or until nobody reads what it prints."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command.stderr.write("")  # the prompt is to stand in a line of its own
+    except BrokenPipeError:
+        # At its end Python would try again to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

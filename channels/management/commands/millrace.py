@@ -9,9 +9,13 @@ from django.core.management.base import BaseCommand, CommandParser
 
 SUBCOMMANDS = {
     "channel": "channels.operations.channel",
+    "flush": "channels.operations.flush",
     "groups": "channels.operations.groups",
     "health": "channels.operations.health",
+    "send": "channels.operations.send",
     "status": "channels.operations.status",
+    "tail": "channels.operations.tail",
+    "top": "channels.operations.top",
     "verify": "channels.verification.command",
 }
 """Subcommand → module with its ``HELP``, ``add_arguments(parser)`` and ``handle(command, options)``."""
