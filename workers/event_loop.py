@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -26,15 +26,26 @@ CANCEL_SECONDS = 2.0
 """The time that cancelled coroutines may take to end."""
 
 
+class TaskOwner(Protocol):
+    """Somebody who wants to know when tasks of its own have ended."""
+
+    def tasks_over(self) -> None:
+        """The last one that still ran has ended."""
+
+
 class OwnTasks:
     """The tasks that were made in a context and still run.
 
     An object in place of a set: that of an application without tasks of its own, which is nearly every one, is small.
+
+    Args:
+        owner: hears when none runs any more.
     """
 
-    __slots__ = ("running",)
+    __slots__ = ("_owner", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, owner: TaskOwner | None = None) -> None:
+        self._owner = owner
         self.running: tuple[()] | set[asyncio.Task[Any]] = ()
 
     def add(self, task: asyncio.Task[Any]) -> None:
@@ -46,6 +57,8 @@ class OwnTasks:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         assert self.running
         self.running.discard(task)
+        if not self.running and self._owner is not None:
+            self._owner.tasks_over()
 
 
 NO_TASKS = OwnTasks()
@@ -159,9 +172,9 @@ class EventLoop:
         await self._at_end()
 
 
-def track_tasks() -> OwnTasks:
-    """Track the tasks that are made in the current context from now on."""
-    tasks = OwnTasks()
+def track_tasks(owner: TaskOwner | None = None) -> OwnTasks:
+    """Track the tasks that are made in the current context from now on; see `OwnTasks`."""
+    tasks = OwnTasks(owner)
     _tracked.set(tasks)
     return tasks
 

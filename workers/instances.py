@@ -297,6 +297,12 @@ class Instance(Listener):
         if checkpoint != self._checkpoint:
             self._checkpoint, self._fresh_checkpoint = checkpoint, True
 
+    def tasks_over(self) -> None:
+        """Tasks of its own stand in the way no more: a handler may have cancelled them just before it returned."""
+        if self.is_quiet and self.in_the_way is not None and not self.is_muted:
+            self._take_checkpoint()
+            self._instances.outlet.ask(self)
+
     # -- to the connection -----------------------------------------------------------------------
 
     def _say(self, message: dict[str, Any], **more: Any) -> None:
@@ -451,7 +457,7 @@ class Instance(Listener):
     async def drive(self) -> None:
         """Run the application to its end."""
         stop_collecting()
-        self.tasks = event_loop.track_tasks()
+        self.tasks = event_loop.track_tasks(self)
         failed = False
         try:
             self._instances.sync_side.enter()

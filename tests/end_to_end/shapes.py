@@ -345,6 +345,11 @@ class Play:
         except OSError:  # of a view, to which no answer came
             if step.by != "page":
                 raise
+        except ConnectionClosed as closed:
+            if closed.rcvd is None or closed.rcvd.code != 1012 or self.shape.carried:
+                raise
+            self._connect_again(step)
+            self.act(step, AGAIN_SECONDS)
 
     def act(self, step: Step, patience: float = SECONDS) -> None:
         """Do what a step says."""

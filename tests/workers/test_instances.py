@@ -566,6 +566,25 @@ def test_a_task_that_an_application_has_started_keeps_it_here_and_the_reason_nam
     play(scene)
 
 
+def test_a_task_that_a_handler_has_cancelled_keeps_no_instance_from_going_on_elsewhere(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        async def body(receive: Receive, send: Send) -> None:
+            await receive()
+            task = asyncio.create_task(asyncio.sleep(3600))
+            await asyncio.sleep(0)
+            task.cancel()  # it ends when the handler has returned
+            await receive()
+
+        instance = await hosted(stage, body)
+        assert instance.in_the_way is None
+        said = [item.headers for item in stage.to_server if item.target == "daphne.x!c" and item.headers]
+        assert [headers["checkpoint"] for headers in said if "checkpoint" in headers][-1] == b"all"
+
+    play(scene)
+
+
 def test_a_task_that_waits_for_events_keeps_nothing_here(play: Callable[..., None]) -> None:
     async def scene(stage: Stage) -> None:
         async def body(receive: Receive, send: Send) -> None:
