@@ -108,6 +108,11 @@ def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> 
     return _packers.pack((kind, group, local, seconds))  # type: ignore[no-any-return]
 
 
+def is_membership(data: bytes | memoryview) -> bool:
+    """True for a `JOIN` or `LEAVE` frame; `unpack_frame` finds out what is wrong with one."""
+    return data[1:2] in (b"\x02", b"\x03")
+
+
 def unpack_frame(data: bytes | memoryview, max_size: int) -> list[Any]:
     """Decode a frame into ``[kind, address, content, headers]``; raises `InvalidFrame`."""
     if len(data) > max_size:

@@ -17,6 +17,7 @@ from .base_layer import BaseChannelLayer
 from .coroutine_layer import CoroutineChannelLayer
 
 REDIS = "channel_layer.redis.RedisChannelLayer"
+SENTINEL = "channel_layer.redis.RedisSentinelChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
 
@@ -30,6 +31,8 @@ ALIASES = {
     "asgi_redis.core.RedisChannelLayer": REDIS,
     "asgi_redis.RedisLocalChannelLayer": REDIS,
     "asgi_redis.local.RedisLocalChannelLayer": REDIS,
+    "asgi_redis.RedisSentinelChannelLayer": SENTINEL,
+    "asgi_redis.sentinel.RedisSentinelChannelLayer": SENTINEL,
     "asgiref.inmemory.ChannelLayer": MEMORY,
     "asgi_ipc.IPCChannelLayer": SQLITE,
     "asgi_ipc.core.IPCChannelLayer": SQLITE,
@@ -37,12 +40,9 @@ ALIASES = {
 }
 """Backends of Channels 1 and of channels_redis → those that take their place."""
 
-_NO_SENTINEL = f"Redis Sentinel is not supported yet; use {REDIS!r} with its hosts"
 _NO_RABBITMQ = f"RabbitMQ is not supported yet; use {REDIS!r}"
 
 UNAVAILABLE = {
-    "asgi_redis.RedisSentinelChannelLayer": _NO_SENTINEL,
-    "asgi_redis.sentinel.RedisSentinelChannelLayer": _NO_SENTINEL,
     "asgi_rabbitmq.RabbitmqChannelLayer": _NO_RABBITMQ,
     "asgi_rabbitmq.RabbitmqLocalChannelLayer": _NO_RABBITMQ,
 }
@@ -53,6 +53,8 @@ IGNORED_OPTIONS = {
     "asgi_redis.core.RedisChannelLayer": {"stats_prefix"},
     "asgi_redis.RedisLocalChannelLayer": {"stats_prefix"},
     "asgi_redis.local.RedisLocalChannelLayer": {"stats_prefix"},
+    "asgi_redis.RedisSentinelChannelLayer": {"stats_prefix", "sentinel_refresh_interval"},
+    "asgi_redis.sentinel.RedisSentinelChannelLayer": {"stats_prefix", "sentinel_refresh_interval"},
     "asgi_ipc.IPCChannelLayer": {"channel_memory", "group_memory"},
     "asgi_ipc.core.IPCChannelLayer": {"channel_memory", "group_memory"},
 }

@@ -10,7 +10,15 @@ from django.core.exceptions import ImproperlyConfigured
 
 from routing import Router, RoutingError
 
-from .backends import ALIASES, CHANNELS_REDIS, REDIS, Config, ForeignChannelLayerError, InvalidChannelLayerError
+from .backends import (
+    ALIASES,
+    CHANNELS_REDIS,
+    REDIS,
+    SENTINEL,
+    Config,
+    ForeignChannelLayerError,
+    InvalidChannelLayerError,
+)
 from .configured_layers import channel_layers, require_work
 from .hosting.carrying import check_application
 from .hosting.checkpoint_classes import check_checkpoint_classes
@@ -105,13 +113,14 @@ def _entries() -> Iterable[tuple[str, Any]]:
 
 def _is_redis(config: Config) -> bool:
     path = config.get("BACKEND") or ""
-    return ALIASES.get(path, path) in (REDIS, *CHANNELS_REDIS.values())
+    return ALIASES.get(path, path) in (REDIS, SENTINEL, *CHANNELS_REDIS.values())
 
 
 def _open_redis(alias: str, options: Config) -> Iterable[CheckMessage]:
-    from channel_layer.redis.hosts import parse_hosts
+    from channel_layer.redis.servers import parse_hosts
 
-    for host in parse_hosts(options.get("hosts"), options.get("connection_kwargs")):
+    hosts, connection_kwargs = options.get("hosts"), options.get("connection_kwargs")
+    for host in parse_hosts(hosts, connection_kwargs, options.get("services"), options.get("sentinel_kwargs")):
         if not host.has_password and not host.is_local:
             yield Warning(
                 f"CHANNEL_LAYERS[{alias!r}]: Redis at {host.name} is used without a password; whoever reaches it can "

@@ -20,7 +20,8 @@ class RedisChannelLayer(CoroutineChannelLayer):
     """`channel_layer.redis.RedisChannelLayer` as ``channels_redis.core.RedisChannelLayer``.
 
     Args:
-        hosts: servers, each a URL, a ``(host, port)`` pair or a dict of redis-py arguments.
+        hosts: servers, each a URL, a ``(host, port)`` pair or a dict of redis-py arguments. One with ``sentinels`` and
+            ``master_name`` stands for the primary of a service that Redis Sentinel watches.
         prefix: in front of every key; a colon is put behind it.
         expiry: seconds a message waits for a receiver.
         group_expiry: seconds a membership lasts.
@@ -60,13 +61,7 @@ class RedisChannelLayer(CoroutineChannelLayer):
                 f"serializer_format {serializer_format!r} cannot be used: messages are always encoded with msgpack. "
                 "Leave the option away, and convert in the application what msgpack does not carry"
             )
-        for position, host in enumerate(hosts if isinstance(hosts, (list, tuple)) else ()):
-            if isinstance(host, Mapping) and "sentinels" in host:
-                raise LayerConfigurationError(
-                    f"hosts[{position}] is watched by Redis Sentinel, which is not supported yet; "
-                    "give the address of the server"
-                )
-        options = {"max_message_size": max_message_size, "presence": presence}
+        options: dict[str, Any] = {"max_message_size": max_message_size, "presence": presence}
         layer = RedisLayer(
             hosts=hosts,
             prefix=prefix if prefix.endswith(":") else prefix + ":",

@@ -16,8 +16,8 @@ from ..exceptions import LayerUnavailable
 from ..forks import forget_in_children
 from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
-from .hosts import Host, check_server
-from .redis_py import transport_of
+from .hosts import Host
+from .redis_py import abort, transport_of
 from .scripts import Call, Reply, Word
 from .sync_driver import SyncDriver
 from .wire import ReplyReader, pack
@@ -39,6 +39,7 @@ class AsyncConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answers = ReplyReader()
         self._waiter: asyncio.Future[list[Reply]] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_open(self) -> bool:
@@ -61,14 +62,17 @@ class AsyncConnection(asyncio.Protocol):
             raise refusal or translate_opening(error, host.name, handled) from error
 
     async def _open(self, deadline: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(deadline):
+            await self._host.aaim(self._opened, self)
             await self._opened.connect()
         self._transport = transport = transport_of(self._opened)
         transport.set_protocol(self)
-        commands: list[tuple[Word, ...]] = [("INFO", "server")]
+        commands: list[tuple[Word, ...]] = [("INFO", *self._host.sections)]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         info, *loaded = await self.ask(commands, deadline)
-        check_server(info, loaded, self._host.name)
+        if questions := self._host.admit(self, info, loaded):
+            self._host.learn(await self.ask(questions, deadline))
 
     async def ask(self, commands: Sequence[tuple[Word, ...]], deadline: float | None) -> list[Reply]:
         """Write a pipeline and return its replies. After an exception the connection is to be closed.
@@ -92,6 +96,12 @@ class AsyncConnection(asyncio.Protocol):
             self._waiter = None
             if timer is not None:
                 timer.cancel()
+
+    def cut(self) -> None:
+        """See `channel_layer.redis.hosts.Connected.cut`."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the connection with it
+                self._loop.call_soon_threadsafe(abort, self._opened)
 
     async def close(self) -> None:
         """Close at once; what was not written yet is dropped."""
@@ -247,6 +257,7 @@ class AsyncDriver:
                 try:
                     await connection.open(deadline)
                 except LayerUnavailable as error:
+                    await connection.close()
                     host.outage.note(error, uncertain=False)
                     raise
             replies = await connection.ask([call.command() for call in calls], deadline)

@@ -152,7 +152,7 @@ def _obstacle(error: BaseException, where: str) -> str | None:
         return f"does not speak Redis' protocol ({text}). Check host and port in 'hosts', and rediss:// for TLS."
     if isinstance(error, UnicodeError):
         return f"cannot be looked up ({text}). Check the host name in 'hosts'."
-    if where.startswith("rediss:"):
+    if where.startswith("rediss"):
         return _tls_obstacle(error)
     if isinstance(error, PermissionError) and where.startswith("unix:"):
         return f"cannot be reached ({text}). Let the user of this process read and write the socket."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import redis
 import redis.asyncio
@@ -17,6 +17,7 @@ from . import redis_py
 from .address import ServerAddress
 from .errors import DRIVER_ERRORS, IN_CLUSTER, translate, translate_opening
 from .outage import Outage
+from .scripts import Reply, Word
 
 CONNECT_SECONDS = 1.0
 OPERATION_SECONDS = 4.0
@@ -28,6 +29,15 @@ LISTEN_SECONDS = 0.5
 
 OLDEST_REDIS = (7, 0)
 
+IS_SENTINEL = "is a Sentinel. Name in 'services' what it watches, or give 'hosts' the servers themselves."
+
+
+class Connected(Protocol):
+    """A connection of a driver, as far as a host has to do with it."""
+
+    def cut(self) -> None:
+        """End it, from any thread: who waits on it gets an error, and it is opened anew before its next use."""
+
 
 class Host:
     """One Redis server.
@@ -38,6 +48,8 @@ class Host:
         is_local: whether only this machine reaches it there.
         has_password: whether we show it one.
         outage: whether it is down.
+        fence: time in milliseconds after 1970, at the server, before which nothing is delivered that was stored; see
+            `channel_layer.redis.sentinel_host`. 0 for none.
 
     Args:
         spec: a URL (``redis://``, ``rediss://``, ``unix://``), a ``(host, port)`` pair, or a dict of
@@ -49,6 +61,9 @@ class Host:
     Raises:
         LayerConfigurationError: the specification makes no sense.
     """
+
+    sections: ClassVar[tuple[str, ...]] = ("server",)
+    """Sections of ``INFO`` that `admit` needs."""
 
     def __init__(
         self,
@@ -87,6 +102,40 @@ class Host:
         known = sync_pool.connection_kwargs
         self.has_password = bool(known.get("password") or known.get("credential_provider"))
         self.outage = Outage(self.name, self._probe, matters=is_one_of_several)
+        self.fence = 0.0
+
+    def aim(self, connection: redis_py.AnyConnection, user: Connected | None) -> None:
+        """Point a connection at the server, before it is opened. May ask others where that is.
+
+        Args:
+            connection: redis-py's.
+            user: what to cut once the server is not the one any more.
+
+        Raises:
+            LayerUnavailable, LayerUnusable: nobody says where it is.
+        """
+
+    async def aaim(self, connection: redis_py.AnyConnection, user: Connected | None) -> None:
+        """Async form of `aim`."""
+
+    def admit(self, user: Connected, info: Any, loaded: Sequence[Any]) -> list[tuple[Word, ...]]:
+        """Refuse a server that this layer cannot work with, going by its answers on a new connection.
+
+        Returns:
+            More commands for the server, whose replies `learn` wants.
+
+        Raises:
+            LayerUnavailable, LayerUnusable: nothing was stored or taken.
+        """
+        check_server(info, loaded, self.name)
+        return []
+
+    def learn(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to what `admit` returned; raises as `admit`."""
+
+    def close(self) -> None:
+        """Look after the server no more; the next call begins again."""
+        self.outage.close()
 
     def connect_sync(self) -> redis_py.RedisPyConnection:
         """A redis-py connection, not connected yet."""
@@ -99,7 +148,7 @@ class Host:
     @property
     def uses_tls(self) -> bool:
         """True if connections are encrypted."""
-        return self.name.startswith("rediss:")
+        return self.name.startswith("rediss")
 
     def listen_for_refusal(self) -> LayerUnavailable | None:
         """Read what a server says unasked on a new TLS connection: its objection to our certificate.
@@ -108,9 +157,13 @@ class Host:
         """
         listener = None
         try:
-            listener = redis_py.opened_socket(self._make_sync())
+            connection = self._make_sync()
+            self.aim(connection, None)
+            listener = redis_py.opened_socket(connection)
             listener.settimeout(LISTEN_SECONDS)
             listener.recv(1)
+        except LayerUnavailable:
+            return None
         except DRIVER_ERRORS as error:
             said = translate_opening(error, self.name, None)
             return said if isinstance(said, LayerUnusable) else None
@@ -121,6 +174,7 @@ class Host:
 
     def _probe(self) -> None:
         connection = self._make_sync()
+        self.aim(connection, None)
         try:
             connection.connect()
             connection.send_command("PING")
@@ -129,20 +183,6 @@ class Host:
             raise translate_opening(error, self.name, None) from error
         finally:
             connection.disconnect()
-
-
-def parse_hosts(hosts: Any, connection_kwargs: Mapping[str, Any] | None) -> list[Host]:
-    """The configured servers; without any, the one on this machine.
-
-    Raises:
-        LayerConfigurationError: one of them cannot be used.
-    """
-    if not hosts:
-        hosts = [("localhost", 6379)]
-    if isinstance(hosts, (str, Mapping)) or not isinstance(hosts, Sequence):
-        raise LayerConfigurationError(f"Redis 'hosts' must be a list of servers, not {type(hosts).__name__}")
-    several = len(hosts) > 1
-    return [Host(spec, connection_kwargs, f"hosts[{position}]", several) for position, spec in enumerate(hosts)]
 
 
 def _maker(pool: Any) -> Callable[[], Any]:
@@ -175,7 +215,7 @@ def check_server(info: Any, loaded: Sequence[Any], where: str) -> None:
             )
         mode = re.search(rb"^(?:redis|server)_mode:(cluster|sentinel)", info, re.MULTILINE)
         if mode:
-            what = IN_CLUSTER if mode[1] == b"cluster" else "is a Sentinel. Give 'hosts' the servers that it watches."
+            what = IN_CLUSTER if mode[1] == b"cluster" else IS_SENTINEL
             raise LayerUnusable(where, f"Redis at {where} {what}", uncertain=False)
     for reply in loaded:
         if isinstance(reply, Exception):

@@ -14,6 +14,7 @@ Behind the layer's prefix::
     q:<reader>           string  mark of a process that seems to be gone
     r:                   hash    reports: process → when it reported, when that is dropped, the report
     e:                   zset    processes with a report → when that is dropped
+    f:                   string  with Sentinel: the server that the data lies on, and since when
 
 With several servers everything about a reader lies on the reader's server, its memberships too; a
 group is on every server that has readers in it. Last wills are on the server of the channel they are for, a report
@@ -36,11 +37,13 @@ class Keys:
         all_statistics: key of the statistics of the whole layer.
         processes: key of the processes that have left last wills.
         reports, report_ends: keys of the reports of processes, and of when they are dropped.
+        fence: key of the server that the data lies on.
     """
 
     __slots__ = (
         "all_statistics",
         "carried_out",
+        "fence",
         "last_wills",
         "marks",
         "prefix",
@@ -61,6 +64,7 @@ class Keys:
         self.marks = f"{prefix}q:"
         self.reports = f"{prefix}r:"
         self.report_ends = f"{prefix}e:"
+        self.fence = f"{prefix}f:"
 
     def reader_of(self, queue: bytes) -> str:
         """The reader whose queue has this key."""

@@ -128,6 +128,14 @@ class LastWillSchedule:
                         self._missing.add(home)
                         self._next_sign.setdefault(home, 0.0)
 
+    def expect_losses(self, shard: int) -> None:
+        """Another server has taken the place of one, and may lack what was stored there last. Any thread may say so."""
+        self._presence.restore_all(lambda reader: self._plan.storage.host_of(reader) == shard)
+        for key in list(self._next_sign):
+            if key[1] == shard:
+                self._missing.add(key)
+                self._next_sign[key] = 0.0
+
     def come_back(self, reader: str, shard: int) -> Steps:
         """Put back what a server has lost of a process, or forgotten because the process was held up.
 

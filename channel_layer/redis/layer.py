@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import names
@@ -20,8 +21,9 @@ from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
-from .hosts import OPERATION_SECONDS, parse_hosts
+from .hosts import OPERATION_SECONDS
 from .inspection import Inspection
+from .keys import Keys
 from .last_will_calls import LastWillCalls
 from .last_wills import LastWillSchedule
 from .plan import Planner
@@ -32,6 +34,8 @@ from .report_calls import ReportCalls
 from .scripts import Call, Reply, plain
 from .send_plan import SendPlan
 from .sending import Sending
+from .sentinel_host import SentinelHost
+from .servers import parse_hosts
 from .signs import Signs
 from .steps import awalk, together, walk
 from .storage import Storage
@@ -48,9 +52,13 @@ class RedisChannelLayer(ChannelLayer):
 
     Args:
         hosts: servers, each a URL, a ``(host, port)`` pair or a dict of redis-py arguments. Channels
-            are spread over several by consistent hashing; all processes need the same list.
+            are spread over several by consistent hashing; all processes need the same list. A dict with ``sentinels``
+            and ``master_name`` stands for the primary of a service that Redis Sentinel watches.
         prefix: in front of every key, so that projects can share a server.
         connection_kwargs: more arguments for redis-py's connections.
+        services: names of services that Redis Sentinel watches. With them ``hosts`` are Sentinels, and channels are
+            spread over the services.
+        sentinel_kwargs: more arguments for redis-py's connections to Sentinels.
         symmetric_encryption_keys: secrets, text or bytes, to encrypt messages with; the first encrypts,
             all decrypt. Needs the package ``cryptography``. Names stay readable; see `channel_layer.cipher`.
         options: those of `ChannelLayer`.
@@ -68,11 +76,13 @@ class RedisChannelLayer(ChannelLayer):
         hosts: Any = None,
         prefix: str = "asgi:",
         connection_kwargs: Mapping[str, Any] | None = None,
+        services: Any = None,
+        sentinel_kwargs: Mapping[str, Any] | None = None,
         symmetric_encryption_keys: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._hosts = parse_hosts(hosts, connection_kwargs)
+        self._hosts = parse_hosts(hosts, connection_kwargs, services, sentinel_kwargs, Keys(prefix).fence)
         self.prefix = prefix
         secrets = symmetric_encryption_keys
         # Only what says so means "no encryption": an empty text is a secret that got lost on its way.
@@ -92,6 +102,9 @@ class RedisChannelLayer(ChannelLayer):
         self._pollers = Pollers(self._sync)
         self._signs = Signs(self._last_wills, self._async)
         self._pops = Pops(self, self._hosts, self._plan, self._presence, self._last_wills, self._sealer)
+        for shard, host in enumerate(self._hosts):
+            if isinstance(host, SentinelHost):
+                host.on_new_primary = partial(self._last_wills.expect_losses, shard)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -445,7 +458,7 @@ class RedisChannelLayer(ChannelLayer):
         self._async.end_threads()
         self._sync.close()
         for host in self._hosts:
-            host.outage.close()
+            host.close()
 
     async def aclose(self) -> None:
         """See `ChannelLayer.aclose`."""

@@ -39,14 +39,15 @@ class Outage:
         matters: whether there are other servers, which a wait would hold up. Otherwise nothing is left out.
 
     Attributes:
+        where: the server's name.
         is_down: whether calls fail at once.
         is_refusing: whether the server answers, and has of late refused what was to be stored.
     """
 
-    __slots__ = ("_asked", "_lock", "_matters", "_pid", "_probe", "_refused_at", "_where", "is_down", "is_refusing")
+    __slots__ = ("_asked", "_lock", "_matters", "_pid", "_probe", "_refused_at", "is_down", "is_refusing", "where")
 
     def __init__(self, where: str, probe: Callable[[], None], matters: bool) -> None:
-        self._where = where
+        self.where = where
         self._probe = probe
         self._matters = matters
         self._lock = threading.Lock()
@@ -68,7 +69,7 @@ class Outage:
             self.is_down = False
             return
         self._asked = time.monotonic()
-        raise LayerUnavailable(self._where, "it is down and left out until it answers", uncertain=False)
+        raise LayerUnavailable(self.where, "it is down and left out until it answers", uncertain=False)
 
     def note(self, error: BaseException, uncertain: bool) -> None:
         """A call has failed with a driver's error or what was made of it; ``uncertain`` as in `LayerUnavailable`.
@@ -88,7 +89,7 @@ class Outage:
             self.is_down = True
             self._pid = os.getpid()
             self._asked = time.monotonic()
-        logger.warning("Redis at %s is left out until it answers: %s", self._where, reason)
+        logger.warning("Redis at %s is left out until it answers: %s", self.where, reason)
         threading.Thread(target=self._await_end, name="redis-probe", daemon=True).start()
 
     def refused(self, reason: str) -> None:
@@ -96,13 +97,13 @@ class Outage:
         self._refused_at = time.monotonic()
         if not self.is_refusing:
             self.is_refusing = True
-            logger.warning("Redis at %s stores nothing more: %s", self._where, reason)
+            logger.warning("Redis at %s stores nothing more: %s", self.where, reason)
 
     def accepted(self) -> None:
         """The server has stored something again. With little memory it does so now and then, which says nothing yet."""
         if time.monotonic() - self._refused_at >= SURE_SECONDS:
             self.is_refusing = False
-            logger.warning("Redis at %s stores messages again", self._where)
+            logger.warning("Redis at %s stores messages again", self.where)
 
     def close(self) -> None:
         """Probe no more, as nobody needs to know; the next call finds out by itself."""
@@ -118,6 +119,6 @@ class Outage:
                 if not is_setup_error(error):
                     continue
             if self.is_down:
-                logger.warning("Redis at %s answers again", self._where)
+                logger.warning("Redis at %s answers again", self.where)
             break
         self.is_down = False

@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import TypeAlias
 
+from .. import codec
 from ..cipher import Sealer
 from ..delivery import Delivery
 from ..exceptions import LayerUnavailable
@@ -21,6 +23,9 @@ from .presence import Presence
 from .scripts import Call, Reply
 
 logger = logging.getLogger(__name__)
+
+
+_Frames: TypeAlias = Sequence[tuple[bytes | memoryview, float]]
 
 
 class More(IntEnum):
@@ -95,11 +100,23 @@ class Pops:
         layer = self._layer
         reader, frames, expired = self._plan.popped(shard, popped, now)
         layer.counters.expired += expired
+        if (fence := self._hosts[shard].fence) and frames:
+            frames = self._behind(fence, shard, frames)
         if self._sealer is not None and frames:
             frames, bad = self._sealer.open_all(reader, frames, int(self._plan.clocks[shard].ms() / 1000))
             layer.counters.bad_frames += bad
         deliveries = layer.open_frames(reader, frames) if frames else []
         return deliveries, More.NOW if popped or shard in self._last_wills.unfinished else More.LATER, lost
+
+    def _behind(self, fence: float, shard: int, frames: _Frames) -> _Frames:
+        """Drop messages that were stored before a time; what the process was told of its members holds as before."""
+        end = fence + self._layer.expiry * 1000
+        if self._plan.clocks[shard].ms() > end:  # all of them have expired
+            self._hosts[shard].fence = 0.0
+            return frames
+        kept = [frame for frame in frames if frame[1] > end or codec.is_membership(frame[0])]
+        self._layer.counters.possible_losses += len(frames) - len(kept)
+        return kept
 
     @contextmanager
     def guarded(self, channels: list[str]) -> Iterator[None]:

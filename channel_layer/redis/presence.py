@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..members import MembershipIndex
 from .plan import Planner
@@ -80,3 +80,10 @@ class Presence:
     def restore_again(self, reader: str) -> None:
         """Not all of a reader was put back: let its next renewal count as lost."""
         self._answered[reader] = time.monotonic() - self._overdue
+
+    def restore_all(self, concerns: Callable[[str], bool]) -> None:
+        """Let the next renewal of each reader count as lost that is among those concerned."""
+        readers = [reader for reader in list(self._renewed) if concerns(reader)]
+        for reader in readers:
+            self.restore_again(reader)
+        self.reconnect(readers)

@@ -8,14 +8,18 @@ one of these fails ``tests/channel_layer/redis/test_redis_py.py``, and the upper
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from redis._parsers import BaseParser
 
 
 class RedisPyConnection(Protocol):
     """A connection of redis-py, as far as it is used; redis-py itself leaves it half untyped."""
+
+    host: str
+    port: int
 
     def connect(self) -> None: ...
 
@@ -29,9 +33,15 @@ class RedisPyConnection(Protocol):
 class AsyncRedisPyConnection(Protocol):
     """The same for asyncio."""
 
+    host: str
+    port: int
+
     async def connect(self) -> None: ...
 
     async def disconnect(self, nowait: bool = False) -> None: ...
+
+
+AnyConnection: TypeAlias = RedisPyConnection | AsyncRedisPyConnection
 
 
 def socket_of(connection: RedisPyConnection) -> socket.socket:
@@ -43,6 +53,22 @@ def transport_of(connection: AsyncRedisPyConnection) -> asyncio.Transport:
     """The transport of an open asyncio connection."""
     writer: asyncio.StreamWriter = cast("Any", connection)._writer
     return cast("asyncio.Transport", writer.transport)
+
+
+def shut(connection: RedisPyConnection) -> None:
+    """End a connection that another thread may be using: it finds the socket closed by the server."""
+    opened: socket.socket | None = cast("Any", connection)._sock
+    if opened is not None:
+        with contextlib.suppress(OSError):
+            # Past TLS, whose state belongs to the other thread.
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def abort(connection: AsyncRedisPyConnection) -> None:
+    """The same for asyncio, in the loop of the connection."""
+    writer: asyncio.StreamWriter | None = cast("Any", connection)._writer
+    if writer is not None:
+        cast("asyncio.Transport", writer.transport).abort()
 
 
 def opened_socket(connection: RedisPyConnection) -> socket.socket:

@@ -58,6 +58,7 @@ GROUP_CHANNELS: Final = Script("group_channels")
 CARRY_OUT_LAST_WILLS: Final = Script("carry_out_last_wills")
 REPORT: Final = Script("report")
 PEEK: Final = Script("peek")
+FENCE: Final = Script("fence", without_memory=True)
 
 ALL: Final = (
     PUSH,

@@ -18,8 +18,8 @@ from ..exceptions import LayerUnavailable
 from ..forks import forget_in_children
 from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
-from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host, check_server
-from .redis_py import socket_of
+from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host
+from .redis_py import shut, socket_of
 from .scripts import Call, Reply, Word, plain
 from .wire import ReplyReader, pack
 
@@ -80,17 +80,20 @@ class SyncConnection:
 
     def _open(self) -> None:
         """Connect, check that the server will do, and give it the scripts."""
+        self.host.aim(self._connection, self)
         self._connection.connect()
         self._socket = socket_of(self._connection)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._answers = ReplyReader()
         self._wakes_at = 1
-        commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", "server")]
+        commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", *self.host.sections)]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         self._write(commands)
         client_id, info, *loaded = self._read(len(commands))
-        check_server(info, loaded, self.host.name)
+        if questions := self.host.admit(self, info, loaded):
+            self._write(questions)
+            self.host.learn(self._read(len(questions)))
         self.client_id = client_id if isinstance(client_id, int) else 0
 
     def _is_spoilt(self) -> bool:
@@ -150,6 +153,10 @@ class SyncConnection:
     def is_overdue(self) -> bool:
         """True if the answers should have come by now."""
         return time.monotonic() > self.deadline
+
+    def cut(self) -> None:
+        """See `channel_layer.redis.hosts.Connected.cut`."""
+        shut(self._connection)
 
     def close(self) -> None:
         """Close the socket; the next `prepare` opens a new one."""

@@ -1,20 +1,31 @@
-"""The layer over Redis Sentinel, which can be named and not be made."""
+"""The layer over servers that Redis Sentinel chooses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from channel_layer.exceptions import LayerConfigurationError
-
-from .core import RedisChannelLayer
+import channel_layer.redis
 
 __all__ = ["RedisSentinelChannelLayer"]
 
 
-class RedisSentinelChannelLayer(RedisChannelLayer):
-    """Raises `LayerConfigurationError` when it is made."""
+class RedisSentinelChannelLayer(channel_layer.redis.RedisSentinelChannelLayer):
+    """`channel_layer.redis.RedisSentinelChannelLayer`, with the arguments of asgi_redis.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        raise LayerConfigurationError(
-            "Redis Sentinel is not supported yet; use channel_layer.redis.RedisChannelLayer with its hosts"
-        )
+    Args:
+        stats_prefix: ignored; statistics lie under ``prefix``.
+        sentinel_refresh_interval: ignored; Sentinels are asked every second.
+        options: those of the layer.
+    """
+
+    def __init__(
+        self,
+        expiry: float = 60,
+        hosts: Any = None,
+        prefix: str = "asgi:",
+        *,
+        stats_prefix: Any = None,
+        sentinel_refresh_interval: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(expiry=expiry, hosts=hosts, prefix=prefix, **options)

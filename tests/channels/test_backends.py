@@ -9,7 +9,7 @@ import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.redis import RedisChannelLayer
+from channel_layer.redis import RedisChannelLayer, RedisSentinelChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 from channels.backends import InvalidChannelLayerError, backend_class, make_layer
 
@@ -54,6 +54,16 @@ HERE = "tests.channels.test_backends"
             {"hosts": ["redis://localhost:6379/0"], "stats_prefix": "x:"},
             RedisChannelLayer,
         ),
+        (
+            "asgi_redis.RedisSentinelChannelLayer",
+            {
+                "hosts": [("localhost", 26379)],
+                "services": ["one"],
+                "stats_prefix": "s:",
+                "sentinel_refresh_interval": 5,
+            },
+            RedisSentinelChannelLayer,
+        ),
         ("asgiref.inmemory.ChannelLayer", {"capacity": 3, "channel_capacity": {"a.*": 1}}, MemoryChannelLayer),
         ("asgi_ipc.IPCChannelLayer", {"prefix": "mine", "channel_memory": 1_000_000}, SqliteChannelLayer),
     ],
@@ -67,7 +77,6 @@ def test_backends_of_channels_1_stand_for_ours(old: str, options: dict[str, Any]
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("asgi_redis.RedisSentinelChannelLayer", "Redis Sentinel is not supported yet"),
         ("asgi_rabbitmq.RabbitmqChannelLayer", "RabbitMQ is not supported yet"),
     ],
 )

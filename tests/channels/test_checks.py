@@ -99,6 +99,14 @@ def test_a_password_for_all_servers_is_one() -> None:
     assert found(BACKEND="channel_layer.redis.RedisChannelLayer", CONFIG=config) == []
 
 
+@pytest.mark.parametrize("backend", ["channel_layer.redis.RedisChannelLayer", "asgi_redis.RedisSentinelChannelLayer"])
+def test_a_service_in_the_open_without_a_password_is_warned_of(backend: str) -> None:
+    config = {"hosts": [("10.0.0.5", 26379)], "services": ["mymaster"]}
+    [text] = found(BACKEND=backend, CONFIG=config)
+    assert "Redis at redis+sentinel://mymaster/0 is used without a password" in text
+    assert found(BACKEND=backend, CONFIG={**config, "connection_kwargs": {"password": "secret"}}) == []
+
+
 @given(entry=entries)
 def test_no_complaint_has_a_password(entry: Any) -> None:
     for setting in ({"CONFIG": {"hosts": [entry]}}, {"CONFIG": {"hosts": entry}}, {"CONFIG": entry}):

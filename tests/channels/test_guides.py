@@ -212,6 +212,15 @@ def test_settings() -> None:
             assert isinstance(layer.channel_layer, RedisChannelLayer)
 
 
+def test_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "a")
+    monkeypatch.setenv("SENTINEL_PASSWORD", "b")
+    with override_settings(CHANNEL_LAYERS=run_examples("layers.md", "guide")["CHANNEL_LAYERS"]):
+        layer = channel_layers.make_backend("default")
+        assert layer.describe() == "redis+sentinel://mymaster/0"
+        layer.close()
+
+
 @pytest.mark.usefixtures("layer")
 def test_a_wsgi_server() -> None:
     application = run_examples("wsgi.md", "guide")["application"]

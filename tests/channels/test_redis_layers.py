@@ -50,13 +50,18 @@ def test_the_options_reach_the_layer_below() -> None:
     [
         ({"prefix": 7}, "prefix is text, not int"),
         ({"serializer_format": "cbor"}, "serializer_format 'cbor' cannot be used"),
-        ({"hosts": [{"sentinels": [("localhost", 26379)]}]}, r"hosts\[0\] is watched by Redis Sentinel"),
+        ({"hosts": [{"sentinels": [("localhost", 26379)]}]}, r"hosts\[0\] has no 'master_name'"),
         ({"hosts": "redis://localhost"}, "'hosts' must be a list"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(options: Any, words: str) -> None:
     with pytest.raises(LayerConfigurationError, match=words):
         RedisChannelLayer(**options)
+
+
+def test_a_service_of_redis_sentinel() -> None:
+    hosts = [{"sentinels": [("localhost", 26379)], "master_name": "mymaster", "db": 2}]
+    assert RedisChannelLayer(hosts=hosts).channel_layer.describe() == "redis+sentinel://mymaster/2"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,13 @@ def test_a_subclass_carries_messages(redis_url: str) -> None:
     layer.close()
 
 
-def test_sentinel_can_be_imported_and_says_what_to_use() -> None:
-    with pytest.raises(LayerConfigurationError, match="Redis Sentinel is not supported yet; use channel_layer"):
-        asgi_redis.RedisSentinelChannelLayer(hosts=[("localhost", 26379)])
+def test_sentinel_takes_the_arguments_of_asgi_redis() -> None:
+    hosts = [("localhost", 26379)]
+    layer = asgi_redis.RedisSentinelChannelLayer(
+        30, hosts, "x:", services=["one"], stats_prefix="stats:", sentinel_refresh_interval=5
+    )
+    assert isinstance(layer, channel_layer.redis.RedisChannelLayer)
+    assert (layer.expiry, layer.prefix, layer.describe()) == (30, "x:", "redis+sentinel://one/0")
+    layer.close()
+    with pytest.raises(LayerConfigurationError, match="'services' is missing"):
+        asgi_redis.RedisSentinelChannelLayer(hosts=hosts)

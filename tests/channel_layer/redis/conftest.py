@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import threading
 import uuid
@@ -156,6 +157,233 @@ def three_redis(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
         yield servers
 
 
+class SentinelService:
+    """A primary, its replica and three Sentinels that watch them, impatiently.
+
+    Attributes:
+        addresses: of the Sentinels.
+        servers: the primary and the replica as they were at the start, by port.
+    """
+
+    NAME = "mymaster"
+    DOWN_MS = 500
+
+    def __init__(self, program: str, directory: Path, password: str = "", sentinel_password: str = "") -> None:
+        self.password, self.sentinel_password = password, sentinel_password
+        self._program, self._directory = program, directory
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.servers = [free_port(), free_port()]
+        self.addresses = [("127.0.0.1", free_port()) for _ in range(3)]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a layer needs to know."""
+        return {
+            "hosts": self.addresses,
+            "services": [self.NAME],
+            **({"connection_kwargs": {"password": self.password}} if self.password else {}),
+            **({"sentinel_kwargs": {"password": self.sentinel_password}} if self.sentinel_password else {}),
+        }
+
+    def start(self) -> None:
+        primary, replica = self.servers
+        self.start_server(primary)
+        self.start_server(replica, "--replicaof", "127.0.0.1", str(primary))
+        wait_until(lambda: b"state=online" in self.ask(primary, "INFO", "replication"), "a replica in step")
+        for _, port in self.addresses:
+            self._start_sentinel(port, primary)
+        for _, port in self.addresses:
+            wait_until(lambda port=port: self._is_complete(port), f"the Sentinel on {port} knowing all others")
+
+    def stop(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait(10)
+
+    def start_server(self, port: int, *arguments: str) -> None:
+        """A server; without arguments it takes itself for a primary, as one that comes back does at first."""
+        auth = ["--requirepass", self.password, "--masterauth", self.password] if self.password else []
+        quick = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+        self._run(port, "--save", "", *quick, *auth, *arguments)
+
+    def kill(self, port: int) -> None:
+        process = self._processes.pop(port)
+        process.kill()
+        process.wait(10)
+
+    def signal(self, port: int, number: int) -> None:
+        self._processes[port].send_signal(number)
+
+    def primary(self) -> int:
+        """The port of the primary, as the first Sentinel that answers has it."""
+        for _, port in self.addresses:
+            if port in self._processes:
+                return int(self.ask(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME)[1])
+        raise LookupError("no Sentinel is left")
+
+    def wait_for_failover(self, old: int) -> int:
+        """The port of the new primary, once it is one."""
+
+        def promoted() -> int:
+            port = self.primary()
+            return port if port != old and self.ask(port, "ROLE")[0] == b"master" else 0
+
+        return wait_until(promoted, "a new primary", within=40)
+
+    def wait_for_replica(self, port: int) -> None:
+        """Wait until a server that is back follows the primary, so that there can be a failover to it."""
+
+        def follows() -> bool:
+            return b"slave_repl_offset" in (info := self.ask(port, "INFO", "replication")) and (
+                b"master_link_status:up" in info
+            )
+
+        wait_until(follows, f"the server on {port} following", within=40)
+
+    def ask(self, port: int, *words: Any) -> Any:
+        """A command to a server or a Sentinel, on a connection of its own."""
+        password = self.password if port in self.servers else self.sentinel_password
+        connection = redis.Connection(
+            host="127.0.0.1", port=port, password=password or None, protocol=2, socket_timeout=5
+        )
+        try:
+            connection.connect()
+            connection.send_command(*words)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
+
+    def _run(self, port: int, *arguments: str) -> None:
+        log = (self._directory / f"{port}.log").open("ab")
+        directory = self._directory / str(port)
+        directory.mkdir(exist_ok=True)
+        command = [self._program, *arguments[:1]] if arguments[0].startswith("/") else [self._program]
+        rest = arguments[1:] if arguments[0].startswith("/") else arguments
+        command += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), *rest]
+        with log:
+            self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(lambda: self._answers(port), f"the server on port {port}")
+
+    def _start_sentinel(self, port: int, primary: int) -> None:
+        name = self.NAME
+        lines = [
+            f"sentinel monitor {name} 127.0.0.1 {primary} 2",
+            f"sentinel down-after-milliseconds {name} {self.DOWN_MS}",
+            f"sentinel failover-timeout {name} 2000",
+        ]
+        if self.password:
+            lines.append(f"sentinel auth-pass {name} {self.password}")
+        if self.sentinel_password:
+            lines += [f"requirepass {self.sentinel_password}", f"sentinel sentinel-pass {self.sentinel_password}"]
+        file = self._directory / f"sentinel-{port}.conf"
+        file.write_text("\n".join(lines) + "\n")
+        self._run(port, str(file), "--sentinel")
+
+    def _answers(self, port: int) -> bool:
+        try:
+            return bool(self.ask(port, "PING") == b"PONG")
+        except redis.RedisError:
+            return False
+
+    def _is_complete(self, port: int) -> bool:
+        facts = self.ask(port, "SENTINEL", "MASTER", self.NAME)
+        known = dict(zip(facts[::2], facts[1::2], strict=True))
+        return known[b"num-slaves"] == b"1" and known[b"num-other-sentinels"] == b"2"
+
+
+class SaysSo(socketserver.StreamRequestHandler):
+    """One connection to a `StandIn`."""
+
+    def handle(self) -> None:
+        while head := self.rfile.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                size = int(self.rfile.readline()[1:])
+                words.append(self.rfile.read(size + 2)[:-2].decode())
+            self.wfile.write(self.server.answer(words))  # type: ignore[attr-defined]
+
+
+class StandIn(socketserver.ThreadingTCPServer):
+    """Speaks as a Sentinel does and names whatever server a test wants it to.
+
+    Attributes:
+        primary: port of the server that it names.
+        epoch: the number of failovers that it has heard of.
+        asked: how often it was asked.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, primary: int) -> None:
+        super().__init__(("127.0.0.1", 0), SaysSo)
+        self.primary, self.epoch, self.asked = primary, 0, 0
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.socket.getsockname()[1]
+
+    def name(self, primary: int) -> None:
+        """Have heard of a failover to another server."""
+        self.primary, self.epoch = primary, self.epoch + 1
+
+    def answer(self, words: list[str]) -> bytes:
+        if words[0] != "SENTINEL":
+            return b"+OK\r\n"
+        if words[2] != SentinelService.NAME:
+            return b"*-1\r\n" if words[1] != "MASTER" else b"-ERR No such master with that name\r\n"
+        if words[1] == "MASTER":
+            return texts("name", words[2], "config-epoch", str(self.epoch))
+        self.asked += 1
+        return texts("127.0.0.1", str(self.primary))
+
+
+def texts(*words: str) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word.encode()) for word in words)
+
+
+@contextmanager
+def running_sentinels(program: str, directory: Path, **passwords: str) -> Iterator[SentinelService]:
+    """A service that ends with the block."""
+    service = SentinelService(program, directory, **passwords)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def stand_ins() -> Iterator[Callable[[int], StandIn]]:
+    """``stand_ins(port)``: a `StandIn` that names the server on that port."""
+    made: list[StandIn] = []
+
+    def stand_in(primary: int) -> StandIn:
+        made.append(StandIn(primary))
+        return made[-1]
+
+    yield stand_in
+    for one in made:
+        one.shutdown()
+        one.server_close()
+
+
+@pytest.fixture(scope="session")
+def shared_sentinels(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelService]:
+    """A service that tests share, each under its own prefix."""
+    with running_sentinels(redis_server, tmp_path_factory.mktemp("sentinels")) as service:
+        yield service
+
+
+@pytest.fixture
+def sentinels(redis_server: str, tmp_path: Path) -> Iterator[SentinelService]:
+    """A service of a test's own, which may end its servers."""
+    with running_sentinels(redis_server, tmp_path) as service:
+        yield service
+
+
 MakeRedisLayer = Callable[..., RedisChannelLayer]
 
 
@@ -166,7 +394,7 @@ def make_redis_layer() -> Iterator[MakeRedisLayer]:
     prefix = f"test-{uuid.uuid4().hex}:"
 
     def make(*urls: str, **options: Any) -> RedisChannelLayer:
-        made.append(RedisChannelLayer(hosts=urls, **{"prefix": prefix, **options}))
+        made.append(RedisChannelLayer(**{"hosts": urls, "prefix": prefix, **options}))
         return made[-1]
 
     yield make

@@ -8,8 +8,9 @@ from hypothesis import example, given
 
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.redis.address import ServerAddress
-from channel_layer.redis.hosts import Host, parse_hosts
+from channel_layer.redis.hosts import Host
 from channel_layer.redis.layer import RedisChannelLayer
+from channel_layer.redis.servers import parse_hosts
 from tests.channel_layer.redis.confidential import SECRET, entries
 
 

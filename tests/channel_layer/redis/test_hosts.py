@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_server, parse_hosts
+from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_server
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,6 @@ def test_a_unix_socket_is_a_url_too() -> None:
 def test_an_empty_password_is_none(spec: object, has_password: bool) -> None:
     assert Host(spec).has_password is has_password
     assert Host(spec, {"password": "secret"}).has_password
-
-
-def test_without_hosts_it_is_the_one_on_this_machine() -> None:
-    assert [host.name for host in parse_hosts(None, None)] == ["redis://localhost:6379/0"]
-
-
-@pytest.mark.parametrize(
-    ("hosts", "said"),
-    [
-        ("redis://x", "'hosts' must be a list of servers, not str"),
-        ({"host": "x"}, "'hosts' must be a list of servers, not dict"),
-        (["redis://x", "localhost"], "hosts[1] is not a URL. Write it as redis://host:port/0"),
-        ([{"host": "x", "prot": 1}], "hosts[0] (redis://x:6379/0) cannot be used: "),
-        ([{"host": "x", "prot": 1}], "unexpected keyword argument 'prot'"),
-    ],
-)
-def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
-    with pytest.raises(LayerConfigurationError) as caught:
-        parse_hosts(hosts, None)
-    assert said in str(caught.value)
 
 
 def complaint(info: object) -> str:

@@ -13,6 +13,8 @@ import pytest
 from channel_layer.conformance import ConformanceSuite, MakeLayer
 from channel_layer.redis import RedisChannelLayer, inspection, plan, report_calls, scripts
 
+from .conftest import SentinelService
+
 LATER = """local now = redis.call('TIME')
 local micro = now[1] * 1000000 + now[2] + {micro}
 now = {{ string.format('%d', math.floor(micro / 1000000)), string.format('%d', micro % 1000000) }}
@@ -63,13 +65,16 @@ class TestOneServer(ConformanceSuite):
         time.sleep(seconds)
 
     @pytest.fixture
-    def make_layer(self, redis_url: str, server_time: ServerTime) -> Iterator[MakeLayer]:
+    def servers(self, redis_url: str) -> dict[str, Any]:
+        return {"hosts": [f"{redis_url.rpartition('/')[0]}/{database}" for database in self.databases]}
+
+    @pytest.fixture
+    def make_layer(self, servers: dict[str, Any], server_time: ServerTime) -> Iterator[MakeLayer]:
         made: list[RedisChannelLayer] = []
-        hosts = [f"{redis_url.rpartition('/')[0]}/{database}" for database in self.databases]
         prefix = f"test-{uuid.uuid4().hex}:"
 
         def make(**options: Any) -> RedisChannelLayer:
-            made.append(RedisChannelLayer(hosts=hosts, **{"prefix": prefix, **self.config, **options}))
+            made.append(RedisChannelLayer(**servers, **{"prefix": prefix, **self.config, **options}))
             made[-1].index._clock = server_time.monotonic
             return made[-1]
 
@@ -77,6 +82,12 @@ class TestOneServer(ConformanceSuite):
         for layer in made:
             layer.flush()
             layer.close()
+
+
+class TestSentinel(TestOneServer):
+    @pytest.fixture
+    def servers(self, shared_sentinels: SentinelService) -> dict[str, Any]:
+        return shared_sentinels.options
 
 
 class TestSeveralServers(TestOneServer):

@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from channel_layer.exceptions import LayerUnavailable
-from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.poller import Poller, Pollers
 from channel_layer.redis.scripts import Call, plain
+from channel_layer.redis.servers import parse_hosts
 from channel_layer.redis.sync_driver import SyncConnection, SyncDriver
 from tests.conftest import free_port, wait_until
 

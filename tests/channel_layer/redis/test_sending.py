@@ -10,8 +10,8 @@ from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.layer import Counters
 from channel_layer.outcome import Fate, fates
 from channel_layer.redis import outage
-from channel_layer.redis.hosts import parse_hosts
 from channel_layer.redis.sending import Sending
+from channel_layer.redis.servers import parse_hosts
 from channel_layer.redis.storage import Storage
 
 from .test_plan import planner_of

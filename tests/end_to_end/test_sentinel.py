@@ -1,0 +1,164 @@
+"""A failover while applications of both kinds serve: the primary is killed, and Sentinel promotes its replica."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from tests.channel_layer.redis.conftest import SentinelService, running_sentinels
+from tests.conftest import wait_until
+from tests.end_to_end.processes import Project
+
+SECONDS = 30
+
+AFTER_PROMOTION = 10.0
+"""Seconds in which traffic is back; on a machine that is not busy it takes one."""
+
+
+@pytest.fixture
+def sentinels(redis_server: str, tmp_path: Path) -> Iterator[SentinelService]:
+    with running_sentinels(redis_server, tmp_path) as service:
+        yield service
+
+
+def channels_1(sentinels: SentinelService, directory: Path) -> Project:
+    environment = {"SENTINELS": ports(sentinels), "ENDS": str(directory / "ends")}
+    return Project("tests.fixtures.sockets_project", directory, environment, workers=1)
+
+
+def channels_4(sentinels: SentinelService, directory: Path) -> Project:
+    package = "tests.fixtures.channels4_project"
+    project = Project(package, directory, {"SENTINELS": ports(sentinels)}, workers=1)
+    project.web.command[1] = f"{package}.asgi:application"
+    return project
+
+
+def ports(sentinels: SentinelService) -> str:
+    return " ".join(str(port) for _, port in sentinels.addresses)
+
+
+class Visitors:
+    """Those of one project: some who ask for pages, one who sends frames all the time, and one at rest.
+
+    Args:
+        project: what they visit.
+        quiet: path of the socket at rest.
+        busy: path that answers each frame with itself.
+        stack: where all of it ends.
+    """
+
+    def __init__(self, project: Project, quiet: str, busy: str, stack: ExitStack) -> None:
+        self.project = project
+        self.statuses: list[int] = []
+        self.heard: list[str] = []
+        self.closed = False
+        self.idle = stack.enter_context(self._open(quiet))
+        self._busy = stack.enter_context(self._open(busy))
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._ask, self._send, self._hear)]
+        for thread in self._threads:
+            thread.start()
+        stack.callback(self.end)
+
+    def end(self) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(SECONDS)
+
+    def echo(self, text: str) -> str:
+        self.idle.send(json.dumps({"text": text}))
+        while True:
+            # In a room one hears the other, too.
+            if (heard := json.loads(self.idle.recv(SECONDS))["text"]) == text:
+                return str(heard)
+
+    def status(self) -> int:
+        """The status of a page; 0 if none comes in a second, as when the request was lost with the primary."""
+        try:
+            with urllib.request.urlopen(self.project.url, timeout=1) as response:
+                return int(response.status)
+        except TimeoutError:
+            return 0
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    def _open(self, path: str) -> ClientConnection:
+        url = f"ws://127.0.0.1:{self.project.port}{path}"
+        return connect(
+            url, origin=Origin("http://localhost"), open_timeout=SECONDS, close_timeout=1, ping_interval=None
+        )
+
+    def _ask(self) -> None:
+        while not self._end.wait(0.05):
+            self.statuses.append(self.status())
+
+    def _send(self) -> None:
+        number = 0
+        try:
+            while not self._end.wait(0.005):
+                number += 1
+                self._busy.send(json.dumps({"text": f"frame {number}"}))
+        except ConnectionClosed:
+            self.closed = True
+
+    def _hear(self) -> None:
+        try:
+            while not self._end.is_set():
+                try:
+                    self.heard.append(json.loads(self._busy.recv(0.2))["text"])
+                except TimeoutError:
+                    continue
+        except ConnectionClosed:
+            self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("make_project", "quiet", "busy"),
+    [(channels_1, "/", "/"), (channels_4, "/ws/chat/a/", "/ws/echo/")],
+    ids=["channels 1", "channels 4"],
+)
+def test_sockets_stay_open_and_nothing_comes_twice(
+    sentinels: SentinelService,
+    tmp_path: Path,
+    make_project: Callable[[SentinelService, Path], Project],
+    quiet: str,
+    busy: str,
+) -> None:
+    with make_project(sentinels, tmp_path) as project, ExitStack() as stack:
+        try:
+            visitors = Visitors(project, quiet, busy, stack)
+            assert visitors.echo("before") == "before"
+            wait_until(lambda: len(visitors.heard) > 50 and 200 in visitors.statuses, "traffic")
+            assert visitors.statuses.count(503) == 0
+            old = sentinels.primary()
+            sentinels.kill(old)
+            wait_until(lambda: 503 in visitors.statuses, "a refusal while there is no primary")
+            sentinels.wait_for_failover(old)
+            promoted = time.monotonic()
+            wait_until(lambda: visitors.status() == 200, "a page after the promotion")
+            assert visitors.echo("after") == "after"
+            took = time.monotonic() - promoted
+            print(f"traffic {took:.2f} s after the promotion")
+            assert took < AFTER_PROMOTION
+            visitors.end()
+            assert not visitors.closed
+            assert set(visitors.statuses) <= {0, 200, 503}
+            own = [text for text in visitors.heard if text.startswith("frame ")]
+            assert len(set(own)) == len(own)
+            assert own == sorted(own, key=lambda text: int(text.split()[1]))
+            assert "Traceback" not in project.logs()
+        except BaseException:
+            print(project.logs())
+            raise
