@@ -170,10 +170,12 @@ class Message:
         headers: what travelled beside the content, see `Headers`.
         state: what the sender of the message keeps for its reply channel, bytes by key, or ``None``. Set
             another dict to have the sender keep that from now on; see `carries_state`.
+        user_name: name of the user, if it has become known; the sender is told it once.
         givers: attributes that others add → what adds them, for whoever looks for one that is not there.
     """
 
     givers: ClassVar[dict[str, str]] = {}
+    user_name: str | None = None
 
     def __init__(
         self,

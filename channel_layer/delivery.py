@@ -35,17 +35,19 @@ class Headers(TypedDict, total=False):
     the state, naming the channel for the answer: a message with ``state``, or ``{"closed": True}``; and may send
     changed ``state`` alone. A message with ``flow`` but no turn is answered in case of
     failure only. While a turn goes on, a worker says ``begun`` with its number once the consumer has run for
-    ``seconds``, about one, and ``later`` with its number when the consumer asked for the message to be delivered again.
-    ``tries`` counts how often a consumer asked for the message to be delivered later.
+    ``seconds``, about one, naming the ``worker`` and the ``consumer``, and ``later`` with its number when the consumer
+    asked for the message to be delivered again. ``tries`` counts how often a consumer has asked for that.
     ``ends`` says that consumers want to know of the end of every request.
     ``root_path`` is where the application is mounted, for messages of a WebSocket that do not say so themselves.
+    ``user`` is the name of the user of a WebSocket, which a worker tells, for operators, when it has come to know it.
 
     A connection whose application lives in a worker (see `workers.instances`) knows it by ``epoch``, the number of
     times that it has changed hands, which is part of every message of the worker; ``lease`` is the channel to which
     events of the connection go from now on, or ``None`` if the worker has let go of it. ``turn`` then says that all
     events up to that number have been dealt with, ``checkpoint`` brings what is needed to go on in another worker
     (``None`` if it cannot be done), ``again`` that the application has to begin anew there, ``at_once`` that it has to
-    go on there without waiting for an event, and ``ended`` that it has returned, or ``failed``.
+    go on there without waiting for an event, ``consumer`` the name of what runs, and ``ended`` that it has returned, or
+    ``failed``.
 
     ``trace`` is the ``traceparent`` (W3C Trace Context) of the span that a message belongs to, and ``traced_at`` when
     it was prepared, in seconds of `time.time`; only if tracing is on, see ``channel_layer.tracing``.
@@ -62,6 +64,9 @@ class Headers(TypedDict, total=False):
     ends: bool
     begun: int
     seconds: float
+    worker: str
+    consumer: str
+    user: str
     later: int
     tries: int
     root_path: str

@@ -11,6 +11,7 @@ A report is a dict (`channel_layer.reports`). What every one of them has:
 ``state``      ``running``, ``draining`` (it is about to end and takes nothing new), or ``ended``
 ``parent``     process ID of the supervisor, if there is one
 ``bounds``     upper ends of the ranges of all histograms, in seconds; the last range has no end
+``questions``  `channel_layer.questions.FORMAT` of a process that answers operators
 ``layer``      ``lost``: messages that this process alone dropped or lost, by reason
 =============  =======================================================================================
 

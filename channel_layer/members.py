@@ -62,6 +62,14 @@ class MembershipIndex:
                 self._snapshots[reader, group] = (min(present.values()), snapshot)
             return snapshot
 
+    def groups_of(self, reader: str, local: str) -> list[str]:
+        """Groups that ``local`` is in now, in the order of their names."""
+        with self._lock:
+            now = self._clock()
+            present = self._groups.get(reader, {})
+            joined = self._joined.get((reader, local), ())
+            return sorted(group for group in joined if present.get(group, {}).get(local, 0.0) > now)
+
     def memberships(self, reader: str) -> Iterator[tuple[str, str, float]]:
         """All of a reader's memberships as (group, local part, seconds left)."""
         with self._lock:

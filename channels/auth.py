@@ -16,7 +16,15 @@ from django.utils.functional import SimpleLazyObject
 from .decorating import consumer_decorator
 from .message import DecoratedMessage
 from .runtime.session_holder import SESSION_KEYS, SessionHolder
-from .scope.users import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
+from .scope.users import (
+    AuthMiddleware,
+    AuthMiddlewareStack,
+    UserLazyObject,
+    get_user,
+    login,
+    logout,
+    name_if_known,
+)
 from .sessions import with_both_sessions, with_channel_session, with_http_session
 
 if TYPE_CHECKING:  # models want the apps to be ready
@@ -53,6 +61,7 @@ def _channel_user(message: DecoratedMessage) -> Iterator[None]:
     with with_channel_session(message):
         message.user = _user_of(message.channel_session)
         yield
+        _note_name(message)
 
 
 @contextmanager
@@ -60,6 +69,7 @@ def _http_user(message: DecoratedMessage) -> Iterator[None]:
     with with_http_session(message):
         message.user = _user_of(message.http_session)
         yield
+        _note_name(message)
 
 
 @contextmanager
@@ -68,6 +78,7 @@ def _http_user_remembered(message: DecoratedMessage) -> Iterator[None]:
         _transfer(message)
         message.user = _user_of(message.http_session)
         yield
+        _note_name(message)
 
 
 @contextmanager
@@ -76,6 +87,7 @@ def _http_user_remembered_with_session(message: DecoratedMessage) -> Iterator[No
         _transfer(message)
         message.user = _user_of(message.http_session)
         yield
+        _note_name(message)
 
 
 def channel_session_user(func: Callable[P, R]) -> Callable[P, R]:
@@ -102,6 +114,11 @@ def channel_session_user_from_http(func: Callable[P, R]) -> Callable[P, R]:
 def channel_and_http_session_user_from_http(func: Callable[P, R]) -> Callable[P, R]:
     """Give a consumer both sessions and the browser's user, on every message of the connection."""
     return consumer_decorator(_http_user_remembered_with_session, "channel_and_http_session_user_from_http")(func)
+
+
+def _note_name(message: DecoratedMessage) -> None:
+    """Note the user's name for operators, if the consumer has looked at the user."""
+    message.user_name = name_if_known(message.user)
 
 
 def _transfer(message: DecoratedMessage) -> None:

@@ -121,6 +121,8 @@ class _Daphne(SectionedCommand):
               help="Serve metrics on the port of clients, too, to those of --metrics-allow.")  # fmt: skip
 @click.option("--metrics-allow", multiple=True, metavar="NETWORK",
               help="Address or network that gets metrics there; may be repeated.")  # fmt: skip
+@click.option("--trace-events", is_flag=True, help="Keep the last events of every WebSocket for manage.py millrace "
+              "connection, not only of those that were looked at.")  # fmt: skip
 @click.option("--force-sync", is_flag=True, hidden=True, help="No effect.")
 @_limit("http_timeout", "Seconds a request waits for its answer (504).", "-t", "--http-timeout")
 @_limit("ping_interval", "Seconds between WebSocket pings; 0 sends none.")

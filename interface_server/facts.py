@@ -6,7 +6,8 @@ A report has, besides what all have (`channel_layer.facts`):
 ``sockets``          open WebSockets, by `path_pattern`
 ``handshakes``       handshakes that have ended, by result: ``accepted``, a status, ``left``
 ``handshaking``      handshakes that wait for a consumer
-``closes``           WebSockets that have ended, by cause: ``client``, ``consumer``, or why this server closed them
+``closes``           WebSockets that have ended, by cause: ``client``, ``consumer``, ``operator``, or why this server
+                     closed them
 ``requests``         requests that have been answered, by status
 ``requesting``       requests under way
 ``refused``          connections refused before there was a request or a handshake, by status
@@ -38,6 +39,7 @@ _VARIABLE: Final = re.compile(r"[0-9].*[0-9]|^[0-9]$|.{25}").search
 
 BY_CLIENT: Final = "client"
 BY_CONSUMER: Final = "consumer"
+BY_OPERATOR: Final = "operator"
 """Causes of the end of a WebSocket, beside the reasons that this server gives."""
 
 STALL_SECONDS: Final = 0.05

@@ -63,7 +63,14 @@ class Gateway:
         except OSError as error:
             logger.error("large bodies cannot be kept in %s: %s", error.filename, error.strerror)
         context.last_wills.watch()
-        for work in (context.uplink.run, self._downlink.run, self._clock, context.departures.run, self.reporter.run):
+        for work in (
+            context.uplink.run,
+            self._downlink.run,
+            self._clock,
+            context.departures.run,
+            context.questions.run,
+            self.reporter.run,
+        ):
             self._tasks.append(loop.create_task(work(), name=f"interface_server {work.__qualname__}"))
 
     async def close(self, seconds: float | None = None) -> None:

@@ -85,6 +85,8 @@ class Options:
         metrics_path: path at which it gives its metrics to clients in ``metrics_allow``; empty for none.
         metrics_allow: addresses or networks of those clients. What a proxy passes on is never answered.
         metrics: port, or host and port, of its own for metrics and health; empty for none.
+        trace_events: keep the last events of every WebSocket for ``manage.py millrace connection``, and not only of
+            those that somebody has looked at.
         verbosity: 0 errors and warnings, 1 what happens to the server, 2 each message.
 
     Raises:
@@ -139,6 +141,7 @@ class Options:
     metrics_path: str = ""
     metrics_allow: tuple[str, ...] = ()
     metrics: str = ""
+    trace_events: bool = False
     verbosity: int = 1
 
     def __post_init__(self) -> None:

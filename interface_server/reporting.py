@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from channel_layer.facts import REPORT_SECONDS, Identity, State, listening, lost_by_layer
+from channel_layer.questions import FORMAT
 from channel_layer.reports import REPORTS
 
 from .bridge.context import Context
@@ -78,6 +79,7 @@ class Reporter:
         sockets = {pattern: number for pattern, number in dict(facts.sockets).items() if number}
         return {
             **self._identity.content(state),
+            "questions": FORMAT,
             "sockets": sockets,
             "handshakes": dict(facts.handshakes),
             "handshaking": facts.handshaking,

@@ -97,6 +97,7 @@ class Server:
         contexts = [endpoint.context() for endpoint in self._endpoints]
         contexts += [None] * (len(sockets) - len(contexts))
         await self._application.startup()
+        self._application.gateway.context.questions.end_process = self._end_for_operator
         loop = asyncio.get_running_loop()
         self._open = Connections(
             shares(self._application.options.max_connections),
@@ -145,6 +146,9 @@ class Server:
     def _on_signal(self, number: int) -> None:
         """Stop; a second Ctrl-C waits for nothing any more."""
         self._is_hurried |= self._should_exit and number == signal.SIGINT
+        self.should_exit = True
+
+    def _end_for_operator(self) -> None:
         self.should_exit = True
 
     async def _listen(self) -> None:

@@ -89,14 +89,16 @@ class Inbox:
     Args:
         layer: the worker's layer.
         loop: the worker's event loop.
+        name: of the process, which is hard to guess; a new one if it is not given.
 
     Attributes:
         received: the number of messages so far.
         regained: how often it has begun to receive again after it could not.
     """
 
-    def __init__(self, layer: ChannelLayer, loop: EventLoop) -> None:
+    def __init__(self, layer: ChannelLayer, loop: EventLoop, name: str | None = None) -> None:
         self.received = self.regained = 0
+        self._name = name
         self._layer = layer
         self._loop = loop
         self._lock = threading.Lock()
@@ -130,9 +132,11 @@ class Inbox:
     def _start(self) -> str:
         with self._lock:
             if self._reader is None:
-                # The part in front of the "!" is the secret one.
-                _, _, secret = self._layer.new_channel(PATTERN).partition("!")
-                self._reader = f"{PATTERN[:-1]}{secret}!"
+                if self._name is None:
+                    # The part in front of the "!" is the secret one.
+                    _, _, secret = self._layer.new_channel(PATTERN).partition("!")
+                    self._name = f"{PATTERN[:-1]}{secret}"
+                self._reader = f"{self._name}!"
                 self._loop.get().call_soon_threadsafe(self._begin, self._reader)
             return self._reader
 

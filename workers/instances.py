@@ -125,6 +125,10 @@ class Hosted(ABC):
             ValueError: the application must not send it, or not now; one sentence.
         """
 
+    def news(self) -> Headers:
+        """Headers with the names of what runs and of its user, for operators, as far as they have changed."""
+        return {}
+
     def checkpoint(self) -> bytes:
         """State that another process needs to go on; called between two events.
 
@@ -314,6 +318,7 @@ class Instance(Listener):
         assert item.headers is not None
         if not self._has_lease:
             item.headers["lease"], self._has_lease = self.channel, True
+            item.headers.update(self.hosted.news())
         self._instances.outlet.add(item)
         self._instances.outlet.ask(self)
 
@@ -338,6 +343,7 @@ class Instance(Listener):
             self._fresh_checkpoint = False
             self._instances.checkpoints += 1
             item.headers["checkpoint"] = self._checkpoint
+            item.headers.update(self.hosted.news())  # what has changed may be the user
         return item if alone else None
 
     # -- the end ---------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
 
 from channel_layer.codec import EMPTY
-from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
@@ -30,11 +31,21 @@ class Notices:
     Args:
         layer: the layer that the messages come from.
         send: takes over a message to a layer without waiting for anything.
+        worker: name of this process.
+        consumer_of: gives the name of the consumer of a message.
     """
 
-    def __init__(self, layer: ChannelLayer, send: Callable[[ChannelLayer, Outgoing], None]) -> None:
+    def __init__(
+        self,
+        layer: ChannelLayer,
+        send: Callable[[ChannelLayer, Outgoing], None],
+        worker: str,
+        consumer_of: Callable[[Delivery], str],
+    ) -> None:
         self._layer = layer
         self._send = send
+        self._worker = worker
+        self._consumer_of = consumer_of
         self._told: set[Delivery] = set()
 
     def look(self, running: Iterable[Running]) -> None:
@@ -52,7 +63,10 @@ class Notices:
         if turn is None or reply is None:
             return
         try:
-            item = Outgoing(check_channel(reply), EMPTY, {"begun": turn, "seconds": seconds})
+            headers: Headers = {"begun": turn, "seconds": seconds, "worker": self._worker}
+            with contextlib.suppress(Exception):  # the consumer may have changed the message, and operators alone ask
+                headers["consumer"] = self._consumer_of(delivery)
+            item = Outgoing(check_channel(reply), EMPTY, headers)
         except ChannelLayerError as error:
             logger.error("a sender cannot be told that its message is being dealt with: %s", error)
         else:

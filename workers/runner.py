@@ -41,6 +41,9 @@ The first time it goes back at once. It waits, most often, for something that an
 to do, and ten tries without a pause would be over in a few milliseconds.
 """
 
+MOST_NAMED = 4_096
+"""Connections of which the runner remembers to have told the name of the user; of others it tells that again."""
+
 Finished = tuple[Outbox, Outcome, Message, Consumer | None]
 """The messages to send, with the end of the message's turn in them; the outcome; the message; and its consumer."""
 
@@ -98,6 +101,7 @@ class Runner:
         self._host = host
         self._facts = facts if facts is not None else Facts()
         self._told: set[str] = set()
+        self._named: dict[str, str] = {}
 
     def run(self, delivery: Delivery) -> Finished:
         """Run the consumer of a message to its end; a coroutine on an event loop made for it.
@@ -238,6 +242,10 @@ class Runner:
         headers: Headers = {"later": before["turn"]} if outcome == "later" else {"turn": before["turn"]}
         if outcome in FAILURES:
             headers["failed"] = True
+        if message.user_name is not None and self._named.get(name) != message.user_name:
+            headers["user"] = self._named[name] = message.user_name
+            if len(self._named) > MOST_NAMED:
+                del self._named[next(iter(self._named))]
         ahead: Outbox | None = None
         if message.state is not before.get("state"):
             changed: dict[str, bytes | None] = {}

@@ -63,6 +63,7 @@ class Streams:
         layer: the worker's layer.
         loop: the worker's event loop.
         sync_side: runs the sync code around a stream.
+        name: of the process, for its inbox.
 
     Attributes:
         inbox: receives reports about the clients of streams, and of consumers in threads.
@@ -71,8 +72,10 @@ class Streams:
         is_winding_up: true once the worker stops and the time for streams without a known end is over.
     """
 
-    def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, sync_side: SyncSide) -> None:
-        self.inbox = Inbox(layer, loop)
+    def __init__(
+        self, most: int, layer: ChannelLayer, loop: EventLoop, sync_side: SyncSide, name: str | None = None
+    ) -> None:
+        self.inbox = Inbox(layer, loop, name)
         self.sender = AsyncSender(layer)
         self.progress: dict[int, float] = {}
         self.is_winding_up = False

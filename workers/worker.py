@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
 from channel_layer.facts import Identity, State, lost_by_layer
 from channel_layer.layer import ChannelLayer
+from channel_layer.questions import FORMAT
 from channel_layer.registry import channel_layers
 from routing.routes import MessageRouter
 
@@ -27,7 +29,7 @@ from .async_runner import AsyncRunner
 from .channel_filter import filter_channels
 from .event_loop import EventLoop
 from .exceptions import ConsumeLater, LeaveToOthers
-from .facts import Facts
+from .facts import Facts, name_of
 from .fetcher import Fetcher
 from .hangs import Busy, Hangs, stack_of_thread
 from .hooks import Hook, Hooks
@@ -169,7 +171,7 @@ class Worker:
         self._hooks = Hooks([TracingHook(), *hooks] if tracing.is_on else hooks)
         self._facts = Facts()
         self._identity = Identity("worker", parent)
-        self._reporter = Reporter(channel_layer, self.report)
+        self._reporter = Reporter(channel_layer, f"worker.{secrets.token_urlsafe(12)}", self.report, self.stop)
         self.ticked = time.monotonic()
         self._sender = Sender(lambda: self.termed, self._facts)
         self._async_limit = AsyncLimit(async_tasks)
@@ -177,7 +179,7 @@ class Worker:
         self._sync_side = sync_side if sync_side is not None else SyncSide()
         self._lifespan: Lifespan | None = lifespan or getattr(channel_layer, "lifespan", None)
         self._loop = EventLoop(self._close_async_side)
-        self._streams = Streams(streams, channel_layer, self._loop, self._sync_side)
+        self._streams = Streams(streams, channel_layer, self._loop, self._sync_side, self.name)
         self._instances = Instances(instances, channel_layer, self._loop, self._streams.inbox, self._sync_side)
         self._idle_seconds = idle_seconds
         self._look_for_quiet_at = 0.0
@@ -194,7 +196,9 @@ class Worker:
         self._async_runner = AsyncRunner(
             self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
         )
-        self._notices = Notices(channel_layer, lambda layer, item: self._sender.add_later(0, layer, item))
+        self._notices = Notices(
+            channel_layer, lambda layer, item: self._sender.add_later(0, layer, item), self.name, self._consumer_of
+        )
         self._busy: Busy = {}
         self._reported: set[Delivery] = set()
         self._hangs: Hangs | None = None
@@ -259,6 +263,7 @@ class Worker:
         lost = lost_by_layer(layer.counters) if hasattr(layer, "counters") else {}
         return {
             **self._identity.content(state),
+            "questions": FORMAT,
             **facts.content(),
             "channels": list(self.channels),
             "threads": self.threads,
@@ -435,6 +440,11 @@ class Worker:
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""
         self._notices.look([*self._in_threads(), *self._async_runner.running()])
+
+    def _consumer_of(self, delivery: Delivery) -> str:
+        """The name of the consumer of a message. It is matched again, but only slow messages are told of."""
+        match = self.router.match(Message(delivery.message, delivery.channel, self.channel_layer, delivery.headers))
+        return name_of(match[0] if match is not None else None)
 
     def _in_threads(self) -> list[Running]:
         return [(started, delivery, reply) for delivery, (_, started, reply) in list(self._busy.items())]

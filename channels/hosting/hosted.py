@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from channel_layer.delivery import Message
+from channel_layer.delivery import Headers, Message
 from interface_server.logs.server_log import printable
 from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
 from ..scope.applications import LEASE, Application, Scope, is_consumer
 from ..scope.routers import behind_routers
 from ..scope.sessions import SessionState, changed_session, session_names
+from ..scope.users import name_if_known
 from ..utils import name_that_thing
 from . import checkpoints
 from .checkpoints import BadCheckpoint
@@ -61,9 +62,28 @@ class HostedApplication(Hosted):
     """
 
     __slots__ = (
-        "_application", "_consumer", "_denial", "_expected", "_given", "_left", "_marks", "_of_process",
-        "_packed", "_path", "_receive",
-        "_restore", "_resume", "_scope", "_state", "done", "epoch", "events", "is_orphan", "reply_channel", "session",
+        "_application",
+        "_consumer",
+        "_denial",
+        "_expected",
+        "_given",
+        "_left",
+        "_marks",
+        "_of_process",
+        "_packed",
+        "_path",
+        "_receive",
+        "_restore",
+        "_resume",
+        "_scope",
+        "_state",
+        "_told",
+        "done",
+        "epoch",
+        "events",
+        "is_orphan",
+        "reply_channel",
+        "session",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +117,7 @@ class HostedApplication(Hosted):
         self._receive: Receive
         self._denial: Denial | None = None
         self.session: SessionState | None = None
+        self._told: str | None = None
         begins = bool(events) and events[0][1].get("type") == CONNECT
         self._expected = HANDSHAKE if begins else ANY
 
@@ -176,6 +197,17 @@ class HostedApplication(Hosted):
             if reply is not None:
                 self._denial, self._expected = None, ANY
         return reply
+
+    def news(self) -> Headers:
+        """See `Hosted.news`."""
+        consumer, news = self._consumer, Headers()
+        if consumer is not None:
+            if self._told is None:
+                news["consumer"], self._told = name_that_thing(consumer), ""
+            user = name_if_known(consumer.scope.get("user"))
+            if user is not None and user != self._told:
+                news["user"] = self._told = user
+        return news
 
     def checkpoint(self) -> bytes:
         """See `Hosted.checkpoint`."""

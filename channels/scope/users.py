@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import auth
 from django.utils.crypto import constant_time_compare
-from django.utils.functional import LazyObject
+from django.utils.functional import LazyObject, empty
 
 from channels.db import database_sync_to_async
 from channels.middleware import BaseMiddleware
@@ -17,6 +17,19 @@ from channels.runtime.session_holder import SessionHolder
 from .applications import Receive, Scope, Send, single_callable
 from .cookies import CookieMiddleware
 from .sessions import SessionMiddleware
+
+MOST_NAME = 150
+"""Characters of a user's name that operators see."""
+
+
+def name_if_known(user: Any) -> str | None:
+    """The name of a user who is logged in; ``None`` if that is not known, or not without a query."""
+    if isinstance(user, LazyObject) and user._wrapped is empty:
+        return None
+    try:
+        return str(user.get_username())[:MOST_NAME] if user.is_authenticated else None
+    except AttributeError:  # an application may take anything for its users
+        return None
 
 
 def _session_of(scope: Scope) -> Any:

@@ -31,6 +31,11 @@ class AsgiSocket:
         self._progress = context.now
         self._closing_at = 0.0
 
+    @property
+    def outbox_bytes(self) -> int:
+        """See `Socket.outbox_bytes`."""
+        return self.outbox.size
+
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""
         headers = [(name.lower(), value) for name, value in fields]

@@ -19,6 +19,7 @@ from .departures import Departures
 from .hosts import Hosts
 from .last_wills import LastWills
 from .messages import MessageFactory, Scope
+from .questions import Questions
 from .states import States
 from .unanswered import Unanswered
 from .uplink import Uplink
@@ -56,6 +57,7 @@ class Context:
         states: what connections keep for their consumers.
         departures: connections to be removed from their groups.
         hosts: workers in which the applications of connections live.
+        questions: answers operators.
         read_ahead: bytes that were read from WebSockets and wait for their turn.
         tells_of_ends: whether consumers want to know of the end of every request; a worker has said so.
         draining: whether it is to get nothing new, because it is about to end.
@@ -82,6 +84,9 @@ class Context:
         self.states = States(layer, self.uplink, options.state_max)
         self.departures = Departures(layer, self.uplink)
         self.hosts = Hosts(self.name, self.uplink, self.connections)
+        self.questions = Questions(
+            layer, self.name, self.connections, self.uplink, options.uplink_bytes, lambda: self.now
+        )
         self.read_ahead = 0
         self.tells_of_ends = False
         self.draining = False

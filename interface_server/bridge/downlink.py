@@ -9,6 +9,7 @@ from channel_layer import tracing
 from channel_layer.backoff import Backoff
 from channel_layer.delivery import ALIVE, SHARED, Delivery, Message
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
+from channel_layer.questions import QUESTIONS
 
 from . import spans
 from .broadcast import Broadcast
@@ -45,6 +46,7 @@ class Downlink:
         self._departures = context.departures
         self._states = context.states
         self._hosts = context.hosts
+        self._questions = context.questions
         self._facts = context.facts
 
     async def run(self) -> None:
@@ -113,6 +115,8 @@ class Downlink:
                     logger.exception("a message for %s could not be handled", delivery.channel)
             elif delivery.channel[start:] == SHARED:
                 await self._from_many(delivery.message)
+            elif delivery.channel[start:] == QUESTIONS:
+                self._questions.hear(delivery)
             elif delivery.headers is not None:
                 if delivery.channel[start:] == ALIVE:
                     self._hosts.hear(delivery.headers, delivery.message, asyncio.get_running_loop().time())

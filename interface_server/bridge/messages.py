@@ -91,6 +91,12 @@ class MessageFactory:
         return root
 
 
+def client_of(scope: Scope) -> str | None:
+    """Address and port of the client of a scope, as one text."""
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else None
+
+
 def clean_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Headers as they go into messages: lower case, without names that hold an underscore.
 

@@ -15,12 +15,13 @@ from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
 from channel_layer.messages import ResponseReport
+from channel_layer.questions import MOST_PATH
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast
-from ..bridge.connection import Kind
+from ..bridge.connection import ConnectionFacts, Details, Kind
 from ..bridge.context import Context
-from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, with_length
+from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, client_of, with_length
 from ..bridge.replies import Reply
 from ..logs.server_log import printable
 from ..spool.spool import LEAST
@@ -55,6 +56,7 @@ class HttpExchange:
     """
 
     kind = Kind.REQUEST
+    user = None
     last_will = None
 
     def __init__(self, context: Context, scope: Scope, writer: ResponseWriter) -> None:
@@ -86,6 +88,40 @@ class HttpExchange:
         self._is_short_of_room = False
         self._progress = context.now
         self._span = spans.of_request(scope) if tracing.is_on else None
+
+    @property
+    def path(self) -> str:
+        """See `Connection.path`."""
+        path: str = self._scope["path"]
+        return path
+
+    # -- for operators ---------------------------------------------------------------------------
+
+    def facts(self) -> ConnectionFacts:
+        """See `Connection.facts`."""
+        return {
+            "path": self.path[:MOST_PATH],
+            "client": client_of(self._scope),
+            "age": self._context.now - self._opened,
+            "state": self.phase.value,
+            "user": None,
+            "worker": None,
+        }
+
+    def details(self) -> Details:
+        """See `Connection.details`."""
+        return {
+            "consumer": None,
+            "turn": None,
+            "outbox_bytes": self._writer.buffered(),
+            "read_ahead_bytes": 0,
+            "frames": None,
+            "events": None,
+        }
+
+    def close_for_operator(self, code: int, reason: str) -> bool:
+        """See `Connection.close_for_operator`: a request is answered by its consumer alone."""
+        return False
 
     # -- from the client -------------------------------------------------------------------------
 

@@ -9,7 +9,14 @@ from ..bridge.replies import Denial, Payload
 
 
 class Socket(Protocol):
-    """The client's side of a connection, as its server provides it. No call blocks."""
+    """The client's side of a connection, as its server provides it. No call blocks.
+
+    Attributes:
+        outbox_bytes: that wait for the client.
+    """
+
+    @property
+    def outbox_bytes(self) -> int: ...
 
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Complete the handshake, with further header fields."""

@@ -16,13 +16,15 @@ from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
 from channel_layer.messages import DisconnectMessage, ReceiveMessage
+from channel_layer.names import split
+from channel_layer.questions import MOST_PATH
 from channel_layer.state import MARK
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast
-from ..bridge.connection import Kind
+from ..bridge.connection import ConnectionFacts, Details, Kind, TurnFacts
 from ..bridge.context import Context
-from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope
+from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope, client_of
 from ..bridge.replies import (
     NORMAL_CLOSURE,
     BadReply,
@@ -35,11 +37,12 @@ from ..bridge.replies import (
 )
 from ..bridge.states import State
 from ..bridge.uplink import Entry
-from ..facts import BY_CLIENT, BY_CONSUMER
+from ..facts import BY_CLIENT, BY_CONSUMER, BY_OPERATOR
 from ..logs.server_log import printable
 from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
 from .lease import Lease
+from .recent import CLOSING, EVENT, OPENED, PAUSED, RECEIVED, RESUMED, SENT, TURN_OVER, WORKER, Recent
 from .slow_turns import LOOK_SECONDS, SlowTurn
 
 logger = logging.getLogger("interface_server.websocket")
@@ -76,8 +79,12 @@ class WebSocketConnection:
         context: what the process shares.
         scope: an ASGI ``websocket`` scope with cleaned headers.
         socket: the client's side.
+
+    Attributes:
+        user: name of the user, once a worker has told it.
     """
 
+    # With up to 29 attributes an instance needs no dict of its own, which would take 1.3 KiB.
     kind = Kind.WEBSOCKET
 
     def __init__(self, context: Context, scope: Scope, socket: Socket) -> None:
@@ -87,9 +94,10 @@ class WebSocketConnection:
         self.channel = context.name + local
         self.phase = Phase.HANDSHAKE
         self._context = context
-        self._local = local
         self._scope = scope
         self.path: str = scope["path"]
+        self.user: str | None = None
+        self._client = client_of(scope)
         self._socket = socket
         self._ordered = not context.options.unordered
         self._inbox: list[str | bytes | Closing] = []
@@ -109,8 +117,13 @@ class WebSocketConnection:
         self._events_held: list[Message] = []
         self._ended = False
         self._span = spans.of_handshake(scope) if tracing.is_on else None
-        self._accept_deadline = context.now + context.options.accept_timeout
-        self._end_of_life = context.now + (context.options.websocket_life or float("inf"))
+        self._recent = Recent() if context.options.trace_events else None
+        self._since = context.now
+
+    @property
+    def _local(self) -> str:
+        """The part of the channel behind the name of the process."""
+        return self.channel[len(self._context.name) :]
 
     @property
     def last_will(self) -> WebSocketConnection:
@@ -144,6 +157,8 @@ class WebSocketConnection:
         """The client sent a message."""
         if self.phase is not Phase.OPEN:
             return
+        if self._recent is not None:
+            self._recent.add(RECEIVED, len(content))
         if self._lease is not None:
             self._context.facts.frames += 1
             self._to_application(
@@ -155,8 +170,7 @@ class WebSocketConnection:
             self._hold(len(content))
             much = self._inbox_bytes > READ_AHEAD_BYTES or len(self._inbox) >= READ_AHEAD_MESSAGES
             if much or self._context.read_ahead > self._context.options.uplink_bytes:
-                self._paused = True
-                self._socket.pause()
+                self._pause()
         else:
             self._send_frame(content)
 
@@ -187,6 +201,8 @@ class WebSocketConnection:
             return
         if "state" in headers or "ask" in headers:
             self._state = self._context.states.hear(self._state, headers, printable(self.path))
+        if "user" in headers:
+            self.user = headers["user"]
         if self._turn_open:
             if headers.get("turn") != self._turn:
                 if self._turn in (headers.get("begun"), headers.get("later")):
@@ -207,6 +223,8 @@ class WebSocketConnection:
                 self._context.facts.lost.add("application behind")
                 logger.warning("a message for the application of %s was dropped: too many wait", printable(self.path))
                 return
+            if self._recent is not None:
+                self._recent.add(EVENT)
             self._to_application(event, 0)
         elif self.phase is not Phase.HANDSHAKE:
             text = "a message with a type was ignored: no application of Channels 2 to 4 is behind the WebSocket %s"
@@ -224,6 +242,8 @@ class WebSocketConnection:
         if lease is None or self.phase is Phase.CLOSED or lease.is_full:
             self.take(broadcast.content)
         else:
+            if self._recent is not None:
+                self._recent.add(EVENT)
             lease.join(broadcast)
 
     def hear_shared(self, reply: Reply, epoch: int, turn: int) -> None:
@@ -284,6 +304,8 @@ class WebSocketConnection:
     def _do(self, reply: Reply) -> None:
         if self.phase is not Phase.OPEN:
             return
+        if self._recent is not None and reply.payload is not None:
+            self._recent.add(SENT, len(reply.payload.data))
         if reply.payload is not None and not self._socket.send(reply.payload):
             self.overflow()
         elif reply.close is not None:
@@ -319,11 +341,11 @@ class WebSocketConnection:
 
     def tick(self, now: float) -> None:
         """Check the deadlines."""
-        if self.phase is Phase.HANDSHAKE and now >= self._accept_deadline:
+        if self.phase is Phase.HANDSHAKE and now >= self._since + self._context.options.accept_timeout:
             text = f"no consumer accepted the WebSocket {printable(self.path)} in time"
             self._context.unanswered.report(text, CONNECT, self._context.options.accept_timeout)
             self._deny(503)
-        elif now >= self._end_of_life and self.phase is Phase.OPEN:
+        elif (life := self._context.options.websocket_life) and now >= self._since + life and self.phase is Phase.OPEN:
             self.close(GOING_AWAY, "maximum life reached")
         if self._lease is not None:
             self._check_lease(self._lease, now)
@@ -391,6 +413,60 @@ class WebSocketConnection:
             self._turn_open, self._slow, self._unsent = False, None, 0
             self._go_on()
 
+    # -- for operators ---------------------------------------------------------------------------
+
+    def facts(self) -> ConnectionFacts:
+        """See `Connection.facts`."""
+        worker = self._slow.worker if self._slow is not None else None
+        if self._lease is not None and self._lease.worker is not None:
+            worker = split(self._lease.worker)[0].rstrip("!")
+        return {
+            "path": self.path[:MOST_PATH],
+            "client": self._client,
+            "age": self._context.now - self._since,
+            "state": self.phase.value,
+            "user": self.user,
+            "worker": worker,
+        }
+
+    def details(self) -> Details:
+        """See `Connection.details`."""
+        recent, self._recent = self._recent, self._recent or Recent()
+        turn, consumer = self._turn_facts(), None
+        if self._lease is not None:
+            turn, consumer = self._lease.turn_facts(self._context.now), self._lease.consumer
+        elif turn is not None:
+            consumer = turn["consumer"]
+        return {
+            "consumer": consumer,
+            "turn": turn,
+            "outbox_bytes": self._socket.outbox_bytes,
+            "read_ahead_bytes": self._inbox_bytes,
+            "frames": self._order if self._lease is None else None,
+            "events": None if recent is None else recent.events(),
+        }
+
+    def _turn_facts(self) -> TurnFacts | None:
+        if not self._turn_open:
+            return None
+        stored_at = self._entry.stored_at if self._entry is not None else 0.0
+        return {
+            "number": self._turn,
+            "seconds": self._context.now - self._entry_since,
+            "stored": stored_at > 0,
+            "consumer": None if self._slow is None else self._slow.consumer,
+        }
+
+    def close_for_operator(self, code: int, reason: str) -> bool:
+        """See `Connection.close_for_operator`."""
+        if self.phase is Phase.HANDSHAKE:
+            self._deny(403)
+        elif self.phase is Phase.OPEN:
+            self.close(code, reason, BY_OPERATOR)
+        else:
+            return False
+        return True
+
     # -- the handshake and the end ---------------------------------------------------------------
 
     def _answer_handshake(self, reply: Reply) -> bool:
@@ -404,6 +480,8 @@ class WebSocketConnection:
             self.phase = Phase.OPEN
             offered = self._scope.get("subprotocols") or ()
             self._context.facts.opened(self.path)
+            if self._recent is not None:
+                self._recent.add(OPENED)
             chosen = agreed_subprotocol(reply.subprotocol, offered, self._context.options.subprotocols)
             self._socket.accept(chosen, fields)
             self._note("WSCONNECT")
@@ -443,6 +521,8 @@ class WebSocketConnection:
         if self.phase is Phase.OPEN:
             self._context.facts.closed(self.path, cause)
             self._note("WSDISCONNECT", code)
+            if self._recent is not None:
+                self._recent.add(CLOSING)
         self._end_span()
         self.phase = Phase.CLOSED
         if self._lease is not None:
@@ -471,6 +551,10 @@ class WebSocketConnection:
             if self.phase is Phase.HANDSHAKE and message.get("close") == SERVICE_RESTART:
                 self._deny(503)  # the worker could not wait for the application's answer
         self._answer(message)
+        if "user" in headers:
+            self.user = headers["user"]
+        if self._recent is not None and "lease" in headers:
+            self._recent.add(WORKER)
         lease.hear(headers)
         if self._events_held:
             held, self._events_held = self._events_held, []
@@ -499,8 +583,7 @@ class WebSocketConnection:
         self._hold(lease.read_ahead - self._inbox_bytes)
         much = self._inbox_bytes > READ_AHEAD_BYTES or lease.is_full
         if not self._paused and (much or self._context.read_ahead > self._context.options.uplink_bytes):
-            self._paused = True
-            self._socket.pause()
+            self._pause()
 
     def _after_events(self) -> None:
         """Some events are done with."""
@@ -515,8 +598,7 @@ class WebSocketConnection:
             elif lease.is_idle:
                 self._leave()
         elif self._paused and lease.has_room:
-            self._paused = False
-            self._socket.resume()
+            self._resume()
 
     def _check_lease(self, lease: Lease, now: float) -> None:
         error = lease.why_late(now)
@@ -584,6 +666,8 @@ class WebSocketConnection:
         self._turn_open = False
         self._entry = self._slow = None
         self._end_span()
+        if self._recent is not None:
+            self._recent.add(TURN_OVER)
         if self._inbox:
             self._go_on()
 
@@ -611,8 +695,21 @@ class WebSocketConnection:
             self._hold(-len(content))
             self._send_frame(content)
         if self._paused and not self._inbox and self.phase is Phase.OPEN:
-            self._paused = False
-            self._socket.resume()
+            self._resume()
+
+    def _pause(self) -> None:
+        """Take no frames from the client for now."""
+        self._paused = True
+        self._socket.pause()
+        if self._recent is not None:
+            self._recent.add(PAUSED)
+
+    def _resume(self) -> None:
+        """Take frames again."""
+        self._paused = False
+        self._socket.resume()
+        if self._recent is not None:
+            self._recent.add(RESUMED)
 
     def _end_span(self, failure: str | None = None) -> None:
         """The handshake, or the frame that consumers were at, is done with."""

@@ -10,6 +10,7 @@ time only if the worker has said that it did not begin it, or if nobody has take
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from channel_layer import tracing
@@ -18,6 +19,7 @@ from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageT
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast, Event
+from ..bridge.connection import TurnFacts
 from ..bridge.context import Context
 from ..bridge.messages import RESUME
 from ..bridge.uplink import Entry
@@ -54,11 +56,12 @@ class Lease:
         epoch: the number of times that the instance has changed hands.
         read_ahead: bytes of frames that are not done with.
         is_bequeathed: whether the last will has what is needed to make the application.
+        consumer: name of the application's consumer, once a worker has told it.
     """
 
     __slots__ = (
         "_channel", "_checkpoint", "_context", "_events", "_free_ticks", "_opening", "_owner", "_path", "_resuming",
-        "_root_path", "_slow", "_turn", "_under_way", "epoch", "is_bequeathed", "read_ahead", "worker",
+        "_root_path", "_slow", "_turn", "_under_way", "consumer", "epoch", "is_bequeathed", "read_ahead", "worker",
     )  # fmt: skip
 
     def __init__(self, context: Context, owner: Any, channel: str, path: str, opening: bytes, root_path: str) -> None:
@@ -66,6 +69,7 @@ class Lease:
         self.epoch = 0
         self.read_ahead = 0
         self.is_bequeathed = False
+        self.consumer: str | None = None
         self._context = context
         self._owner = owner
         self._channel = channel
@@ -135,6 +139,8 @@ class Lease:
         """Take in what the worker says of the instance."""
         if "checkpoint" in headers:
             self._checkpoint = headers["checkpoint"]
+        if "consumer" in headers:
+            self.consumer = sys.intern(headers["consumer"])  # thousands have the same
         done = headers.get("turn", 0)
         while self._events and self._events[0].turn <= done:
             event = self._events.pop(0)
@@ -192,6 +198,15 @@ class Lease:
                 self.read_ahead -= event.size
                 self._under_way -= 1
                 return
+
+    def turn_facts(self, now: float) -> TurnFacts | None:
+        """The event that the application is at, or that waits for it; ``None`` if it is done with all."""
+        if not self._events:
+            return None
+        event = self._events[0]
+        stored = event.entry is not None and event.entry.stored_at > 0
+        since = event.since or now
+        return {"number": event.turn, "seconds": now - since, "stored": stored, "consumer": self.consumer}
 
     def why_late(self, now: float) -> ChannelLayerError | None:
         """The reason why an event waits too long for the layer; ``None`` if none does."""

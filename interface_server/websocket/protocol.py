@@ -119,6 +119,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- Socket ----------------------------------------------------------------------------------
 
+    @property
+    def outbox_bytes(self) -> int:
+        """See `Socket.outbox_bytes`."""
+        return self._transport.get_write_buffer_size()
+
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""
         response, self._response = self._response, None

@@ -42,9 +42,12 @@ class SlowTurn:
         context: what the process shares.
         channel: where the message was sent.
         stored_at: when it was surely stored, by the event loop's time.
+
+    Attributes:
+        worker, consumer: names of the worker that is at it and of its consumer, once that has said so.
     """
 
-    __slots__ = ("_begun_at", "_channel", "_context", "_lost", "_stored_at", "_waited_until")
+    __slots__ = ("_begun_at", "_channel", "_context", "_lost", "_stored_at", "_waited_until", "consumer", "worker")
 
     def __init__(self, context: Context, channel: str, stored_at: float) -> None:
         self._context = context
@@ -52,16 +55,19 @@ class SlowTurn:
         self._stored_at = self._waited_until = stored_at
         self._begun_at: float | None = None
         self._lost = False
+        self.worker: str | None = None
+        self.consumer: str | None = None
 
     def hear(self, headers: Headers, now: float) -> None:
         """A worker says that it has been at work for some time, or that the message goes back to its channel."""
         seconds = headers.get("seconds")
         if "later" in headers:
-            self._begun_at = None
+            self._begun_at = self.worker = self.consumer = None
             self._lost = False
             self._stored_at = self._waited_until = now + LATER_SECONDS
         else:
             self._begun_at = now - (seconds if isinstance(seconds, (int, float)) else 0)
+            self.worker, self.consumer = headers.get("worker"), headers.get("consumer")
 
     def lost(self) -> None:
         """Nobody knows whether the message was stored."""

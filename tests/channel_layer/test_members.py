@@ -160,3 +160,15 @@ def test_clear_forgets_everything(index: MembershipIndex) -> None:
     index.clear()
     assert index.members("one!", "group") == ()
     assert index.forget("one!", "a") == []
+
+
+def test_the_groups_of_a_member_are_those_it_is_in_now(index: MembershipIndex, clock: Clock) -> None:
+    index.join("daphne.a!", "rooms", "x", 10)
+    index.join("daphne.a!", "all", "x", 100)
+    index.join("daphne.a!", "others", "y", 100)
+    index.join("daphne.b!", "elsewhere", "x", 100)
+    assert index.groups_of("daphne.a!", "x") == ["all", "rooms"]
+    clock.now += 50
+    assert index.groups_of("daphne.a!", "x") == ["all"]
+    index.leave("daphne.a!", "all", "x")
+    assert index.groups_of("daphne.a!", "x") == index.groups_of("daphne.z!", "x") == []

@@ -173,3 +173,24 @@ def test_transfer_copies_all_or_nothing(browser: SessionStore) -> None:
     other: dict[str, Any] = {}
     transfer_user({auth.SESSION_KEY: "1"}, other)
     assert other == {}
+
+
+@pytest.mark.parametrize("consumer", [connect, with_both])
+def test_the_name_is_noted_for_operators_once_the_consumer_has_looked_at_the_user(
+    layer: Any, browser: SessionStore, consumer: Any
+) -> None:
+    message = websocket(layer, headers=cookie_of(browser))
+    with CaptureQueriesContext(connection) as before:
+        consumer(message)
+    assert message.user_name is None, "nobody has looked, and a query only for this would be too much"
+    assert not [query for query in before if "auth_user" in query["sql"]]
+
+    looked = channel_session_user_from_http(lambda message: str(message.user))
+    looked(message)
+    assert message.user_name == "ada"
+
+
+def test_no_name_is_noted_of_a_stranger(layer: Any) -> None:
+    message = websocket(layer)
+    http_session_user(lambda message: message.user.is_authenticated)(message)
+    assert message.user_name is None

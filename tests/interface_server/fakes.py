@@ -91,6 +91,7 @@ class FakeSocket:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.has_room = True
+        self.outbox_bytes = 0
 
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         self.calls.append(("accept", subprotocol, *fields))

@@ -69,6 +69,7 @@ def test_the_sender_is_told_once_that_a_slow_consumer_is_at_work(is_async: bool,
             assert told is not None
             assert told["begun"] == 7
             assert 0.1 < told["seconds"] < 20
+            assert (told["worker"], told["consumer"]) == (worker.name, f"{__name__}.{slow.consumer.__qualname__}")
             time.sleep(0.3)
         finally:
             slow.released.set()
@@ -85,15 +86,16 @@ def test_who_is_quick_waits_for_no_turn_or_has_no_reply_channel_is_told_nothing(
 ) -> None:
     monkeypatch.setattr(notices, "NOTICE_SECONDS", 60.0)  # longer than this test is held up
     told: list[Outgoing] = []
-    Notices("layer", lambda layer, item: told.append(item)).look(
+    Notices("layer", lambda layer, item: told.append(item), "worker.x", lambda delivery: "app.consumer").look(
         [run(ago=0.01), run(turn=None), run(reply=None), run(reply="not a name!!"), run(reply=5), run(turn=9)]
     )
-    assert [item.headers["begun"] for item in told if item.headers] == [9]
+    [headers] = [item.headers for item in told if item.headers]
+    assert (headers["begun"], headers["worker"], headers["consumer"]) == (9, "worker.x", "app.consumer")
     assert caplog.text.count("cannot be told") == 2, "to have no reply channel is no error"
 
 
 def test_what_has_ended_is_forgotten() -> None:
-    notices_of_a_worker = Notices("layer", lambda layer, item: None)
+    notices_of_a_worker = Notices("layer", lambda layer, item: None, "worker.x", lambda delivery: "app.consumer")
     notices_of_a_worker.look([run(), run()])
     assert len(notices_of_a_worker._told) == 2
     notices_of_a_worker.look([])

@@ -10,6 +10,7 @@ import pytest
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.questions import FORMAT, channel_for, question
 from tests.conftest import wait_until
 from workers import reporter
 from workers.reporter import Reporter
@@ -114,8 +115,50 @@ class Bare(MemoryChannelLayer):
     extensions = [name for name in MemoryChannelLayer.extensions if name != "reports"]
 
 
+def answer_to(layer: MemoryChannelLayer, name: str, ask: str, **more: Any) -> dict[str, Any]:
+    channel = layer.new_channel("millrace.answers?")
+    layer.send(channel_for("worker", name), {**question(ask, channel, {}), **more})
+    return wait_until(lambda: layer.receive([channel])[1], "an answer")  # type: ignore[return-value]
+
+
+def test_an_operator_may_have_a_worker_drained_and_learns_what_it_does_not_know() -> None:
+    layer = MemoryChannelLayer()
+    release, begun = threading.Event(), threading.Event()
+
+    def consumer(message: Any) -> None:
+        begun.set()
+        release.wait(60)
+
+    try:
+        with working(layer, Routes(a=consumer), threads=1) as worker:
+            assert report_of(layer)["questions"] == FORMAT
+            layer.send("a", {})
+            assert begun.wait(20)
+            assert answer_to(layer, worker.name, "close")["error"] == (
+                f"{worker.name} is a worker, which does not know the question 'close'"
+            )
+            other = answer_to(layer, worker.name, "drain", format=FORMAT + 1)
+            assert "update one of the two" in other["error"]
+            assert not worker.termed
+            assert answer_to(layer, worker.name, "drain")["draining"] is True
+            report_of(layer, lambda report: report["state"] == "draining")
+            release.set()
+            report_of(layer, lambda report: report["state"] == "ended")
+    finally:
+        release.set()
+
+
+def test_a_question_that_names_no_channel_for_its_answer_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    layer = MemoryChannelLayer()
+    with working(layer, Routes(a=lambda message: None)) as worker:
+        layer.send(channel_for("worker", worker.name), {**question("drain", "mail", {})})
+        wait_until(lambda: "names no channel for its answer" in caplog.text, "a line in the log")
+        assert answer_to(layer, worker.name, "so?")["error"]
+        assert not worker.termed
+
+
 def test_without_the_extension_there_is_no_thread() -> None:
-    own = Reporter(Bare(), lambda state: {})
+    own = Reporter(Bare(), "worker.x", lambda state: {}, lambda: None)
     own.start()
     assert own._thread is None
     own.end()

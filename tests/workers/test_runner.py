@@ -443,3 +443,24 @@ def test_what_a_consumer_returns_and_does_not_send_is_told_of_once(
 def test_other_results_are_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:
     assert Case(lambda message: 7).run() == "ok"
     assert caplog.messages == []
+
+
+def test_the_name_of_a_user_is_told_once_for_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.runner.MOST_NAMED", 2)
+    names = {"reply": "ada"}
+
+    def consumer(message: Any) -> None:
+        message.user_name = names.get(message.reply_channel.name)
+
+    case = Case(consumer)
+
+    def told(channel: str) -> Any:
+        case.run({"turn": 1}, reply_channel=channel)
+        [(_, headers)] = case.replies(channel)
+        return (headers or {}).get("user")
+
+    assert [told("reply"), told("reply"), told("other")] == ["ada", None, None]
+    names["reply"] = "bob"
+    assert [told("reply"), told("reply")] == ["bob", None]
+    names.update(one="x", two="y")
+    assert [told("one"), told("two"), told("reply")] == ["x", "y", "bob"], "only the last ones are remembered"

@@ -9,6 +9,10 @@ from django.core.management.base import BaseCommand, CommandParser
 
 SUBCOMMANDS = {
     "channel": "channels.operations.channel",
+    "close": "channels.operations.close",
+    "connection": "channels.operations.connection",
+    "connections": "channels.operations.connections",
+    "drain": "channels.operations.drain",
     "flush": "channels.operations.flush",
     "groups": "channels.operations.groups",
     "health": "channels.operations.health",

@@ -488,3 +488,29 @@ def test_a_quiet_instance_is_small() -> None:
         loop.close()
     print("SIZE", size)
     assert size < MOST_BYTES
+
+
+class Named(Somebody):
+    is_authenticated = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(7)
+        self.name = name
+
+    def get_username(self) -> str:
+        return self.name
+
+
+def test_operators_are_told_what_runs_and_for_whom_once() -> None:
+    hosted = Run(Chat.as_asgi(), [CONNECT, RECEIVE], user=Named("ada")).hosted
+    assert hosted.news() == {"consumer": f"{__name__}.Chat", "user": "ada"}
+    assert hosted.news() == {}
+    hosted._consumer.scope["user"] = Named("bob")
+    assert hosted.news() == {"user": "bob"}
+
+
+def test_of_an_application_without_a_consumer_operators_hear_nothing() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    assert Run(application, [CONNECT]).hosted.news() == {}

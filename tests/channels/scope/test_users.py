@@ -17,6 +17,7 @@ from django.contrib.sessions.models import Session
 from django.test import override_settings
 
 from channels.auth import AuthMiddleware, AuthMiddlewareStack, UserLazyObject, get_user, login, logout
+from channels.scope.users import name_if_known
 from tests.test_house import ROOT
 
 from ..coroutines import drive
@@ -221,3 +222,12 @@ def test_an_import_loads_no_models_and_no_settings() -> None:
         "assert not {'django.contrib.auth.models', 'django.contrib.sessions.models'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
+
+
+def test_a_name_is_known_without_a_query_or_not_at_all(ada: Any) -> None:
+    lazy = UserLazyObject()
+    assert name_if_known(lazy) is None
+    lazy._wrapped = ada
+    assert name_if_known(lazy) == name_if_known(ada) == "ada"
+    assert [name_if_known(other) for other in (None, AnonymousUser(), "ada", {"name": "ada"})] == [None] * 4
+    assert name_if_known(User(username="x" * 200)) == "x" * 150

@@ -483,3 +483,20 @@ def test_a_response_whose_producer_has_died_is_cut(flow: str | None, is_cut: boo
     case.exchange.tick(case.context.now)
     assert (case.exchange.phase is ExchangePhase.DONE) == is_cut
     assert (case.writer.calls[-1] == ("abort",)) == is_cut
+
+
+def test_an_operator_sees_a_request_and_cannot_close_it() -> None:
+    case = Case()
+    case.context.now += 3
+    assert case.exchange.facts() == {
+        "path": "/p",
+        "client": None,
+        "age": 3.0,
+        "state": "waiting",
+        "user": None,
+        "worker": None,
+    }
+    case.writer.waiting = 7
+    assert case.exchange.details()["outbox_bytes"] == 7
+    assert case.exchange.close_for_operator(1000, "") is False
+    assert case.exchange.phase is ExchangePhase.WAITING
