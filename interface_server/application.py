@@ -63,8 +63,15 @@ class Application:
             self._gateway.start()
         return self._gateway
 
-    async def startup(self) -> None:
-        """Begin to carry messages."""
+    async def startup(self, name: str = "") -> None:
+        """Begin to carry messages.
+
+        Args:
+            name: of the process whose place this one takes. Its messages are received from `Gateway.go_on` on.
+        """
+        if name:
+            self._gateway = Gateway(self.channel_layer, self.options, name)
+            self._gateway.start(reading=False)
         _ = self.gateway
 
     def drain(self) -> None:

@@ -31,6 +31,8 @@ from .reaching import reach
 from .server import build_server
 from .sockets import descriptors
 from .spool.file import SpoolFile
+from .takeover.estate import TakeoverError
+from .takeover.passage import check_directory, is_supported
 
 logger = logging.getLogger("interface_server")
 
@@ -159,6 +161,9 @@ class _Daphne(SectionedCommand):
 @_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
 @_limit("drain_seconds", "At a stop, close WebSockets one after the other over so many seconds before that.")
+@click.option("--takeover", default="", metavar="PATH",
+              help="Take over the open sockets of the server that listens on this Unix socket, "
+              "and listen there for the next one.")  # fmt: skip
 @click.version_option(package_name=DISTRIBUTION, prog_name="daphne", message="%(prog)s (%(package)s) %(version)s")
 def main(channel_layer: str, **values: Any) -> None:
     """Serve HTTP and WebSockets over a channel layer, behind which workers run the code.
@@ -168,7 +173,7 @@ def main(channel_layer: str, **values: Any) -> None:
     """
     try:
         serve(channel_layer, values)
-    except (OptionsError, EndpointError, LayerConfigurationError, LayerPathError) as error:
+    except (OptionsError, EndpointError, LayerConfigurationError, LayerPathError, TakeoverError) as error:
         raise click.ClickException(_sentence(str(error))) from None
 
 
@@ -190,6 +195,7 @@ def serve(path: str, values: dict[str, Any]) -> None:
         endpoint.context()  # a missing certificate is found before anything is opened
     options = options_of(values)
     check_metrics(options)
+    check_takeover(options)
     check_spool(options)
     layer = load_layer(path)
     if getattr(layer, "local_only", False):
@@ -208,6 +214,14 @@ def serve(path: str, values: dict[str, Any]) -> None:
         if options.access_log and error.filename == options.access_log:
             raise OptionsError(f"cannot write the access log {options.access_log}: {error.strerror}") from None
         raise
+
+
+def check_takeover(options: Options) -> None:
+    """Make sure that sockets can be handed over if that is asked for; raises `OptionsError` or `TakeoverError`."""
+    if options.takeover:
+        if not is_supported():
+            raise OptionsError("--takeover needs Linux; leave it away, and let clients connect again after a restart")
+        check_directory(options.takeover)
 
 
 def check_metrics(options: Options) -> None:
@@ -235,6 +249,7 @@ def monitored(application: Application) -> Iterator[None]:
     own = Port(
         application.options.metrics,
         Answers(lambda: ask(lambda answers: answers.health()), lambda: ask(lambda answers: answers.ready()), render),
+        shared=bool(application.options.takeover),  # the server before this one may be there still
     )
     own.start()
     try:

@@ -20,6 +20,9 @@ from .spool.threads import SpoolThreads
 logger = logging.getLogger("interface_server")
 
 TICK_SECONDS = 0.5
+HALT_CHECK_SECONDS = 0.005
+FLUSH_SECONDS = 0.5
+"""Time for the layer to take what waits, before the rest is left where it is."""
 _STALL_SECONDS = 5.0
 
 
@@ -29,22 +32,25 @@ class Gateway:
     Args:
         layer: any channel layer.
         options: limits and times.
+        name: see `Context`.
 
     Attributes:
         context: for the connections.
         reporter: says what the process has counted.
         monitor: answers questions about health and metrics.
+        downlink: what receives.
     """
 
-    def __init__(self, layer: ChannelLayer, options: Options) -> None:
+    def __init__(self, layer: ChannelLayer, options: Options, name: str = "") -> None:
         file = SpoolFile(options.spool_dir, options.spool_bytes, options.spool_memory)
-        self.context = Context(layer, options, SpoolThreads(file, self._post))
+        self.context = Context(layer, options, SpoolThreads(file, self._post), name)
         self.reporter = Reporter(self.context)
         self.monitor = Monitor(self.context, self.reporter)
         if options.health_path or options.ready_path or options.metrics_path:
             self.context.own_exchange = self.monitor.own_exchange
-        self._downlink = Downlink(self.context)
+        self.downlink = Downlink(self.context)
         self._tasks: list[asyncio.Task[None]] = []
+        self._reading: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
 
     @property
@@ -52,8 +58,12 @@ class Gateway:
         """True once `start` was called."""
         return bool(self._tasks)
 
-    def start(self) -> None:
-        """Begin to carry messages; must be called in the event loop."""
+    def start(self, reading: bool = True) -> None:
+        """Begin to carry messages; must be called in the event loop.
+
+        Args:
+            reading: whether those for this process are received at once, and not only after `go_on`.
+        """
         context = self.context
         loop = self._loop = asyncio.get_running_loop()
         context.now = loop.time()
@@ -65,13 +75,52 @@ class Gateway:
         context.last_wills.watch()
         for work in (
             context.uplink.run,
-            self._downlink.run,
             self._clock,
             context.departures.run,
             context.questions.run,
             self.reporter.run,
         ):
             self._tasks.append(loop.create_task(work(), name=f"interface_server {work.__qualname__}"))
+        if reading:
+            self._read()
+
+    async def halt(self, seconds: float) -> bool:
+        """Receive nothing more and write nothing more, until `go_on`; false if that takes too long.
+
+        What was received has been dealt with, and what the layer has not taken is in the uplink.
+        """
+        uplink, reading = self.context.uplink, self._reading
+        deadline = self._loop.time() + seconds
+        if reading is not None:
+            self.downlink.halting = True
+            self.downlink.wake()
+            await asyncio.wait({reading}, timeout=seconds)
+            self.downlink.halting = False
+            if not reading.done():
+                return False
+            self._tasks.remove(reading)
+            self._reading = None
+        await self._until(lambda: uplink.is_idle, FLUSH_SECONDS)
+        uplink.halt()
+        return await self._until(lambda: not uplink.is_writing, deadline - self._loop.time())
+
+    def go_on(self, reading: bool = True) -> None:
+        """Write again, and receive again."""
+        self.context.uplink.confirm(self._loop.time())
+        if reading and self._reading is None:
+            self._read()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = self._loop.time() + seconds
+        while not condition():
+            if self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(HALT_CHECK_SECONDS)
+        return True
+
+    def _read(self) -> None:
+        self._reading = self._loop.create_task(self.downlink.run(), name="interface_server Downlink.run")
+        self._tasks.append(self._reading)
 
     async def close(self, seconds: float | None = None) -> None:
         """Stop carrying messages and release the layer's async side, which may take so long."""

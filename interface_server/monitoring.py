@@ -113,6 +113,7 @@ class Port:
     Args:
         place: see `parse_address`.
         answers: what is answered.
+        shared: whether another process that asks for the same may listen there, too.
 
     Attributes:
         address: where it listens.
@@ -121,10 +122,10 @@ class Port:
         OptionsError: it cannot listen there.
     """
 
-    def __init__(self, place: str, answers: Answers) -> None:
+    def __init__(self, place: str, answers: Answers, shared: bool = False) -> None:
         host, port = parse_address(place)
         try:
-            self._server = _Server(host, port, answers)
+            self._server = _Server(host, port, answers, shared)
         except OSError as error:
             reason = error.strerror or error
             raise OptionsError(f"cannot listen on {host} port {port} (--metrics): {reason}; name another") from None
@@ -146,8 +147,9 @@ class Port:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, answers: Answers) -> None:
+    def __init__(self, host: str, port: int, answers: Answers, shared: bool) -> None:
         self.answers = answers
+        self._shared = shared
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
@@ -155,6 +157,8 @@ class _Server(http.server.ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind, without asking for the name of the host, which may take long."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._shared:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])

@@ -74,6 +74,8 @@ class Options:
             quarter of it are cut, others after five sixths; consumers at work for a WebSocket get half.
         drain_seconds: when the server stops, close WebSockets one after the other over so long, before the time of
             ``graceful_timeout`` begins. For servers whose successor listens already.
+        takeover: path of a Unix socket over which the next server takes over the open sockets of this one, as this one
+            does from the server that listens there; empty for none.
         subprotocols: WebSocket subprotocols spoken, in order of preference.
         root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.
@@ -130,6 +132,7 @@ class Options:
     state_max: int = 16_384
     graceful_timeout: float = 30
     drain_seconds: float = 0
+    takeover: str = ""
     subprotocols: tuple[str, ...] = ()
     root_path: str = ""
     proxy_headers: bool = False

@@ -32,6 +32,7 @@ class Reporter:
         name: of the process.
         reached: whether the layer has taken a report.
         workers_listen: whether a worker takes messages of new connections; looked for only if that is asked for.
+        is_succeeded: set it once another process has the name, and reports.
     """
 
     def __init__(self, context: Context) -> None:
@@ -41,6 +42,7 @@ class Reporter:
         self._publishes = REPORTS in getattr(context.layer, "extensions", ())
         self.reached = False
         self.workers_listen = False
+        self.is_succeeded = False
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -64,6 +66,8 @@ class Reporter:
         self.workers_listen = not channels.isdisjoint(OF_NEW_CONNECTIONS)
 
     async def _publish(self, state: State) -> None:
+        if self.is_succeeded:
+            return
         try:
             await self._context.layer.apublish_report(self.name, self.content(state))
             self.reached = True

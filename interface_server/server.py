@@ -13,11 +13,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from .application import Application
-from .endpoints import BACKLOG, Endpoint, address_of
+from .endpoints import BACKLOG, Endpoint, EndpointError, address_of
 from .http.protocol import HANDSHAKE_SECONDS, HttpProtocol
 from .options import Options
 from .sockets.connections import Connections
 from .sockets.descriptors import shares
+from .takeover.estate import key_of
+from .takeover.predecessor import Predecessor
+from .takeover.successor import Succession, ask
 
 _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ImportError):  # there is none for every platform
@@ -50,6 +53,10 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
+        self._succession: Succession | None = None
+        self._predecessor: Predecessor | None = None
+        self._is_held = False
+        self._is_handed_over = False
         self._should_exit = False
         self._is_hurried = False
 
@@ -68,21 +75,43 @@ class Server:
 
     def bind(self) -> list[socket.socket]:
         """Open the listening sockets; raises `EndpointError`."""
-        return [endpoint.bind() for endpoint in self._endpoints]
+        succession = self._succession
+        if succession is None:
+            return [endpoint.bind() for endpoint in self._endpoints]
+        return [succession.listener(endpoint) or endpoint.bind() for endpoint in self._endpoints]
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until stopped. Opens the endpoints unless it is given their sockets.
 
         Raises:
             EndpointError: an endpoint cannot be used.
+            TakeoverError: another server is there, and does not hand over.
         """
-        listening = self.bind() if sockets is None else sockets
+        listening = self._take_over() if sockets is None else sockets
         runner = asyncio.Runner(loop_factory=_new_event_loop)
         try:
             runner.run(self._serve(listening))
         finally:
             with contextlib.suppress(RuntimeError):  # an interpreter that ends starts no thread to wait for others
                 runner.close()
+
+    def _take_over(self) -> list[socket.socket]:
+        """Take the place of an old server if there is one; return the listening sockets."""
+        options = self._application.options
+        if not options.takeover:
+            return self.bind()
+        self._succession = ask(options.takeover, self._application.channel_layer, options)
+        if self._succession is None:
+            return self.bind()
+        try:
+            listening = self.bind()
+            for endpoint in self._endpoints:
+                endpoint.context()
+        except EndpointError as error:
+            self._succession.refuse(str(error))
+            raise
+        self._succession.confirm()
+        return listening
 
     async def _serve(self, sockets: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -96,11 +125,12 @@ class Server:
         """Start the application, then listen."""
         contexts = [endpoint.context() for endpoint in self._endpoints]
         contexts += [None] * (len(sockets) - len(contexts))
-        await self._application.startup()
+        succession, options = self._succession, self._application.options
+        await self._application.startup("" if succession is None else succession.estate.name)
         self._application.gateway.context.questions.end_process = self._end_for_operator
         loop = asyncio.get_running_loop()
         self._open = Connections(
-            shares(self._application.options.max_connections),
+            shares(options.max_connections, besides=0 if succession is None else succession.count),
             pause=lambda: loop.call_soon(self._pause),
             resume=lambda: loop.call_soon(self._resume),
         )
@@ -108,21 +138,31 @@ class Server:
             listener.setblocking(False)
             self._listeners.append((listener, context))
             self.addresses.append(address_of(listener, tls=context is not None))
+        if succession is not None:
+            await succession.take_up(self._application.gateway, self._open)
         await self._listen()
+        if options.takeover:
+            self._predecessor = Predecessor(options.takeover, self._application.gateway, _Holder(self))
         self.started = True
         logger.info("Listening on %s", ", ".join(self.addresses))
 
     async def _shut_down(self) -> None:
         """Stop in named steps, together at most ``graceful_timeout`` seconds long."""
+        if self._predecessor is not None:
+            await self._predecessor.close()
         self._application.drain()
         logger.info("Stopping: accepting no more connections")
         listeners, self._listeners = self._listeners, []
         self._pause()
         for listener, _ in listeners:
             listener.close()
-        self._remove_paths()
+        if not self._is_handed_over:
+            self._remove_paths()
         logger.info("Stopping: closing %d connections", len(self._open))
         await self._application.shutdown(sockets=self._open, hurried=lambda: self._is_hurried)
+        for other in (self._predecessor, self._succession):
+            if other is not None:
+                other.end()
         logger.info("Stopped")
 
     @contextlib.contextmanager
@@ -164,7 +204,7 @@ class Server:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
             )
             self._servers.append(server)
-        if self._open.paused or not self._listeners:  # meanwhile
+        if self._open.paused or self._is_held or not self._listeners:  # meanwhile
             self._pause()
 
     def _pause(self) -> None:
@@ -183,6 +223,33 @@ class Server:
             if endpoint.path is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(endpoint.path)
+
+
+class _Holder:
+    """The server as a takeover sees it; see `Holder`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.connections = server._open
+        keys = [key_of(endpoint) for endpoint in server._endpoints]
+        self.listeners = [(key, listener) for key, (listener, _) in zip(keys, server._listeners, strict=False)]
+
+    @property
+    def stopping(self) -> bool:
+        return self._server._should_exit
+
+    def pause(self) -> None:
+        self._server._is_held = True
+        self._server._pause()
+
+    def resume(self) -> None:
+        self._server._is_held = False
+        if not self._server._open.paused:
+            self._server._resume()
+
+    def handed_over(self) -> None:
+        self._server._is_handed_over = True
+        self._server.should_exit = True
 
 
 def build_server(

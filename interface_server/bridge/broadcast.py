@@ -73,11 +73,11 @@ class Broadcast:
         self._layer = layer
         self._uplink = uplink
         self._now = now
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, Part] = {}
 
     def add(self, worker: str, lease: Member, event: Event) -> None:
         """Have it go to the instance that a worker has."""
-        self._parts.setdefault(split(worker)[0], _Part()).members.append((lease, event))
+        self._parts.setdefault(split(worker)[0], Part()).members.append((lease, event))
 
     def send(self) -> None:
         """Send it to those that were added, before anything happens to their connections."""
@@ -97,11 +97,16 @@ class Broadcast:
                     event.entry, event.since = entry, self._now
 
 
-class _Part:
+class Part:
     """Those of the connections whose instances one worker has. The uplink tells it if the message was not stored."""
 
     def __init__(self) -> None:
         self.members: list[tuple[Member, Event]] = []
+
+    def taken_back(self) -> None:
+        """The message was withdrawn before it was written: the event goes to each application alone."""
+        for lease, event in self.members:
+            lease.unsent(event)
 
     def sent(self, item: Outgoing) -> None:
         """See `SendListener.sent`."""

@@ -39,6 +39,7 @@ class Context:
         layer: any channel layer.
         options: limits and times.
         spools: keep what waits for a slow disk, worker or client.
+        name: the reply name of a process that this one takes the place of; else it gets one of its own.
 
     Attributes:
         name: the reply name of this process.
@@ -65,11 +66,11 @@ class Context:
         own_exchange: makes the exchange of a request that the server answers itself; ``None`` where there is none.
     """
 
-    def __init__(self, layer: ChannelLayer, options: Options, spools: SpoolThreads) -> None:
+    def __init__(self, layer: ChannelLayer, options: Options, spools: SpoolThreads, name: str = "") -> None:
         self.layer = layer
         self.options = options
         self.spools = spools
-        self.name = f"daphne.{secrets.token_urlsafe(12)}!"
+        self.name = name or f"daphne.{secrets.token_urlsafe(12)}!"
         self.now = 0.0
         self.connections: dict[str, Connection] = {}
         self.tickers: set[Ticking] = set()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from channel_layer import tracing
 from channel_layer.backoff import Backoff
-from channel_layer.delivery import ALIVE, SHARED, Delivery, Message
+from channel_layer.codec import EMPTY
+from channel_layer.delivery import ALIVE, SHARED, Delivery, Outgoing
 from channel_layer.exceptions import InvalidName, LayerConfigurationError, LayerUnavailable
 from channel_layer.questions import QUESTIONS
 
@@ -28,6 +30,8 @@ MEMBERS_AT_A_TIME = 500
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 LEAST_DOWN = 0.2
+NOBODY = "nobody"
+"""Local part of a channel of this process on which messages are for no connection."""
 
 
 class Downlink:
@@ -36,6 +40,11 @@ class Downlink:
     Args:
         context: the reply name, the connections, and who hears of the rest: the uplink of the layer's outages, the
             states of what comes for connections that are gone, the departures of members that are.
+
+    Attributes:
+        halting: set it to have `run` return once it has dealt with what it has received.
+        elsewhere: takes what is for connections that another process has under the same name; ``None`` if there is
+            none.
     """
 
     def __init__(self, context: Context) -> None:
@@ -48,16 +57,18 @@ class Downlink:
         self._hosts = context.hosts
         self._questions = context.questions
         self._facts = context.facts
+        self.halting = False
+        self.elsewhere: Callable[[Delivery], None] | None = None
 
     async def run(self) -> None:
-        """Receive until cancelled; outlives every outage of the layer."""
+        """Receive until cancelled, or told to halt; outlives every outage of the layer."""
         retries = Backoff(FIRST_RETRY, LAST_RETRY)
         wait = WAIT_SECONDS
         limit = LEAST_BATCH
         loop = asyncio.get_running_loop()
         doubt: asyncio.TimerHandle | None = None
         failure: Exception | None = None
-        while True:
+        while not self.halting:
             asked = loop.time()
             try:
                 deliveries = await self._layer.areceive_batch([self._name], limit=limit, timeout=wait)
@@ -86,7 +97,7 @@ class Downlink:
             self._facts.heard = loop.time()
             self._uplink.confirm(asked)
             limit = next_limit(limit, deliveries)
-            await self._dispatch(deliveries)
+            await self.dispatch(deliveries)
             del deliveries  # large messages must not stay in memory until the next ones are here
             if self._uplink.down is not None:
                 if wait:
@@ -94,8 +105,15 @@ class Downlink:
                 self._uplink.mark_up()
                 logger.warning("the channel layer answers again")
             wait = WAIT_SECONDS
+        if doubt is not None:
+            doubt.cancel()
 
-    async def _dispatch(self, deliveries: list[Delivery]) -> None:
+    def wake(self) -> None:
+        """Have a receive that waits return soon."""
+        self._uplink.put(Outgoing(self._name + NOBODY, EMPTY))
+
+    async def dispatch(self, deliveries: list[Delivery]) -> None:
+        """Hand messages to those that they are for."""
         start = len(self._name)
         connections = self._connections
         trace = logger.isEnabledFor(logging.DEBUG)
@@ -114,12 +132,16 @@ class Downlink:
                 except Exception:
                     logger.exception("a message for %s could not be handled", delivery.channel)
             elif delivery.channel[start:] == SHARED:
-                await self._from_many(delivery.message)
+                await self._from_many(delivery)
             elif delivery.channel[start:] == QUESTIONS:
                 self._questions.hear(delivery)
+            elif self.elsewhere is not None and delivery.channel[start:] != ALIVE:
+                self.elsewhere(delivery)
             elif delivery.headers is not None:
                 if delivery.channel[start:] == ALIVE:
                     self._hosts.hear(delivery.headers, delivery.message, asyncio.get_running_loop().time())
+                    if self.elsewhere is not None:  # who asks is answered once
+                        self.elsewhere(Delivery(delivery.channel, {}, {"lease": delivery.headers.get("lease")}))
                     continue
                 if "flow" in delivery.headers:
                     self._tell_gone(delivery.headers["flow"])
@@ -148,7 +170,7 @@ class Downlink:
         for count, local in enumerate(delivery.members or (), 1):
             connection = self._connections.get(local)
             if connection is None:
-                gone.append(self._name + local)
+                gone.append(local)
                 continue
             try:
                 if broadcast is not None:
@@ -164,11 +186,16 @@ class Downlink:
         self._facts.deliveries += len(delivery.members or ()) - len(gone)
         if broadcast is not None:
             broadcast.send()
-        if gone:
-            self._departures.add(gone)
+        if gone and self.elsewhere is not None:
+            self.elsewhere(Delivery(delivery.channel, message, delivery.headers, gone))
+        elif gone:
+            self._departures.add([self._name + local for local in gone])
 
-    async def _from_many(self, message: Message) -> None:
+    async def _from_many(self, delivery: Delivery) -> None:
         """Take a message that the applications of several connections say in the same words."""
+        message = delivery.message
+        if self.elsewhere is not None:
+            self.elsewhere(delivery)
         try:
             reply = Reply(message["reply"])
         except BadReply as error:

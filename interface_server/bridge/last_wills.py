@@ -86,6 +86,12 @@ class LastWills:
         if self.wanted:
             self._leave_again([channel.removeprefix(self._name)], PAUSE_SECONDS)
 
+    def leave_all_again(self) -> None:
+        """Leave those of all WebSockets again, which another process has left: this one answers for them now."""
+        if self.wanted:
+            found = ((local, connection.last_will) for local, connection in self._connections.items())
+            self._leave_again([local for local, owner in found if owner is not None], PAUSE_SECONDS)
+
     def withdraw(self, item: Outgoing, channel: str) -> None:
         """Have a ``websocket.disconnect`` withdraw the last will."""
         if self.wanted:

@@ -8,7 +8,7 @@ on a channel, within bounds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from channel_layer.delivery import Content, Headers
 from channel_layer.exceptions import ChannelLayerError
@@ -71,6 +71,16 @@ class States:
             self._bytes += _cost(state) - _cost(before)
         elif "ask" in headers:
             self._answer(headers["ask"], {"closed": True}, None)
+
+    def kept(self) -> list[tuple[str, float, State | None]]:
+        """The states of closed connections, and until when they are kept; see `keep`."""
+        return [(local, until, state) for local, (until, state) in self._closed.items()]
+
+    def keep(self, kept: Iterable[tuple[str, float, State | None]]) -> None:
+        """Take over what another process has kept. The clock of the event loop is the machine's."""
+        for local, until, state in kept:
+            self._closed[local] = (until, state)
+            self._bytes += _cost(state)
 
     def tick(self, now: float) -> None:
         """Forget what nobody can ask for any more."""

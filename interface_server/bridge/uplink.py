@@ -62,6 +62,13 @@ class Entry:
         self.full_since = 0.0
         self.cancelled = False
 
+    @classmethod
+    def stored(cls, stored_at: float) -> Entry:
+        """The entry of a message that another process has sent."""
+        entry = cls(Outgoing("", b""), None, patient=True, report=False)
+        entry.stored_at = stored_at
+        return entry
+
 
 class Uplink:
     """Queue and writer of one process. Belongs to one event loop.
@@ -180,6 +187,25 @@ class Uplink:
         self._confirmed = since
         if was_out_of_touch:
             self._wake_up()
+
+    @property
+    def is_writing(self) -> bool:
+        """True while a write is under way."""
+        return self._writing
+
+    def halt(self) -> None:
+        """Begin no further write before `confirm` is called again."""
+        self._confirmed = float("-inf")
+
+    def take_back(self, is_wanted: Callable[[SendListener], bool]) -> dict[SendListener, list[Entry]]:
+        """Withdraw what senders have queued and nobody has written yet; by sender, in order."""
+        taken: dict[SendListener, list[Entry]] = {}
+        for entry in [*self._full, *self._queue]:
+            sender = entry.sender
+            if not entry.cancelled and sender is not None and is_wanted(sender):
+                entry.cancelled = True
+                taken.setdefault(sender, []).append(entry)
+        return taken
 
     async def run(self) -> None:
         """Write until cancelled."""

@@ -33,16 +33,17 @@ class Shares:
     surplus: int
 
 
-def shares(max_connections: int, limit: int | None = None, in_use: int | None = None) -> Shares:
+def shares(max_connections: int, limit: int | None = None, in_use: int | None = None, besides: int = 0) -> Shares:
     """Divide what the system allows, so that clients can never take what the broker needs.
 
     Args:
         max_connections: served at most.
         limit: descriptors that the process may have open; by default what the system says.
         in_use: descriptors that are open already.
+        besides: how many of these are of connections.
     """
     limit = soft_limit() if limit is None else limit
-    in_use = len(os.listdir(_DIRECTORY)) if in_use is None else in_use
+    in_use = (len(os.listdir(_DIRECTORY)) if in_use is None else in_use) - besides
     surplus = max(1, min(MOST_SURPLUS, limit // _SURPLUS_SHARE))
     return Shares(max(1, min(max_connections, limit - in_use - OWN - surplus)), surplus)
 

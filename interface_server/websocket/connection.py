@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Message, Outgoing
@@ -19,6 +19,7 @@ from channel_layer.messages import DisconnectMessage, ReceiveMessage
 from channel_layer.names import split
 from channel_layer.questions import MOST_PATH
 from channel_layer.state import MARK
+from channel_layer.tracing import Turn
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast
@@ -37,7 +38,7 @@ from ..bridge.replies import (
 )
 from ..bridge.states import State
 from ..bridge.uplink import Entry
-from ..facts import BY_CLIENT, BY_CONSUMER, BY_OPERATOR
+from ..facts import BY_CLIENT, BY_CONSUMER, BY_OPERATOR, path_pattern
 from ..logs.server_log import printable
 from ..wire.websocket_frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, SERVICE_RESTART, TOO_BIG, TRY_AGAIN_LATER
 from .client_socket import Socket
@@ -79,6 +80,7 @@ class WebSocketConnection:
         context: what the process shares.
         scope: an ASGI ``websocket`` scope with cleaned headers.
         socket: the client's side.
+        local: of a connection that another process had before, the local part of its name.
 
     Attributes:
         user: name of the user, once a worker has told it.
@@ -87,10 +89,11 @@ class WebSocketConnection:
     # With up to 29 attributes an instance needs no dict of its own, which would take 1.3 KiB.
     kind = Kind.WEBSOCKET
 
-    def __init__(self, context: Context, scope: Scope, socket: Socket) -> None:
-        mark = "" if context.options.unordered else MARK
-        local = mark + secrets.token_urlsafe(12)  # unguessable, since who knows it may send
-        scope = context.messages.seen(scope)
+    def __init__(self, context: Context, scope: Scope, socket: Socket, local: str = "") -> None:
+        if not local:
+            mark = "" if context.options.unordered else MARK
+            local = mark + secrets.token_urlsafe(12)  # unguessable, since who knows it may send
+            scope = context.messages.seen(scope)
         self.channel = context.name + local
         self.phase = Phase.HANDSHAKE
         self._context = context
@@ -116,7 +119,7 @@ class WebSocketConnection:
         self._lease: Lease | None = None
         self._events_held: list[Message] = []
         self._ended = False
-        self._span = spans.of_handshake(scope) if tracing.is_on else None
+        self._span: Turn | None = None
         self._recent = Recent() if context.options.trace_events else None
         self._since = context.now
 
@@ -142,6 +145,8 @@ class WebSocketConnection:
         context = self._context
         context.connections[self._local] = self
         context.facts.handshaking += 1
+        if tracing.is_on:
+            self._span = spans.of_handshake(self._scope)
         self._note("WSCONNECTING")
         try:
             item = self._prepare(CONNECT, context.messages.connect(self._scope, self.channel))
@@ -466,6 +471,74 @@ class WebSocketConnection:
         else:
             return False
         return True
+
+    # -- to another process ----------------------------------------------------------------------
+
+    def give_away(self, unsent: list[Entry]) -> dict[str, Any]:
+        """Leave this process without an end, and return all that `resume` needs in another one, or in this one again.
+
+        Only for an open connection, while its socket is not read and nothing is written to the layer.
+
+        Args:
+            unsent: its messages that were queued for the layer and not written.
+        """
+        self._end_span()
+        entry = self._entry
+        state = {
+            "local": self._local,
+            "path": self.path,
+            "scope": self._scope,
+            "root_path": self._root_path,
+            "inbox": self._inbox,
+            "paused": self._paused,
+            "turn": self._turn,
+            "turn_open": self._turn_open,
+            "order": self._order,
+            "state": self._state,
+            "stored_at": 0.0 if entry is None else entry.stored_at,
+            "slow": None if self._slow is None else self._slow.facts(),
+            "unsent": [] if self._lease is not None else [
+                [each.item.target, each.item.body, each.item.headers] for each in unsent
+            ],
+            "lease": None if self._lease is None else self._lease.give_away(),
+            "ended": self._ended,
+            "since": self._since,
+            "client": self._client,
+            "user": self.user,
+        }  # fmt: skip
+        self._hold(-self._inbox_bytes)
+        self._context.connections.pop(self._local)
+        self._context.facts.sockets.add(path_pattern(self.path), -1)
+        self.phase = Phase.CLOSED
+        return state
+
+    @classmethod
+    def resume(cls, context: Context, state: dict[str, Any], socket: Socket) -> WebSocketConnection:
+        """The connection that another process has given away, with its name; see `give_away`."""
+        connection = cls(context, {**state["scope"], "path": state["path"]}, socket, state["local"])
+        connection.phase = Phase.OPEN
+        connection._scope = context.access_log.needed(connection._scope)
+        connection._root_path = state["root_path"]
+        connection._turn, connection._turn_open = state["turn"], state["turn_open"]
+        connection._order, connection._state = state["order"], state["state"]
+        connection._ended, connection._since = state["ended"], state["since"]
+        connection._client, connection.user = state["client"], state["user"]
+        connection._inbox, connection._paused = state["inbox"], state["paused"]
+        context.connections[connection._local] = connection
+        context.facts.sockets.add(path_pattern(connection.path))
+        if state["lease"] is not None:
+            lease = connection._lease = Lease.resume(context, connection, state["lease"])
+            connection._hold(lease.read_ahead)
+            return connection
+        connection._hold(sum(len(content) for content in connection._inbox))
+        if state["stored_at"]:
+            connection._entry = Entry.stored(state["stored_at"])
+        if state["slow"] is not None:
+            connection._slow = SlowTurn.of(context, state["slow"])
+        for target, body, headers in state["unsent"]:
+            if not connection._put(Outgoing(target, body, headers), patient=True):
+                connection._abandon(TRY_AGAIN_LATER, "overloaded")
+        return connection
 
     # -- the handshake and the end ---------------------------------------------------------------
 

@@ -281,6 +281,65 @@ class Lease:
             self._context.hosts.leave(self.worker, self._owner)
             self.worker = None
 
+    def give_away(self) -> dict[str, Any]:
+        """Leave this process, and return all that `resume` needs. What was queued for the layer has been taken back."""
+        resuming = self._resuming
+        resumed_at = 0.0 if resuming is None else resuming.stored_at
+        state = {
+            "worker": self.worker,
+            "epoch": self.epoch,
+            # An unwritten message that was to replace the last will has not.
+            "is_bequeathed": self.is_bequeathed
+            or (resuming is not None and not resumed_at and resuming.item.last_will is not None),
+            "channel": self._channel,
+            "path": self._path,
+            "opening": self._opening,
+            "root_path": self._root_path,
+            "events": [
+                [event.turn, event.content, event.size, 0.0 if event.entry is None else event.entry.stored_at]
+                for event in self._events
+            ],
+            "turn": self._turn,
+            "checkpoint": self._checkpoint,
+            "resumed_at": resumed_at,
+            "resumes": resuming is not None and not resumed_at,
+            "slow": None if self._slow is None else self._slow.facts(),
+            "free_ticks": self._free_ticks,
+            "consumer": self.consumer,
+        }
+        for event in self._events:
+            if event.span is not None:
+                event.span.end()
+        self.leave()
+        return state
+
+    @classmethod
+    def resume(cls, context: Context, owner: Any, state: dict[str, Any]) -> Lease:
+        """The lease that another process has given away; see `give_away`."""
+        lease = cls(context, owner, state["channel"], state["path"], state["opening"], state["root_path"])
+        lease.epoch, lease.is_bequeathed = state["epoch"], state["is_bequeathed"]
+        lease._turn, lease._checkpoint = state["turn"], state["checkpoint"]
+        lease._free_ticks, lease.consumer = state["free_ticks"], state["consumer"]
+        if state["resumed_at"]:
+            lease._resuming = Entry.stored(state["resumed_at"])
+        if state["slow"] is not None:
+            lease._slow = SlowTurn.of(context, state["slow"])
+        for turn, content, size, stored_at in state["events"]:
+            event = Event(turn, content, size)
+            if stored_at:
+                event.entry = Entry.stored(stored_at)
+            lease._events.append(event)
+            lease.read_ahead += size
+        if state["worker"] is not None:
+            lease.worker = state["worker"]
+            context.hosts.enter(lease.worker, owner, context.now)
+            lease._under_way = sum(event.entry is not None for event in lease._events)
+        if state["resumes"]:
+            lease._resume()
+        else:
+            lease._go_on()
+        return lease
+
     def _change_hands(self, worker: str | None) -> None:
         self.leave()
         self.worker = worker

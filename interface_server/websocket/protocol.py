@@ -6,6 +6,8 @@ import asyncio
 import codecs
 import logging
 import secrets
+import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +21,13 @@ from websockets.server import ServerProtocol
 from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..bridge.replies import Denial, Payload
+from ..bridge.uplink import Entry
 from ..facts import BY_CLIENT
+from ..wire.compression import Meter, extension_from, extension_state, remember
 from ..wire.http_framing import Framing, head_bytes, refusal, short_response
 from ..wire.websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
-from .connection import WebSocketConnection
+from .connection import Phase, WebSocketConnection
+from .parting import Parting
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -82,6 +87,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._written = 0
         self._taken = 0
         self._progress = context.now
+        self._is_held = False
+        self._resumed: Any = None
+        self._meter: Meter | None = None
+        self._kept: deque[bytes] | None = deque() if context.options.takeover else None
+        self._kept_bytes = 0
         connections.add(self)
         context.tickers.add(self)
 
@@ -106,6 +116,9 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._response = response
         self._extensions = shaker.extensions
+        if self._options.takeover:
+            for extension in self._extensions:
+                remember(extension)
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
         scope["subprotocols"] = [
@@ -163,7 +176,10 @@ class WebSocketProtocol(asyncio.Protocol):
             frame = payload.frame
         self._written += len(frame)
         self._transport.write(frame)
-        return self._transport.get_write_buffer_size() <= self._options.outbox_bytes
+        waiting = self._transport.get_write_buffer_size()
+        if self._kept is not None:
+            self._keep(frame, waiting)
+        return waiting <= self._options.outbox_bytes
 
     def close(self, code: int, reason: str = "") -> None:
         """See `Socket.close`."""
@@ -186,7 +202,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._paused = False
             if self._ping is not None:
                 self._pinged_at = self._context.now  # its pong may lie unread
-            self._transport.resume_reading()
+            if not self._is_held:
+                self._transport.resume_reading()
 
     # -- transport -------------------------------------------------------------------------------
 
@@ -247,6 +264,104 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._hang_up()
 
+    # -- to another process ----------------------------------------------------------------------
+
+    @property
+    def may_move(self) -> bool:
+        """True if another process can go on with this connection, once it is `held`: it is open and not encrypted."""
+        return (
+            self._is_open
+            and not self._closing_at
+            and not self._transport.is_closing()
+            and self._connection is not None
+            and self._connection.phase is Phase.OPEN
+            and self._transport.get_extra_info("sslcontext") is None
+        )
+
+    @property
+    def is_handshake(self) -> bool:
+        """True while consumers have not answered the handshake."""
+        return self._response is not None and not self._closing_at
+
+    @property
+    def connection(self) -> WebSocketConnection:
+        """The connection behind an open socket."""
+        assert self._connection is not None
+        return self._connection
+
+    def hold(self) -> bool:
+        """Read no more if that is possible between two messages; returns whether nothing is read now."""
+        # With compression it is not the frames' own size that `_unparsed` is less by.
+        left = self._unparsed if self._meter is None else self._meter.left
+        if not self._is_held and not left and not self._parts:
+            self._is_held = True
+            self._transport.pause_reading()
+        return self._is_held
+
+    def let_go(self) -> None:
+        """Read again, after `hold`."""
+        if self._is_held:
+            self._is_held = False
+            if not self._paused and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def give_away(self, unsent: list[Entry]) -> tuple[dict[str, Any], Parting]:
+        """Leave this process, and return all that `resume` needs in another one, with the open socket; see `Parting`.
+
+        Only while it is held, and as `WebSocketConnection.give_away` says.
+
+        Raises:
+            OSError: there is no descriptor left for it; nothing was done.
+        """
+        parting = Parting(self._transport, b"".join(self._kept or ()))
+        self._connections.discard(self)
+        self._context.tickers.discard(self)
+        state = {
+            "paused": self._paused,
+            "ping": self._ping,
+            "pinged_at": self._pinged_at,
+            "extensions": [extension_state(extension) for extension in self._extensions],
+            "connection": self.connection.give_away(unsent),
+        }
+        self._connection = None
+        return state, parting
+
+    @classmethod
+    async def resume_from(
+        cls, context: Context, connections: set[Any], state: dict[str, Any], opened: socket.socket
+    ) -> WebSocketProtocol:
+        """Go on with a connection that another process has given away."""
+        protocol = cls(context, connections, None)  # type: ignore[arg-type]  # `connection_made` follows
+        protocol._is_open = True
+        protocol._paused = state["paused"]
+        protocol._ping, protocol._pinged_at = state["ping"], state["pinged_at"]
+        protocol._extensions = [extension_from(extension) for extension in state["extensions"]]
+        protocol._resumed = state
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, opened)
+        if protocol._connection is None:  # the loop has logged why
+            protocol._hang_up()
+            raise ValueError("its state cannot be gone on with")
+        if protocol._paused:  # reading begins after `connection_made`
+            protocol._transport.pause_reading()
+        return protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket of a connection that another process had is open here."""
+        state, self._resumed = self._resumed, None
+        self._transport = transport  # type: ignore[assignment]
+        if state["unsent"]:
+            self._write(state["unsent"])
+        self._connection = WebSocketConnection.resume(self._context, state["connection"], self)
+
+    def _keep(self, data: bytes, waiting: int) -> None:
+        """Remember the bytes that the transport may not have sent: no transport gives them back."""
+        kept = self._kept
+        assert kept is not None
+        kept.append(data)
+        self._kept_bytes += len(data)
+        while self._kept_bytes - len(kept[0]) >= waiting and len(kept) > 1:
+            self._kept_bytes -= len(kept.popleft())
+
     # -- frames ----------------------------------------------------------------------------------
 
     def _take_whole(self, data: bytes) -> bool:
@@ -275,10 +390,15 @@ class WebSocketProtocol(asyncio.Protocol):
             most = limit + limit // 7 + 64 if self._extensions else limit
             self._frames = ServerProtocol(state=State.OPEN, max_size=most, logger=logger)
             self._frames.extensions = self._extensions
+            if self._extensions and self._kept is not None:
+                self._meter = Meter()
+                self._frames.extensions = [*self._extensions, self._meter]
         return self._frames
 
     def _parse(self, frames: ServerProtocol, data: bytes) -> None:
         self._unparsed += len(data)
+        if self._meter is not None:
+            self._meter.left += len(data)
         for start in range(0, len(data), SLICE):
             frames.receive_data(data[start : start + SLICE] if len(data) > SLICE else data)
             for frame in frames.events_received():
@@ -377,6 +497,9 @@ class WebSocketProtocol(asyncio.Protocol):
         waiting = self._transport.get_write_buffer_size()
         taken = self._written - waiting
         self._context.facts.counting_bytes += waiting
+        if not waiting and self._kept:
+            self._kept.clear()
+            self._kept_bytes = 0
         if not waiting or taken != self._taken:
             self._taken, self._progress = taken, now
         elif now - self._progress >= self._options.outbox_timeout and self._connection is not None:
@@ -396,6 +519,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._written += len(data)
         if not self._transport.is_closing():
             self._transport.write(data)
+            if self._kept is not None:
+                self._keep(data, self._transport.get_write_buffer_size())
 
     def _linger(self) -> None:
         """Let a client that is still sending read why it is closed; an open socket with unread data resets."""

@@ -8,7 +8,7 @@ consumer that has run for a second, and of what was stored long ago the layer kn
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from channel_layer.delivery import Headers
 
@@ -57,6 +57,21 @@ class SlowTurn:
         self._lost = False
         self.worker: str | None = None
         self.consumer: str | None = None
+
+    def facts(self) -> list[Any]:
+        """All that is known of the turn, for the process that goes on with it; see `of`."""
+        return [
+            self._channel, self._stored_at, self._waited_until, self._begun_at, self._lost, self.worker, self.consumer,
+        ]  # fmt: skip
+
+    @classmethod
+    def of(cls, context: Context, facts: list[Any]) -> SlowTurn:
+        """A turn of which another process has told the facts. The clock of the event loop is the machine's."""
+        channel, stored_at, waited_until, begun_at, lost, worker, consumer = facts
+        turn = cls(context, channel, stored_at)
+        turn._waited_until, turn._begun_at, turn._lost = waited_until, begun_at, lost
+        turn.worker, turn.consumer = worker, consumer
+        return turn
 
     def hear(self, headers: Headers, now: float) -> None:
         """A worker says that it has been at work for some time, or that the message goes back to its channel."""

@@ -82,6 +82,12 @@ def test_a_port_in_use_is_one_sentence() -> None:
     )
 
 
+def test_a_port_may_be_shared_with_the_server_that_follows() -> None:
+    own = Port("0", answers(), shared=True)
+    Port(str(own.address[1]), answers(), shared=True)._server.server_close()
+    own._server.server_close()
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

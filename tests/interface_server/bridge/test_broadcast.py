@@ -8,7 +8,7 @@ from channel_layer.codec import unpack_body
 from channel_layer.delivery import SHARED
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.bridge.broadcast import Broadcast, Event
+from interface_server.bridge.broadcast import Broadcast, Event, Part
 from tests.interface_server.fakes import RecordingUplink
 
 
@@ -73,3 +73,12 @@ def test_if_it_may_be_lost_it_is_for_all() -> None:
     assert entry.sender is not None
     entry.sender.refused(entry.item, LayerUnavailable("here", "an answer was lost"))
     assert case.told == [[("drop", f"worker.a!{SHARED}")]] * 2
+
+
+def test_what_is_taken_back_before_it_is_written_is_left_to_each_connection() -> None:
+    case = Case({"type": "chat.message"}, "worker.a!1", "worker.a!2")
+    case.broadcast.send()
+    [entry] = case.uplink.entries
+    assert isinstance(entry.sender, Part)
+    entry.sender.taken_back()
+    assert case.told == [[("unsent", 2)], [("unsent", 3)]]

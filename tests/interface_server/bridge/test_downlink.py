@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from channel_layer.delivery import Delivery
+from channel_layer.delivery import ALIVE, SHARED, Delivery
 from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.bridge.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
@@ -261,3 +261,51 @@ def test_after_a_quiet_time_it_begins_with_few_again() -> None:
         limit = next_limit(limit, batch(1))
     assert limit == LEAST_BATCH
     assert next_limit(limit, batch(0)) == LEAST_BATCH
+
+
+def test_it_halts_behind_what_it_has_received_and_takes_nothing_more() -> None:
+    layer = MemoryChannelLayer()
+
+    async def run() -> None:
+        case = Case(layer)
+        sending = asyncio.create_task(case.uplink.run())
+        task = asyncio.create_task(case.downlink.run())
+        await become(lambda: layer._sleepers)
+        layer.send(NAME + "a", {"n": 1})
+        case.downlink.halting = True
+        case.downlink.wake()
+        async with asyncio.timeout(20):
+            await task
+        layer.send(NAME + "a", {"n": 2})
+        assert case.ears["a"].got == [({"n": 1}, None)]
+        case.downlink.halting = False
+        task = asyncio.create_task(case.downlink.run())
+        await become(lambda: len(case.ears["a"].got) == 2)
+        for each in (task, sending):
+            each.cancel()
+
+    asyncio.run(run())
+
+
+def test_what_is_for_connections_of_another_process_goes_there() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        passed: list[Any] = []
+        case.downlink.elsewhere = passed.append
+        for local in ("a", "other"):
+            layer.group_add("all", NAME + local)
+        layer.send(NAME + "other", {"n": 1})
+        layer.send_group("all", {"text": "shared"})
+        layer.send(NAME + SHARED, {"to": [["a", 0, 1], ["other", 0, 1]], "reply": {"text": "x"}})
+        layer.send_batch([layer.prepare(NAME + ALIVE, {}, {"lease": "worker.a!", "flow": "worker.a!alive"})])
+        layer.send(NAME + "last", {})
+        await become(lambda: len(passed) == 5)
+        direct, group, shared, alive, _ = passed
+        assert (direct.channel, direct.message) == (NAME + "other", {"n": 1})
+        assert (group.members, group.message) == (["other"], {"text": "shared"})
+        assert shared.message["to"] == [["a", 0, 1], ["other", 0, 1]]
+        assert alive.headers == {"lease": "worker.a!"}
+        assert [reply.payload.data for reply in case.ears["a"].got[:1]] == ["shared"]
+
+    with_downlink(layer, test)

@@ -462,3 +462,44 @@ def test_what_goes_to_one_process_keeps_its_order_although_its_channel_was_full(
         assert layer.stored[0] == "worker.b!1"
 
     asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+def test_what_was_halted_begins_no_write_until_the_layer_is_heard_again() -> None:
+    layer = CountingLayer()
+
+    async def test(uplink: Uplink) -> None:
+        await become(lambda: uplink._wake is not None)
+        uplink.halt()
+        entry = uplink.put(layer.prepare("a", {}), patient=True)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not uplink.is_writing
+        assert layer.batches == []
+        uplink.confirm(asyncio.get_running_loop().time())
+        await idle(uplink)
+        assert entry is not None
+        assert entry.stored_at
+
+    with_uplink(layer, test)
+
+
+def test_what_a_sender_has_queued_and_nobody_has_written_is_taken_back_in_order() -> None:
+    layer = MemoryChannelLayer(capacity=1)
+
+    async def test(uplink: Uplink) -> None:
+        ear, other = Ear(), Ear()
+        layer.send("full", {})
+        first = uplink.put(layer.prepare("full", {"n": 1}), ear, patient=True)
+        await become(lambda: first is not None and first.full_since)
+        uplink.halt()
+        second = uplink.put(layer.prepare("full", {"n": 2}), ear, patient=True)
+        uplink.put(layer.prepare("free", {}), other, patient=True)
+        assert uplink.take_back(lambda sender: sender is ear) == {ear: [first, second]}
+        assert uplink.take_back(lambda sender: sender is ear) == {}
+        uplink.confirm(asyncio.get_running_loop().time())
+        layer.receive_batch(["full"])
+        await idle(uplink)
+        assert layer.receive_batch(["full"]) == []
+        assert len(layer.receive_batch(["free"])) == 1
+
+    with_uplink(layer, test)

@@ -12,6 +12,7 @@ from interface_server.bridge.replies import Reply
 from interface_server.websocket.connection import HELD_REPLIES, Phase, WebSocketConnection
 from interface_server.websocket.lease import MOST_WAITING
 from tests.interface_server.fakes import FakeSocket, QuietContext, scope
+from tests.interface_server.takeover_helpers import Moved
 from tests.interface_server.websocket.hosting import OTHER, WORKER, HostedCase
 
 RECEIVE, DISCONNECT = "websocket.receive", "websocket.disconnect"
@@ -700,3 +701,111 @@ def test_an_operator_sees_whose_application_it_is_and_what_it_is_at() -> None:
 def test_a_connection_needs_no_dict_of_its_own() -> None:
     case = Case()
     assert len(vars(case.connection)) <= 29, "instances with more attributes take 1.3 KiB more in CPython 3.11"
+
+
+# -- in another process ------------------------------------------------------------------------------
+
+
+def stored(case: Any) -> None:
+    for entry in case.context.records.entries:
+        entry.stored_at = entry.stored_at or 1.5
+
+
+def test_an_idle_connection_goes_on_in_another_process() -> None:
+    case = Case()
+    case.connection.received("one")
+    case.end_turn(state={"key": b"value"})
+    stored(case)
+    new = Moved(case)
+    new.connection.received("two")
+    assert new.connection.channel == case.connection.channel
+    [entry] = new.context.records.entries
+    assert entry.item.headers == {"turn": 3, "state": {"key": b"value"}}
+    [message] = new.context.messages_on(RECEIVE)
+    assert message == {"reply_channel": case.connection.channel, "path": "/p", "order": 2, "text": "two"}
+    new.connection.deliver({"text": "answer"}, {"turn": 3})
+    assert new.socket.calls == [("send", "answer")]
+
+
+def test_a_connection_that_was_given_away_leaves_nothing_behind() -> None:
+    case = Case()
+    case.connection.received("under way")
+    case.connection.received("waits")
+    stored(case)
+    assert case.context.facts.sockets == {"/p": 1}
+    new = Moved(case)
+    assert case.context.connections == {}
+    assert case.context.read_ahead == 0
+    assert case.context.facts.sockets == {"/p": 0}
+    assert new.context.facts.sockets == {"/p": 1}
+    assert new.context.read_ahead == len("waits")
+    case.connection.lost(1006)
+    assert case.count(DISCONNECT) == 0
+
+
+def test_a_turn_under_way_ends_in_the_other_process_and_what_waits_follows() -> None:
+    case = Case()
+    for text in ("under way", "first", b"second"):
+        case.connection.received(text)
+    stored(case)
+    new = Moved(case)
+    assert new.context.records.entries == []
+    new.connection.deliver({}, {"turn": 2})
+    new.connection.deliver({}, {"turn": 3})
+    assert [message.get("text", message.get("bytes")) for message in new.context.messages_on(RECEIVE)] == [
+        "first",
+        b"second",
+    ]
+    assert [message["order"] for message in new.context.messages_on(RECEIVE)] == [2, 3]
+    new.connection.lost(1001)
+    new.connection.deliver({}, {"turn": 4})
+    assert new.context.messages_on(DISCONNECT)[0]["order"] == 4
+
+
+def test_a_frame_that_the_layer_has_not_got_is_sent_by_the_other_process() -> None:
+    case = Case()
+    stored(case)
+    case.connection.received("not yet")
+    [*_, before] = case.context.records.entries
+    new = Moved(case)
+    [entry] = new.context.records.entries
+    assert (entry.item.body, entry.item.headers) == (before.item.body, before.item.headers)
+    assert entry.sender is new.connection
+    new.connection.received("behind it")
+    assert len(new.context.records.entries) == 1
+    new.connection.deliver({}, {"turn": 2})
+    assert new.context.messages_on(RECEIVE)[1]["text"] == "behind it"
+
+
+def test_unordered_frames_that_the_layer_has_not_got_are_sent_in_order() -> None:
+    case = Case(unordered=True)
+    stored(case)
+    for text in ("a", "b", "c"):
+        case.connection.received(text)
+    new = Moved(case, unordered=True)
+    assert [message["text"] for message in new.context.messages_on(RECEIVE)] == ["a", "b", "c"]
+    assert all(entry.report for entry in new.context.records.entries)
+
+
+def test_a_turn_that_takes_long_is_as_long_in_the_other_process() -> None:
+    case = Case(turn_timeout=30)
+    case.connection.received("slow")
+    stored(case)
+    case.connection.deliver({}, {"begun": 2, "seconds": 1.0})
+    new = Moved(case, turn_timeout=30)
+    new.connection.received("next")
+    new.connection.tick(28.0)
+    assert new.context.records.entries == []
+    new.connection.tick(31.0)
+    assert [message["text"] for message in new.context.messages_on(RECEIVE)] == ["next"]
+
+
+def test_what_a_connection_has_of_its_life_goes_along() -> None:
+    case = Case(websocket_life=50)
+    stored(case)
+    case.context.now = 20.0
+    new = Moved(case, websocket_life=50)
+    new.connection.tick(49)
+    assert new.socket.calls == []
+    new.connection.tick(50)
+    assert new.socket.calls == [("close", 1001)]

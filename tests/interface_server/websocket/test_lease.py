@@ -15,6 +15,7 @@ from interface_server.bridge.replies import Reply
 from interface_server.websocket import lease as module
 from interface_server.websocket.lease import MOST_WAITING, WINDOW
 from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST
+from tests.interface_server.takeover_helpers import Moved
 from tests.interface_server.websocket.hosting import OTHER, WORKER, HostedCase
 
 
@@ -315,3 +316,76 @@ def test_who_gives_up_takes_no_event_back_that_others_wait_for() -> None:
     case.connection.tick(20.0)
     assert case.socket.calls == [("close", 1013)]
     assert not shared.cancelled
+
+
+# -- in another process ------------------------------------------------------------------------------
+
+
+def test_an_instance_stays_where_it_is_and_knows_its_connection_in_another_process() -> None:
+    case = HostedCase()
+    case.connection.received("under way")
+    case.store()
+    new = Moved(case)
+    assert case.context.hosts.leases() == {}
+    assert new.context.hosts.leases() == {"worker.a": 1}
+    assert new.context.records.entries == []
+    new.connection.received("next")
+    [entry] = new.context.records.entries
+    assert (entry.item.target, entry.item.headers) == (WORKER, {"turn": 3, "epoch": 0})
+    new.connection.deliver({"text": "answer"}, {"epoch": 0, "turn": 3})
+    assert new.socket.calls == [("send", "answer")]
+    assert new.connection._lease is not None
+    assert new.connection._lease.is_idle
+
+
+def test_events_that_the_layer_has_not_got_are_sent_again_with_their_numbers() -> None:
+    case = HostedCase()
+    case.store()
+    case.connection.received("one")
+    case.store()
+    case.connection.received("two")
+    case.connection.received("three")
+    new = Moved(case)
+    assert [entry.item.headers for entry in new.context.records.entries] == [
+        {"turn": 3, "epoch": 0},
+        {"turn": 4, "epoch": 0},
+    ]
+    assert [message["text"] for message in new.context.messages_on(WORKER)] == ["two", "three"]
+
+
+def test_a_quiet_application_is_made_again_from_its_checkpoint_in_another_process() -> None:
+    case = HostedCase()
+    case.say({}, lease=None, checkpoint=b"second")
+    case.store()
+    new = Moved(case)
+    assert new.context.records.entries == []
+    new.connection.received("wake up")
+    [message] = new.context.messages_on(RESUME)
+    assert message["checkpoint"] == b"second"
+    assert message["events"] == [{"type": "websocket.receive", "text": "wake up"}]
+
+
+def test_a_message_that_makes_an_application_again_and_was_not_written_is_made_anew() -> None:
+    case = HostedCase()
+    case.say({}, lease=None, checkpoint=b"second")
+    case.store()
+    case.connection.received("wake up")
+    new = Moved(case)
+    [entry] = new.context.records.entries
+    assert entry.item.target == RESUME
+    assert entry.item.headers == {"epoch": 2}
+    new.connection.deliver({}, {"epoch": 2, "lease": OTHER, "turn": 2})
+    assert new.context.hosts.leases() == {"worker.b": 1}
+
+
+def test_an_application_that_is_being_made_again_is_waited_for_in_another_process() -> None:
+    case = HostedCase()
+    case.say({}, lease=None, checkpoint=b"second")
+    case.connection.received("wake up")
+    case.connection.received("and this")
+    case.store()
+    new = Moved(case)
+    assert new.context.records.entries == []
+    new.connection.deliver({}, {"epoch": 1, "lease": OTHER})
+    [entry] = new.context.records.entries
+    assert (entry.item.target, entry.item.headers) == (OTHER, {"turn": 3, "epoch": 1})

@@ -1,0 +1,1 @@
+"""Open sockets that go from one ``daphne`` to the next."""
