@@ -24,6 +24,7 @@ from .http.flow import BrokenOff, ClientGone, PacedSender
 from .http.request import AsgiRequest
 from .http.streaming import FAILED, ResponseStream, described, file_behind, has_known_end
 from .runtime.django_internals import UnloggedResponse, ViewHandler, finish_as, hand_over_resources
+from .runtime.hooks import on_answer
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
@@ -67,6 +68,8 @@ class AsgiHandler(ViewHandler):
         request = self.request_class(message)
         set_script_prefix(request.script_name + "/")
         response = self._answer(request)
+        for answered in on_answer:
+            answered(request)
         finish_as(response, self.__class__)
         return response, request.method != "HEAD"
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 from channel_layer.channel import Message
+from routing.routes import Consumer
 
 if TYPE_CHECKING:
+    from .instances import Hosted
     from .worker import Worker
 
 P = ParamSpec("P")
+
+AfterEvent = Callable[[BaseException | None], None]
+"""Called when an application is done with an event, or has raised an error."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +39,19 @@ class Hook:
     def before(self, message: Message) -> None:
         """Called before a consumer."""
 
+    def matched(self, message: Message, consumer: Consumer) -> None:
+        """Called after `before` when the message has a consumer, just before that runs."""
+
     def after(self, message: Message, error: BaseException | None) -> None:
         """Called when a consumer has returned, or raised ``error``."""
+
+    def before_event(self, hosted: Hosted, kind: str) -> AfterEvent | None:
+        """Called before a hosted application gets an event, in the task that waits for it, and must not block.
+
+        Returns:
+            A function for the end of the event, called in the same task; ``None`` if there is nothing to do then.
+        """
+        return None
 
     def thread_ended(self) -> None:
         """Called in each of the worker's threads as the last thing before it ends."""
@@ -49,13 +65,22 @@ class Hook:
 
 
 class Hooks:
-    """All hooks of a worker, called in order; `after` in reverse order."""
+    """All hooks of a worker, called in order; `after` in reverse order.
+
+    Attributes:
+        want_consumers, want_events: whether any hook has `Hook.matched`, `Hook.before_event`.
+    """
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
         # For each message: bound once, and called without a function in between.
         self._before = tuple(hook.before for hook in self._hooks)
         self._after = tuple(hook.after for hook in reversed(self._hooks))
+        self._matched = tuple(hook.matched for hook in self._hooks if type(hook).matched is not Hook.matched)
+        self._before_event = tuple(
+            hook.before_event for hook in self._hooks if type(hook).before_event is not Hook.before_event
+        )
+        self.want_consumers, self.want_events = bool(self._matched), bool(self._before_event)
 
     def worker_process_ready(self, worker: Worker) -> None:
         """See `Hook.worker_process_ready`."""
@@ -74,6 +99,27 @@ class Hooks:
                 before(message)
             except BaseException as failure:
                 _report(before, failure)
+
+    def matched(self, message: Message, consumer: Consumer) -> None:
+        """See `Hook.matched`."""
+        for matched in self._matched:
+            _call(BaseException, matched, message, consumer)
+
+    def before_event(self, hosted: Hosted, kind: str) -> list[AfterEvent]:
+        """See `Hook.before_event`; returns what to pass to `after_event`."""
+        endings = []
+        for before in self._before_event:
+            try:
+                if (ending := before(hosted, kind)) is not None:
+                    endings.append(ending)
+            except Exception as failure:
+                _report(before, failure)
+        return endings
+
+    def after_event(self, endings: Sequence[AfterEvent], error: BaseException | None) -> None:
+        """An application is done with an event."""
+        for ending in reversed(endings):
+            _call(Exception, ending, error)
 
     def after(self, message: Message, error: BaseException | None) -> None:
         """See `Hook.after`."""
@@ -101,5 +147,5 @@ def _call(catch: type[BaseException], method: Callable[P, None], *args: P.args, 
         _report(method, failure)
 
 
-def _report(method: Callable[..., None], failure: BaseException) -> None:
+def _report(method: Callable[..., object], failure: BaseException) -> None:
     logger.error("hook %s failed; going on without it", getattr(method, "__qualname__", method), exc_info=failure)

@@ -32,6 +32,7 @@ from channel_layer.outbox import stop_collecting
 from . import event_loop
 from .balance import Ask, Balance, Count, Give
 from .event_loop import EventLoop
+from .hooks import Hooks
 from .inbox import Address, Inbox, Listener
 from .lease_questions import ASK_SECONDS, UNANSWERED_SECONDS, LeaseQuestions, Leases
 from .outlet import Outlet
@@ -195,7 +196,7 @@ class Instance(Listener):
         self._patience: float | None = None
         self._is_orphaned = hosted.is_orphan
         self._at_once = False
-        self._spans = EventSpans(hosted.name) if tracing.is_on else None
+        self._spans = EventSpans(hosted, instances.hooks) if tracing.is_on or instances.hooks.want_events else None
 
     @property
     def is_quiet(self) -> bool:
@@ -512,14 +513,24 @@ class Instances:
         loop: the worker's event loop.
         inbox: receives for this process.
         sync_side: runs the sync code of applications.
+        hooks: told of events.
 
     Attributes:
         outlet: writes for all of them.
         checkpoints: number of those that were sent.
     """
 
-    def __init__(self, most: int, layer: ChannelLayer, loop: EventLoop, inbox: Inbox, sync_side: SyncSide) -> None:
+    def __init__(
+        self,
+        most: int,
+        layer: ChannelLayer,
+        loop: EventLoop,
+        inbox: Inbox,
+        sync_side: SyncSide,
+        hooks: Hooks | None = None,
+    ) -> None:
         self.layer = layer
+        self.hooks = Hooks() if hooks is None else hooks
         self.outlet = Outlet(layer)
         self.sync_side = sync_side
         self._most = most

@@ -143,6 +143,8 @@ class Runner:
             if match is None:
                 return "ignored", None, None
             consumer, kwargs = match
+            if self._hooks.want_consumers:
+                self._hooks.matched(message, consumer)
             result = consumer(message, **kwargs)
             if result is None:
                 return "ok", consumer, None

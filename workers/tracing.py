@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from channel_layer import tracing
 from channel_layer.channel import Message
 from channel_layer.delivery import Headers
 
 from .exceptions import ConsumerSignal
-from .hooks import Hook
+from .hooks import AfterEvent, Hook, Hooks
+
+if TYPE_CHECKING:
+    from .instances import Hosted
 
 _turn: ContextVar[tracing.Turn | None] = ContextVar("workers_tracing", default=None)
 
@@ -36,13 +41,17 @@ class EventSpans:
     """Makes a span of each event of an instance, from when the application gets it until it asks for the next one.
 
     What the application does meanwhile belongs to the span, if it waits for events in the task that deals with them.
+    Hooks are told of events here, too.
 
     Args:
-        name: of the application.
+        hosted: the application.
+        hooks: of the worker.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, hosted: Hosted, hooks: Hooks) -> None:
+        self._hosted = hosted
+        self._hooks = hooks
+        self._endings: Sequence[AfterEvent] = ()
         self._carriers: dict[int, Headers] = {}
         self._turn: tracing.Turn | None = None
 
@@ -54,11 +63,16 @@ class EventSpans:
     def begin(self, number: int, kind: str) -> None:
         """The application gets an event."""
         carrier = self._carriers.pop(number, Headers())
-        self._turn = tracing.begin_message(kind, carrier, {"messaging.millrace.application": self._name})
-        tracing.enter(self._turn)
+        if tracing.is_on:
+            self._turn = tracing.begin_message(kind, carrier, {"messaging.millrace.application": self._hosted.name})
+            tracing.enter(self._turn)
+        if self._hooks.want_events:
+            self._endings = self._hooks.before_event(self._hosted, kind)
 
     def end(self, error: BaseException | None = None) -> None:
         """The application is done with it, or has failed."""
+        endings, self._endings = self._endings, ()
+        self._hooks.after_event(endings, error)
         if self._turn is not None:
             self._turn.end(error)
             self._turn = None

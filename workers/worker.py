@@ -180,7 +180,9 @@ class Worker:
         self._lifespan: Lifespan | None = lifespan or getattr(channel_layer, "lifespan", None)
         self._loop = EventLoop(self._close_async_side)
         self._streams = Streams(streams, channel_layer, self._loop, self._sync_side, self.name)
-        self._instances = Instances(instances, channel_layer, self._loop, self._streams.inbox, self._sync_side)
+        self._instances = Instances(
+            instances, channel_layer, self._loop, self._streams.inbox, self._sync_side, self._hooks
+        )
         self._idle_seconds = idle_seconds
         self._look_for_quiet_at = 0.0
         self._runner = Runner(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from channel_layer.channel import Message
 from workers.exceptions import ConsumeLater
+from workers.hooks import AfterEvent
 
+from ..runtime.hooks import on_background
 from ..scope.applications import Application, Event, refuse_answer
 
 
@@ -39,6 +41,9 @@ class BackgroundConsumer:
         application: an ASGI 3 application.
         channel: the name of the channel.
     """
+
+    hands_over = True
+    """See `HostConsumer.hands_over`."""
 
     def __init__(self, application: Application, channel: str) -> None:
         self._application = application
@@ -76,6 +81,8 @@ class _Instance:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._done: asyncio.Future[None] | None = None
+        self._beginnings: list[Callable[[], AfterEvent]] = []
+        self._endings: list[AfterEvent] = []
 
     async def deal_with(self, event: Event) -> None:
         """Have the application deal with an event; raises what it raises."""
@@ -99,12 +106,29 @@ class _Instance:
 
     async def _run(self) -> None:
         scope = {"type": "channel", "channel": self._channel}
-        await self._application(scope, self._receive, self._send)
+        self._beginnings = [opened(self._channel) for opened in on_background]
+        error: BaseException | None = None
+        try:
+            await self._application(scope, self._receive, self._send)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self._end_event(error)
+            error = None  # its traceback holds this frame
+
+    def _end_event(self, error: BaseException | None) -> None:
+        endings, self._endings = self._endings, []
+        for end in endings:
+            end(error)
 
     async def _receive(self) -> Event:
+        self._end_event(None)
         if self._events.empty() and self._done is not None and not self._done.done():
             self._done.set_result(None)
-        return await self._events.get()
+        event = await self._events.get()
+        self._endings = [begin() for begin in self._beginnings]
+        return event
 
     async def _send(self, event: Event) -> None:
         refuse_answer(self._channel, event)

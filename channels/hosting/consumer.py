@@ -27,6 +27,9 @@ class HostConsumer:
         state: see `websocket_scope`.
     """
 
+    hands_over = True
+    """Mark of a consumer that passes a message to an application, whose events count by themselves."""
+
     def __init__(self, application: Application, router: Router, state: Scope) -> None:
         self.application = application
         self._router = router

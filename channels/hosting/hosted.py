@@ -131,6 +131,16 @@ class HostedApplication(Hosted):
         """The name of the connection, which outlives the instance."""
         return self.reply_channel
 
+    @property
+    def scope(self) -> Scope:
+        """The scope of the consumer, with what routers and middleware have added; of another application the path."""
+        return {"path": self._path} if self._consumer is None else self._consumer.scope
+
+    @property
+    def route(self) -> str:
+        """Dotted path of the consumer's class; of an application of another kind its path in a few words."""
+        return self.name if self._consumer is None else name_that_thing(type(self._consumer))
+
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""
         scope, self._scope = self._scope, {}  # routers make another one, and then this takes memory for nothing

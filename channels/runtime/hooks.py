@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connections
+from django.http import HttpRequest
 
 from channel_layer.channel import Message
-from workers.hooks import Hook
+from workers.hooks import AfterEvent, Hook
 
 from .. import signals
 from ..db import close_old_connections, suspect_connections
 from .django_internals import has_only_receiver
 from .request_ends import RequestEnds
 from .surroundings import prefix_urls
+
+on_answer: list[Callable[[HttpRequest], None]] = []
+"""Called with each request that a view has answered, in the context of its message."""
+
+on_background: list[Callable[[str], Callable[[], AfterEvent]]] = []
+"""Called with the channel in the task of a background consumer; returns what is called before each message."""
+
+
+def project_hooks(django: DjangoHook | None = None) -> list[Hook]:
+    """The hooks of a worker that runs a Django project: Django's, and Sentry's if the project has initialised it."""
+    django = DjangoHook() if django is None else django
+    if "sentry_sdk" in sys.modules:
+        from . import sentry
+
+        if sentry.is_used():
+            on_answer[:], on_background[:] = [sentry.note_request], [sentry.Background]
+            return [sentry.SentryHook(), django]
+    return [django]
 
 
 class DjangoHook(Hook):

@@ -11,7 +11,7 @@ from django.db import connections
 from channel_layer.channel import Message
 from channels.configured_layers import ChannelLayerWrapper
 from channels.management.working import websocket_protocols
-from channels.runtime.hooks import DjangoHook
+from channels.runtime.hooks import DjangoHook, project_hooks
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
 from interface_server.application import Application
@@ -79,7 +79,7 @@ class WorkerPart:
                 layer,
                 layer.serve_http_with(consumer),
                 threads=threads,
-                hooks=[_LiveHook(begun)],
+                hooks=project_hooks(_LiveHook(begun)),
                 grace=STOP_SECONDS,
                 signal_handlers=False,
                 sync_side=SyncThreads(threads),

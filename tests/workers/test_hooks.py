@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from workers.hooks import Hook, Hooks
+from workers.hooks import AfterEvent, Hook, Hooks
+
+if TYPE_CHECKING:
+    from channel_layer.channel import Message
+    from routing.routes import Consumer
+    from workers.instances import Hosted
 
 
 class Recording(Hook):
@@ -87,3 +92,46 @@ def test_a_hook_overrides_only_what_it_needs() -> None:
 def test_a_hook_blocks_at_the_end_of_a_consumer_if_it_does_anything_there() -> None:
     assert not Hooks([Hook()]).after_blocks()
     assert Hooks([Hook(), Recording("a", [])]).after_blocks()
+
+
+class Curious(Hook):
+    """Looks at consumers and events, and fails where it is told to."""
+
+    def __init__(self, calls: list[Any], fails: bool = False) -> None:
+        self.calls = calls
+        self.fails = fails
+
+    def matched(self, message: Any, consumer: Any) -> None:
+        if self.fails:
+            raise ValueError("matched")
+        self.calls.append(("matched", message, consumer))
+
+    def before_event(self, hosted: Any, kind: str) -> AfterEvent | None:
+        if self.fails:
+            raise ValueError("event")
+        self.calls.append(("event", hosted, kind))
+        return None if kind == "uninteresting" else lambda error: self.calls.append(("over", kind, error))
+
+
+def test_hooks_that_do_not_look_are_not_asked() -> None:
+    hooks = Hooks([Hook()])
+    assert (hooks.want_consumers, hooks.want_events) == (False, False)
+    hooks = Hooks([Hook(), Curious([])])
+    assert (hooks.want_consumers, hooks.want_events) == (True, True)
+
+
+def test_a_hook_sees_consumers_and_events_although_another_fails(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[Any] = []
+    hooks, consumer, hosted = Hooks([Curious([], fails=True), Curious(calls)]), object(), cast("Hosted", "hosted")
+    hooks.matched(cast("Message", "message"), cast("Consumer", consumer))
+    error = ValueError()
+    hooks.after_event(hooks.before_event(hosted, "websocket.receive"), error)
+    assert hooks.before_event(hosted, "uninteresting") == []
+    assert calls == [
+        ("matched", "message", consumer),
+        ("event", "hosted", "websocket.receive"),
+        ("over", "websocket.receive", error),
+        ("event", "hosted", "uninteresting"),
+    ]
+    assert "Curious.matched failed" in caplog.text
+    assert "Curious.before_event failed" in caplog.text

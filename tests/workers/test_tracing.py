@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -10,7 +11,11 @@ from opentelemetry.trace import StatusCode
 from channel_layer.channel import Message
 from channel_layer.memory import MemoryChannelLayer
 from workers.exceptions import ConsumeLater
+from workers.hooks import Hooks
 from workers.tracing import EventSpans, TracingHook
+
+if TYPE_CHECKING:
+    from workers.instances import Hosted
 
 
 def test_what_a_consumer_sends_belongs_to_its_span(spans: InMemorySpanExporter) -> None:
@@ -48,7 +53,7 @@ def test_a_message_that_ends_in_another_context_has_one_span(spans: InMemorySpan
 
 
 def test_events_of_an_instance_find_the_spans_that_caused_them(spans: InMemorySpanExporter) -> None:
-    events = EventSpans("an application")
+    events = EventSpans(cast("Hosted", SimpleNamespace(name="an application")), Hooks())
     headers: Any = {"trace": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "traced_at": 1.0, "turn": 2}
     events.expect(2, headers)
     events.expect(3, {"turn": 3})

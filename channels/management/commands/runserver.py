@@ -32,7 +32,7 @@ from channels.configured_layers import ChannelLayerWrapper, channel_layers  # no
 from channels.hosting.application import hosted_application  # noqa: E402
 from channels.management.working import log_message, open_layer, reach, route_with, websocket_protocols  # noqa: E402
 from channels.routing import get_default_application  # noqa: E402
-from channels.runtime.hooks import DjangoHook  # noqa: E402
+from channels.runtime.hooks import project_hooks  # noqa: E402
 from channels.runtime.sync_threads import SyncThreads  # noqa: E402
 from channels.staticfiles import http_consumer  # noqa: E402
 from interface_server.application import Application  # noqa: E402
@@ -190,7 +190,7 @@ class Command(StaticFilesCommand):
             layer,
             route_with(layer, consumer),
             threads=threads,
-            hooks=[DjangoHook()],
+            hooks=project_hooks(),
             grace=STOP_SECONDS,
             signal_handlers=False,
             on_message=log_message if options["verbosity"] > 1 else None,

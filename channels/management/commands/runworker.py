@@ -19,7 +19,7 @@ from channels.hosting.application import hosted_application
 from channels.hosting.background import BackgroundConsumer, background_channels
 from channels.management.working import add_layer_option, log_message, open_layer, reach, route_with
 from channels.operations.workers import answers_of_supervisor, answers_of_worker, check_metrics, served
-from channels.runtime.hooks import DjangoHook
+from channels.runtime.hooks import project_hooks
 from channels.runtime.sync_threads import SyncThreads
 from channels.staticfiles import http_consumer
 from routing import Router
@@ -253,7 +253,7 @@ class Command(BaseCommand):
                 idle_seconds=options["idle_minutes"] * 60,
                 only_channels=[*options["channels"], *options["only_channels"]],
                 exclude_channels=options["exclude_channels"],
-                hooks=[DjangoHook()],
+                hooks=project_hooks(),
                 grace=options["grace"],
                 consumer_timeout=options["consumer_timeout"],
                 wear=wear,
