@@ -65,6 +65,10 @@ HOSTS = "millrace.hosts"
 RESUME = "websocket.resume"
 """Channel of the connections whose instances are to be made again."""
 
+LEAVE_AT_A_TIME = 50
+LEAVE_PAUSE_SECONDS = 0.005
+"""Number of instances that are asked to leave at once when the worker stops, and the time between two such portions."""
+
 SETTLED_SECONDS = 1.0
 """The time without an event from which on an instance may be given to a worker that has fewer."""
 
@@ -556,6 +560,7 @@ class Instances:
         self._balance: Balance | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._left: set[str] = set()
+        self._to_leave: list[Instance] = []
         self.checkpoints = 0
 
     @property
@@ -781,8 +786,18 @@ class Instances:
             self._questions_to.pop(server, None)
 
     def _let_go(self, share: float) -> None:
-        for instance in list(self._running):
-            instance.leave(share)
+        if self._to_leave:
+            return  # of the last time
+        # The most active first: their clients wait for the next worker, others do not notice.
+        self._to_leave = sorted(self._running, key=lambda one: one.since)
+        self._let_go_of_some(share)
+
+    def _let_go_of_some(self, share: float) -> None:
+        """Go on in portions, so that what the first ones had to say is written before the last ones are asked."""
+        for _ in range(min(LEAVE_AT_A_TIME, len(self._to_leave))):
+            self._to_leave.pop().leave(share)
+        if self._to_leave:
+            asyncio.get_running_loop().call_later(LEAVE_PAUSE_SECONDS, self._let_go_of_some, share)
 
     def _let_go_of_quiet(self, before: float) -> None:
         for instance in list(self._running):
@@ -809,6 +824,15 @@ class Instances:
             if instance.since <= before and instance.can_be_left():
                 instance.move()
                 moved += 1
+
+    def _inform_of_loss(self, server: str, gone: Leases) -> None:
+        """Others have these connections of a server by now; it may have got some of them anew since."""
+        if gone:
+            for instance in list(self._running):
+                if instance.server == server:
+                    epoch = gone.get(instance.hosted.reply_channel.removeprefix(server), -1)
+                    if instance.hosted.epoch <= epoch:
+                        instance.deliver(GONE, None)
 
     def _say_that_it_stops(self) -> None:
         self._tell(HOSTS, {"worker": self._own_channel, "stops": True}, group=True)
@@ -843,7 +867,10 @@ class Instances:
             self._broken_off += instance.give_up()
 
     def _spread(self, message: dict[str, Any], headers: Headers | None) -> None:
-        """An event for several instances."""
+        """An event for several instances, or the news that others have their connections."""
+        if "gone" in message:
+            self._inform_of_loss(message["server"], message["gone"])
+            return
         event = message["event"]
         copy = copied if any(type(value) in (dict, list) for value in event.values()) else dict
         for local, turn in message["to"]:
@@ -883,8 +910,8 @@ class Instances:
         server = str(message.get("server"))
         if (questions := self._questions_to.get(server)) is not None:
             questions.answered()
-        news = {server + local: CLOSED for local in message.get("closed", ())}
-        self._inform(news | {server + local: GONE for local in message.get("gone", ())})
+        self._inform({server + local: CLOSED for local in message.get("closed", ())})
+        self._inform_of_loss(server, message.get("gone", {}))
         number, since = self._asked.get(server, (0, 0.0))
         if 0 < number <= message.get("asked", 0):
             del self._asked[server]

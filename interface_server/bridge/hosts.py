@@ -8,11 +8,11 @@ again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from channel_layer.codec import pack_body
-from channel_layer.delivery import Headers, Message, Outgoing
+from channel_layer.delivery import SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.names import split
 
@@ -27,6 +27,9 @@ GONE = pack_body({"gone": True})
 SILENT_SECONDS = 8.0
 """The silence after which a worker is gone."""
 
+GUESTS_AT_A_TIME = 1_000
+"""Connections in one message to a worker."""
+
 JUMP_SECONDS = 2.0
 """A tick that comes so late says nothing about workers: this process was held up itself."""
 
@@ -34,8 +37,16 @@ JUMP_SECONDS = 2.0
 class Guest(Protocol):
     """A connection whose application a worker hosts."""
 
+    @property
+    def tenancy(self) -> tuple[str, int]:
+        """The local part of its reply channel, and the number of times that its application has changed hands."""
+
+    @property
+    def waits(self) -> bool:
+        """True if events for its application are not done with."""
+
     def lease_lost(self) -> None:
-        """The worker is gone."""
+        """The worker is gone, and was told that others have its instances."""
 
 
 class Hosts:
@@ -90,11 +101,11 @@ class Hosts:
             answer: Message = {"server": self._name, "asked": headers.get("turn", 0)}
             if leases := message.get("leases"):
                 answer["closed"] = [local for local in leases if local not in self._connections]
-                answer["gone"] = [
-                    local
+                answer["gone"] = {
+                    local: epoch
                     for local, epoch in leases.items()
                     if (connection := self._connections.get(local)) is not None and connection.has_moved_on(epoch)
-                ]
+                }
             item = Outgoing(headers["flow"], pack_body(answer))
             if self._dismissals.get(host := split(item.target)[0]):
                 self._answers[host] = item
@@ -106,6 +117,13 @@ class Hosts:
         host = split(instance)[0]
         self._dismissals[host] = self._dismissals.get(host, 0) + 1
         self._tell(Outgoing(instance, GONE))
+
+    def _dismiss_all(self, host: str, guests: Sequence[Guest]) -> None:
+        """Tell a worker that others have all of its connections by now, in few messages. See `dismiss`."""
+        for start in range(0, len(guests), GUESTS_AT_A_TIME):
+            gone = dict(guest.tenancy for guest in guests[start : start + GUESTS_AT_A_TIME])
+            self._dismissals[host] = self._dismissals.get(host, 0) + 1
+            self._tell(Outgoing(host + SHARED, pack_body({"server": self._name, "gone": gone})))
 
     def _tell(self, item: Outgoing) -> None:
         if self._uplink.put(item, self, patient=True, report=True) is None:
@@ -135,9 +153,10 @@ class Hosts:
             self._heard = dict.fromkeys(self._heard, now)
             return
         for host in [host for host, heard in self._heard.items() if now - heard > SILENT_SECONDS]:
-            guests = self._guests.get(host, {})
+            guests = list(self._guests.get(host, ()))
             logger.warning(
                 "a worker is gone, with the applications of %d WebSockets; they go on elsewhere", len(guests)
             )
-            for guest in list(guests):
+            self._dismiss_all(host, guests)  # read before anything else by one that was only held up
+            for guest in sorted(guests, key=lambda guest: not guest.waits):
                 guest.lease_lost()

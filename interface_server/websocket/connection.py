@@ -695,6 +695,16 @@ class WebSocketConnection:
             self.close(INTERNAL_ERROR if failed else NORMAL_CLOSURE, "", BY_CONSUMER)
         self._leave()
 
+    @property
+    def tenancy(self) -> tuple[str, int]:
+        """See `Guest.tenancy`."""
+        return self._local, 0 if self._lease is None else self._lease.epoch
+
+    @property
+    def waits(self) -> bool:
+        """See `Guest.waits`."""
+        return self._lease is not None and not self._lease.is_idle
+
     def lease_lost(self) -> None:
         """The worker that hosts the application is gone."""
         if self._lease is None or self._ended:

@@ -169,8 +169,6 @@ class Lease:
             logger.warning(
                 "the worker of the WebSocket %s is gone, and with it an event: %s", self._path, lost.content.get("type")
             )
-        if self.worker is not None:  # read before anything else by one that was only held up
-            self._context.hosts.dismiss(self.worker)
         self.epoch += 1  # what it may still say, if it was only held up, is not heard
         self._change_hands(None)
         if self._checkpoint is None:

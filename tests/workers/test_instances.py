@@ -12,7 +12,7 @@ from channel_layer.codec import unpack_body
 from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
-from workers import balance
+from workers import balance, instances
 from workers.event_loop import _make_task
 from workers.instances import (
     BEAT_SECONDS,
@@ -436,6 +436,58 @@ def test_quiet_instances_are_asked_about_with_heartbeats_and_no_message_of_their
         assert len(asking) in (3, 4)
         assert all(len(unpack_body(item.body)["leases"]) == 41 for item in asking)
         assert stage.worker.instances.count == 41
+
+    play(scene)
+
+
+def test_an_instance_that_was_made_anew_here_is_not_taken_for_the_one_that_lost_its_connection(
+    play: Callable[..., None],
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.connection.received("one")
+        await stage.finish()
+        server, _ = split(stage.connection.channel)
+        news = {"server": server, "gone": {stage.connection._local: -1}}
+        stage.worker.instances._spread(news, None)
+        await stage.finish()
+        assert stage.worker.instances.count == 1
+        news["gone"] = {stage.connection._local: 0}
+        stage.worker.instances._spread(news, None)
+        await stage.finish()
+        assert stage.worker.instances.count == 0
+
+    play(scene)
+
+
+def test_the_most_active_ones_leave_first_and_what_they_say_is_written_before_the_last_are_asked(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "LEAVE_AT_A_TIME", 1)
+
+    async def scene(stage: Stage) -> None:
+        connections = [stage.connection, stage.connect(), stage.connect()]
+        await stage.finish()
+        for connection in (connections[1], connections[0]):
+            await stage.second()
+            connection.received("one")
+            await stage.finish()
+        left: list[str] = []
+        send = stage.worker.instances.layer.asend_batch
+
+        async def written(items: Any) -> Any:
+            left.extend(item.target for item in items if item.headers and "lease" in item.headers)
+            left.append("written")
+            return await send(items)
+
+        stage.worker.instances.layer.asend_batch = written  # type: ignore[method-assign]
+        stage.worker.instances.let_go()
+        for _ in range(5_000):
+            if stage.worker.instances.is_idle:
+                break
+            await asyncio.sleep(0.001)
+        names = [name for name in left if name != "written"]
+        assert names == [connections[number].channel for number in (0, 1, 2)]
+        assert left.index("written") < left.index(names[-1])
 
     play(scene)
 

@@ -7,12 +7,15 @@ from typing import Any
 
 from channel_layer.codec import unpack_body
 from channel_layer.exceptions import LayerUnavailable
-from interface_server.bridge.hosts import SILENT_SECONDS, Hosts
+from interface_server.bridge.hosts import GUESTS_AT_A_TIME, SILENT_SECONDS, Hosts
 from tests.interface_server.fakes import RecordingUplink
 
 
 class Guest:
-    def __init__(self) -> None:
+    waits = False
+
+    def __init__(self, local: str = "c", epoch: int = 0) -> None:
+        self.tenancy = local, epoch
         self.losses = 0
 
     def lease_lost(self) -> None:
@@ -36,8 +39,8 @@ class Case:
                 self.hosts.hear({"lease": worker}, {}, self.now)
             self.hosts.tick(self.now)
 
-    def guest(self, worker: str) -> Guest:
-        guest = Guest()
+    def guest(self, worker: str, local: str = "c", epoch: int = 0) -> Guest:
+        guest = Guest(local, epoch)
         self.hosts.enter(worker, guest, self.now)
         return guest
 
@@ -53,6 +56,24 @@ def test_a_worker_that_gives_no_heartbeat_is_gone_with_all_that_it_hosts() -> No
     assert first.losses == 0
     case.pass_by(1, "worker.b!0")
     assert (first.losses, second.losses, other.losses) == (1, 1, 0)
+
+
+def test_a_worker_that_is_gone_is_told_once_of_all_its_connections_and_those_that_wait_go_on_first() -> None:
+    case = Case()
+    guests = [case.guest(f"worker.a!{number}", f"c{number}", number) for number in range(GUESTS_AT_A_TIME + 1)]
+    order: list[Guest] = []
+    for guest in guests:
+        guest.lease_lost = lambda guest=guest: order.append(guest)  # type: ignore[method-assign,misc]
+    guests[7].waits = True
+    case.pass_by(SILENT_SECONDS + 1)
+    assert [target for target, _ in case.said] == ["worker.a!shared"] * 2
+    gone: dict[str, int] = {}
+    for _, message in case.said:
+        assert message["server"] == "daphne.x!"
+        gone |= message["gone"]  # type: ignore[arg-type]
+    assert gone == {f"c{number}": number for number in range(GUESTS_AT_A_TIME + 1)}
+    assert order[0] is guests[7]
+    assert len(order) == len(guests)
 
 
 def test_a_connection_that_has_left_loses_nothing() -> None:
@@ -88,7 +109,9 @@ def test_who_asks_about_leases_is_answered_with_those_that_it_has_no_more() -> N
     for name, hands in (("same", 1), ("moved", 2), ("another", 0)):
         case.connections[name] = SimpleNamespace(has_moved_on=lambda epoch, hands=hands: hands > epoch)
     case.hosts.hear({"flow": "worker.a!0"}, {"leases": {"same": 1, "moved": 1, "closed": 0}}, case.now)
-    assert case.said == [("worker.a!0", {"server": "daphne.x!", "asked": 0, "closed": ["closed"], "gone": ["moved"]})]
+    assert case.said == [
+        ("worker.a!0", {"server": "daphne.x!", "asked": 0, "closed": ["closed"], "gone": {"moved": 1}})
+    ]
 
 
 def test_nothing_is_answered_before_it_is_certain_that_lost_leases_were_told() -> None:
