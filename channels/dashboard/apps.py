@@ -9,3 +9,4 @@ class DashboardConfig(AppConfig):
     name = "channels.dashboard"
     label = "channels_dashboard"
     verbose_name = "Millrace dashboard"
+    default_auto_field = "django.db.models.BigAutoField"

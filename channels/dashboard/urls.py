@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import views
+from . import connections, views
 
 app_name = "millrace"
 
@@ -12,4 +12,9 @@ urlpatterns = [
     path("", views.page, name="dashboard"),
     path("snapshot/", views.snapshot, name="snapshot"),
     path("events/", views.events, name="events"),
+    path("connections/", connections.page, name="connections"),
+    path("connections/found/", connections.found, name="found"),
+    path("connections/close/", connections.close, name="close"),
+    path("connection/", connections.one, name="connection"),
+    path("connection/now/", connections.now, name="now"),
 ]

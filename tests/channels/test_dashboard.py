@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 from django.urls import include, path, reverse
+from websockets.sync.client import connect
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.facts import BOUNDS
 from channel_layer.memory import MemoryChannelLayer
 from channels import channel_layers
 from channels.dashboard import snapshots, views
+from tests.conftest import wait_until
+from tests.interface_server.helpers import running
 
 from .documents import run_examples
 
@@ -57,7 +62,16 @@ def client_of(**flags: bool) -> Client:
     return client
 
 
-PATHS = ["/millrace/", "/millrace/snapshot/", "/millrace/events/"]
+PATHS = [
+    "/millrace/",
+    "/millrace/snapshot/",
+    "/millrace/events/",
+    "/millrace/connections/",
+    "/millrace/connections/found/",
+    "/millrace/connection/",
+    "/millrace/connection/now/",
+]
+PAGES = ["/millrace/", "/millrace/connections/", "/millrace/connection/?name=daphne.x!y"]
 
 
 @pytest.mark.usefixtures("database")
@@ -79,13 +93,62 @@ def test_for_others_there_is_no_such_page(url: str, flags: dict[str, bool]) -> N
 
 
 @pytest.mark.usefixtures("database")
-def test_the_page_has_no_script_or_style_of_its_own_so_that_a_strict_policy_allows_it() -> None:
-    response = client_of(is_staff=True).get("/millrace/")
+@pytest.mark.parametrize("url", PAGES)
+def test_a_page_has_no_script_or_style_of_its_own_so_that_a_strict_policy_allows_it(url: str) -> None:
+    response = client_of(is_staff=True, is_superuser=True).get(url)
     text = response.content.decode()
     assert response.status_code == 200
     assert re.findall(r"<script[^>]*>([^<]+)</script>|<style|style=|\son\w+=|https?://(?!www\.w3)", text) == []
-    assert 'data-events="/millrace/events/"' in text
     assert "no-store" in response["Cache-Control"]
+    assert ('data-events="/millrace/events/"' in text) is (url == PAGES[0])
+
+
+@pytest.mark.usefixtures("database")
+def test_connections_are_found_shown_and_closed(layer: MemoryChannelLayer) -> None:
+    client = client_of(is_staff=True, is_superuser=True)
+    assert "no web server reports" in client.get("/millrace/connections/found/").json()["error"]
+    with running(layer=layer) as server, connect(server.url("/chat/")) as socket:
+        wait_until(layer.reports, "a report")
+        found = client.get("/millrace/connections/found/", {"path": "/chat/"}).json()
+        assert (found["count"], found["problems"]) == (1, [])
+        name = found["connections"][0]["name"]
+        assert client.get("/millrace/connections/found/", {"path": "/other/", "requests": 1}).json()["count"] == 0
+        assert client.get("/millrace/connection/now/", {"name": name}).json()["connection"]["path"] == "/chat/"
+        order = {"name": name, "code": "4001", "reason": "bye"}
+        for wrong in ({"code": "1006"}, {"code": "many"}, {"reason": "x" * 124}, {"name": " "}):
+            response = client.post("/millrace/connections/close/", order | wrong)
+            assert (response.status_code, list(response.json())) == (400, ["error"])
+        assert client.post("/millrace/connections/close/", order).json() == {"closed": 1, "problems": []}
+        wait_until(lambda: socket.close_code == 4001, "the close")
+        gone = wait_until(lambda: client.get("/millrace/connection/now/", {"name": name}).json().get("gone"), "the end")
+        assert gone is True
+    assert client.post("/millrace/connections/close/", order).status_code == 502
+
+
+@pytest.mark.usefixtures("database")
+def test_to_close_takes_a_permission_a_form_of_the_page_and_a_post(layer: MemoryChannelLayer) -> None:
+    create_permissions(apps.get_app_config("channels_dashboard"), verbosity=0)
+    url, order = "/millrace/connections/close/", {"path": "/chat/"}
+    staff = client_of(is_staff=True)
+    assert staff.get(url).status_code == 405
+    refused = staff.post(url, order)
+    assert (refused.status_code, refused.json()["error"]) == (
+        403,
+        "this needs the permission channels_dashboard.close_connection",
+    )
+    assert b'id="close"' not in staff.get("/millrace/connections/").content
+    user = User.objects.get(username="somebody")
+    user.user_permissions.add(Permission.objects.get(codename="close_connection"))
+    assert b'id="close"' in staff.get("/millrace/connections/").content
+    assert staff.post(url, order).status_code == 502, "there is no web server to ask"
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(user)
+    assert strict.post(url, order).status_code == 403
+    assert strict.post(url, order, headers={"x-csrftoken": "x" * 32}).status_code == 403
+    strict.get("/millrace/connections/")
+    token = strict.cookies["csrftoken"].value
+    assert strict.post(url, {**order, "csrfmiddlewaretoken": token}).status_code == 502
+    assert Client().post(url, order).status_code == 302
 
 
 def test_the_guide() -> None:

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.clients import connect
+from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project
 
 pytestmark = pytest.mark.browser
@@ -34,11 +35,53 @@ def staff(demo: Project) -> str:
     return "staff"
 
 
-def test_somebody_of_the_staff_sees_processes_come_and_go(demo: Project, open_page: Any, staff: str) -> None:
-    page = open_page("/millrace/")
-    page.locator("input[name=username]").fill(staff)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("input[name=password]").press("Enter")
+@pytest.fixture
+def open_as_staff(open_page: Any, staff: str) -> Any:
+    """``open_as_staff(path)``: a page of the dashboard, after the log-in."""
+
+    def open_as_staff(path: str) -> Any:
+        page = open_page(path)
+        page.locator("input[name=username]").fill(staff)
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator("input[name=password]").press("Enter")
+        return page
+
+    return open_as_staff
+
+
+def test_somebody_of_the_staff_finds_a_connection_watches_it_and_closes_it(demo: Project, open_as_staff: Any) -> None:
+    demo.wait_for_page("/chat/lobby/")  # which makes the room
+    with connect(f"ws{demo.url[4:]}/chat/lobby/?name=Ada", origin=demo.url) as socket:  # type: ignore[arg-type]
+        page = open_as_staff("/millrace/connections/")
+        expect(page.locator("#live")).to_have_text("live", timeout=WAIT)
+        rows = page.locator("#connections tbody tr")
+        page.locator("input[name=group]").fill("nobody-is-here")
+        expect(rows).to_have_text(["No open connection fits."], timeout=WAIT)
+        expect(page.locator("#close")).to_be_hidden()
+        page.locator("input[name=group]").fill("")
+        page.locator("input[name=path]").fill("/chat/lob")
+        expect(page.locator("#count")).to_have_text("1 connection", timeout=WAIT)
+        expect(rows).to_contain_text(["chat-lobby"])
+        page.locator("#close").click()
+        expect(page.locator("#question")).to_have_text("Close 1 WebSocket with path /chat/lob?")
+        page.locator("#keep").click()
+        page.locator("#connections a").click()
+        expect(page.locator("#path")).to_have_text("/chat/lobby/", timeout=WAIT)
+        expect(page.locator("#hint")).to_contain_text("From now on its events are kept", timeout=WAIT)
+        socket.send('{"text": "hello"}')
+        expect(page.locator("#events li.in")).to_contain_text(["frame from client"], timeout=WAIT)
+        assert "hello" not in page.content()
+        page.locator("#close").click()
+        page.locator("[name=code]").fill("4001")
+        page.locator("dialog [type=submit]").click()
+        expect(page.locator("#live")).to_have_text("closed", timeout=WAIT)
+        expect(page.locator("#notices")).to_have_text("1 WebSocket closed.")
+        expect(page.locator("#close")).to_be_hidden()
+        wait_until(lambda: socket.close_code == 4001, "the close")
+
+
+def test_somebody_of_the_staff_sees_processes_come_and_go(demo: Project, open_as_staff: Any) -> None:
+    page = open_as_staff("/millrace/")
     expect(page.locator("#live")).to_have_text("live", timeout=WAIT)
     rows = page.locator("#processes .row")
     expect(rows).to_have_count(3, timeout=WAIT)

@@ -10,35 +10,7 @@
   const snapshots = [];
   const seen = new Map(); // process → when it was first and last seen, and as what
 
-  const byId = (id) => document.getElementById(id);
-
-  function element(name, attributes = {}, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) {
-      if (key === "text") made.textContent = value;
-      else if (value !== null) made.setAttribute(key, value);
-    }
-    made.append(...children);
-    return made;
-  }
-
-  const round = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-  const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
-  const number = (value) => (value >= 100 || Number.isInteger(value) ? round : fine).format(value);
-
-  function duration(seconds) {
-    if (seconds === null) return "–";
-    if (seconds < 0.01) return `${fine.format(seconds * 1000)} ms`;
-    if (seconds < 1) return `${round.format(seconds * 1000)} ms`;
-    return `${fine.format(seconds)} s`;
-  }
-
-  function age(seconds) {
-    if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;
-    if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-    if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
-    return `${Math.round(seconds / 86400)} days`;
-  }
+  const { byId, element, round, number, duration, age, notices: showAsNotices, live } = Elements;
 
   // -- tiles -----------------------------------------------------------------------------------
 
@@ -206,12 +178,7 @@
       if (figures && figures.wait95 !== null && figures.wait95 > 1) notices.push(["wait", `Messages wait ${duration(figures.wait95)} for a worker: start more of them.`]);
       if (count("draining")) notices.push(["wait", `${count("draining")} of the processes are about to end.`]);
     }
-    byId("notices").replaceChildren(...notices.map(([kind, text]) => element("li", { class: `notice ${kind}`, text })));
-  }
-
-  function live(kind, text) {
-    byId("live").className = `pill ${kind}`;
-    byId("live").textContent = text;
+    showAsNotices(notices);
   }
 
   function take(snapshot) {
