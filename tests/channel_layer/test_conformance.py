@@ -14,6 +14,7 @@ from channel_layer import names, sqlite
 from channel_layer.conformance import ConformanceSuite, MakeLayer
 from channel_layer.delivery import Delivery, Outgoing
 from channel_layer.draft import DraftChannelLayer
+from channel_layer.inspection import GroupSizes, Look
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer, schema
 from tests.fixtures.draft_layer import FileChannelLayer
@@ -212,6 +213,28 @@ class Timeless(Memory):
         return [0.0] * len(deliveries)
 
 
+class Grasping(Memory):
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        found = super()._look(reader, limit, newest)
+        self._take([reader], limit)
+        return found
+
+
+class Lingering(Memory):
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        now, self._clock = self._clock, lambda: 0.0
+        try:
+            return super()._look(reader, limit, newest)
+        finally:
+            self._clock = now
+
+
+class Padded(Memory):
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        total, largest = super()._group_sizes(limit)
+        return GroupSizes(total, largest[::-1])
+
+
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
@@ -229,6 +252,9 @@ class Timeless(Memory):
         (Renewing, "test_what_is_put_back_expires_when_it_would_have"),
         (Hoarding, "test_a_report_is_dropped_when_its_time_is_over"),
         (Timeless, "test_a_receiver_can_tell_how_long_messages_have_waited"),
+        (Grasping, "test_a_look_takes_nothing"),
+        (Lingering, "test_what_has_expired_is_not_seen"),
+        (Padded, "test_groups_are_listed_with_the_largest_first"),
         (Greedy, "test_a_message_that_claims_a_last_will_comes_once_however_often_it_is_sent"),
     ],
 )

@@ -21,6 +21,7 @@ from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project
 
 PATIENCE = 60
+TOO_LATE = "does not answer within 2 seconds"
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,13 @@ def environment(project: Project) -> dict[str, str]:
 def millrace(project: Project, *arguments: str, status: int = 0) -> str:
     """What a subcommand prints: its output, or the sentence with which it fails."""
     command = [*project.manage, "millrace", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(project), capture_output=True, text=True, timeout=PATIENCE,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    for _ in range(10):
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(project), capture_output=True, text=True, timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if status == 3 or TOO_LATE not in done.stderr:
+            break  # else the machine has stood still for two seconds, and nothing was done
     assert done.returncode == status, done.stdout + done.stderr
     if status:
         assert done.stdout == ""
@@ -161,5 +165,5 @@ def test_a_server_that_accepts_and_says_nothing_is_away(project: Project, redis_
         server.freeze()
         project_there = Project("tests.fixtures.sockets_project", tmp_path, {"REDIS_URL": server.url}, workers=0)
         for arguments in (["groups"], ["channel", "mail"], ["flush", "mail", "--yes"]):
-            assert "does not answer within 2 seconds" in millrace(project_there, *arguments, status=3)
+            assert TOO_LATE in millrace(project_there, *arguments, status=3)
         server.thaw()
