@@ -291,6 +291,12 @@ class ChannelLayer(ABC):
         Calls that start afterwards are not affected. A backend without this waits for the timeout.
         """
 
+    def beside_others(self) -> None:  # noqa: B027 - a backend that never waits long need not have it
+        """Learn that this process uses other layers, too, which a wait for this one's broker would hold up.
+
+        From then on, while the broker is down, calls should fail at once.
+        """
+
     def put_back(self, channel: str, items: Sequence[Delivery]) -> None:
         """Put received messages that nobody has touched back to the front of ``channel``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -44,7 +45,8 @@ class AsyncConsumer:
     Attributes:
         scope: of the connection.
         channel_layer: the layer with the alias `channel_layer_alias`, or ``None`` if the settings have none.
-        channel_name: this instance's channel; not set without a layer.
+        channel_name: this instance's channel; not set without a layer. It is the connection's own, which lasts as long,
+            unless the connection comes over another layer.
         channel_receive: waits for the next message on it; not set without a layer.
         base_send: sends an event to the server.
     """
@@ -64,7 +66,7 @@ class AsyncConsumer:
         self.scope = scope
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         sources = [receive]
-        if lease is not None:
+        if lease is not None and (self.channel_layer is None or _carries(self.channel_layer, lease)):
             # The connection's own name, which outlives this instance. What is sent to it comes through `receive`, in
             # one order with what the client sends.
             self.channel_name = lease.channel_name
@@ -72,7 +74,7 @@ class AsyncConsumer:
         elif self.channel_layer is not None:
             self.channel_name = await self.channel_layer.new_channel()
             self.channel_receive = functools.partial(self.channel_layer.receive, self.channel_name)
-            sources.append(self.channel_receive)
+            sources.append(self._next_message)
         dispatch: Callable[[Event], Awaitable[object]] = self.dispatch
         self.base_send = send
         if self._sync and lease is not None:
@@ -90,6 +92,12 @@ class AsyncConsumer:
             await await_many_dispatch(sources, dispatch)
         except StopConsumer:
             pass
+
+    def _next_message(self) -> asyncio.Task[Event]:
+        # Its name is in the log when it stands in the way of a deploy: the channel is one of this process.
+        return asyncio.create_task(
+            _result_of(self.channel_receive), name=f"messages of layer {self.channel_layer_alias}"
+        )
 
     async def dispatch(self, message: Event) -> None:
         """Call the handler of an event.
@@ -139,6 +147,15 @@ class SyncConsumer(AsyncConsumer):
     def send(self, message: Event) -> None:  # type: ignore[override]  # in a thread, there is nothing to await
         """Send an event to the server."""
         self.base_send(message)
+
+
+def _carries(layer: Any, lease: Any) -> bool:
+    carried_by = getattr(lease, "is_carried_by", None)
+    return carried_by is None or bool(carried_by(layer))
+
+
+async def _result_of(receive: Receive) -> Event:
+    return await receive()
 
 
 async def _dispatch_in_thread(

@@ -307,6 +307,9 @@ class Sender:
             fresh.setdefault(id(layer), []).append(item)
             if id(layer) not in self._lines:
                 self._lines[id(layer)] = _Line(layer, self._facts)
+                if len(self._lines) > 1:
+                    for line in self._lines.values():
+                        line.layer.beside_others()
         left: list[Outgoing] = []
         for key, line in self._lines.items():
             if key not in fresh and not line.kept:

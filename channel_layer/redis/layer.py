@@ -255,6 +255,11 @@ class RedisChannelLayer(ChannelLayer):
         """See `ChannelLayer.interrupt`."""
         self._sync.unblock()
 
+    def beside_others(self) -> None:
+        """See `ChannelLayer.beside_others`."""
+        for host in self._hosts:
+            host.outage.matters = True
+
     def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
         """Take from the one server that has all the channels."""
         ((shard, here),) = shards.items()

@@ -40,16 +40,17 @@ class Outage:
 
     Attributes:
         where: the server's name.
+        matters: see above.
         is_down: whether calls fail at once.
         is_refusing: whether the server answers, and has of late refused what was to be stored.
     """
 
-    __slots__ = ("_asked", "_lock", "_matters", "_pid", "_probe", "_refused_at", "is_down", "is_refusing", "where")
+    __slots__ = ("_asked", "_lock", "_pid", "_probe", "_refused_at", "is_down", "is_refusing", "matters", "where")
 
     def __init__(self, where: str, probe: Callable[[], None], matters: bool) -> None:
         self.where = where
         self._probe = probe
-        self._matters = matters
+        self.matters = matters
         self._lock = threading.Lock()
         self._pid = 0
         self._asked = self._refused_at = 0.0
@@ -76,7 +77,7 @@ class Outage:
 
         A connection that breaks says nothing about the server, one that cannot be made or is silent does.
         """
-        if not self._matters or is_setup_error(error):
+        if not self.matters or is_setup_error(error):
             return
         if not uncertain or isinstance(error, (redis.TimeoutError, TimeoutError)):
             self.begin(error.reason if isinstance(error, LayerUnavailable) else str(error) or type(error).__name__)
@@ -84,7 +85,7 @@ class Outage:
     def begin(self, reason: str) -> None:
         """The server is down; a thread probes it from now on."""
         with self._lock:
-            if self.is_down or not self._matters:
+            if self.is_down or not self.matters:
                 return
             self.is_down = True
             self._pid = os.getpid()

@@ -42,7 +42,9 @@ class HostConsumer:
             return None
         event = (message.headers.get("turn", 1), {"type": CONNECT})
         scope = websocket_scope(message.content, self._state)
-        return HostedApplication(self.application, scope, message["reply_channel"], 0, 0, [event], None)
+        return HostedApplication(
+            self.application, scope, message["reply_channel"], 0, 0, [event], None, False, message.channel_layer
+        )
 
     def disconnect(self, message: AnswerableMessage, **kwargs: object) -> HostedApplication | None:
         """The last will of an interface server that has disappeared, for one of its connections.
@@ -74,4 +76,5 @@ class HostConsumer:
             events,
             message["checkpoint"],
             is_orphan,
+            message.channel_layer,
         )

@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from channel_layer.delivery import Headers, Message
+from channel_layer.layer import ChannelLayer
 from interface_server.logs.server_log import printable
 from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
 
+from ..coroutine_layer import CoroutineChannelLayer
 from ..scope.applications import LEASE, Application, Scope, is_consumer
 from ..scope.routers import behind_routers
 from ..scope.sessions import SessionState, changed_session, session_names
@@ -56,6 +58,7 @@ class HostedApplication(Hosted):
         scope: of the connection; this adds its extension.
         reply_channel, epoch, done, events, is_orphan: see `Hosted`.
         checkpoint: what an instance before it has left.
+        channel_layer: what carries the connection.
 
     Attributes:
         session: what an instance before this one has done to the session of the connection.
@@ -67,6 +70,7 @@ class HostedApplication(Hosted):
         "_denial",
         "_expected",
         "_given",
+        "_layer",
         "_left",
         "_marks",
         "_of_process",
@@ -96,8 +100,10 @@ class HostedApplication(Hosted):
         events: list[tuple[int, Event]],
         checkpoint: bytes | None,
         is_orphan: bool = False,
+        channel_layer: ChannelLayer | None = None,
     ) -> None:
         self.reply_channel = reply_channel
+        self._layer = channel_layer
         self.epoch = epoch
         self.done = done
         self.events = events
@@ -140,6 +146,11 @@ class HostedApplication(Hosted):
     def route(self) -> str:
         """Dotted path of the consumer's class; of an application of another kind its path in a few words."""
         return self.name if self._consumer is None else name_that_thing(type(self._consumer))
+
+    def is_carried_by(self, layer: CoroutineChannelLayer) -> bool:
+        """True if the connection comes over this layer: then messages for `channel_name` belong there."""
+        ours, theirs = (getattr(one, "channel_layer", one) for one in (self._layer, layer))
+        return ours is None or ours is theirs
 
     async def run(self, receive: Receive, send: Send) -> None:
         """See `Hosted.run`."""

@@ -53,6 +53,23 @@ def test_each_layer_gets_its_own(sender: Sender) -> None:
     assert (numbers(one, "a"), numbers(two, "a")) == ([1, 3], [2])
 
 
+def test_layers_are_told_that_there_are_others(sender: Sender) -> None:
+    told: list[str] = []
+
+    class Named(MemoryChannelLayer):
+        def beside_others(self) -> None:
+            told.append(self.name)
+
+    one, two = Named(), Named()
+    one.name, two.name = "one", "two"
+    sender.add([outgoing(one, "a", 1)])
+    sender.flush()
+    assert told == []
+    sender.add([outgoing(two, "a", 2)])
+    sender.flush()
+    assert set(told) == {"one", "two"}
+
+
 def test_a_full_channel_holds_up_no_other_and_keeps_its_order(sender: Sender, eventually: Any) -> None:
     layer = MemoryChannelLayer(channel_capacity={"full": 2})
     sender.add([outgoing(layer, "full", n) for n in range(4)])

@@ -48,6 +48,29 @@ def outage(server: Server) -> Iterator[Outage]:
     outage.close()
 
 
+def test_a_layer_with_others_beside_it_makes_them_wait_once_and_not_again(
+    own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
+) -> None:
+    layer = make_redis_layer(own_redis.url, connection_kwargs={"socket_timeout": 0.2})
+    layer.beside_others()
+    layer.send("x", {})
+    own_redis.freeze()
+    with pytest.raises(LayerUnavailable):
+        layer.send("x", {})
+    with pytest.raises(LayerUnavailable, match="left out until it answers"):
+        layer.send("x", {})
+    own_redis.thaw()
+
+    def sent() -> bool:
+        try:
+            layer.send("x", {})
+        except LayerUnavailable:
+            return False
+        return True
+
+    eventually(sent, "the server is back")
+
+
 def test_a_server_that_is_down_fails_at_once_until_a_probe_succeeds(
     server: Server, outage: Outage, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from channel_layer.channel import Message
 from channel_layer.codec import pack_body
 from channel_layer.delivery import LAST_ORDER
 from channel_layer.memory import MemoryChannelLayer
+from channels.coroutine_layer import CoroutineChannelLayer
 from channels.hosting.consumer import CONNECT, DISCONNECT, HostConsumer
 from channels.hosting.hosted import HostedApplication
 from routing import Router, route
@@ -35,6 +36,14 @@ def test_a_connection_without_routes_is_the_applications() -> None:
     assert hosted.events == [(1, {"type": "websocket.connect"})]
     assert hosted._scope["path"] == "/chat/"
     assert hosted.name == "the application behind /chat/"
+
+
+def test_an_instance_knows_which_layer_carries_its_connection() -> None:
+    layer, other = MemoryChannelLayer(), MemoryChannelLayer()
+    hosted = HostConsumer(application, Router([]), {}).connect(connect_message(layer))
+    assert isinstance(hosted, HostedApplication)
+    assert hosted.is_carried_by(CoroutineChannelLayer(layer))
+    assert not hosted.is_carried_by(CoroutineChannelLayer(other))
 
 
 def test_routes_of_channels_1_come_first() -> None:
