@@ -17,7 +17,10 @@ from channel_layer.reports import REPORTS
 
 logger = logging.getLogger(__name__)
 
-WAKE_SECONDS = 0.05
+LISTEN_SECONDS = 0.5
+"""Time between two looks for a question. For a thread that waits for one, the layers in memory and over SQLite would
+have to look out all the time, also in a worker so busy that nothing else waits."""
+
 END_SECONDS = 1.0
 """The time that the last report may take: nobody waits longer for the end of a worker because of it."""
 
@@ -60,15 +63,14 @@ class Reporter:
     def drain(self) -> None:
         """The worker is about to end: say so at once."""
         self._draining = True
-        self._wake()
+        self._due.set()
 
     def end(self) -> None:
         """Publish the last report, and stop. Blocks for `END_SECONDS` at most."""
         self._ended.set()
-        until = time.monotonic() + END_SECONDS
-        while self._thread is not None and self._thread.is_alive() and time.monotonic() < until:
-            self._wake()  # again and again: a call that begins after an interrupt does not hear of it
-            self._thread.join(WAKE_SECONDS)
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -77,18 +79,12 @@ class Reporter:
             self._due.clear()
         self._publish("ended")
 
-    def _wake(self) -> None:
-        """Have the next report published at once."""
-        self._due.set()
-        if self._thread is not None:
-            self._layer.interrupt()
-
     def _listen(self, until: float) -> None:
         """Answer operators until the next report is due."""
         channel = channel_for("worker", self.name)
         while not self._due.is_set() and (seconds := until - time.monotonic()) > 0:
             try:
-                deliveries = self._layer.receive_batch([channel], 1, seconds)
+                deliveries = self._layer.receive_batch([channel])
             except Exception as error:
                 logger.debug("operators cannot be heard: %s", error)
                 self._due.wait(seconds)
@@ -98,6 +94,8 @@ class Reporter:
                     self._answer(delivery)
                 except ChannelLayerError as error:
                     logger.error("an operator gets no answer: %s", error)
+            if not deliveries:
+                self._due.wait(min(seconds, LISTEN_SECONDS))
 
     def _answer(self, delivery: Delivery) -> None:
         try:

@@ -793,3 +793,20 @@ def test_of_an_application_of_unknown_kind_nothing_is_carried() -> None:
         Bare(lambda receive, send: asyncio.sleep(0)).checkpoint()
     assert name_of({"type": DISCONNECT}) == "disconnect"
     assert App.name
+
+
+def test_operators_hear_what_runs_with_the_lease_and_what_is_new_with_a_checkpoint(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news: list[dict[str, str]] = [{"consumer": "app.Chat"}, {"user": "ada"}]
+    monkeypatch.setattr(App, "news", lambda app: news.pop(0) if news else {})
+
+    async def scene(stage: Stage) -> None:
+        lease = stage.connection._lease
+        assert lease is not None
+        assert (lease.consumer, stage.connection.user, news) == ("app.Chat", "ada", [])
+        stage.connection.received("one")
+        await stage.finish()
+        assert stage.connection.facts()["user"] == "ada", "what is not told again stays known"
+
+    play(scene)
