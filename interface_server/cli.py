@@ -33,6 +33,7 @@ from .sockets import descriptors
 from .spool.file import SpoolFile
 from .takeover.estate import TakeoverError
 from .takeover.passage import check_directory, is_supported
+from .takeover.systemd import SYSTEMD, is_there
 
 logger = logging.getLogger("interface_server")
 
@@ -161,9 +162,9 @@ class _Daphne(SectionedCommand):
 @_limit("state_max", "Bytes of state that a consumer may leave with a WebSocket.")
 @_limit("graceful_timeout", "Longest stop of the server in seconds.")
 @_limit("drain_seconds", "At a stop, close WebSockets one after the other over so many seconds before that.")
-@click.option("--takeover", default="", metavar="PATH",
+@click.option("--takeover", default="", metavar="PATH|systemd",
               help="Take over the open sockets of the server that listens on this Unix socket, "
-              "and listen there for the next one.")  # fmt: skip
+              "and listen there for the next one; or, with systemd, those that wait in its store.")  # fmt: skip
 @click.version_option(package_name=DISTRIBUTION, prog_name="daphne", message="%(prog)s (%(package)s) %(version)s")
 def main(channel_layer: str, **values: Any) -> None:
     """Serve HTTP and WebSockets over a channel layer, behind which workers run the code.
@@ -221,7 +222,13 @@ def check_takeover(options: Options) -> None:
     if options.takeover:
         if not is_supported():
             raise OptionsError("--takeover needs Linux; leave it away, and let clients connect again after a restart")
-        check_directory(options.takeover)
+        if options.takeover != SYSTEMD:
+            check_directory(options.takeover)
+        elif not is_there():
+            raise OptionsError(
+                "--takeover systemd is for a service of systemd with Type=notify and FileDescriptorStoreMax=; "
+                "elsewhere name the path of a Unix socket"
+            )
 
 
 def check_metrics(options: Options) -> None:

@@ -75,7 +75,8 @@ class Options:
         drain_seconds: when the server stops, close WebSockets one after the other over so long, before the time of
             ``graceful_timeout`` begins. For servers whose successor listens already.
         takeover: path of a Unix socket over which the next server takes over the open sockets of this one, as this one
-            does from the server that listens there; empty for none.
+            does from the server that listens there; or ``systemd``, in whose store they wait from one to the next;
+            empty for none.
         subprotocols: WebSocket subprotocols spoken, in order of preference.
         root_path: where the application is mounted (WSGI's ``SCRIPT_NAME``).
         proxy_headers: take a client's address and scheme from ``X-Forwarded-*`` of trusted proxies.

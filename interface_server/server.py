@@ -18,9 +18,11 @@ from .http.protocol import HANDSHAKE_SECONDS, HttpProtocol
 from .options import Options
 from .sockets.connections import Connections
 from .sockets.descriptors import shares
+from .takeover import systemd
 from .takeover.estate import key_of
 from .takeover.predecessor import Predecessor
 from .takeover.successor import Succession, ask
+from .takeover.systemd import SYSTEMD
 
 _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ImportError):  # there is none for every platform
@@ -57,6 +59,7 @@ class Server:
         self._predecessor: Predecessor | None = None
         self._is_held = False
         self._is_handed_over = False
+        self._leaves = False
         self._should_exit = False
         self._is_hurried = False
 
@@ -100,7 +103,10 @@ class Server:
         options = self._application.options
         if not options.takeover:
             return self.bind()
-        self._succession = ask(options.takeover, self._application.channel_layer, options)
+        layer = self._application.channel_layer
+        self._succession = (
+            systemd.inherit(layer, options) if options.takeover == SYSTEMD else ask(options.takeover, layer, options)
+        )
         if self._succession is None:
             return self.bind()
         try:
@@ -141,7 +147,11 @@ class Server:
         if succession is not None:
             await succession.take_up(self._application.gateway, self._open)
         await self._listen()
-        if options.takeover:
+        if options.takeover == SYSTEMD:
+            if succession is not None:
+                await asyncio.to_thread(systemd.forget)
+            await asyncio.to_thread(systemd.say_ready)
+        elif options.takeover:
             self._predecessor = Predecessor(options.takeover, self._application.gateway, _Holder(self))
         self.started = True
         logger.info("Listening on %s", ", ".join(self.addresses))
@@ -152,8 +162,12 @@ class Server:
             await self._predecessor.close()
         self._application.drain()
         logger.info("Stopping: accepting no more connections")
-        listeners, self._listeners = self._listeners, []
         self._pause()
+        if self._leaves and self._application.options.takeover == SYSTEMD:
+            seconds = self._application.options.graceful_timeout
+            gateway, hurried = self._application.gateway, lambda: self._is_hurried
+            self._is_handed_over = await systemd.leave(gateway, _Holder(self), seconds, hurried)
+        listeners, self._listeners = self._listeners, []
         for listener, _ in listeners:
             listener.close()
         if not self._is_handed_over:
@@ -186,6 +200,7 @@ class Server:
     def _on_signal(self, number: int) -> None:
         """Stop; a second Ctrl-C waits for nothing any more."""
         self._is_hurried |= self._should_exit and number == signal.SIGINT
+        self._leaves = number == signal.SIGTERM
         self.should_exit = True
 
     def _end_for_operator(self) -> None:

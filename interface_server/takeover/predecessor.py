@@ -133,7 +133,9 @@ class Predecessor:
                 raise TakeoverError("the old server cannot hand over: its channel layer does not answer in time")
             states, sockets = await release(context, holder.connections)
             try:
-                await asyncio.to_thread(send_all, passage, self._estate(states), self._listening(), sockets)
+                await asyncio.to_thread(
+                    send_all, passage, estate_of(gateway, holder, states), self._listening(), sockets
+                )
             except BaseException:
                 await adopt(context, holder.connections, states, sockets)
                 raise
@@ -154,20 +156,22 @@ class Predecessor:
         logger.info("Handed over %d WebSockets", len(states))
         holder.handed_over()
 
-    def _estate(self, states: list[dict[str, Any]]) -> Estate:
-        context = self._gateway.context
-        index = getattr(context.layer, "index", None)
-        return Estate(
-            terms(context.layer, context.options),
-            context.name,
-            [[key, os.fstat(listener.fileno()).st_ino] for key, listener in self._holder.listeners],
-            states,
-            [] if index is None else list(index.memberships(context.name)),
-            context.states.kept(),
-        )
-
     def _listening(self) -> list[socket.socket]:
         return [listener for _, listener in self._holder.listeners]
+
+
+def estate_of(gateway: Gateway, holder: Holder, states: list[dict[str, Any]]) -> Estate:
+    """All that a server leaves, besides the sockets themselves."""
+    context = gateway.context
+    index = getattr(context.layer, "index", None)
+    return Estate(
+        terms(context.layer, context.options),
+        context.name,
+        [[key, os.fstat(listener.fileno()).st_ino] for key, listener in holder.listeners],
+        states,
+        [] if index is None else list(index.memberships(context.name)),
+        context.states.kept(),
+    )
 
 
 def send_all(

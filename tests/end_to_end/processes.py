@@ -46,11 +46,17 @@ class Service:
         self.log = directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it; what it prints goes to the end of the log."""
+    def start(self, descriptors: tuple[int, ...] = ()) -> None:
+        """Start it, with these open descriptors; what it prints goes to the end of the log."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.environment, stdout=output, stderr=output, start_new_session=True
+                self.command,
+                cwd=self.cwd,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=descriptors,
             )
 
     @property

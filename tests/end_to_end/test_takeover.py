@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from interface_server.wire.websocket_frames import message_frame
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.channels4_site import SECONDS, serving
 from tests.end_to_end.processes import Service, daphne
+from tests.end_to_end.systemd import Systemd
 from tests.end_to_end.test_channels4_project import hear, say
 from tests.interface_server.helpers import Workers, accept, respond
 
@@ -59,6 +61,7 @@ class Servers:
         self._directory = directory
         self._environment = {"DJANGO_SETTINGS_MODULE": "tests.fixtures.sockets_project.settings", **environment}
         self._options = options
+        self._place = ["--takeover", str(self.path)]
         self.started: list[Service] = []
         self.ends: list[Delivery] = []
         self.workers = Workers(layer, {"websocket.connect": self._connect, "http.request": respond(b"hello")})
@@ -74,13 +77,16 @@ class Servers:
 
     def start(self, *options: str, **environment: str) -> Service:
         """Start another one."""
-        place = ["-p", str(self.port), "--takeover", str(self.path)]
-        command = [daphne(), "tests.fixtures.sockets_project.asgi:channel_layer", *place, *self._options, *options]
+        place = ["-p", str(self.port), *self._place, *self._options, *options]
+        command = [daphne(), "tests.fixtures.sockets_project.asgi:channel_layer", *place]
         name = f"web-{len(self.started) + 1}"
         web = Service(name, command, self._environment | environment, self._directory)
-        web.start()
+        self._begin(web)
         self.started.append(web)
         return web
+
+    def _begin(self, web: Service) -> None:
+        web.start()
 
     def succeed(self) -> None:
         """Start another one, which takes over from the one that serves; that ends."""
@@ -100,8 +106,10 @@ class Servers:
 
 
 @contextmanager
-def at(directory: Path, environment: dict[str, str], layer: Any, *options: str) -> Iterator[Servers]:
-    servers = Servers(directory, environment, layer, *options)
+def at(
+    directory: Path, environment: dict[str, str], layer: Any, *options: str, kind: type[Servers] = Servers
+) -> Iterator[Servers]:
+    servers = kind(directory, environment, layer, *options)
     try:
         servers.start().wait_to_say("Listening")
         yield servers
@@ -469,3 +477,102 @@ def test_instances_of_channels_4_stay_with_their_sockets(redis_url: str, tmp_pat
         assert hear(other)["pid"] == site.pid
         one.close()
         assert hear(other) == {"left": 4, "code": 1000}
+
+
+# -- with systemd ------------------------------------------------------------------------------------
+
+
+class Restarted(Servers):
+    """A service of systemd, whose sockets wait in its store while it is restarted."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.systemd = Systemd(self._directory)
+        self._place = ["--takeover", "systemd"]
+
+    def _begin(self, web: Service) -> None:
+        self.systemd.start(web)
+
+    def restart(self) -> None:
+        """Do as ``systemctl restart`` does."""
+        self.now.stop()
+        self.start().wait_to_say("Took over", "Listening")
+
+    def close(self) -> None:
+        super().close()
+        self.systemd.close()
+
+
+@pytest.fixture
+def service(redis_url: str, tmp_path: Path) -> Iterator[Restarted]:
+    url = f"{redis_url.rpartition('/')[0]}/{DATABASE}"
+    layer = RedisChannelLayer(hosts=[url])
+    layer.flush()
+    with at(tmp_path, {"REDIS_URL": url}, layer, "--permessage-deflate", kind=Restarted) as servers:
+        assert isinstance(servers, Restarted)
+        yield servers
+
+
+def test_a_restart_by_systemd_closes_loses_doubles_and_reorders_nothing(service: Restarted) -> None:
+    with Crowd(service, 6) as crowd:
+        for _ in range(2):
+            crowd.goes_on()
+            service.restart()
+        crowd.goes_on()
+        wait_until(lambda: service.systemd.said == ["READY=1"] * 3, "it to be ready")
+        assert service.systemd.kept == []
+    crowd.check()
+    assert len(service.workers.wait_for("websocket.disconnect", 6)) == 6
+
+
+@pytest.mark.slow
+def test_a_restart_by_systemd_waits_for_requests_while_sockets_go_on(service: Restarted) -> None:
+    service.workers._consumers["http.request"] = lambda workers, delivery: None
+    with Crowd(service, 2) as crowd, request(service) as client:
+        asked = service.workers.wait_for("http.request")[-1]
+        old = service.now
+        old.running.terminate()
+        old.wait_to_say("accepting no more connections")
+        crowd.goes_on()
+        service.workers.reply(asked, {"status": 200, "headers": [], "content": b"in time"})
+        assert answer(client).endswith(b"in time")
+        old.wait_for_end()
+        service.start().wait_to_say("Took over 2 WebSockets", "Listening")
+        crowd.goes_on()
+    crowd.check()
+
+
+def test_consumers_hear_of_sockets_for_which_systemd_had_no_room(service: Restarted) -> None:
+    with open_raw(service) as one, open_raw(service) as other:
+        service.systemd.most = 3  # the state, a listening socket, and one more
+        service.restart()
+        [end] = service.workers.wait_for("websocket.disconnect")
+        assert end.message["code"] == 1006
+        closed = [client for client in (one, other) if is_closed(client)]
+        assert len(closed) == 1
+
+
+def is_closed(client: socket.socket) -> bool:
+    client.settimeout(0.5)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.slow
+def test_ctrl_c_closes_the_sockets_of_a_service_as_ever(service: Restarted) -> None:
+    with open_raw(service) as client:
+        service.now.running.send_signal(signal.SIGINT)
+        assert client.recv(100)[2:4] == (1012).to_bytes(2, "big")
+    service.now.wait_for_end()
+    assert service.systemd.kept == []
+
+
+def test_what_cannot_be_gone_on_with_is_closed_with_a_sentence(service: Restarted) -> None:
+    with open_raw(service) as client:
+        service.now.stop()
+        assert len(service.systemd.kept) == 3
+        service.start("--unordered").wait_to_say("closing 2 sockets that wait with systemd", "Listening")
+        assert client.recv(100) == b""
+        assert service.systemd.kept == []

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from channel_layer.memory import MemoryChannelLayer
+from interface_server.cli import check_takeover
 from interface_server.endpoints import Endpoint
-from interface_server.options import Options
-from interface_server.takeover import passage
+from interface_server.options import Options, OptionsError
+from interface_server.takeover import passage, systemd
 from interface_server.takeover.estate import VERSION, Estate, TakeoverError, check_terms, key_of, terms
 from interface_server.takeover.predecessor import memory_file, send_all
 from interface_server.takeover.successor import Succession, ask, estate_from
@@ -286,3 +288,75 @@ def test_a_state_that_is_no_file_is_refused() -> None:
     os.close(writer)
     with pytest.raises(TakeoverError, match="cannot be read"):
         estate_from(reader)
+
+
+# -- systemd ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["path", "abstract"])
+def way(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
+        if request.param == "path":
+            way.bind(str(tmp_path / "notify"))
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        else:
+            name = f"millrace-test-{os.getpid()}"
+            way.bind(f"\0{name}")
+            monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        way.settimeout(5)
+        yield way
+
+
+def test_systemd_is_told_in_its_words(way: socket.socket) -> None:
+    systemd.notify("FDSTORE=1", "FDNAME=millrace", descriptors=[way.fileno()])
+    data, [descriptor], _, _ = socket.recv_fds(way, 1_000, 10)
+    assert data == b"FDSTORE=1\nFDNAME=millrace"
+    os.close(descriptor)
+    systemd.say_ready()
+    assert way.recv(100) == b"READY=1"
+
+
+def test_it_is_waited_for_until_systemd_has_let_go_of_the_barrier(
+    way: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Thread(target=systemd.wait_until_heard)
+    waiting.start()
+    data, [descriptor], _, _ = socket.recv_fds(way, 1_000, 10)
+    assert data == b"BARRIER=1"
+    assert waiting.is_alive()
+    os.close(descriptor)
+    waiting.join(5)
+    assert not waiting.is_alive()
+    monkeypatch.setattr(systemd, "BARRIER_SECONDS", 0.01)
+    with pytest.raises(TimeoutError):
+        systemd.wait_until_heard()
+
+
+def test_only_descriptors_of_its_name_and_for_its_process_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert systemd.kept() == []
+    with open(os.devnull) as first, open(os.devnull) as second:
+        monkeypatch.setattr(systemd, "FIRST", first.fileno())
+        assert second.fileno() == first.fileno() + 1
+        monkeypatch.setenv("LISTEN_FDS", "2")
+        monkeypatch.setenv("LISTEN_FDNAMES", "web.socket:millrace")
+        monkeypatch.setenv("LISTEN_PID", "1")
+        assert systemd.kept() == []
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        assert systemd.kept() == [second.fileno()]
+
+
+def test_what_is_not_there_for_systemd_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    with pytest.raises(OptionsError, match="is for a service of systemd"):
+        check_takeover(Options(takeover="systemd"))
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+    check_takeover(Options(takeover="systemd"))
+    systemd.say_ready()
+    systemd.forget()
+    assert "systemd cannot be told that this process serves" in caplog.text
+    assert "systemd keeps sockets open" in caplog.text
+    monkeypatch.setattr("interface_server.cli.is_supported", lambda: False)
+    with pytest.raises(OptionsError, match="--takeover needs Linux"):
+        check_takeover(Options(takeover="systemd"))
