@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -112,6 +113,18 @@ class Stack:
         """Deploy: ask the first process of a role to stop, and start another."""
         self.end(role, signal.SIGTERM)
         self.start(role, number)
+
+    def succeed(self, role: str, number: int) -> None:
+        """Start another process of a role, and have the first one end by itself once that has taken over from it."""
+        self.start(role, number)
+        self._ending.append(self.processes.pop(role))
+
+    def seconds_of(self, name: str, what: str) -> float:
+        """The seconds that a process says it took for something, as the last line about it ends: ``in 1.25 s``."""
+        found = re.findall(rf"{what}.* in ([0-9.]+) s$", self._log(name).read_text(errors="replace"), re.MULTILINE)
+        if not found:
+            raise StackError(f"{self.peer.title}: {name} did not say that it {what.lower()}: {self.said(name)}")
+        return float(found[-1])
 
     def _start(self) -> None:
         set_up(self.peer.environment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..report import Section, Setting
-from . import connections, groups, idle, payloads, redeploy, sqlite, traffic, workers
+from . import connections, groups, idle, payloads, redeploy, sqlite, takeover, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {
     "workers": workers.study,
@@ -13,6 +13,7 @@ STUDIES: dict[str, Callable[[Setting], Section]] = {
     "groups": groups.study,
     "payloads": payloads.study,
     "redeploy": redeploy.study,
+    "takeover": takeover.study,
     "sqlite": sqlite.study,
     "idle": idle.study,
     "traffic": traffic.study,

@@ -69,3 +69,21 @@ def test_a_process_is_replaced_by_another_of_its_role_and_both_are_stopped_in_th
         stack.check()
         second = stack.processes["worker 2"]
     assert second.poll() is not None
+
+
+def test_the_last_time_that_a_process_says_it_took_is_read(tmp_path: Path):
+    with Stack(peer(tmp_path, PAGES)) as stack:
+        stack._log("next").write_text("Took over 3 sockets in 2.00 s\nTook over 5 sockets in 0.25 s\n")
+        assert stack.seconds_of("next", "Took over") == 0.25
+        with pytest.raises(StackError, match="did not say that it gave up"):
+            stack.seconds_of("next", "Gave up")
+
+
+def test_who_is_succeeded_ends_by_itself(tmp_path: Path):
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with Stack(Peer("pages", "Pages", "pages", {"server": PAGES, "worker": sleeping}, "", directory=tmp_path)) as stack:
+        first = stack.processes["worker"]
+        stack.succeed("worker", 2)
+        assert list(stack.processes) == ["server", "worker 2"]
+        assert first.poll() is None
+    assert first.poll() is not None
