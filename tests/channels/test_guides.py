@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 from django.utils import timezone
+from websockets.asyncio.server import ServerConnection, serve
 
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
@@ -242,3 +243,18 @@ def test_deploying(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(names["application"], Application)
     with override_settings(CHANNEL_LAYERS=names["CHANNEL_LAYERS"]):
         assert channel_layers.make_backend("default").describe().startswith("redis://localhost:1")
+
+
+def test_the_load_test_runs_as_it_stands() -> None:
+    names = run_examples("sizing.md", "guide")
+
+    async def answer(socket: ServerConnection) -> None:
+        async for text in socket:
+            await socket.send(text)
+
+    async def run() -> Any:
+        async with serve(answer, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            return await names["load"](f"ws://127.0.0.1:{port}/", 3, 0.1, 0.01)
+
+    assert len(asyncio.run(run())) >= 3

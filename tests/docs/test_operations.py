@@ -13,6 +13,7 @@ import pytest
 from channel_layer.facts import lost_by_layer
 from channel_layer.layer import Counters
 from channel_layer.metrics import ALL
+from channel_layer.redis.permissions import IN_SCRIPTS, ON_THEIR_OWN
 from tests.test_house import ROOMS
 
 from .pages import DOCS, ROOT
@@ -79,6 +80,7 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
 
 
 GUIDE = (DOCS / "operations.md").read_text()
+SECURITY = (DOCS / "security.md").read_text()
 
 
 def test_every_alert_has_its_heading_in_the_guide_and_no_other() -> None:
@@ -87,10 +89,10 @@ def test_every_alert_has_its_heading_in_the_guide_and_no_other() -> None:
 
 
 def test_every_metric_in_the_guides_exists() -> None:
-    for page in ("operations.md", "troubleshooting.md", "load-balancing.md"):
-        used = set(re.findall(r"`(millrace_\w+)", (DOCS / page).read_text()))
+    for page in ("operations.md", "troubleshooting.md", "sizing.md", "load-balancing.md"):
+        used = set(re.findall(r"\b(millrace_\w+)", (DOCS / page).read_text()))
         assert used, page
-        assert used <= METRICS.keys(), page
+        assert {re.sub("_(sum|bucket|count)$", "", name) for name in used} <= METRICS.keys(), page
 
 
 def reasons() -> set[str]:
@@ -125,3 +127,11 @@ def test_sentences_that_are_to_be_looked_for_are_what_the_code_says() -> None:
     phrases = [piece for piece in pieces if piece.count(" ") >= 3 and "websocket." not in piece]
     assert len(phrases) > 6
     assert [phrase for phrase in phrases if phrase not in said] == []
+
+
+def test_the_smallest_rights_in_redis_are_those_that_are_checked() -> None:
+    granted = set(re.findall(r"\+([\w|]+)", next(line for line in SECURITY.splitlines() if "+evalsha" in line)))
+    needed = {name.lower() for name in IN_SCRIPTS}
+    needed |= {"script|load" if call.startswith("SCRIPT") else call.split()[0].lower() for call in ON_THEIR_OWN}
+    assert granted >= needed
+    assert granted - needed == {"client|id", "client|unblock"}  # with which a worker stops sooner
