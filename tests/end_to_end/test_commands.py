@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.redis import RedisChannelLayer
 from tests.channel_layer.redis.conftest import own_servers
@@ -167,3 +168,28 @@ def test_a_server_that_accepts_and_says_nothing_is_away(project: Project, redis_
         for arguments in (["groups"], ["channel", "mail"], ["flush", "mail", "--yes"]):
             assert TOO_LATE in millrace(project_there, *arguments, status=3)
         server.thaw()
+
+
+def test_the_events_of_a_connection_are_followed_until_it_is_closed(project: Project, layer: RedisChannelLayer) -> None:
+    lines: list[dict[str, object]] = []
+    with connect(f"ws://127.0.0.1:{project.port}/hop/") as client:
+        client.send("x")
+        client.recv(PATIENCE)
+        [name] = [row["name"] for row in json.loads(millrace(project, "connections", "--json"))["connections"]]
+        assert "--content is for channels" in millrace(project, "tail", name, "--content", status=2)
+        with following(project, "tail", name, "--json") as tail:
+            reader = threading.Thread(target=lambda: lines.extend(map(json.loads, tail.stdout or ())))
+            reader.start()
+
+            def echoed_and_shown() -> bool:
+                client.send("x")
+                client.recv(PATIENCE)
+                return bool(lines)
+
+            wait_until(echoed_and_shown, "an event to be shown")
+            client.close()
+            assert tail.wait(PATIENCE) == 0
+            reader.join(PATIENCE)
+            assert tail.stderr is not None
+            assert "it is closed" in tail.stderr.read()
+    assert "frame from client" in {line.get("event") for line in lines}
