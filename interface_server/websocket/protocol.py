@@ -332,7 +332,6 @@ class WebSocketProtocol(asyncio.Protocol):
     ) -> WebSocketProtocol:
         """Go on with a connection that another process has given away."""
         protocol = cls(context, connections, None)  # type: ignore[arg-type]  # `connection_made` follows
-        protocol._is_open = True
         protocol._paused = state["paused"]
         protocol._ping, protocol._pinged_at = state["ping"], state["pinged_at"]
         protocol._extensions = [extension_from(extension) for extension in state["extensions"]]
@@ -349,6 +348,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """The socket of a connection that another process had is open here."""
         state, self._resumed = self._resumed, None
         self._transport = transport  # type: ignore[assignment]
+        self._is_open = True
         if state["unsent"]:
             self._write(state["unsent"])
         self._connection = WebSocketConnection.resume(self._context, state["connection"], self)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.cli import check_takeover
 from interface_server.endpoints import Endpoint
 from interface_server.options import Options, OptionsError
+from interface_server.sockets.connections import Connections
+from interface_server.sockets.descriptors import Shares
 from interface_server.takeover import passage, systemd
 from interface_server.takeover.estate import VERSION, Estate, TakeoverError, check_terms, key_of, terms
+from interface_server.takeover.moving import adopt, release, settle
 from interface_server.takeover.predecessor import memory_file, send_all
 from interface_server.takeover.successor import Succession, ask, estate_from
+from tests.interface_server.fakes import QuietContext
 
 TERMS = {"version": VERSION, "prefix": "a:"}
 
@@ -288,6 +295,50 @@ def test_a_state_that_is_no_file_is_refused() -> None:
     os.close(writer)
     with pytest.raises(TakeoverError, match="cannot be read"):
         estate_from(reader)
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+STATE: dict[str, Any] = {
+    "local": "~abc", "path": "/p", "scope": {}, "root_path": "", "inbox": [], "paused": False, "turn": 3, "order": 2,
+    "turn_open": False, "state": None, "stored_at": 0.0, "slow": None, "unsent": [], "lease": None, "ended": False,
+    "since": 0.0, "client": None, "user": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_connections_leave_a_process_and_come_back(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def run() -> None:
+        context, connections = QuietContext(takeover="on"), Connections(Shares(10, 1), lambda: None, lambda: None)
+        ours, theirs = socket.socketpair()
+        gone = {**STATE, "local": "~gone"}
+        states = [
+            {"inode": os.fstat(ours.fileno()).st_ino, "unsent": b"owed", "paused": False, "ping": None,
+             "pinged_at": 0.0, "extensions": [], "connection": STATE},
+            {"inode": 0, "connection": gone},
+        ]  # fmt: skip
+        adopting = asyncio.create_task(adopt(context, connections, states, [ours]))
+        while not adopting.done():  # deadlines are checked meanwhile, too
+            for ticking in list(context.tickers):
+                ticking.tick(1.0)
+            await asyncio.sleep(0)
+        assert list(context.connections) == ["~abc"]
+        assert [item["reply_channel"] for item in context.messages_on("websocket.disconnect")] == [
+            context.name + "~gone"
+        ]
+        await settle(connections, 5)
+        released, sockets = await release(context, connections)
+        assert [state["connection"] for state in released] == [STATE]
+        assert [state["unsent"] for state in released] == [b""]
+        assert not context.connections
+        assert not connections
+        assert theirs.recv(100) == b"owed"
+        for each in (*sockets, theirs):
+            each.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(asyncio.wait_for(run(), 20))
+    assert gc.isenabled()
 
 
 # -- systemd ---------------------------------------------------------------------------------------
