@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Protocol
 
 from channel_layer.codec import pack_body
@@ -30,6 +31,10 @@ SILENT_SECONDS = 8.0
 GUESTS_AT_A_TIME = 1_000
 """Connections in one message to a worker."""
 
+TRUST_SECONDS = 6.0
+"""The time after its last heartbeat from which on a worker that is only held up begins nothing before it has asked:
+after five seconds by its own clock, to which are added those by which the time here may be behind."""
+
 JUMP_SECONDS = 2.0
 """A tick that comes so late says nothing about workers: this process was held up itself."""
 
@@ -45,8 +50,12 @@ class Guest(Protocol):
     def waits(self) -> bool:
         """True if events for its application are not done with."""
 
-    def lease_lost(self) -> None:
-        """The worker is gone, and was told that others have its instances."""
+    def lease_lost(self, begun_until: float = inf) -> None:
+        """The worker is gone, and was told that others have its instances.
+
+        Args:
+            begun_until: what was sent to it later, it has certainly not begun.
+        """
 
 
 class Hosts:
@@ -73,7 +82,7 @@ class Hosts:
         """A worker hosts a connection from now on; ``worker`` is any channel of its process."""
         host = split(worker)[0]
         self._guests.setdefault(host, {})[guest] = None
-        self._heard.setdefault(host, now)
+        self._heard[host] = max(now, self._heard.get(host, now))  # it trusts its first lease as it does a heartbeat
 
     def leave(self, worker: str, guest: Guest) -> None:
         """It does so no more."""
@@ -154,9 +163,10 @@ class Hosts:
             return
         for host in [host for host, heard in self._heard.items() if now - heard > SILENT_SECONDS]:
             guests = list(self._guests.get(host, ()))
+            begun_until = self._heard[host] + TRUST_SECONDS
             logger.warning(
                 "a worker is gone, with the applications of %d WebSockets; they go on elsewhere", len(guests)
             )
             self._dismiss_all(host, guests)  # read before anything else by one that was only held up
             for guest in sorted(guests, key=lambda guest: not guest.waits):
-                guest.lease_lost()
+                guest.lease_lost(begun_until)

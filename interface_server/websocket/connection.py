@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
+from math import inf
 from typing import Any, NamedTuple
 
 from channel_layer import tracing
@@ -705,11 +706,11 @@ class WebSocketConnection:
         """See `Guest.waits`."""
         return self._lease is not None and not self._lease.is_idle
 
-    def lease_lost(self) -> None:
-        """The worker that hosts the application is gone."""
+    def lease_lost(self, begun_until: float = inf) -> None:
+        """See `Guest.lease_lost`."""
         if self._lease is None or self._ended:
             return
-        if self._lease.lost():
+        if self._lease.lost(begun_until):
             self._after_events()
             return
         logger.warning("closing the WebSocket %s: its application cannot go on elsewhere", printable(self.path))

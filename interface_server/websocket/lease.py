@@ -161,9 +161,13 @@ class Lease:
                 self._resume()
         self._go_on()
 
-    def lost(self) -> bool:
-        """The worker is gone, and the event in hand with it; returns whether the application can go on elsewhere."""
-        if self._events and self._events[0].entry is not None:
+    def lost(self, begun_until: float) -> bool:
+        """The worker is gone, and the event in hand with it; returns whether the application can go on elsewhere.
+
+        Args:
+            begun_until: an event that was sent later was not in hand.
+        """
+        if self._events and self._events[0].entry is not None and self._events[0].since <= begun_until:
             lost = self._events.pop(0)
             self.read_ahead -= lost.size
             logger.warning(

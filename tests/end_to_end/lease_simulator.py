@@ -274,7 +274,7 @@ class World:
             monkeypatch.setattr(module, "SlowTurn", lambda *args: Watch(self, *args))
         monkeypatch.setattr(outlet_module, "FIRST_RETRY", 1e-7)
         monkeypatch.setattr(outlet_module, "LAST_RETRY", 1e-7)
-        monkeypatch.setattr(Lease, "lost", lambda lease: self._lose(lease, lose))
+        monkeypatch.setattr(Lease, "lost", lambda lease, until: self._lose(lease, until, lose))
         self.context = QuietContext(accept_timeout=100)
         self.line = Line(self, self.context.layer)
         self.context.uplink = self.line
@@ -282,9 +282,9 @@ class World:
         self.context.now = self.now
         self.connections: list[WebSocketConnection] = []
 
-    def _lose(self, lease: Lease, lose: Callable[[Lease], bool]) -> bool:
+    def _lose(self, lease: Lease, begun_until: float, lose: Callable[[Lease, float], bool]) -> bool:
         before = list(lease._events)
-        goes_on = lose(lease)
+        goes_on = lose(lease, begun_until)
         self.dropped[lease._channel] += [name_of(event.content) for event in before if event not in lease._events]
         return goes_on
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from channel_layer.codec import unpack_body
 from channel_layer.exceptions import LayerUnavailable
-from interface_server.bridge.hosts import GUESTS_AT_A_TIME, SILENT_SECONDS, Hosts
+from interface_server.bridge.hosts import GUESTS_AT_A_TIME, SILENT_SECONDS, TRUST_SECONDS, Hosts
 from tests.interface_server.fakes import RecordingUplink
+from workers.instances import DOUBT_SECONDS
 
 
 class Guest:
@@ -18,8 +19,9 @@ class Guest:
         self.tenancy = local, epoch
         self.losses = 0
 
-    def lease_lost(self) -> None:
+    def lease_lost(self, begun_until: float) -> None:
         self.losses += 1
+        self.begun_until = begun_until
 
 
 class Case:
@@ -56,6 +58,7 @@ def test_a_worker_that_gives_no_heartbeat_is_gone_with_all_that_it_hosts() -> No
     assert first.losses == 0
     case.pass_by(1, "worker.b!0")
     assert (first.losses, second.losses, other.losses) == (1, 1, 0)
+    assert first.begun_until == 100 + TRUST_SECONDS > 100 + DOUBT_SECONDS
 
 
 def test_a_worker_that_is_gone_is_told_once_of_all_its_connections_and_those_that_wait_go_on_first() -> None:
@@ -63,7 +66,7 @@ def test_a_worker_that_is_gone_is_told_once_of_all_its_connections_and_those_tha
     guests = [case.guest(f"worker.a!{number}", f"c{number}", number) for number in range(GUESTS_AT_A_TIME + 1)]
     order: list[Guest] = []
     for guest in guests:
-        guest.lease_lost = lambda guest=guest: order.append(guest)  # type: ignore[method-assign,misc]
+        guest.lease_lost = lambda begun_until, guest=guest: order.append(guest)  # type: ignore[method-assign,misc]
     guests[7].waits = True
     case.pass_by(SILENT_SECONDS + 1)
     assert [target for target, _ in case.said] == ["worker.a!shared"] * 2

@@ -135,6 +135,15 @@ def test_begun_anew_it_hears_connect_ahead_of_what_waits_and_has_no_checkpoint()
     assert case.turns(OTHER) == [2]
 
 
+def test_an_event_that_a_worker_was_sent_too_late_to_have_begun_it_is_not_lost_with_it() -> None:
+    case = HostedCase()
+    case.context.now = 10.0
+    case.connection.received("one")
+    case.connection.lease_lost(begun_until=9.0)
+    [resume] = case.resumes()
+    assert resume["events"] == [{"type": "websocket.receive", "text": "one"}]
+
+
 def test_a_worker_that_is_gone_takes_the_event_in_hand_with_it_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     case = HostedCase()
     for text in ("one", "two"):
