@@ -16,6 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 from websockets.asyncio.server import ServerConnection, serve
 
+from channel_layer.conformance import ConformanceSuite
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from channels.configured_layers import channel_layers
@@ -220,6 +221,16 @@ def test_layers(monkeypatch: pytest.MonkeyPatch) -> None:
         layer = channel_layers.make_backend("default")
         assert layer.describe() == "redis+sentinel://mymaster/0"
         layer.close()
+
+
+def test_writing_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS / "examples")
+    names = run_examples("writing-a-layer.md", "guide")
+    assert issubclass(names["TestFileLayer"], ConformanceSuite)
+    with override_settings(CHANNEL_LAYERS=names["CHANNEL_LAYERS"]):
+        layer = channel_layers.make_backend("default")
+        assert layer.describe() == "file /dev/shm/project-layer"
+        assert layer.capacity.default == 1000
 
 
 @pytest.mark.usefixtures("layer")
