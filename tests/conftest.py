@@ -46,6 +46,9 @@ HOW_TO_INSTALL = (
 PORTS = range(10_240, 32_768)
 """Where `free_port` looks: below what systems give to outgoing connections, which might take a port at any moment."""
 
+CONNECT_SECONDS = 30.0
+"""Time to connect to a Redis server. The layer's own, a second, passes on a busy machine; applications then try again."""
+
 MOST_PROCESSES = 12
 
 BROWSERS = 2
@@ -182,12 +185,15 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> str:
-    """Path of a Redis or Valkey server's program."""
+def redis_server() -> Iterator[str]:
+    """Path of a Redis or Valkey server's program, to which layers may connect for longer than in operation."""
     for name in SERVERS:
         path = shutil.which(name)
         if path is not None:
-            return path
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("channel_layer.redis.hosts.CONNECT_SECONDS", CONNECT_SECONDS)
+                yield path
+            return
     if os.environ.get("CI"):
         pytest.fail(HOW_TO_INSTALL)
     pytest.skip(HOW_TO_INSTALL)
