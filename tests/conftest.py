@@ -47,7 +47,7 @@ PORTS = range(10_240, 32_768)
 """Where `free_port` looks: below what systems give to outgoing connections, which might take a port at any moment."""
 
 CONNECT_SECONDS = 30.0
-"""Time to connect to a Redis server. The layer's own, a second, passes on a busy machine; applications then try again."""
+"""Time to connect to a Redis server. A busy machine takes longer than the layer allows, whose users try again then."""
 
 MOST_PROCESSES = 12
 
