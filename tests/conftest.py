@@ -20,6 +20,7 @@ from hypothesis import settings
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from websockets.sync.client import connect
 
 from channel_layer import tracing
 
@@ -33,6 +34,11 @@ pytest.register_assert_rewrite("channel_layer.conformance")
 # How long an example takes depends on what else the machine does. In CI, a failure is one that can be repeated.
 settings.register_profile("millrace", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("millrace")
+
+HANDSHAKE_SECONDS = 60.0
+"""Time for the handshake of a WebSocket. The library's own ten seconds pass on a busy machine while nothing moves."""
+
+connect.__kwdefaults__["open_timeout"] = HANDSHAKE_SECONDS
 
 T = TypeVar("T")
 Eventually = Callable[..., object]

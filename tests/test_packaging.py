@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from websockets.sync.client import connect
 
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.test_house import ROOMS, ROOT
 

@@ -18,6 +18,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 from django.test import Client as Browser
 from django.test import override_settings
+from websockets.sync.client import connect as open_socket
 
 from channel_layer.channel import Channel, Message
 from channel_layer.draft import DraftChannelLayer
@@ -35,7 +36,6 @@ from channels.test import WSClient
 from channels.test.layers import IsolatedLayer, placed
 from channels.test.live_parts import ServerPart, WorkerPart, start
 from channels.test.live_threads import Threaded
-from tests.clients import connect as open_socket
 from tests.conftest import wait_until
 from tests.fixtures.draft_layer import FileChannelLayer
 

@@ -16,7 +16,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.test import Client, override_settings
 from django.urls import path, re_path
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from channels.auth import AuthMiddlewareStack, login
 from channels.exceptions import DenyConnection
@@ -24,7 +24,6 @@ from channels.generic.http import AsyncHttpConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, WebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from tests.clients import connect
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.usefixtures("database")

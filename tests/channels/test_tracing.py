@@ -14,14 +14,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from channel_layer import tracing
 from channels import Group, route
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.test import ChannelLiveServerTestCase
-from tests.clients import connect
 from tests.conftest import wait_until
 
 from .documents import run_examples

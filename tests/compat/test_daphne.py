@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 import daphne
 from channels.version import __version__
 from daphne.server import Server
 from daphne.testing import DaphneProcess
 from interface_server.endpoints import EndpointError
-from tests.clients import connect
 from tests.test_house import ROOT
 
 

@@ -20,9 +20,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.conftest import BROWSER_OPTIONS, BROWSERS
 from tests.test_house import ROOT

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project, Service
 

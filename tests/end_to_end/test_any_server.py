@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.conftest import redis_databases
 from tests.end_to_end.processes import Service, daphne

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from tests.channel_layer.redis.conftest import OwnRedis, own_servers
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, daphne
 

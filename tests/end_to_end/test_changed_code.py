@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.conftest import redis_databases
 from tests.end_to_end.processes import Project, Service

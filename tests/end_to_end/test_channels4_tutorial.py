@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.channels.documents import shown_files
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from websockets.sync.client import connect
 
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project
 

@@ -18,11 +18,11 @@ import pytest
 import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as sync_connect
 from websockets.typing import Origin
 
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
-from tests.clients import connect as sync_connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import Project, Service, daphne
 from tests.fixtures.sockets_project.consumers import GROUP

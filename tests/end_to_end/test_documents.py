@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from demo.documents.management.commands.demo_users import PASSWORDS
-from tests.clients import connect
 from tests.end_to_end.conftest import WAIT_MILLISECONDS
 from tests.end_to_end.processes import ROOT, Project
 

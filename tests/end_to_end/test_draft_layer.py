@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.clients import connect
+from websockets.sync.client import connect
+
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 from tests.fixtures.draft_layer import FileChannelLayer

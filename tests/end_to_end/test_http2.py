@@ -19,9 +19,9 @@ import h2.settings
 import httpx
 import pytest
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
 
 from tests.channel_layer.redis.certificates import make_certificate
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, Service
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.channel import Channel, Group
 from channel_layer.memory import MemoryChannelLayer
@@ -20,7 +21,6 @@ from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from interface_server.server import build_server
 from routing import Router, route
-from tests.clients import connect
 from tests.conftest import wait_until
 from workers import Worker
 

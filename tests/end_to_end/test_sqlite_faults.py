@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.sqlite import SqliteChannelLayer
 from channel_layer.sqlite.location import SIBLINGS
@@ -20,7 +21,6 @@ from interface_server.endpoints import Endpoint
 from interface_server.options import Options
 from interface_server.server import build_server
 from routing import Router, route
-from tests.clients import connect
 from tests.conftest import SmallDisk, wait_until
 from workers import Worker
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from websockets.sync.client import connect
+
 from channel_layer.redis import RedisChannelLayer
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.application import Application
 from interface_server.options import Options
-from tests.clients import connect
 from tests.interface_server.hosted import hosted
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
 
 from interface_server import gateway
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import Running, fields_of, running, status_of

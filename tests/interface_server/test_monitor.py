@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.memory import MemoryChannelLayer
 from interface_server import reporting
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import Running, body_of, respond, running, status_of

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from channel_layer.facts import BOUNDS
 from channel_layer.memory import MemoryChannelLayer
 from interface_server import reporting
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.fakes import FlakyLayer
 from tests.interface_server.helpers import Consumer, Running, running, silent, status_of

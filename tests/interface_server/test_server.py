@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import unix_connect
+from websockets.sync.client import connect, unix_connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
@@ -19,7 +19,6 @@ from interface_server.application import Application
 from interface_server.endpoints import Endpoint, EndpointError
 from interface_server.options import Options
 from interface_server.server import build_server
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Workers, body_of, read_all, running, silent, status_of
 

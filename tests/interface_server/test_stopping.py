@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.http.exchange import ExchangePhase
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Running, Workers, body_of, read_all, running, silent, status_of
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 from django.test import override_settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from channel_layer.memory import MemoryChannelLayer
 from channels.configured_layers import ChannelLayerWrapper
 from channels.test.layers import placed
 from channels.test.live_parts import ServerPart, WorkerPart
 from channels.test.live_threads import Threaded
-from tests.clients import connect
 from tests.conftest import wait_until
 
 SECONDS = 60

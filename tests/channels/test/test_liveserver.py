@@ -18,10 +18,10 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import override_settings
+from websockets.sync.client import connect
 
 from channels import Channel, Group, channel_layers, route
 from channels.test import ChannelLiveServerTestCase
-from tests.clients import connect
 from tests.conftest import wait_until
 
 from .test_base import passed, run

@@ -15,12 +15,12 @@ from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
+from websockets.sync.client import connect
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter
 from channels.testing import ChannelsLiveServerTestCase
-from tests.clients import connect
 
 
 class CountingConsumer(AsyncWebsocketConsumer):

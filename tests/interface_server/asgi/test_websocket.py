@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from channel_layer.delivery import Delivery
 from interface_server.asgi.websocket import AsgiSocket, _read
-from tests.clients import connect
 from tests.interface_server.fakes import QuietContext
 from tests.interface_server.helpers import Workers, silent
 from tests.interface_server.hosted import hosted

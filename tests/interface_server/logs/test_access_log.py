@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from interface_server.logs.access_log import AccessLog, ascii_field
-from tests.clients import connect
 from tests.interface_server.fakes import scope
 from tests.interface_server.helpers import running, status_of
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.redis.layer import RedisChannelLayer
 from interface_server.endpoints import Endpoint
 from interface_server.http import protocol as http_protocol
 from interface_server.sockets.connections import Connections
 from interface_server.sockets.descriptors import Shares, shares
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Workers, fields_of, read_all, respond, running, status_of
 from tests.interface_server.test_cli import daphne

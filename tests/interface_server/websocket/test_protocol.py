@@ -15,13 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.websocket.connection import READ_AHEAD_MESSAGES
 from interface_server.websocket.protocol import SLICE, WebSocketProtocol
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.fakes import QuietContext
 from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
@@ -26,7 +27,6 @@ from interface_server.websocket.slow_turns import (
     SIGN_SECONDS,
     SlowTurn,
 )
-from tests.clients import connect
 from tests.conftest import wait_until
 from tests.interface_server.helpers import Interceptor, running, silent
 

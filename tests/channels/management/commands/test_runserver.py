@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from tests.clients import connect
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
