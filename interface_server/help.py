@@ -19,14 +19,16 @@ SECTIONS: Final = {
     "WebSockets": (
         "subprotocols", "unordered", "permessage_deflate", "accept_timeout", "turn_timeout", "send_timeout",
         "outage_timeout", "websocket_life", "ping_interval", "ping_timeout", "close_timeout", "websocket_max_message",
-        "websocket_max_fragments", "outbox_bytes", "outbox_timeout", "state_max",
+        "websocket_max_fragments", "outbox_bytes", "outbox_timeout", "state_max", "trace_events",
     ),
     "Requests": (
         "http_timeout", "keep_alive", "header_timeout", "header_max_bytes", "header_max_fields", "request_line_max",
         "body_max", "body_timeout", "body_inline", "body_chunk", "body_memory", "stream_bodies",
     ),
     "Slow clients": ("response_buffer", "response_spool", "spool_dir", "spool_bytes", "spool_memory"),
-    "The whole server": ("max_connections", "uplink_bytes", "retry_after", "drain_seconds", "graceful_timeout"),
+    "The whole server": (
+        "max_connections", "uplink_bytes", "retry_after", "drain_seconds", "graceful_timeout", "takeover",
+    ),
 }  # fmt: skip
 """Heading → the parameters below it."""
 

@@ -11,7 +11,7 @@ from django.utils.functional import LazyObject, empty
 
 from channels.db import database_sync_to_async
 from channels.middleware import BaseMiddleware
-from channels.runtime.django_internals import fill_lazy
+from channels.runtime.django_internals import fill_lazy, unwrapped
 from channels.runtime.session_holder import SessionHolder
 
 from .applications import Receive, Scope, Send, single_callable
@@ -24,7 +24,7 @@ MOST_NAME = 150
 
 def name_if_known(user: Any) -> str | None:
     """The name of a user who is logged in; ``None`` if that is not known, or not without a query."""
-    if isinstance(user, LazyObject) and user._wrapped is empty:
+    if unwrapped(user) is empty:
         return None
     try:
         return str(user.get_username())[:MOST_NAME] if user.is_authenticated else None

@@ -41,4 +41,6 @@ def test_a_message_has_the_keys_that_the_reference_documents(section: str) -> No
 
 
 def test_every_section_of_the_reference_has_a_type() -> None:
-    assert set(re.findall(r"^\(([a-z-]+)\)=$", REFERENCE.read_text(), re.MULTILINE)) == SECTIONS.keys()
+    # Operators' questions and their answers are in one section, with the keys of several kinds in each table.
+    found = re.findall(r"^\(([a-z-]+)\)=$", REFERENCE.read_text(), re.MULTILINE)
+    assert set(found) == {*SECTIONS, "questions"}

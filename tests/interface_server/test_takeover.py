@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -385,15 +387,21 @@ def test_it_is_waited_for_until_systemd_has_let_go_of_the_barrier(
 
 def test_only_descriptors_of_its_name_and_for_its_process_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert systemd.kept() == []
-    with open(os.devnull) as first, open(os.devnull) as second:
-        monkeypatch.setattr(systemd, "FIRST", first.fileno())
-        assert second.fileno() == first.fileno() + 1
+    with ExitStack() as stack:
+        # Two in a row, above those that the process has open.
+        source = stack.enter_context(open(os.devnull))
+        first = fcntl.fcntl(source, fcntl.F_DUPFD, 500)
+        stack.callback(os.close, first)
+        second = fcntl.fcntl(source, fcntl.F_DUPFD, first + 1)
+        stack.callback(os.close, second)
+        assert second == first + 1
+        monkeypatch.setattr(systemd, "FIRST", first)
         monkeypatch.setenv("LISTEN_FDS", "2")
         monkeypatch.setenv("LISTEN_FDNAMES", "web.socket:millrace")
         monkeypatch.setenv("LISTEN_PID", "1")
         assert systemd.kept() == []
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-        assert systemd.kept() == [second.fileno()]
+        assert systemd.kept() == [second]
 
 
 def test_what_is_not_there_for_systemd_is_one_sentence(

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from channel_layer.exceptions import LayerConfigurationError
-from channel_layer.redis.hosts import CONNECT_SECONDS, OPERATION_SECONDS, Host, check_server
+from channel_layer.redis import hosts
+from channel_layer.redis.hosts import OPERATION_SECONDS, Host, check_server
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_connections_have_our_timeouts_and_never_try_again() -> None:
     host = Host("redis://x")
     assert host.timeout == host.connect_sync().socket_timeout == OPERATION_SECONDS
     for connection in (host.connect_sync(), host.connect_async()):
-        assert connection.socket_connect_timeout == CONNECT_SECONDS
+        assert connection.socket_connect_timeout == hosts.CONNECT_SECONDS
         assert connection.retry.get_retries() == 0
 
 
