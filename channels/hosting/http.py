@@ -10,6 +10,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from channel_layer.channel import AnswerableMessage
+from channel_layer.exceptions import LayerUnavailable
 from channels.http.flow import BROKEN_OFF, AsyncPacedSender
 from channels.http.request import AsgiRequest
 from channels.http.streaming import FAILED, TURNED_AWAY, described
@@ -58,6 +59,7 @@ class HostedRequest(Stream):
         self._left = asyncio.Event()
         self._head: Scope | None = None
         self._is_begun = False
+        self._outage: LayerUnavailable | None = None
         self._is_complete = False
 
     async def run(self) -> None:
@@ -91,11 +93,14 @@ class HostedRequest(Stream):
             await self._application(scope, self._receive, partial(self._send, sender))
             if not self._is_complete and not sender.is_gone:
                 raise RuntimeError("the application returned before its response was complete")
-        except Exception:
+        except Exception as error:
             if sender.is_gone:
                 logger.debug("%s ended with an error after its client had left", self.name, exc_info=True)
                 return
-            logger.exception("error in %s", self.name)
+            if error is self._outage:  # where in the application it was helps nobody
+                logger.error("%s is lost: %s", self.name, error)
+            else:
+                logger.exception("error in %s", self.name)
             await self._break_off(sender)
 
     async def _break_off(self, sender: AsyncPacedSender) -> None:
@@ -130,5 +135,9 @@ class HostedRequest(Stream):
             head, self._head = self._head or {}, {}
             self._is_begun = True
             reply: Any = {**head, "content": part, "more_content": more or number < len(parts)}
-            await sender.send(reply)
+            try:
+                await sender.send(reply)
+            except LayerUnavailable as error:
+                self._outage = error
+                raise
         self._is_complete = not more

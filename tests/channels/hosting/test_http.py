@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from channel_layer.delivery import Delivery
+from channel_layer.exceptions import LayerUnavailable
 from channels.hosting import http
 from channels.hosting.http import HttpHost
-from channels.http.flow import BROKEN_OFF
+from channels.http.flow import BROKEN_OFF, AsyncPacedSender
 from channels.http.streaming import FAILED
 from routing import route
 from tests.conftest import wait_until
@@ -95,6 +96,19 @@ def test_a_response_that_fails_in_the_middle_is_broken_off(ask: Callable[..., An
     messages = ask("/late/")
     assert next(messages).message["content"] == b"begun"
     assert next(messages).message == BROKEN_OFF
+
+
+def test_a_response_that_the_layer_cannot_take_is_one_sentence(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send(sender: AsyncPacedSender, reply: Any) -> None:
+        raise LayerUnavailable("memory://", "it is away")
+
+    monkeypatch.setattr(AsyncPacedSender, "send", send)
+    assert next(ask("/")).message == BROKEN_OFF
+    [record] = [record for record in caplog.records if record.name == "channels.hosting"]
+    assert record.getMessage().startswith("the response to GET / is lost: channel layer at memory:// is unavailable")
+    assert record.exc_info is None
 
 
 @pytest.mark.parametrize("query", ["", "wait"])
