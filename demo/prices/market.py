@@ -46,17 +46,22 @@ def advance(coin: Coin, now: int) -> list[Price]:
     return new
 
 
-def push(now: int) -> None:
-    """Tell everybody who watches a coin its prices up to the second `now`."""
+def push(since: int, now: int) -> None:
+    """Tell everybody who watches a coin its prices after the second `since`, up to `now`.
+
+    A price is kept before it is told, so that who joins in between finds it. A process that ends between the two, or
+    cannot reach the broker, leaves prices untold: only the caller knows up to which second it has told them.
+    """
     for coin in Coin:
-        new = advance(coin, now)
-        if new:
-            Group(coin.group_name).send({"text": encode(coin, new)})
+        advance(coin, now)
+        prices = history(coin, since)
+        if prices:
+            Group(coin.group_name).send({"text": encode(coin, prices)})
 
 
-def history(coin: Coin) -> list[Price]:
-    """The prices of the last minutes, oldest first."""
-    return list(Price.objects.filter(coin=coin).order_by("second"))
+def history(coin: Coin, since: int = 0) -> list[Price]:
+    """The prices of the last minutes after the second `since`, oldest first."""
+    return list(Price.objects.filter(coin=coin, second__gt=since).order_by("second"))
 
 
 def encode(coin: Coin, prices: list[Price]) -> str:

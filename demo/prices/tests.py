@@ -93,13 +93,21 @@ class ConsumerTests(ChannelTestCase):
         self.assertEqual(heard["prices"], [list(price.as_pair()) for price in market.history(Coin.LITECOIN)])
 
     def test_it_is_told_new_prices_of_its_coin_alone(self) -> None:
-        market.push(NOW)
+        market.push(0, NOW)
         page = self.page("bitcoin")
         page.receive()
-        market.push(NOW + 1)
+        market.push(NOW, NOW + 1)
         heard = page.receive()
         self.assertEqual((heard["coin"], [second for second, _ in heard["prices"]]), ("bitcoin", [NOW + 1]))
         self.assertIsNone(page.receive())
+
+    def test_prices_that_were_kept_and_not_told_are_told_later(self) -> None:
+        market.push(0, NOW)
+        page = self.page("bitcoin")
+        page.receive()
+        market.advance(Coin.BITCOIN, NOW + 1)
+        market.push(NOW, NOW + 2)
+        self.assertEqual([second for second, _ in page.receive()["prices"]], [NOW + 1, NOW + 2])
 
     def test_choosing_the_other_coin_moves_it_to_the_other_group(self) -> None:
         page = self.page("bitcoin")
@@ -107,7 +115,7 @@ class ConsumerTests(ChannelTestCase):
         self.send(page, {"watch": "litecoin"})
         self.assertEqual(page.receive(), {"coin": "litecoin", "prices": []})
         self.assertEqual(list(page.channel_layer.group_channels(Coin.BITCOIN.group_name)), [])
-        market.push(NOW)
+        market.push(0, NOW)
         self.assertEqual(page.receive()["coin"], "litecoin")
         self.assertIsNone(page.receive())
 
@@ -146,10 +154,13 @@ class CommandTests(ChannelTestCase):
         return push
 
     def test_it_pushes_each_second_until_it_is_stopped(self) -> None:
-        self.assertEqual(self.run_command([None, None, None]).call_count, 3)
+        told = [call.args for call in self.run_command([None, None, None]).call_args_list]
+        # A new process tells all prices that are kept; each later push goes on where the last one ended.
+        self.assertEqual([since for since, _ in told], [0, told[0][1], told[1][1]])
 
-    def test_a_failure_is_logged_and_the_next_tick_goes_on(self) -> None:
+    def test_what_a_failed_tick_did_not_tell_is_told_by_the_next(self) -> None:
         with self.assertLogs(tick_prices.logger) as logs:
-            push = self.run_command([OperationalError("locked"), None])
-        self.assertEqual(push.call_count, 2)
+            push = self.run_command([None, OperationalError("locked"), None])
+        (_, first), (failed, _), (next_one, _) = [call.args for call in push.call_args_list]
+        self.assertEqual([failed, next_one], [first, first])
         self.assertIn("no new price: locked", logs.output[0])
