@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from channel_layer.backoff import Backoff
 from channel_layer.codec import EMPTY
@@ -32,8 +32,9 @@ ASK_SECONDS = 30.0
 LOST_SECONDS = 100.0
 """The silence after which a peer is gone."""
 
-Deliver = Callable[[Message, Headers | None], None]
-"""Called with a message's content and headers, on the event loop; must be quick."""
+Deliver = Callable[[Message, Headers | None], Iterator[None] | None]
+"""Called with a message's content and headers, on the event loop; must be quick. One that has much to do with a message
+returns an iterator over its parts: the event loop does other work between them, and hands out no other message."""
 
 
 class Listener(ABC):
@@ -50,8 +51,8 @@ class Listener(ABC):
         return self._inbox.reader + self._local
 
     @abstractmethod
-    def deliver(self, message: Message, headers: Headers | None) -> None:
-        """Take a message; called on the event loop. Must be quick."""
+    def deliver(self, message: Message, headers: Headers | None) -> Iterator[None] | None:
+        """Take a message; see `Deliver`."""
 
     def close(self) -> None:
         """Listen no more."""
@@ -73,9 +74,9 @@ class Address(Listener):
         self.peer = peer
         self.heard = time.monotonic()
 
-    def deliver(self, message: Message, headers: Headers | None) -> None:
+    def deliver(self, message: Message, headers: Headers | None) -> Iterator[None] | None:
         """See `Listener.deliver`."""
-        self._deliver(message, headers)
+        return self._deliver(message, headers)
 
 
 class Inbox:
@@ -103,6 +104,7 @@ class Inbox:
         self._loop = loop
         self._lock = threading.Lock()
         self._listeners: dict[str, Listener] = {}
+        self._begun: list[Iterator[None]] = []
         self._numbers = itertools.count(1)
         self._reader: str | None = None
         self._task: asyncio.Task[None] | None = None
@@ -165,9 +167,12 @@ class Inbox:
             self.received += len(deliveries)
             for delivery in deliveries:
                 self._hand_out(delivery, len(reader))
+                if self._begun:
+                    await self._finish()
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + ASK_SECONDS / 4
                 await self._look_after_peers()
+                await self._finish()
 
     async def _look_after_peers(self) -> None:
         now = time.monotonic()
@@ -201,6 +206,18 @@ class Inbox:
 
     def _give(self, listener: Listener, message: Message, headers: Headers | None) -> None:
         try:
-            listener.deliver(message, headers)
+            parts = listener.deliver(message, headers)
         except Exception:
             logger.exception("a message for %s could not be handled", listener.channel)
+        else:
+            if parts is not None:
+                self._begun.append(parts)
+
+    async def _finish(self) -> None:
+        """Do what is left of the messages that were begun, in their order."""
+        while self._begun:
+            try:
+                for _ in self._begun.pop(0):
+                    await asyncio.sleep(0)
+            except Exception:
+                logger.exception("a message could not be handled to its end")

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from channel_layer import tracing
@@ -68,6 +68,9 @@ RESUME = "websocket.resume"
 LEAVE_AT_A_TIME = 50
 LEAVE_PAUSE_SECONDS = 0.005
 """Number of instances that are asked to leave at once when the worker stops, and the time between two such portions."""
+
+PORTION = 64
+"""The number of instances that are given an event of many before what they answer to it is written."""
 
 SETTLED_SECONDS = 1.0
 """The time without an event from which on an instance may be given to a worker that has fewer."""
@@ -866,17 +869,22 @@ class Instances:
         for instance in list(self._running):
             self._broken_off += instance.give_up()
 
-    def _spread(self, message: dict[str, Any], headers: Headers | None) -> None:
+    def _spread(self, message: dict[str, Any], headers: Headers | None) -> Iterator[None] | None:
         """An event for several instances, or the news that others have their connections."""
         if "gone" in message:
             self._inform_of_loss(message["server"], message["gone"])
-            return
-        event = message["event"]
+            return None
+        return self._deliver_to(message["to"], message["event"], headers)
+
+    def _deliver_to(self, members: list[tuple[str, int]], event: Event, headers: Headers | None) -> Iterator[None]:
+        """Deliver an event in portions: the interface server sends the answers of one while the next are at work."""
         copy = copied if any(type(value) in (dict, list) for value in event.values()) else dict
-        for local, turn in message["to"]:
+        for number, (local, turn) in enumerate(members, 1):
             listener = self._inbox.find(local)
             if listener is not None:
                 listener.deliver(copy(event), {"turn": turn} if headers is None else {**headers, "turn": turn})
+            if number % PORTION == 0:
+                yield
 
     def _ask(self) -> None:
         """Ask servers about the leases, behind all that was said so far."""

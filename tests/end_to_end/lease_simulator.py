@@ -198,7 +198,7 @@ class Worker:
             self._awake.set_result(None)
             self._awake = None
 
-    def open(self, deliver: Callable[..., None], peer: None = None, local: str | None = None) -> Any:
+    def open(self, deliver: Callable[..., Any], peer: None = None, local: str | None = None) -> Any:
         """See `Inbox.open`."""
         name = local or str(next(self._numbers))
         self._listeners[name] = SimpleNamespace(
@@ -221,7 +221,8 @@ class Worker:
             item = self.queue.popleft()
             address = self._listeners.get(item.target.partition("!")[2])
             if address is not None:
-                address.deliver(unpack_body(item.body), item.headers)
+                for _ in address.deliver(unpack_body(item.body), item.headers) or ():
+                    pass
 
     def take(self, job: Job) -> None:
         job.taken_at = self.world.now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,27 @@ def test_what_is_for_nobody_or_breaks_its_listener_hurts_no_other(caplog: pytest
         wait_until(lambda: seen, "the last")
     assert seen == [2]
     assert "broken listener" in caplog.text
+
+
+def test_a_message_in_parts_lets_others_work_between_them_and_no_message_overtake_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layer = MemoryChannelLayer()
+    seen: list[Any] = []
+
+    def in_parts(content: Any, headers: Any) -> Iterator[None]:
+        for part in range(3):
+            asyncio.get_running_loop().call_soon(seen.append, f"work after {part}")
+            seen.append(part)
+            yield
+        raise RuntimeError("broken at its end")
+
+    with opened(layer) as inbox:
+        long, short = inbox.open(in_parts), inbox.open(lambda content, headers: seen.append("next"))
+        layer.send_batch([layer.prepare(long.channel, {}), layer.prepare(short.channel, {})])
+        wait_until(lambda: "next" in seen, "the message behind it")
+    assert seen == [0, "work after 0", 1, "work after 1", 2, "work after 2", "next"]
+    assert "broken at its end" in caplog.text
 
 
 def test_a_message_to_a_group_reaches_its_members_here() -> None:

@@ -778,9 +778,43 @@ def test_of_an_event_for_several_each_has_a_copy_of_its_own(play: Callable[..., 
 
         members = [await hosted(stage, body) for _ in range(2)]
         to = [[member.channel.partition("!")[2], 9] for member in members]
-        stage.worker.instances._spread({"event": {"type": "x", "names": {"all": ["a"]}}, "to": to}, None)
+        news = {"event": {"type": "x", "names": {"all": ["a"]}}, "to": to}
+        assert not list(stage.worker.instances._spread(news, None) or ())
         await settle()
         assert heard == [["a", "one more"]] * 2
+
+    play(scene)
+
+
+def test_of_an_event_for_many_the_answers_of_the_first_are_written_before_the_last_have_it(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "PORTION", 2)
+
+    async def scene(stage: Stage) -> None:
+        heard: list[str] = []
+
+        async def body(receive: Receive, send: Send) -> None:
+            while True:
+                event = await receive()
+                if event["type"] == "x":
+                    heard.append("event")
+                    await send({"type": "websocket.send", "text": "answer"})
+
+        members = [await hosted(stage, body) for _ in range(3)]
+        await stage.go_on()
+        send = stage.worker.instances.layer.asend_batch
+
+        async def written(items: Any) -> Any:
+            heard.append("written")
+            return await send(items)
+
+        stage.worker.instances.layer.asend_batch = written  # type: ignore[method-assign]
+        to = [[member.channel.partition("!")[2], 9] for member in members]
+        for _ in stage.worker.instances._spread({"event": {"type": "x"}, "to": to}, None) or ():
+            await settle()
+        await settle()
+        assert heard == ["event", "event", "written", "event", "written"]
 
     play(scene)
 
