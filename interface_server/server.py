@@ -10,7 +10,9 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+
+from channel_layer.event_loops import new_event_loop
 
 from .application import Application
 from .endpoints import BACKLOG, Endpoint, EndpointError, address_of
@@ -23,10 +25,6 @@ from .takeover.estate import key_of
 from .takeover.predecessor import Predecessor
 from .takeover.successor import Succession, ask
 from .takeover.systemd import SYSTEMD
-
-_new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-with contextlib.suppress(ImportError):  # there is none for every platform
-    from uvloop import new_event_loop as _new_event_loop
 
 logger = logging.getLogger("interface_server.server")
 
@@ -91,7 +89,7 @@ class Server:
             TakeoverError: another server is there, and does not hand over.
         """
         listening = self._take_over() if sockets is None else sockets
-        runner = asyncio.Runner(loop_factory=_new_event_loop)
+        runner = asyncio.Runner(loop_factory=new_event_loop)
         try:
             runner.run(self._serve(listening))
         finally:

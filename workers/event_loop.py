@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
+from channel_layer.event_loops import new_event_loop
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class EventLoop:
         if self._loop is None:
             with self._lock:
                 if self._loop is None:
-                    loop = asyncio.new_event_loop()
+                    loop = new_event_loop()
                     loop.set_task_factory(_make_task)
                     thread = threading.Thread(target=self._run, args=(loop,), name="worker-async", daemon=True)
                     thread.start()

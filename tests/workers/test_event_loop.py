@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,7 @@ def loop(ended: list[str]) -> Iterator[EventLoop]:
 
 
 def run(loop: EventLoop, coroutine: Any) -> Any:
-    return asyncio.run_coroutine_threadsafe(coroutine, loop.get()).result(20)
+    return asyncio.run_coroutine_threadsafe(coroutine, loop.get()).result(60)
 
 
 def test_it_starts_when_it_is_first_asked_for_and_once_if_two_threads_ask() -> None:
@@ -118,3 +119,13 @@ def test_a_loop_that_is_held_up_is_reported_once_and_one_that_answers_never(
     release.set()
     run(loop, asyncio.sleep(0))
     assert caplog.text.count("held up") == 1
+
+
+def test_a_coroutine_can_run_a_program_although_the_loop_is_not_that_of_the_main_thread(loop: EventLoop) -> None:
+    async def answer() -> tuple[bytes, int | None]:
+        command = (sys.executable, "-c", "print('from a program'); raise SystemExit(3)")
+        program = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await program.communicate()
+        return said, program.returncode
+
+    assert run(loop, answer()) == (b"from a program\n", 3)
