@@ -22,6 +22,7 @@ from .async_limit import AsyncLimit
 from .event_loop import EventLoop
 from .notices import Running
 from .runner import Finished, PendingCoroutine
+from .stacks import log_with_stack
 from .sync_side import SyncSide
 
 logger = logging.getLogger(__name__)
@@ -116,10 +117,10 @@ class AsyncRunner:
         for job in list(self._running):
             if now - job.started >= seconds and not job.reported and job.task is not None:
                 job.reported = True
-                logger.warning(
-                    "%s has run for %.3g s for a message on %s and keeps one of %d places for coroutines\n%s",
-                    job.consumer.name, now - job.started, job.consumer.delivery.channel,
-                    self._limit.most, event_loop.stack_of(job.task),
+                log_with_stack(
+                    logger, logging.WARNING, event_loop.stack_of(job.task),
+                    "%s has run for %.3g s for a message on %s and keeps one of %d places for coroutines",
+                    job.consumer.name, now - job.started, job.consumer.delivery.channel, self._limit.most,
                 )  # fmt: skip
 
     def give_up(self, seconds: float, tell: Tell) -> list[str]:
@@ -206,9 +207,10 @@ class AsyncRunner:
             return
         job.given_up_at = time.perf_counter()
         consumer = job.consumer
-        logger.error(
-            "%s has run for %.3g s for a message on %s (--consumer-timeout) and is given up\n%s",
-            consumer.name, job.given_up_at - job.started, consumer.delivery.channel, event_loop.stack_of(job.task),
+        log_with_stack(
+            logger, logging.ERROR, event_loop.stack_of(job.task),
+            "%s has run for %.3g s for a message on %s (--consumer-timeout) and is given up",
+            consumer.name, job.given_up_at - job.started, consumer.delivery.channel,
         )  # fmt: skip
         tell(consumer.delivery, consumer.reply_channel)
         job.task.cancel()

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from channel_layer.event_loops import new_event_loop
 
+from .stacks import log_with_stack
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -128,9 +130,10 @@ class EventLoop:
         silent = self.silent
         if silent >= HELD_UP_SECONDS and not self._reported and self._thread is not None:
             self._reported = True
-            logger.warning(
+            log_with_stack(
+                logger, logging.WARNING, self.stack,
                 "an async def consumer has held up all others for %.3g s: something in it blocks instead of "
-                "being awaited\n%s", silent, self.stack,
+                "being awaited", silent,
             )  # fmt: skip
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from channel_layer.names import check_channel
 from .async_runner import AsyncRunner
 from .event_loop import EventLoop
 from .instances import CONNECT, Instances
+from .stacks import log_with_stack
 from .sync_side import SyncSide
 from .watchdog import STALL_SECONDS
 
@@ -116,9 +117,10 @@ class Hangs:
                 continue
             self.threads[thread] = delivery.channel
             self._replace(f"{thread.name} hangs in a consumer of {delivery.channel}")
-            logger.error(
-                "%s has been in a consumer of %s for %.3g s (--consumer-timeout) and is given up\n%s",
-                thread.name, delivery.channel, spent, stack_of_thread(thread),
+            log_with_stack(
+                logger, logging.ERROR, stack_of_thread(thread),
+                "%s has been in a consumer of %s for %.3g s (--consumer-timeout) and is given up",
+                thread.name, delivery.channel, spent,
             )  # fmt: skip
             self._tell(delivery, reply)
 
@@ -127,9 +129,10 @@ class Hangs:
             if thread not in self._known:
                 self._known.add(thread)
                 self._replace(f"{thread.name} hangs in a call of async code")
-                logger.error(
-                    "%s has been in one call of async code for %.3g s (--consumer-timeout) and is given up\n%s",
-                    thread.name, self._seconds, stack_of_thread(thread),
+                log_with_stack(
+                    logger, logging.ERROR, stack_of_thread(thread),
+                    "%s has been in one call of async code for %.3g s (--consumer-timeout) and is given up",
+                    thread.name, self._seconds,
                 )  # fmt: skip
 
     def _lose_loop(self) -> None:
@@ -137,9 +140,10 @@ class Hangs:
         self.has_lost_loop = True
         blocking = self._loop.current_task
         self._replace("its event loop is blocked")
-        logger.error(
-            "the event loop of async def consumers has been blocked for %.3g s (--consumer-timeout): it is lost\n%s",
-            self._loop.silent, self._loop.stack,
+        log_with_stack(
+            logger, logging.ERROR, self._loop.stack,
+            "the event loop of async def consumers has been blocked for %.3g s (--consumer-timeout): it is lost",
+            self._loop.silent,
         )  # fmt: skip
         for task, (_, delivery, reply) in self._async_runner.lose():
             self._tell(delivery, reply, hangs=task is blocking)

@@ -36,6 +36,7 @@ from .hooks import Hooks
 from .inbox import Address, Inbox, Listener
 from .lease_questions import ASK_SECONDS, UNANSWERED_SECONDS, LeaseQuestions, Leases
 from .outlet import Outlet
+from .stacks import log_with_stack
 from .sync_side import SyncSide
 from .tracing import EventSpans
 
@@ -445,9 +446,10 @@ class Instance(Listener):
 
     def break_off(self, now: float) -> None:
         """End it, whose handler hangs, as if that had raised."""
-        logger.error(
-            "%s has been in one handler for %.3g s (--consumer-timeout) and is given up\n%s",
-            self.hosted.name, now - self.since, event_loop.stack_of(self.task) if self.task is not None else "",
+        log_with_stack(
+            logger, logging.ERROR, event_loop.stack_of(self.task) if self.task is not None else "",
+            "%s has been in one handler for %.3g s (--consumer-timeout) and is given up",
+            self.hosted.name, now - self.since,
         )  # fmt: skip
         if not self._given_up:
             self._say_goodbye(failed=True)

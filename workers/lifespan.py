@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .stacks import log_with_stack
 from .sync_side import SyncSide
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Lifespan:
             reason = str(failure.get("message") or "").strip() or "it has given no reason"
             *before, last = reason.splitlines()
             if before:  # a traceback, as Starlette gives it
-                logger.error("the application has refused to start:\n%s", reason)
+                log_with_stack(logger, logging.ERROR, reason, "the application has refused to start:")
             raise StartupFailed(f"the application has refused to start (lifespan.startup.failed): {last.strip()}")
 
     async def stop(self) -> bool:

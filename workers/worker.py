@@ -39,6 +39,7 @@ from .notices import Notices, Running
 from .reporter import Reporter
 from .runner import Finished, PendingCoroutine, Runner
 from .sender import Sender
+from .stacks import log_with_stack
 from .stop_signals import handling_stop_signals
 from .streams import SHARE_AT_STOP, STREAMS, Streams, current_streams
 from .sync_side import SyncSide
@@ -472,9 +473,10 @@ class Worker:
         for delivery, (thread, started, _) in list(self._busy.items()):
             if now - started >= self.hung_seconds and delivery not in self._reported:
                 self._reported.add(delivery)
-                logger.warning(
-                    "%s has been in a consumer of %s for %.3g s and takes no other messages\n%s",
-                    thread.name, delivery.channel, now - started, stack_of_thread(thread),
+                log_with_stack(
+                    logger, logging.WARNING, stack_of_thread(thread),
+                    "%s has been in a consumer of %s for %.3g s and takes no other messages",
+                    thread.name, delivery.channel, now - started,
                 )  # fmt: skip
 
     def _finish(self, team: list[threading.Thread]) -> bool:
