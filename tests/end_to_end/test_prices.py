@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import Page, WebSocket, WebSocketRoute, expect
 
 from tests.conftest import wait_until
 from tests.end_to_end.conftest import WAIT_MILLISECONDS
@@ -163,6 +163,27 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     expect(page.get_by_text("The choice waits for a worker.")).to_be_hidden()
     expect(page.locator("#price")).to_have_text(re.compile(r"^\$\d{2,3}\.\d\d$"))
     assert frames.sockets == 1
+
+
+@pytest.mark.parametrize(("reason", "said"), [("; reconnect=4000", "Offline, trying again"), ("", "Connecting")])
+def test_a_page_comes_back_when_the_server_says_if_it_says_that(open_page: Open, reason: str, said: str) -> None:
+    page = open_page("/")
+    opened: list[WebSocketRoute] = []
+
+    def route(socket: WebSocketRoute) -> None:
+        opened.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/prices/"), route)
+    page.goto(page.url + "prices/bitcoin/")
+    wait_drawn(page)
+    pill = "const pill = document.getElementById('connection'); window.said = [];"
+    page.evaluate(pill + "new MutationObserver(() => said.push(pill.textContent)).observe(pill, {childList: true})")
+    opened[0].close(code=1012, reason="service restart" + reason)
+    page.wait_for_function("said.length")
+    assert page.evaluate("said[0]") == said
+    wait_drawn(page)
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

@@ -35,12 +35,15 @@ export class LiveSocket {
       this.onState("open");
     });
     this.socket.addEventListener("message", (event) => this.onMessage(JSON.parse(event.data)));
-    this.socket.addEventListener("close", () => this.wait());
+    this.socket.addEventListener("close", (event) => this.wait(event));
   }
 
-  wait() {
-    // Somewhere between a half and the whole of the delay: when a server restarts, its pages do not all come at once.
-    const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.failures) * (0.5 + Math.random() / 2);
+  wait({ code, reason }) {
+    // A server that is being replaced says in how many milliseconds to come, a moment of its own for each page.
+    const hint = code === 1012 && /\breconnect=(\d{1,5})\b/.exec(reason);
+    // Else somewhere between a half and the whole of the delay: when a server restarts, its pages do not all come at once.
+    const delay = hint ? Number(hint[1])
+      : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.failures) * (0.5 + Math.random() / 2);
     this.failures += 1;
     this.timer = setTimeout(() => this.connect(), delay);
     this.onState("waiting", delay);
