@@ -21,6 +21,7 @@ from channels import Group
 from channels.exceptions import DenyConnection
 from channels.security.websockets import allowed_hosts_only
 from channels.sessions import channel_session
+from demo import frames
 from demo.chat.models import NAME_LENGTH, TEXT_LENGTH, Message, Room
 
 CATCH_UP = 500
@@ -56,7 +57,7 @@ def connect(message: Any, slug: str) -> None:
 def receive(message: Any) -> None:
     """Take a name, keep what was said, and pass it on to everybody in the room."""
     try:
-        said = json.loads(message.get("text") or "")
+        said = frames.read(message.get("text"))
         name, text = said.get("name"), said.get("text")
         key = None if text is None else uuid.UUID(said.get("key"))
     except (ValueError, TypeError, AttributeError):
@@ -104,7 +105,7 @@ def tell_who_is_here(group: Group) -> None:
 
 def clean_name(name: Any) -> str:
     """A name that can be shown: one line, not empty, not too long."""
-    return " ".join(str(name or "").split())[:NAME_LENGTH] or "Somebody"
+    return " ".join(str(name or "").replace("\0", "").split())[:NAME_LENGTH] or "Somebody"
 
 
 def clean_id(after: str | None) -> int:

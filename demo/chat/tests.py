@@ -199,7 +199,10 @@ class ConsumerTests(TestCase):
             ada.send(**content)
             [heard] = ada.hear()
             self.assertIn("refused", heard, content)
-        for frame in ({"text": "not JSON"}, {"text": "[1]"}, {"text": "null"}, {"bytes": b"\xff"}):
+        half = json.dumps({"text": "half a pair: \ud800", "key": key})
+        texts = ("not JSON", "[1]", "null", half, '{"name": "\\ud800"}', "[" * 100_000)
+        frames: list[dict[str, Any]] = [{"bytes": b"\xff"}, *({"text": text} for text in texts)]
+        for frame in frames:
             ada.run(consumers.receive, "websocket.receive", frame)
             [heard] = ada.hear()
             self.assertIn("refused", heard, frame)
@@ -208,7 +211,7 @@ class ConsumerTests(TestCase):
 
 class CleaningTests(SimpleTestCase):
     def test_a_name_is_one_line_of_bounded_length(self) -> None:
-        self.assertEqual(consumers.clean_name(" a \n b "), "a b")
+        self.assertEqual(consumers.clean_name(" a \n \0b "), "a b")
         self.assertEqual(consumers.clean_name("x" * 100), "x" * NAME_LENGTH)
         nothings: list[Any] = [None, "", "  ", []]
         for nothing in nothings:

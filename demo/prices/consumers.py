@@ -12,6 +12,7 @@ from typing import Any
 from channels import Group
 from channels.security.websockets import allowed_hosts_only
 from channels.sessions import channel_session
+from demo import frames
 from demo.prices.market import encode, history
 from demo.prices.models import Coin
 
@@ -28,7 +29,7 @@ def connect(message: Any, coin: str) -> None:
 def receive(message: Any) -> None:
     """Show the page another coin."""
     try:
-        coin = Coin(json.loads(message.get("text") or "")["watch"])
+        coin = Coin(frames.read(message.get("text"))["watch"])
     except (ValueError, TypeError, KeyError):
         known = " or ".join(repr(name) for name in Coin.values)
         message.reply_channel.send({"text": json.dumps({"refused": f'Send {{"watch": {known}}}.'})})

@@ -129,7 +129,7 @@ class ConsumerTests(ChannelTestCase):
     def test_what_names_no_coin_is_refused_and_changes_nothing(self) -> None:
         page = self.page("bitcoin")
         page.receive()
-        for text in ("no JSON", "[1]", "null", {"watch": "tulip"}, {"watch": ["bitcoin"]}, {}):
+        for text in ("no JSON", "[1]", "null", "[" * 100_000, {"watch": "tulip"}, {"watch": ["bitcoin"]}, {}):
             self.send(page, text)
             self.assertIn("refused", page.receive(), text)
         self.assertEqual(len(list(page.channel_layer.group_channels(Coin.BITCOIN.group_name))), 1)

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from channels.security.websockets import allowed_hosts_only
+from demo import frames
 
 
 @allowed_hosts_only
@@ -21,8 +22,8 @@ def connect(message: Any) -> None:
 def receive(message: Any) -> None:
     """Answer with the number of the question, and which process this is."""
     try:
-        number = int(json.loads(message.get("text") or "")["question"])
-    except (ValueError, TypeError, KeyError):
+        number = int(frames.read(message.get("text"))["question"])
+    except (ValueError, TypeError, KeyError, OverflowError):
         message.reply_channel.send({"text": json.dumps({"refused": 'Send {"question": 1}.'})})
         return
     message.reply_channel.send({"text": json.dumps({"answer": number, "worker": os.getpid()})})

@@ -76,6 +76,6 @@ class SocketTests(ChannelTestCase):
 
     def test_what_is_no_question_is_refused_in_a_sentence(self) -> None:
         client = self.open()
-        for nonsense in ("7", "{", "{}", '{"question": null}'):
+        for nonsense in ("7", "{", "{}", '{"question": null}', '{"question": 1e400}', "[" * 100_000):
             client.send_and_consume("websocket.receive", {"text": nonsense}, path="/processes/")
             self.assertIn("refused", client.receive())

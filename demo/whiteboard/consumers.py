@@ -8,7 +8,6 @@ page is sent ``board`` (the whole of it), ``change``, ``self`` (what this instan
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
@@ -17,6 +16,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from demo import frames
 from demo.whiteboard.models import HIGH, KEY_LENGTH, POINTS_MOST, WIDE, WIDTHS, Board, Color
 
 NAME_LENGTH = 24
@@ -91,8 +91,8 @@ class BoardConsumer(AsyncJsonWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """Read a message; what is no JSON is refused like other messages that mean nothing."""
         try:
-            content = json.loads(text_data or "")
-        except (ValueError, RecursionError):
+            content = frames.read(text_data)
+        except ValueError:
             content = None
         await self.receive_json(content)
 

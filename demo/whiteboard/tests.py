@@ -236,12 +236,13 @@ class ConsumerTests(TransactionTestCase):
         for frame in (
             {"text_data": "[" * 100_000},
             {"text_data": '{"type": "ask", "n": 1e400}'},
+            {"text_data": r'{"type": "ask", "n": 1, "key": "\ud800"}'},
             {"bytes_data": b"ask"},
         ):
             await ada.client.send_to(**frame)
             self.assertIn("Send", (await ada.hear("refused"))["reason"])
         bad: list[tuple[str, dict[str, Any]]] = [
-            *(("draw", {"key": key, "points": [1, 1]}) for key in ("", "k" * 37, "\ud800", "a b", 1, None)),
+            *(("draw", {"key": key, "points": [1, 1]}) for key in ("", "k" * 37, "a b", 1, None)),
             *(
                 ("draw", {"key": "k", "points": points})
                 for points in ([], [1], "12", None, [1, "2"], [1, 2.5], [True, 1])
@@ -251,7 +252,7 @@ class ConsumerTests(TransactionTestCase):
             *(("pen", pen) for pen in ({}, {"color": "pink", "width": 6}, {"color": "red", "width": 7})),
             ("pen", {"color": ["red"], "width": 6}),
             ("stroke", stroke("k", color="pink")),
-            *(("name", {"name": name}) for name in ("", "  ", "\ud800", "a\0", 7, None)),
+            *(("name", {"name": name}) for name in ("", "  ", "a\0", 7, None)),
             ("point", {"points": "here"}),
         ]
         for kind, content in bad:
