@@ -150,6 +150,44 @@ def test_a_page_reconnects_after_the_web_server_went_away(open_page: Open, room:
     expect_texts(bob, "before", "written while nobody listened")
 
 
+WATCH_PAUSES = """() => {
+    window.pauses = [];
+    window.reasons = [];
+    const later = window.setTimeout;
+    window.setTimeout = (callback, pause, ...given) => { pauses.push(pause); return later(callback, pause, ...given); };
+    const Original = window.WebSocket;
+    window.WebSocket = class extends Original {
+        constructor(...given) {
+            super(...given);
+            this.addEventListener("close", ({ code, reason }) => reasons.push(`${code} ${reason}`));
+        }
+    };
+}"""
+
+
+def test_a_page_of_a_drained_server_comes_back_after_the_pause_that_it_was_told(
+    open_page: Open, room: str, demo: Project
+) -> None:
+    demo.web.stop()
+    command = list(demo.web.command)
+    demo.web.command += ["--drain-seconds", "1"]
+    demo.web.start()
+    demo.web.command = command
+    demo.wait_for_page()
+    pages = [open_page("/", name) for name in ("Ada", "Bob")]
+    for page in pages:
+        page.add_init_script(f"({WATCH_PAUSES})()")
+        page.goto(demo.url + room)
+    wait_connected(*pages)
+    demo.web.stop()
+    demo.web.start()
+    wait_connected(*pages)
+    for page in pages:
+        told = re.fullmatch(r"1012 service restart; reconnect=(\d+)", page.evaluate("reasons[0]"))
+        assert told
+        assert int(told[1]) in page.evaluate("pauses")
+
+
 @pytest.mark.both_brokers
 def test_open_sockets_live_through_a_change_of_all_workers(open_page: Open, room: str, demo: Project) -> None:
     ada, bob = open_page(room, "Ada"), open_page(room, "Bob")

@@ -165,7 +165,7 @@ def test_a_server_that_accepts_and_says_nothing_is_away(project: Project, redis_
     with own_servers(redis_server, tmp_path, 1) as [server]:
         server.freeze()
         project_there = Project("tests.fixtures.sockets_project", tmp_path, {"REDIS_URL": server.url}, workers=0)
-        for arguments in (["groups"], ["channel", "mail"], ["flush", "mail", "--yes"]):
+        for arguments in (["groups"], ["channel", "mail"], ["flush", "mail", "--yes"], ["connections"]):
             assert TOO_LATE in millrace(project_there, *arguments, status=3)
         server.thaw()
 
