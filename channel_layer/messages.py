@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypeAlias, TypedDict
+from typing import Final, NotRequired, TypeAlias, TypedDict
+
+HTTP_REQUEST: Final = "http.request"
+HTTP_DISCONNECT: Final = "http.disconnect"
+BODY_PATTERN: Final = "http.request.body?"
+FLOW_PATTERN: Final = "http.response.flow?"
+CONNECT: Final = "websocket.connect"
+RECEIVE: Final = "websocket.receive"
+DISCONNECT: Final = "websocket.disconnect"
+RESUME: Final = "websocket.resume"
+"""For a worker that makes an application again that another has let go of; nothing of Channels 1 listens there."""
+
+SERVED: Final = (HTTP_REQUEST, HTTP_DISCONNECT, CONNECT, RECEIVE, DISCONNECT)
+"""The channels with a fixed name to which an interface server sends messages for consumers of Channels 1."""
 
 Pairs: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Header fields, name and value. Behind a layer each pair is a list."""

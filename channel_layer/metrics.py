@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from .exceptions import LayerUnavailable
 from .facts import BOUNDS, is_alive, number, part, texts, version
 from .layer import ChannelLayer
+from .messages import CONNECT, DISCONNECT, HTTP_REQUEST, RECEIVE
 from .reports import Report
 
 Kind = Literal["gauge", "counter", "histogram"]
@@ -22,7 +23,7 @@ HOW_TO_INSTALL: Final = "pip install 'django-millrace[metrics]'"
 MOST_CHANNELS: Final = 50
 """Channels that the layer is asked about, at most."""
 
-OF_SERVERS: Final = ("http.request", "websocket.connect", "websocket.receive", "websocket.disconnect")
+OF_SERVERS: Final = (HTTP_REQUEST, CONNECT, RECEIVE, DISCONNECT)
 """Channels to which every interface server sends."""
 
 

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import DISCONNECT, RESUME
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 from channel_layer.registry import channel_layers as registry
 from routing import Router
@@ -98,12 +99,10 @@ class ChannelLayerWrapper(_Wrapped):
 
     def _build_router(self, http_consumer: Consumer | None) -> Router:
         # Imported here: the handler loads Django's middleware, which wants the apps to be ready.
-        from workers.instances import RESUME
-
         from .handler import ViewConsumer
         from .hosting.application import hosted_application
         from .hosting.background import BackgroundConsumer, background_channels
-        from .hosting.consumer import DISCONNECT, HostConsumer
+        from .hosting.consumer import HostConsumer
         from .hosting.http import HttpHost
         from .runtime.unrouted import RefuseUnrouted
 

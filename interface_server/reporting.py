@@ -8,11 +8,11 @@ import logging
 from typing import Any
 
 from channel_layer.facts import REPORT_SECONDS, Identity, State, listening, lost_by_layer
+from channel_layer.messages import CONNECT, HTTP_REQUEST
 from channel_layer.questions import FORMAT
 from channel_layer.reports import REPORTS
 
 from .bridge.context import Context
-from .bridge.messages import CONNECT, HTTP_REQUEST
 
 logger = logging.getLogger("interface_server")
 

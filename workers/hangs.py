@@ -19,11 +19,12 @@ from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import CONNECT
 from channel_layer.names import check_channel
 
 from .async_runner import AsyncRunner
 from .event_loop import EventLoop
-from .instances import CONNECT, Instances
+from .instances import Instances
 from .stacks import log_with_stack
 from .sync_side import SyncSide
 from .watchdog import STALL_SECONDS

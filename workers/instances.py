@@ -26,6 +26,7 @@ from channel_layer.codec import EMPTY, pack_body
 from channel_layer.delivery import ALIVE, SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import CONNECT, DISCONNECT
 from channel_layer.names import split
 from channel_layer.outbox import stop_collecting
 
@@ -63,9 +64,6 @@ SPREAD = (0.1, 0.9)
 HOSTS = "millrace.hosts"
 """Group of the workers that host applications. It is told of connections whose interface server has disappeared."""
 
-RESUME = "websocket.resume"
-"""Channel of the connections whose instances are to be made again."""
-
 LEAVE_AT_A_TIME = 50
 LEAVE_PAUSE_SECONDS = 0.005
 """Number of instances that are asked to leave at once when the worker stops, and the time between two such portions."""
@@ -80,8 +78,6 @@ LEFT = 1012
 """Close code for a connection whose application cannot go on elsewhere (IANA, "Service Restart")."""
 
 TASK_NAME = "application"
-
-CONNECT, DISCONNECT = "websocket.connect", "websocket.disconnect"
 
 CLOSED: Message = {"closed": True}
 """News for an instance: its connection is gone."""

@@ -20,6 +20,7 @@ from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
 from channel_layer.facts import Identity, State, lost_by_layer
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import RESUME
 from channel_layer.questions import FORMAT
 from channel_layer.registry import channel_layers
 from routing.routes import MessageRouter
@@ -33,7 +34,7 @@ from .facts import Facts, name_of
 from .fetcher import Fetcher
 from .hangs import Busy, Hangs, stack_of_thread
 from .hooks import Hook, Hooks
-from .instances import INSTANCES, RESUME, Hosted, Instances
+from .instances import INSTANCES, Hosted, Instances
 from .lifespan import Lifespan
 from .notices import Notices, Running
 from .reporter import Reporter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from channel_layer.channel import AnswerableMessage, Group
 from channel_layer.codec import unpack_body
 from channel_layer.delivery import LAST_ORDER
+from channel_layer.messages import CONNECT, DISCONNECT, RECEIVE
 from routing import Router
 from routing.router import accept
 from workers.instances import HOSTS, Event
@@ -13,9 +14,7 @@ from ..scope.applications import Application, Scope
 from .hosted import HostedApplication
 from .scopes import websocket_scope
 
-CONNECT = "websocket.connect"
-DISCONNECT = "websocket.disconnect"
-LATER = ("websocket.receive", DISCONNECT)
+LATER = (RECEIVE, DISCONNECT)
 
 
 class HostConsumer:

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 from channel_layer.delivery import Headers, Message
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import CONNECT, DISCONNECT
 from interface_server.logs.server_log import printable
-from workers.instances import CONNECT, DISCONNECT, LEFT, Event, Hosted, NotCarried, Receive, Send
+from workers.instances import LEFT, Event, Hosted, NotCarried, Receive, Send
 
 from ..coroutine_layer import CoroutineChannelLayer
 from ..scope.applications import LEASE, Application, Scope, is_consumer

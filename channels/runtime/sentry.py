@@ -19,6 +19,7 @@ from django.utils.functional import LazyObject, empty
 from sentry_sdk.scope import Scope
 
 from channel_layer.channel import Message
+from channel_layer.messages import CONNECT, HTTP_REQUEST
 from routing.routes import Consumer
 from workers.exceptions import ConsumerSignal
 from workers.facts import name_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from workers.instances import Hosted
 
 ORIGIN = "auto.queue.millrace"
-BEGINNINGS = ("http.request", "websocket.connect")
+BEGINNINGS = (HTTP_REQUEST, CONNECT)
 """Channels of messages with the headers of a client, which may belong to a trace of the page."""
 
 

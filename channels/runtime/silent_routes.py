@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Warning
 
+from channel_layer.messages import SERVED
 from routing import Router
-
-SERVED = ("http.request", "http.disconnect", "websocket.connect", "websocket.receive", "websocket.disconnect")
-"""The channels that an interface server sends to."""
 
 _FIRST_ATOM = re.compile(r"(?:\^|\\A|\((?:\?P<\w+>|\?:)?)*(?P<atom>\[\^?\]?[^\]]*\]|\\[wdsWDS]|\\?[^\\()\[.^$*+?{])")
 

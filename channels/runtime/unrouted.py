@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from channel_layer.channel import AnswerableMessage
+from channel_layer.messages import CONNECT, DISCONNECT, RECEIVE
 from interface_server.logs.server_log import printable
 from routing import Router
 from routing.router import accept
@@ -13,7 +14,7 @@ from ..exceptions import DenyConnection
 
 logger = logging.getLogger("channels.routing")
 
-WEBSOCKET_CHANNELS = ("websocket.connect", "websocket.receive", "websocket.disconnect")
+WEBSOCKET_CHANNELS = (CONNECT, RECEIVE, DISCONNECT)
 
 
 class RefuseUnrouted:

@@ -17,13 +17,13 @@ from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import CONNECT, DISCONNECT, RECEIVE
 from channel_layer.outbox import Outbox
 from channels.asked_state import held
 from channels.exceptions import DenyConnection
 from channels.runtime.surroundings import prefix_urls, set_defaults
 from channels.session_stores import uses_connections
 from channels.signals import close_old_connections, consumer_finished, consumer_started  # type: ignore[attr-defined]
-from interface_server.bridge.messages import CONNECT, DISCONNECT, RECEIVE
 from routing.routes import Consumer, Match, RoutedMessage
 from workers import Stream
 from workers.exceptions import ChannelSocketException, ConsumeLater

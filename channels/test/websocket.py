@@ -16,9 +16,10 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from channel_layer import delivery
+from channel_layer.messages import CONNECT, HTTP_REQUEST
 from channels.binding.instances import User
 from channels.session_stores import open_database_session, session_key_for
-from interface_server.bridge.messages import CONNECT, HTTP_REQUEST, MessageFactory
+from interface_server.bridge.messages import MessageFactory
 from interface_server.options import Options
 
 from .client import Client

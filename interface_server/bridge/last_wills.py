@@ -23,11 +23,10 @@ from functools import partial
 from channel_layer.delivery import LAST_ORDER, Content, Headers, LastWill, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
-from channel_layer.messages import DisconnectMessage
+from channel_layer.messages import DISCONNECT, DisconnectMessage
 
 from ..wire.websocket_frames import ABNORMAL
 from .connection import Connection, LastWillOwner
-from .messages import DISCONNECT
 from .uplink import Uplink
 
 logger = logging.getLogger("interface_server.last_wills")

@@ -6,22 +6,12 @@ They are made from an ASGI 3 scope, the one description of a connection that eve
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from channel_layer.messages import ConnectMessage, RequestMessage
 
 from ..options import Options
 from .proxies import TrustedProxies
-
-HTTP_REQUEST: Final = "http.request"
-HTTP_DISCONNECT: Final = "http.disconnect"
-BODY_PATTERN: Final = "http.request.body?"
-FLOW_PATTERN: Final = "http.response.flow?"
-CONNECT: Final = "websocket.connect"
-RECEIVE: Final = "websocket.receive"
-DISCONNECT: Final = "websocket.disconnect"
-RESUME: Final = "websocket.resume"
-"""For a worker that makes an application again that another has let go of; nothing of Channels 1 listens there."""
 
 Scope: TypeAlias = dict[str, Any]
 """An ASGI 3 scope: what is in it depends on the server that made it."""

@@ -14,14 +14,14 @@ import time
 from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Outgoing
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, InvalidName, MessageTooLarge
-from channel_layer.messages import ResponseReport
+from channel_layer.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, ResponseReport
 from channel_layer.questions import MOST_PATH
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import ConnectionFacts, Details, Kind
 from ..bridge.context import Context
-from ..bridge.messages import FLOW_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, Scope, client_of, with_length
+from ..bridge.messages import Scope, client_of, with_length
 from ..bridge.replies import Reply
 from ..logs.server_log import printable
 from ..spool.spool import LEAST

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from channel_layer.delivery import Outgoing
+from channel_layer.messages import BODY_PATTERN
 
 from ..bridge.context import Context
-from ..bridge.messages import BODY_PATTERN
 from ..bridge.uplink import Entry, SendListener
 from ..spool.spool import Spool
 from .rules import body_chunk

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
-from channel_layer.messages import DisconnectMessage, ReceiveMessage
+from channel_layer.messages import CONNECT, DISCONNECT, RECEIVE, DisconnectMessage, ReceiveMessage
 from channel_layer.names import split
 from channel_layer.questions import MOST_PATH
 from channel_layer.state import MARK
@@ -26,7 +26,7 @@ from ..bridge import spans
 from ..bridge.broadcast import Broadcast
 from ..bridge.connection import ConnectionFacts, Details, Kind, TurnFacts
 from ..bridge.context import Context
-from ..bridge.messages import CONNECT, DISCONNECT, RECEIVE, Scope, client_of
+from ..bridge.messages import Scope, client_of
 from ..bridge.replies import (
     NORMAL_CLOSURE,
     BadReply,

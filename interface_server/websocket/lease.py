@@ -16,12 +16,12 @@ from typing import Any
 from channel_layer import tracing
 from channel_layer.delivery import Content, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, InvalidMessage, MessageTooLarge
+from channel_layer.messages import RESUME
 
 from ..bridge import spans
 from ..bridge.broadcast import Broadcast, Event
 from ..bridge.connection import TurnFacts
 from ..bridge.context import Context
-from ..bridge.messages import RESUME
 from ..bridge.uplink import Entry
 from .slow_turns import EXPIRED, SlowTurn
 

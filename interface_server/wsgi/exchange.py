@@ -11,10 +11,17 @@ from channel_layer.backoff import Backoff
 from channel_layer.delivery import Message
 from channel_layer.exceptions import ChannelFull, ChannelLayerError, InvalidMessage, LayerUnavailable, MessageTooLarge
 from channel_layer.layer import ChannelLayer
-from channel_layer.messages import RequestBodyMessage, RequestEndMessage, ResponseReport
+from channel_layer.messages import (
+    BODY_PATTERN,
+    HTTP_DISCONNECT,
+    HTTP_REQUEST,
+    RequestBodyMessage,
+    RequestEndMessage,
+    ResponseReport,
+)
 from channel_layer.names import split
 
-from ..bridge.messages import BODY_PATTERN, HTTP_DISCONNECT, HTTP_REQUEST, MessageFactory, Scope, with_length
+from ..bridge.messages import MessageFactory, Scope, with_length
 from ..bridge.unanswered import reason_now
 from ..http.rules import body_chunk, closed_body, end_of_exchange, status_of
 from ..http.upload import WINDOW

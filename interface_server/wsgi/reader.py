@@ -16,9 +16,8 @@ from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery, Headers, Message
 from channel_layer.exceptions import ChannelLayerError, LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
-from channel_layer.messages import ResponseReport
+from channel_layer.messages import FLOW_PATTERN, ResponseReport
 
-from ..bridge.messages import FLOW_PATTERN
 from ..http.download import Download
 from ..options import Options
 from ..spool.file import SpoolFile

@@ -21,9 +21,9 @@ from channel_layer.codec import EMPTY, unpack_body
 from channel_layer.delivery import ALIVE, SHARED, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import CONNECT, RESUME
 from interface_server.bridge.broadcast import Broadcast
 from interface_server.bridge.hosts import Hosts
-from interface_server.bridge.messages import CONNECT, RESUME
 from interface_server.bridge.replies import Reply
 from interface_server.bridge.uplink import Entry
 from interface_server.websocket import connection as connection_module

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from channel_layer.codec import unpack_body
+from channel_layer.messages import CONNECT, DISCONNECT
 from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
@@ -16,8 +17,6 @@ from workers import balance, instances
 from workers.event_loop import _make_task
 from workers.instances import (
     BEAT_SECONDS,
-    CONNECT,
-    DISCONNECT,
     DOUBT_SECONDS,
     LEFT,
     UNSTEADY_SECONDS,

@@ -12,9 +12,10 @@ import pytest
 from channel_layer.channel import Channel
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import RESUME
 from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
-from workers.instances import HOSTS, RESUME
+from workers.instances import HOSTS
 
 from .tools import FlakyLayer, Routes, everything, received, stop_in_vain, working
 

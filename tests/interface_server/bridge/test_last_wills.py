@@ -15,10 +15,10 @@ from channel_layer.codec import unpack_body
 from channel_layer.delivery import LAST_ORDER, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import RESUME
 from channel_layer.redis import RedisChannelLayer
 from interface_server.bridge import last_wills as module
 from interface_server.bridge.last_wills import LastWills
-from interface_server.bridge.messages import RESUME
 from interface_server.gateway import Gateway
 from interface_server.options import Options
 from interface_server.stopping import Stopping

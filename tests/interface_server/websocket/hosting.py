@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from channel_layer.messages import RESUME
 from interface_server.bridge.hosts import Hosts
-from interface_server.bridge.messages import RESUME
 from interface_server.websocket.connection import WebSocketConnection
 from interface_server.websocket.lease import Lease
 from tests.interface_server.fakes import FakeSocket, QuietContext, scope

@@ -9,8 +9,8 @@ import pytest
 from channel_layer.delivery import SHARED
 from channel_layer.exceptions import LayerUnavailable, MessageTooLarge
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import RESUME
 from interface_server.bridge.broadcast import Broadcast
-from interface_server.bridge.messages import RESUME
 from interface_server.bridge.replies import Reply
 from interface_server.websocket import lease as module
 from interface_server.websocket.lease import MOST_WAITING, WINDOW
