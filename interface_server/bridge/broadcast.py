@@ -87,7 +87,7 @@ class Broadcast:
             entry: Entry | None = None
             try:
                 item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to}, self._headers)
-                entry = self._uplink.put(item, part, patient=True)
+                entry = self._uplink.put(item, part, patient=True, kept=True)
             except MessageTooLarge:
                 pass  # for all of them together; it goes to each alone
             for lease, event in part.members:

@@ -135,7 +135,7 @@ class Hosts:
             self._tell(Outgoing(host + SHARED, pack_body({"server": self._name, "gone": gone})))
 
     def _tell(self, item: Outgoing) -> None:
-        if self._uplink.put(item, self, patient=True, report=True) is None:
+        if self._uplink.put(item, self, patient=True, report=True, kept=True) is None:
             self._untold.append(item)
 
     def sent(self, item: Outgoing) -> None:

@@ -164,7 +164,7 @@ class LastWills:
     def _put(self, owner: LastWillOwner) -> bool:
         item = Outgoing(DISCONNECT, b"")
         self.leave(item, owner.channel, owner.path, owner.bequeath())
-        return self._uplink.put(item, self, patient=True) is not None
+        return self._uplink.put(item, self, patient=True, kept=True) is not None
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, learn: Callable[[Collection[str]], None], found: Collection[str]) -> None:

@@ -117,7 +117,13 @@ class Uplink:
         self.down: LayerUnavailable | None = None
 
     def put(
-        self, item: Outgoing, sender: SendListener | None = None, *, patient: bool = False, report: bool = False
+        self,
+        item: Outgoing,
+        sender: SendListener | None = None,
+        *,
+        patient: bool = False,
+        report: bool = False,
+        kept: bool = False,
     ) -> Entry | None:
         """Queue a message; returns at once.
 
@@ -127,13 +133,15 @@ class Uplink:
             patient: wait for room or for the broker instead of being refused. A message whose fate is
                 unknown is never sent again.
             report: tell the sender when the message is stored.
+            kept: the caller keeps a message that is refused, and puts it again: it does not count as lost.
 
         Returns:
             The entry, or ``None`` if the message is refused at once; then nobody is told.
         """
         size = len(item.body) + _OVERHEAD
         if self._bytes + size > self._max_bytes or (self.down is not None and not patient):
-            self._facts.lost.add("no room to send" if self.down is None else "layer away")
+            if not kept:
+                self._facts.lost.add("no room to send" if self.down is None else "layer away")
             return None
         self._bytes += size
         entry = Entry(item, sender, patient, report)

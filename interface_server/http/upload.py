@@ -97,7 +97,7 @@ class Upload:
                 self._next = self._make_next()
                 if self._next is None:
                     return
-            self._under_way = self._context.uplink.put(self._next, self._sender, patient=True, report=True)
+            self._under_way = self._context.uplink.put(self._next, self._sender, patient=True, report=True, kept=True)
             if self._under_way is None:
                 return  # too much waits for the layer; the clock tries again
             self._next = None

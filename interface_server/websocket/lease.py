@@ -377,7 +377,7 @@ class Lease:
                 sent.update(event.span.headers)
             item = self._context.layer.prepare(self.worker, event.content, sent)
             event.since = self._context.now
-            event.entry = self._context.uplink.put(item, self._owner, patient=True)
+            event.entry = self._context.uplink.put(item, self._owner, patient=True, kept=True)
             if event.entry is None:
                 return  # too much waits already; tick or the next event tries again
             self._under_way += 1
@@ -396,7 +396,7 @@ class Lease:
             item = self._resume_with(most)
         if self.is_bequeathed:
             self._context.last_wills.leave(item, self._channel, self._path)
-        entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True)
+        entry = self._resuming = self._context.uplink.put(item, self._owner, patient=True, kept=True)
         if entry is not None:
             self.is_bequeathed = False
             for event in self._events[:most]:

@@ -26,7 +26,9 @@ class RecordingUplink(Uplink):
         self.entries: list[Entry] = []
         self.accepts = True
 
-    def put(self, item: Any, sender: Any = None, *, patient: bool = False, report: bool = False) -> Entry | None:
+    def put(
+        self, item: Any, sender: Any = None, *, patient: bool = False, report: bool = False, kept: bool = False
+    ) -> Entry | None:
         if not self.accepts:
             return None
         entry = Entry(item, sender, patient, report)

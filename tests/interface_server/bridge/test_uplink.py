@@ -206,6 +206,20 @@ def test_what_waits_is_bounded_in_bytes_and_room_comes_back() -> None:
     with_uplink(layer, test, max_bytes=100_000)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_refused_counts_as_lost_unless_its_sender_keeps_it(kept: bool) -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(uplink: Uplink) -> None:
+        assert uplink.put(layer.prepare("x", {"bytes": bytes(1_000)}), patient=True, kept=kept) is None
+        uplink.mark_down(LayerUnavailable("here", "away"))
+        assert uplink.put(layer.prepare("x", {}), kept=kept) is None
+        expected = {} if kept else {"no room to send": 1, "layer away": 1}
+        assert dict(uplink._facts.lost) == expected
+
+    with_uplink(layer, test, max_bytes=1_000)
+
+
 def test_an_error_nobody_expected_does_not_end_the_writer() -> None:
     class Odd(MemoryChannelLayer):
         odd = True
