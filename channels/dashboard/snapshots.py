@@ -13,18 +13,8 @@ from channels.operations.overview import process_as_json
 NO_REPORTS = "this channel layer keeps no reports of its processes; the Redis, SQLite and memory layers do"
 
 
-def take(layer: ChannelLayer) -> str:
+async def take(layer: ChannelLayer) -> str:
     """The reports of all processes as JSON: ``processes``, or ``error`` with a sentence if there are none to be had."""
-    if REPORTS not in getattr(layer, "extensions", ()):
-        return _without(layer, NO_REPORTS)
-    try:
-        return _text(layer, layer.reports())
-    except LayerUnavailable as error:
-        return _without(layer, clause(error))
-
-
-async def atake(layer: ChannelLayer) -> str:
-    """Async form of `take`."""
     if REPORTS not in getattr(layer, "extensions", ()):
         return _without(layer, NO_REPORTS)
     try:

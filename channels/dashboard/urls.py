@@ -10,7 +10,6 @@ app_name = "millrace"
 
 urlpatterns = [
     path("", views.page, name="dashboard"),
-    path("snapshot/", views.snapshot, name="snapshot"),
     path("events/", views.events, name="events"),
     path("connections/", connections.page, name="connections"),
     path("connections/found/", connections.found, name="found"),

@@ -27,12 +27,6 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 @for_staff
-def snapshot(request: HttpRequest) -> HttpResponseBase:
-    """One snapshot as JSON."""
-    return HttpResponse(snapshots.take(dashboard_layer()), content_type="application/json")
-
-
-@for_staff
 def events(request: HttpRequest) -> HttpResponseBase:
     """Snapshots as server-sent events, one as often as processes report."""
     response = StreamingHttpResponse(_stream(), content_type="text/event-stream")
@@ -44,5 +38,5 @@ async def _stream() -> AsyncIterator[str]:
     until = time.monotonic() + STREAM_SECONDS
     yield "retry: 2000\n\n"
     while time.monotonic() < until:
-        yield f"data: {await snapshots.atake(dashboard_layer())}\n\n"
+        yield f"data: {await snapshots.take(dashboard_layer())}\n\n"
         await asyncio.sleep(REPORT_SECONDS)

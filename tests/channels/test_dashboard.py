@@ -64,7 +64,6 @@ def client_of(**flags: bool) -> Client:
 
 PATHS = [
     "/millrace/",
-    "/millrace/snapshot/",
     "/millrace/events/",
     "/millrace/connections/",
     "/millrace/connections/found/",
@@ -163,12 +162,11 @@ def test_the_page_is_for_reading_alone() -> None:
     assert client_of(is_staff=True).post("/millrace/").status_code == 405
 
 
-@pytest.mark.usefixtures("database")
 def test_a_snapshot_has_each_process_with_its_verdict(layer: MemoryChannelLayer) -> None:
     layer.publish_report("worker.1", {"kind": "worker", "state": "ended", "channels": ["a"]})
     layer.publish_report("daphne.1", WEB)
     layer.publish_report("from-the-future", {"format": 99})
-    found = client_of(is_staff=True).get("/millrace/snapshot/").json()
+    found = json.loads(asyncio.run(snapshots.take(layer)))
     assert found["layer"] == layer.describe()
     shown = [(process["name"], process["kind"], process["verdict"]) for process in found["processes"]]
     assert shown == [
@@ -202,9 +200,6 @@ class _Old(MemoryChannelLayer):
 
 
 class _Away(MemoryChannelLayer):
-    def reports(self) -> Any:
-        raise LayerUnavailable("redis://secret-host", "nobody is there")
-
     async def areports(self) -> Any:
         raise LayerUnavailable("redis://secret-host", "nobody is there")
 
@@ -213,10 +208,9 @@ class _Away(MemoryChannelLayer):
     ("layer", "words"), [(_Old(), snapshots.NO_REPORTS), (_Away(), "nobody is there")], ids=["old", "away"]
 )
 def test_why_there_is_nothing_to_see_is_said(layer: Any, words: str) -> None:
-    for text in (snapshots.take(layer), asyncio.run(snapshots.atake(layer))):
-        found = json.loads(text)
-        assert words in found["error"]
-        assert "processes" not in found
+    found = json.loads(asyncio.run(snapshots.take(layer)))
+    assert words in found["error"]
+    assert "processes" not in found
 
 
 def figures(now: Any, before: Any, seconds: float = 2) -> Any:
