@@ -163,8 +163,8 @@ class Instance(Listener):
     __slots__ = (
         "_at_once", "_checkpoint", "_connects", "_current", "_done", "_farewell", "_fresh_checkpoint", "_given_up",
         "_has_lease", "_heard", "_instances", "_is_orphaned", "_knows_end", "_last", "_leaving", "_patience",
-        "_pending", "_receiver", "_spans", "_told", "_waiters", "_was_asked", "broken_off_at", "hosted", "in_the_way",
-        "is_muted", "server", "since", "task", "tasks",
+        "_pending", "_receiver", "_spans", "_told", "_told_with", "_waiters", "_was_asked", "broken_off_at", "hosted",
+        "in_the_way", "is_muted", "server", "since", "task", "tasks",
     )  # fmt: skip
 
     def __init__(self, instances: Instances, hosted: Hosted, server: str) -> None:
@@ -181,6 +181,7 @@ class Instance(Listener):
         self._current = 0
         self._done = hosted.done
         self._told = hosted.done
+        self._told_with = 0
         self._has_lease = False
         self._connects = self._heard = False
         if hosted.events and hosted.events[0][1].get("type") == CONNECT:
@@ -255,7 +256,7 @@ class Instance(Listener):
         while True:
             if self._leaving and not self._farewell and not self._is_orphaned and await self._let_go():
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
-            if self._pending and not self.is_muted and (self._is_orphaned or self._instances.trusts(self.server)):
+            if self._pending and not self.is_muted and (self._is_orphaned or self._may_begin()):
                 turn, event = self._pending.pop(0)
                 self._current, self.since = turn or self._done, time.monotonic()
                 self._heard = self._heard or event.get("type") != CONNECT
@@ -269,6 +270,18 @@ class Instance(Listener):
                 await waiter
             finally:
                 self._waiters = tuple(other for other in self._waiters if other is not waiter)
+
+    def _may_begin(self) -> bool:
+        """True if the next event may begin: the lease holds, and the server has the end of the one before.
+
+        Were this process killed, the server would else take that one for the event in hand, and have others run the
+        next one again.
+        """
+        outlet = self._instances.outlet
+        if self._told != self._done or not outlet.has_written(self._told_with):
+            outlet.wake_later(self)
+            return False
+        return self._instances.trusts(self.server)
 
     async def send(self, event: Event) -> None:
         """Send an event to the connection; waits while too much waits to be sent."""
@@ -344,6 +357,7 @@ class Instance(Listener):
             item = Outgoing(self.hosted.reply_channel, EMPTY, {"epoch": self.hosted.epoch})
         assert item.headers is not None
         item.headers["turn"] = self._told = self._done
+        self._told_with = self._instances.outlet.added + alone
         if self._fresh_checkpoint:
             self._fresh_checkpoint = False
             self._instances.checkpoints += 1

@@ -36,6 +36,9 @@ class Speaker(Protocol):
     def last_words(self) -> Outgoing | None:
         """Add to a message that is about to be written, or return one to be written behind all others."""
 
+    def wake(self) -> None:
+        """More has been written."""
+
 
 class Outlet:
     """Write messages in the order in which they come. Belongs to one event loop.
@@ -44,12 +47,18 @@ class Outlet:
 
     Args:
         layer: where to.
+
+    Attributes:
+        added: the number of messages so far.
     """
 
     def __init__(self, layer: ChannelLayer) -> None:
         self._layer = layer
         self._items: list[Outgoing] = []
         self._speakers: dict[Speaker, None] = {}
+        self.added = self._written = 0
+        self._retrying = 0
+        self._waiting: dict[Speaker, None] = {}
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -82,14 +91,32 @@ class Outlet:
 
     def add(self, item: Outgoing) -> None:
         """Write a message with the next batch; returns at once."""
-        self._items.append(item)
-        self._bytes += len(item.body) + OVERHEAD
+        self._append(item)
         self._start()
+
+    def _append(self, item: Outgoing) -> None:
+        self._items.append(item)
+        self.added += 1
+        self._bytes += len(item.body) + OVERHEAD
 
     def ask(self, speaker: Speaker) -> None:
         """Have a speaker asked before the next batch is written."""
         self._speakers[speaker] = None
         self._start()
+
+    def has_written(self, number: int) -> bool:
+        """True if the first so many messages are stored, or lost for good."""
+        return self._written >= number
+
+    def wake_later(self, speaker: Speaker) -> None:
+        """Wake a speaker once more has been written."""
+        self._waiting[speaker] = None
+
+    def _wake_waiting(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for speaker in waiting:
+                speaker.wake()
 
     async def room(self) -> None:
         """Wait while too much waits already."""
@@ -111,18 +138,23 @@ class Outlet:
                 for speaker in speakers:
                     item = speaker.last_words()
                     if item is not None:
-                        self._items.append(item)
-                        self._bytes += len(item.body) + OVERHEAD
+                        self._append(item)
                 count = fitting(self._items)
                 batch, self._items = self._items[:count], self._items[count:]
+                # One that is tried again may stand for several, which cannot be counted before it is written.
+                behind = max(0, self._retrying - count)
+                written = self._written if behind else self.added - len(self._items)
                 batch = merged(batch, self._layer)
                 if not batch:
                     continue
                 left = await self._write(batch)
                 if left:
                     self._items[:0] = left
+                    self._retrying = len(left) + behind
                     await asyncio.sleep(retries.next())
                 else:
+                    self._retrying, self._written = behind, written
+                    self._wake_waiting()
                     retries.reset()
                 if self._room is not None and self._bytes <= ROOM_BYTES:
                     self._room.set_result(None)

@@ -58,8 +58,8 @@ class Line(RecordingUplink):
         self.world = world
         self.waiting: deque[Entry] = deque()
 
-    def put(self, item: Any, sender: Any = None, *, patient: bool = False, report: bool = False) -> Entry | None:
-        entry = super().put(item, sender, patient=patient, report=report)
+    def put(self, item: Any, sender: Any = None, **options: bool) -> Entry | None:
+        entry = super().put(item, sender, **options)
         if entry is not None:
             self.waiting.append(entry)
         return entry

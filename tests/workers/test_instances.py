@@ -491,6 +491,33 @@ def test_the_most_active_ones_leave_first_and_what_they_say_is_written_before_th
     play(scene)
 
 
+def test_an_event_that_waits_begins_when_the_end_of_the_one_before_is_stored(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        may_write = asyncio.Event()
+        send = stage.worker.instances.layer.asend_batch
+
+        async def held(items: Any) -> Any:
+            await may_write.wait()
+            return await send(items)
+
+        stage.connection.received("one")
+        stage.connection.received("two")
+        await stage.go_on()
+        stage.worker.instances.layer.asend_batch = held  # type: ignore[method-assign]
+        [one] = stage.running()
+        one.go_on()
+        await settle()
+        # A worker that is killed now has the server drop the first frame and send the second to another worker.
+        assert stage.running() == []
+        may_write.set()
+        await settle()
+        assert len(stage.running()) == 1
+        await stage.finish()
+        assert [name for _, name in stage.names] == ["connect", "one", "two"]
+
+    play(scene)
+
+
 def test_an_instance_whose_connection_is_gone_or_elsewhere_without_a_word_ends(play: Callable[..., None]) -> None:
     async def scene(stage: Stage) -> None:
         gone, moved = stage.connect(), stage.connect()

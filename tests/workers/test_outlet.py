@@ -41,6 +41,9 @@ class Speaker:
         self.asked += 1
         return self.item
 
+    def wake(self) -> None:
+        raise AssertionError("it waits for nothing")
+
 
 def failing(error: Exception) -> Callable[[list[Outgoing]], list[Outgoing]]:
     def fail(items: list[Outgoing]) -> list[Outgoing]:
@@ -107,6 +110,33 @@ def test_what_was_not_stored_is_sent_again_ahead_of_what_came_later(
         outlet.add(layer.prepare("d!1", {"text": "two"}))
 
     assert said(play(scene)) == [("d!1", {"text": "one"}), ("d!1", {"text": "two"})]
+
+
+def test_who_waits_for_messages_to_be_stored_is_woken_each_time_more_are() -> None:
+    found: list[tuple[bool, bool]] = []
+
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        class Waiting(Speaker):
+            def wake(self) -> None:
+                found.append((outlet.has_written(2), outlet.has_written(3)))
+                if not found[-1][1]:
+                    outlet.wake_later(self)
+
+        # Two that are one message, which is refused at first; the third comes while they wait.
+        refused = asyncio.Event()
+        layer.answers = [lambda items: refused.set() or list(items)]
+        for name in ("d!1", "d!2"):
+            outlet.add(layer.prepare(name, {"text": "equal"}, {"epoch": 1}))
+        assert not outlet.has_written(1)
+        outlet.wake_later(Waiting(None))
+        await refused.wait()
+        await asyncio.sleep(0)
+        assert not outlet.has_written(1)
+        outlet.add(layer.prepare("d!3", {"text": "last"}))
+        assert outlet.added == 3
+
+    assert len(play(scene).batches) == 1
+    assert found == [(True, True)]
 
 
 @pytest.mark.parametrize(
