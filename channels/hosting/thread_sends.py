@@ -90,8 +90,7 @@ class ThreadSends:
 class _Handlers:
     """The handlers that run in threads for one event loop: one timer looks after all of them, and none has its own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+    def __init__(self) -> None:
         self._running: dict[ThreadSends, None] = {}
         self._is_timed = False
 
@@ -105,10 +104,9 @@ class _Handlers:
         self._running.pop(sends, None)
 
     def _start_timer(self) -> None:
-        loop = self._loop()
-        if not self._is_timed and loop is not None:
+        if not self._is_timed:
             self._is_timed = True
-            loop.call_later(QUICK_SECONDS, self._look)
+            asyncio.get_running_loop().call_later(QUICK_SECONDS, self._look)
 
     def _look(self) -> None:
         self._is_timed = False
@@ -125,5 +123,5 @@ _all_handlers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Handlers] =
 def _handlers_of(loop: asyncio.AbstractEventLoop) -> _Handlers:
     handlers = _all_handlers.get(loop)
     if handlers is None:
-        handlers = _all_handlers[loop] = _Handlers(loop)
+        handlers = _all_handlers[loop] = _Handlers()
     return handlers

@@ -8,9 +8,9 @@ from channel_layer.channel import Message
 from channel_layer.codec import pack_body
 from channel_layer.delivery import LAST_ORDER
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.messages import RESUME
+from channel_layer.messages import CONNECT, DISCONNECT, RESUME
 from channels.coroutine_layer import CoroutineChannelLayer
-from channels.hosting.consumer import CONNECT, DISCONNECT, HostConsumer
+from channels.hosting.consumer import HostConsumer
 from channels.hosting.hosted import HostedApplication
 from routing import Router, route
 from tests.conftest import wait_until
