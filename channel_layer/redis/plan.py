@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from .. import codec, names
 from ..delivery import Outgoing
 from ..layer import Statistics
+from ..server_clock import ServerClock
 from . import scripts
-from .clock import ServerClock
 from .last_will_calls import LastWillCalls
 from .scripts import Call, LargeCall, LargeWord, Reply, Word, plain
 from .send_plan import SendPlan

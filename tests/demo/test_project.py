@@ -29,6 +29,7 @@ def manage(directory: Path, *arguments: str, **environment: str) -> subprocess.C
     )
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(tmp_path: Path) -> None:
     result = manage(tmp_path, "test", "demo")
     assert result.returncode == 0, result.stderr

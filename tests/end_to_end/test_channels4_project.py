@@ -106,6 +106,7 @@ def test_what_connect_started_starts_again_elsewhere(site: Site, sockets: Any) -
     wait_until(lambda: socket.recv(SECONDS) == str(site.pid), "a tick of the new worker")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_carried_is_closed_and_named_at_the_end_of_the_grace_period(site: Site, sockets: Any) -> None:
     socket, quiet = sockets("/ws/game/"), sockets("/ws/chat/quiet/")
     socket.send("go")
@@ -152,6 +153,7 @@ def test_an_application_that_is_no_consumer(site: Site, sockets: Any) -> None:
     assert socket.recv(SECONDS) == f"{site.pid} hello"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_started_later_gets_its_part_of_quiet_connections(site: Site, sockets: Any) -> None:
     several = [sockets(f"/ws/chat/part{number}/") for number in range(60)]
     assert {say(socket, "one")["pid"] for socket in several} == {site.pid}
@@ -195,6 +197,7 @@ def test_requests_that_the_application_answers_itself(site: Site, sockets: Any) 
     wait_until(lambda: "left" in say(socket, "more"), "the end of the events to be noticed")
 
 
+@pytest.mark.slow
 def test_who_asks_again_for_events_gets_them_from_the_worker_that_came_after(site: Site, sockets: Any) -> None:
     socket = sockets("/ws/chat/again/")
     with urllib.request.urlopen(f"{site.project.url}/events/again/", timeout=SECONDS) as events:

@@ -100,9 +100,8 @@ def answered(play: Play, step: Step, was_killed: bool) -> None:
     raise Wrong(f"{step.what!r} was not answered with {step.heard}")
 
 
-@pytest.mark.parametrize(
-    ("seed", "kills"), [(1, 1), *(pytest.param(seed, 3, marks=pytest.mark.slow) for seed in range(2, 2 + SEEDS))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "kills"), [(1, 1), *((seed, 3) for seed in range(2, 2 + SEEDS))])
 def test_answers_are_right_and_sockets_stay_open_while_workers_are_killed(
     seed: int, kills: int, site: Site, jobs: Jobs
 ) -> None:

@@ -105,6 +105,7 @@ def test_an_open_socket_keeps_its_name_while_the_worker_is_replaced_by_one_with_
             assert [socket.recv(SECONDS) for socket in (ada, bob)] == ["Ada asks: still there?"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_two_pages_in_a_browser_hear_each_other(tutorial: Tutorial, browser: Browser) -> None:
     tutorial.consumers(SYNC)

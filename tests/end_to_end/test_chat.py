@@ -53,6 +53,7 @@ def test_two_pages_in_one_room_see_each_others_messages(open_page: Open, room: s
     expect(bob.locator(".message").last).to_have_class(re.compile(r"\bmine\b"))
 
 
+@pytest.mark.slow
 def test_what_is_said_in_one_room_is_not_heard_in_another(open_page: Open, room: str) -> None:
     ada, bob = open_page(room, "Ada"), open_page(f"/chat/room-{next(room_numbers)}/", "Bob")
     wait_connected(ada, bob)
@@ -63,6 +64,7 @@ def test_what_is_said_in_one_room_is_not_heard_in_another(open_page: Open, room:
     expect_texts(ada, "here")
 
 
+@pytest.mark.slow
 def test_everybody_sees_how_many_are_here(open_page: Open, room: str) -> None:
     ada = open_page(room)
     expect(ada.locator("#here")).to_have_text("Only you are here")
@@ -72,6 +74,7 @@ def test_everybody_sees_how_many_are_here(open_page: Open, room: str) -> None:
     expect(ada.locator("#here")).to_have_text("Only you are here")
 
 
+@pytest.mark.slow
 def test_a_new_name_is_shown_with_the_next_message(open_page: Open, room: str) -> None:
     ada, bob = open_page(room, "Ada"), open_page(room, "Bob")
     wait_connected(ada, bob)
@@ -165,6 +168,7 @@ WATCH_PAUSES = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_page_of_a_drained_server_comes_back_after_the_pause_that_it_was_told(
     open_page: Open, room: str, demo: Project
 ) -> None:
@@ -243,6 +247,7 @@ def contrast(page: Page, selector: str) -> float:
     return ratio
 
 
+@pytest.mark.slow
 def test_the_start_page_lists_rooms_and_leads_into_a_new_one(open_page: Open, room: str) -> None:
     ada = open_page(room)
     wait_connected(ada)
@@ -258,6 +263,7 @@ def test_the_start_page_lists_rooms_and_leads_into_a_new_one(open_page: Open, ro
     wait_connected(bob)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def test_nothing_sticks_out_of_the_window(open_page: Open, room: str, size: tuple[int, int]) -> None:
     ada = open_page(room)

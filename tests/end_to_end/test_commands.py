@@ -78,6 +78,7 @@ def following(project: Project, *arguments: str) -> Iterator[subprocess.Popen[st
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_request_that_is_flushed_fails_at_once(project: Project, layer: RedisChannelLayer) -> None:
     [reader] = json.loads(millrace(project, "channel", "http.request", "--json"))["listeners"]
     assert reader.startswith("worker worker.")
@@ -121,6 +122,7 @@ def test_what_is_sent_is_followed_until_ctrl_c(project: Project, layer: RedisCha
     millrace(project, "flush", "nobody.reads", "--yes")
 
 
+@pytest.mark.slow
 def test_who_stops_reading_ends_it_without_a_complaint(project: Project) -> None:
     with following(project, "top", "--json") as top:
         assert top.stdout is not None
@@ -154,6 +156,7 @@ def test_in_a_terminal_top_is_live_until_q(project: Project) -> None:
     assert shown.index(b"\x1b[?1049h") < shown.rindex(b"\x1b[?1049l")
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_sentence_each(project: Project) -> None:
     assert "top is for a terminal" in millrace(project, "top", status=2)
     assert "not JSON" in millrace(project, "send", "mail", "{", status=2)
@@ -161,6 +164,7 @@ def test_mistakes_are_one_sentence_each(project: Project) -> None:
     assert "invalid group name" in millrace(project, "groups", "a b", status=2)
 
 
+@pytest.mark.slow
 def test_a_server_that_accepts_and_says_nothing_is_away(project: Project, redis_server: str, tmp_path: Path) -> None:
     with own_servers(redis_server, tmp_path, 1) as [server]:
         server.freeze()

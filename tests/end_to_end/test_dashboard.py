@@ -80,6 +80,7 @@ def test_somebody_of_the_staff_finds_a_connection_watches_it_and_closes_it(demo:
         wait_until(lambda: socket.close_code == 4001, "the close")
 
 
+@pytest.mark.slow
 def test_somebody_of_the_staff_sees_processes_come_and_go(demo: Project, open_as_staff: Any) -> None:
     page = open_as_staff("/millrace/")
     expect(page.locator("#live")).to_have_text("live", timeout=WAIT)

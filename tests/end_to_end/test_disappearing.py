@@ -185,6 +185,7 @@ def test_each_socket_of_a_stopped_server_is_reported_once(project: Project, clie
     assert nothing_more_comes(ends, SOCKETS)
 
 
+@pytest.mark.slow
 def test_a_server_that_was_held_up_closes_what_was_reported_and_goes_on(
     project: Project, clients: Clients, ends: Ends, layer: Any
 ) -> None:
@@ -231,6 +232,7 @@ def bequests(broker: dict[str, str]) -> int:
     return sum(b"checkpoint" in will for will in wills)
 
 
+@pytest.mark.slow
 @pytest.mark.both_brokers
 def test_applications_that_nobody_hosts_hear_once_that_their_server_was_killed(
     hosted: Project, broker: dict[str, str], layer: Any

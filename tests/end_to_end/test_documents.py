@@ -108,6 +108,7 @@ def save(page: Page) -> None:
     expect(page.locator("#saved")).to_contain_text("Saved by")
 
 
+@pytest.mark.slow
 def test_who_is_not_signed_in_gets_in_at_no_moment(open_as: OpenAs, demo: Project) -> None:
     ada = open_as("ada")
     address = demo.url.replace("http", "ws") + "/documents/"
@@ -118,6 +119,7 @@ def test_who_is_not_signed_in_gets_in_at_no_moment(open_as: OpenAs, demo: Projec
             pytest.fail("a stranger was let in")
 
 
+@pytest.mark.slow
 def test_two_people_see_each_other_on_the_list(open_as: OpenAs) -> None:
     ada = open_as("ada")
     expect_people(ada, ada="looks at the list")
@@ -127,6 +129,7 @@ def test_two_people_see_each_other_on_the_list(open_as: OpenAs) -> None:
     expect(ada.locator(".notice", has_text="bob came")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_created_renamed_and_deleted_document_is_so_on_the_others_list_at_once(open_as: OpenAs) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     bob.evaluate("window.same = true")
@@ -232,6 +235,7 @@ def test_somebody_is_warned_of_a_second_window_of_their_own(open_as: OpenAs) -> 
         expect(page.locator("#together")).to_contain_text("in another window")
 
 
+@pytest.mark.slow
 def test_a_reader_is_told_that_the_document_was_deleted(open_as: OpenAs) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     title = create(ada)
@@ -284,6 +288,7 @@ def test_who_signs_out_in_one_window_is_out_in_the_other(open_as: OpenAs, browse
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def test_nothing_sticks_out_of_the_window(open_as: OpenAs, size: tuple[int, int]) -> None:
     ada, bob = open_as("ada"), open_as("bob")

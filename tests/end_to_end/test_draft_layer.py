@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from websockets.sync.client import connect
 
 from tests.conftest import wait_until
@@ -13,6 +14,7 @@ from tests.fixtures.draft_layer import FileChannelLayer
 PACKAGE = "tests.fixtures.draft_project"
 
 
+@pytest.mark.slow
 def test_pages_sockets_groups_and_a_deploy_of_the_worker(tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     layer = FileChannelLayer(str(tmp_path / "layer"))

@@ -42,6 +42,7 @@ def told(worker: Service) -> list[str]:
     return [line.partition(" ")[0] for line in worker.text().splitlines() if line.startswith("lifespan.")]
 
 
+@pytest.mark.slow
 def test_each_worker_process_starts_the_application_and_ends_it(project: Project) -> None:
     [old] = project.workers
     assert answer(project) == {"started": True}

@@ -144,6 +144,7 @@ def news(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         news.layer.close()
 
 
+@pytest.mark.slow
 def test_everybody_who_waits_gets_the_news(news: News) -> None:
     news.publish("before")
     newest = news.newest()

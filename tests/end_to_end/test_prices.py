@@ -104,6 +104,7 @@ def test_the_chart_begins_with_the_last_minutes_and_moves_on(open_prices: Callab
         expect(axis).to_be_visible()
 
 
+@pytest.mark.slow
 def test_switching_moves_the_one_socket_to_the_other_coin(open_prices: Callable[..., Any]) -> None:
     page, frames = open_prices("bitcoin")
     page.evaluate("window.same = true")
@@ -125,12 +126,14 @@ def test_switching_moves_the_one_socket_to_the_other_coin(open_prices: Callable[
     assert {frame["coin"] for frame in wait_for_frames(page, frames, 3)} == {"bitcoin"}
 
 
+@pytest.mark.slow
 def test_two_pages_watch_two_coins(open_prices: Callable[..., Any]) -> None:
     (one, its), (other, others) = open_prices("bitcoin"), open_prices("litecoin")
     assert {frame["coin"] for frame in wait_for_frames(one, its, 3)} == {"bitcoin"}
     assert {frame["coin"] for frame in wait_for_frames(other, others, 3)} == {"litecoin"}
 
 
+@pytest.mark.slow
 def test_a_pointer_is_told_time_and_price(open_prices: Callable[..., Any]) -> None:
     page, _ = open_prices("litecoin")
     expect(page.locator(".tip")).to_be_hidden()
@@ -165,6 +168,7 @@ def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[...
     assert frames.sockets == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reason", "said"), [("; reconnect=4000", "Offline, trying again"), ("", "Connecting")])
 def test_a_page_comes_back_when_the_server_says_if_it_says_that(open_page: Open, reason: str, said: str) -> None:
     page = open_page("/")
@@ -186,7 +190,8 @@ def test_a_page_comes_back_when_the_server_says_if_it_says_that(open_page: Open,
     assert len(opened) == 2
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def test_nothing_sticks_out_and_nothing_has_to_move(
     open_prices: Callable[..., Any], size: tuple[int, int], scheme: Any

@@ -124,6 +124,7 @@ class Visitors:
             self.closed = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_project", "quiet", "busy"),
     [(channels_1, "/", "/"), (channels_4, "/ws/chat/a/", "/ws/echo/")],

@@ -89,6 +89,7 @@ def event_source(files: Project) -> socket.socket:
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", [stalled_upload, unread_download, event_source])
 def test_as_many_slow_clients_as_there_are_threads_keep_nobody_waiting(
     files: Project, client: Callable[[Project], socket.socket]

@@ -324,6 +324,7 @@ def theirs(servers: Servers) -> dict[str, Any]:
     return terms(servers.layer, Options())
 
 
+@pytest.mark.slow
 def test_a_new_one_that_is_killed_at_any_moment_before_it_has_confirmed_changes_nothing(servers: Servers) -> None:
     def before_it_has_anything(connection: socket.socket) -> None:
         passage.send(connection, theirs(servers))
@@ -420,6 +421,7 @@ def open_raw(servers: Servers) -> socket.socket:
     return client
 
 
+@pytest.mark.slow
 def test_a_slow_reader_gets_what_waits_for_it_from_the_new_one(servers: Servers) -> None:
     frames = [b"%06d" % number * 2_000 for number in range(60)]
     with open_raw(servers) as client:
@@ -439,6 +441,7 @@ def test_a_slow_reader_gets_what_waits_for_it_from_the_new_one(servers: Servers)
         assert got == expected
 
 
+@pytest.mark.slow
 def test_a_client_in_the_midst_of_a_message_is_told_to_come_again(servers: Servers) -> None:
     with open_raw(servers) as client, Crowd(servers, 2) as crowd:
         frame = Frame(Opcode.TEXT, b"half of this").serialize(mask=True)
@@ -452,6 +455,7 @@ def test_a_client_in_the_midst_of_a_message_is_told_to_come_again(servers: Serve
     crowd.check()
 
 
+@pytest.mark.slow
 def test_instances_of_channels_4_stay_with_their_sockets(redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "takeover"
     path.mkdir(mode=0o700)
@@ -542,6 +546,7 @@ def test_a_restart_by_systemd_waits_for_requests_while_sockets_go_on(service: Re
     crowd.check()
 
 
+@pytest.mark.slow
 def test_consumers_hear_of_sockets_for_which_systemd_had_no_room(service: Restarted) -> None:
     with open_raw(service) as one, open_raw(service) as other:
         service.systemd.most = 3  # the state, a listening socket, and one more

@@ -109,6 +109,7 @@ def test_an_application_of_channels_4_uses_the_layer_that_its_class_names(open_s
     assert one.recv(SECONDS) == other.recv(SECONDS) == "news: rain"
 
 
+@pytest.mark.slow
 def test_a_deploy_carries_what_hands_itself_over_and_closes_what_has_a_channel_on_another_layer(
     project: TwoLayers, open_socket: Open
 ) -> None:

@@ -237,6 +237,7 @@ def test_what_was_drawn_without_a_connection_is_sent_once_there_is_one(
     assert ada.shapes() == bob.shapes()
 
 
+@pytest.mark.slow
 def test_a_page_that_missed_a_change_gets_the_whole_board(
     come: Callable[[], Player], board: str, demo: Project
 ) -> None:
@@ -266,6 +267,7 @@ def test_the_board_is_wiped_for_everybody_after_a_question(come: Callable[[], Pl
     expect(ada.page.get_by_text("Draw something.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_line_longer_than_a_stroke_goes_on_with_another(come: Callable[[], Player]) -> None:
     ada = come()
     ada.draw((0.1, 0.1), (0.9, 0.3), (0.1, 0.5), (0.9, 0.7), steps=100)
@@ -274,6 +276,7 @@ def test_a_line_longer_than_a_stroke_goes_on_with_another(come: Callable[[], Pla
     assert first[-2:] == second[:2]
 
 
+@pytest.mark.slow
 def test_names_are_seen_by_the_others(come: Callable[[], Player]) -> None:
     ada, bob = come(), come()
     ada.page.get_by_label("name").fill("Ada <b>")
@@ -286,6 +289,7 @@ def test_names_are_seen_by_the_others(come: Callable[[], Player]) -> None:
     expect(bob.page.locator(".pointer")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_keyboard_draws(come: Callable[[], Player]) -> None:
     ada = come()
     ada.page.locator("#board").focus()
@@ -333,12 +337,14 @@ OUTBOX = """async () => {
 }"""
 
 
+@pytest.mark.slow
 def test_points_collect_while_answers_are_awaited_and_a_gap_shows_a_loss(come: Callable[[], Player]) -> None:
     found = come().page.evaluate(OUTBOX)
     assert found == {"early": 4, "afterOne": [[5, 10]], "before": 0, "losses": 1, "delay": 0}
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def test_nothing_sticks_out_and_nothing_has_to_move(
     come: Callable[[], Player], size: tuple[int, int], scheme: Any
@@ -360,6 +366,7 @@ def test_nothing_sticks_out_and_nothing_has_to_move(
         assert box["y"] + box["height"] <= size[1], "seen without scrolling"
 
 
+@pytest.mark.slow
 def test_the_start_page_shows_the_board(come: Callable[[], Player], open_page: Open, demo: Project) -> None:
     ada = Player(open_page("/"), "/whiteboard/mill/")
     ada.draw(*lines(0.5))

@@ -70,6 +70,7 @@ def number_of_tests(project: Path) -> int:
     return sum(len(re.findall(r"def test_", path.read_text())) for path in project.rglob("test_*.py"))
 
 
+@pytest.mark.slow
 def test_its_tests_pass_under_djangos_runner_with_a_database_in_memory(project: Path) -> None:
     assert f"Ran {number_of_tests(project)} tests" in run(project, "django", "test")
 

@@ -144,6 +144,7 @@ class ProcessTests(LiveTests, ChannelLiveServerTestCase):
             assert socket.recv(20) == "from the test"
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_it_runs_over_redis(redis_url: str) -> None:
     def body(self: Any) -> None:

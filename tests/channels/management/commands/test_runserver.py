@@ -151,6 +151,7 @@ def test_it_says_where_it_is_and_what_it_does(server: Running) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--noreload"], []])
 def test_ctrl_c_ends_it_cleanly(directory: Path, arguments: list[str]) -> None:
     with serving(directory, *arguments) as server, connect(f"ws://127.0.0.1:{server.port}/room/x/") as client:
@@ -183,6 +184,7 @@ def test_a_change_of_the_code_is_picked_up(directory: Path) -> None:
         wait_until(lambda: answer() == b"after", "the new answer", within=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "settings"), [(["--noasgi"], "tests.channels.settings"), ([], "plain_settings")])
 def test_without_layers_or_with_noasgi_it_is_djangos_own(directory: Path, arguments: list[str], settings: str) -> None:
     (directory / "plain_settings.py").write_text(PLAIN)
