@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from django.conf import settings
 from django.utils.module_loading import import_string
 
 from channel_layer.draft import adapted
@@ -19,6 +20,7 @@ from .coroutine_layer import CoroutineChannelLayer
 REDIS = "channel_layer.redis.RedisChannelLayer"
 SENTINEL = "channel_layer.redis.RedisSentinelChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
+POSTGRES = "channel_layer.postgres.PostgresChannelLayer"
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
 
 CHANNELS_REDIS = {
@@ -66,6 +68,8 @@ RENAMED_OPTIONS = {
 }
 """Options of an old backend that have another name in the one in its place."""
 
+DJANGOS_OWN = {"assume_role", "isolation_level", "pool", "server_side_binding", "client_encoding", "cursor_factory"}
+"""Entries of a database's OPTIONS that are for Django and not for PostgreSQL's library."""
 
 Config: TypeAlias = Mapping[str, Any]
 """An entry of CHANNEL_LAYERS, or its CONFIG, as the project has written it."""
@@ -137,6 +141,8 @@ def make_layer(alias: str, config: Config, options: Config | None) -> Any:
         if name in given:
             given[new] = given.pop(name)
     known = _options(backend)
+    if getattr(backend, "takes_database", False):
+        _add_dsn(alias, given)
     unknown = sorted(set(given) - known) if known else []
     if unknown:
         names = ", ".join(map(repr, unknown))
@@ -150,6 +156,31 @@ def make_layer(alias: str, config: Config, options: Config | None) -> Any:
     except (TypeError, ValueError) as error:
         # Without its cause: texts that are not this distribution's may quote a password.
         raise InvalidChannelLayerError(alias, f"CONFIG does not work: {redact(error, given)}") from None
+
+
+def _add_dsn(alias: str, given: dict[str, object]) -> None:
+    """Put the address of the project's database into options that have none; ``database`` names its entry."""
+    if "dsn" in given:
+        if "database" in given:
+            raise InvalidChannelLayerError(alias, "CONFIG has both dsn and database; give one of them")
+        return
+    name = given.pop("database", "default")
+    entry: Config | None = settings.DATABASES.get(name) if isinstance(name, str) else None
+    if entry is None:
+        known = ", ".join(map(repr, settings.DATABASES)) or "none"
+        raise InvalidChannelLayerError(alias, f"CONFIG: DATABASES has no entry {name!r} (database); there are {known}")
+    if entry.get("ENGINE", "").rpartition(".")[2] not in ("postgresql", "postgis"):
+        raise InvalidChannelLayerError(
+            alias,
+            f"CONFIG: DATABASES[{name!r}] is not a PostgreSQL database (its ENGINE is {entry.get('ENGINE')!r}). Name "
+            "another entry (database), or give an address (dsn).",
+        )
+    from psycopg.conninfo import make_conninfo  # the layer was imported, so it is there
+
+    options = {key: value for key, value in entry.get("OPTIONS", {}).items() if key not in DJANGOS_OWN}
+    places = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    options.update((option, entry[key]) for option, key in places.items() if entry.get(key))
+    given["dsn"] = make_conninfo(**options)
 
 
 def conforming(alias: str, layer: object, options: object) -> ChannelLayer:

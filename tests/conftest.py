@@ -10,11 +10,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 import pytest
 from hypothesis import settings
 from opentelemetry.sdk.trace import TracerProvider
@@ -48,6 +50,17 @@ HOW_TO_INSTALL = (
     "these tests need a Redis server, version 7 or later, and none of "
     f"{' and '.join(SERVERS)} is on PATH. Install one, for example: sudo apt-get install redis-server"
 )
+
+HOW_TO_INSTALL_POSTGRES = (
+    "these tests need PostgreSQL 13 or later; install it, for example: sudo apt-get install postgresql"
+)
+
+POSTGRES_SETTINGS = {
+    "fsync": "off",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "listen_addresses": "127.0.0.1",
+}
 
 PORTS = range(10_240, 32_768)
 """Where `free_port` looks: below what systems give to outgoing connections, which might take a port at any moment."""
@@ -228,6 +241,74 @@ def running_redis(program: str, directory: Path, *arguments: str) -> Iterator[st
         finally:
             process.terminate()
             process.wait(20)
+
+
+def postgres_program(name: str) -> str | None:
+    """Path of a program of the server, which Debian keeps out of PATH."""
+    kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(kept[-1]) if kept else shutil.which(name)
+
+
+def of_the_server(directory: Path, *command: str) -> list[str]:
+    """The command, and the directory given to the user who runs it: the server refuses to be started by root."""
+    if os.getuid():
+        return list(command)
+    shutil.chown(directory, "postgres", "postgres")
+    return ["runuser", "-u", "postgres", "--", *command]
+
+
+@contextlib.contextmanager
+def running_postgres(directory: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server on a free port, ready for connections; its DSN and its process."""
+    initdb, postgres = postgres_program("initdb"), postgres_program("postgres")
+    if initdb is None or postgres is None:
+        if os.environ.get("CI"):
+            pytest.fail(HOW_TO_INSTALL_POSTGRES)
+        pytest.skip(HOW_TO_INSTALL_POSTGRES)
+    data = directory / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    if not (data / "PG_VERSION").exists():
+        made = of_the_server(data, initdb, "--pgdata", str(data), "--username", "tests", "--auth", "trust", "-N")
+        subprocess.run(made, check=True, capture_output=True, cwd="/")
+    port = port or free_port()
+    options = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
+    command = of_the_server(data, postgres, "-D", str(data), "-p", str(port), *options)
+    log = directory / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd="/")
+    dsn = f"postgresql://tests@127.0.0.1:{port}/postgres"
+    try:
+        wait_until(lambda: process.poll() is not None or postgres_answers(dsn), f"PostgreSQL on port {port}")
+        if process.poll() is not None:
+            pytest.fail(f"PostgreSQL ended at once; its log:\n{log.read_text(errors='replace')}")
+        yield dsn, process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def postgres_answers(dsn: str) -> bool:
+    try:
+        psycopg.connect(dsn, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def server_directory() -> Iterator[Path]:
+    """A directory that other users can reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="millrace-postgres-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A real server that the tests of this run share, each in a schema of its own."""
+    with server_directory() as directory, running_postgres(directory) as (dsn, _):
+        yield dsn
 
 
 def free_port() -> int:

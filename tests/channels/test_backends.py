@@ -6,9 +6,12 @@ import pickle
 from typing import Any
 
 import pytest
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
 
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.postgres import PostgresChannelLayer
 from channel_layer.redis import RedisChannelLayer, RedisSentinelChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 from channels.backends import InvalidChannelLayerError, backend_class, make_layer
@@ -144,3 +147,49 @@ def test_an_error_may_have_one_argument_as_in_channels_4() -> None:
     error = InvalidChannelLayerError("no such thing")
     assert (error.alias, error.reason, str(error)) == (None, "no such thing", "no such thing")
     assert str(pickle.loads(pickle.dumps(error))) == "no such thing"
+
+
+POSTGRES = "channel_layer.postgres.PostgresChannelLayer"
+OF_DJANGO = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "project",
+        "USER": "me",
+        "PASSWORD": "do not'tell",
+        "HOST": "db",
+        "PORT": "5433",
+        "OPTIONS": {"sslmode": "require", "pool": True, "isolation_level": 4},
+    },
+    "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": "x"},
+}
+
+
+@pytest.mark.parametrize("config", [{}, {"CONFIG": {"database": "default", "schema": "own"}}])
+def test_a_layer_in_the_database_of_the_project(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
+    monkeypatch.setattr(settings, "DATABASES", OF_DJANGO)
+    layer = made(BACKEND=POSTGRES, **config)
+    assert isinstance(layer, PostgresChannelLayer)
+    assert layer.describe().startswith("PostgreSQL at db:5433/project, schema ")
+    assert conninfo_to_dict(layer._server.conninfo) == {
+        "dbname": "project", "user": "me", "password": "do not'tell", "host": "db", "port": "5433",
+        "sslmode": "require",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"database": "other"}, "DATABASES has no entry 'other' (database); there are 'default', 'file'"),
+        ({"database": ["default"]}, "DATABASES has no entry ['default']"),
+        ({"database": "file"}, "DATABASES['file'] is not a PostgreSQL database"),
+        ({"database": "default", "dsn": "dbname=x"}, "CONFIG has both dsn and database; give one of them"),
+        ({"dsn": "dbname=x", "schema": "Bad Name"}, "schema must be a name of at most 31 lower-case letters"),
+        ({"dsn": "nonsense=do-not-tell"}, "dsn is not a PostgreSQL address"),
+        ({"hosts": ["x"]}, "has no option 'hosts'"),
+    ],
+)
+def test_a_database_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str) -> None:
+    monkeypatch.setattr(settings, "DATABASES", OF_DJANGO)
+    error = error_of(BACKEND=POSTGRES, CONFIG=options)
+    assert words in error
+    assert "tell" not in error

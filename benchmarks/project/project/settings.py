@@ -28,6 +28,7 @@ DATABASES = {
 _LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
     "redis": ("channel_layer.redis.RedisChannelLayer", {"hosts": [_REDIS]}),
     "sqlite": ("channel_layer.sqlite.SqliteChannelLayer", {"path": os.path.join(_DIRECTORY, "layer.sqlite3")}),
+    "postgres": ("channel_layer.postgres.PostgresChannelLayer", {"dsn": os.environ.get("BENCH_POSTGRES_DSN", "none")}),
     "asgi_redis": ("asgi_redis.RedisChannelLayer", {"hosts": [_REDIS]}),
     # redis-py 8 gives up reading after 5 s, which is as long as channels_redis 4.3 waits for a message: without this
     # timeout, every socket that gets none for 5 s is closed.

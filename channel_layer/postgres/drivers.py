@@ -1,0 +1,281 @@
+"""Run plans on connections: one connection for all threads of a process, one for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from typing import TypeVar
+
+import psycopg
+
+from ..exceptions import LayerUnavailable
+from . import errors
+from .connections import (
+    CALL_SECONDS,
+    CONNECT_SECONDS,
+    AsyncConnection,
+    Connection,
+    Plan,
+    TimedOut,
+    abandon,
+    has_ended,
+)
+from .schema import Schema
+
+T = TypeVar("T")
+
+REFUSE_SECONDS = 0.5
+"""Time after a vain attempt to connect in which calls fail at once, so that not each of them waits."""
+
+REPEATS = 5
+"""Further attempts at a transaction that the server has undone because of another one."""
+
+
+class Server:
+    """A database: its address, and if it could be reached of late. Thread-safe.
+
+    Args:
+        conninfo: as libpq takes it.
+        where: the same without the password, for messages.
+        schema: makes the tables.
+    """
+
+    def __init__(self, conninfo: str, where: str, schema: Schema) -> None:
+        self.conninfo, self.where, self.schema = conninfo, where, schema
+        self._down_until = 0.0
+        self._reason = ""
+
+    def check(self) -> None:
+        """Fail at once if an attempt has just failed.
+
+        Raises:
+            LayerUnavailable: nothing was sent.
+        """
+        if time.monotonic() < self._down_until:
+            raise LayerUnavailable(self.where, self._reason, uncertain=False)
+
+    def not_connected(self, error: psycopg.Error) -> LayerUnavailable:
+        """Remember that it could not be reached, and return what to raise."""
+        return self._remembered(errors.not_connected(error, self.where))
+
+    def not_prepared(self, error: psycopg.Error) -> LayerUnavailable:
+        """A connection was made, and could not be made ready; what was begun there is undone."""
+        found = self._remembered(errors.failed(error, self.where))
+        found.uncertain = False
+        return found
+
+    def failed(self, error: psycopg.Error) -> LayerUnavailable:
+        """Remember what a statement has met with, and return what to raise."""
+        found = errors.failed(error, self.where)
+        return self._remembered(found) if isinstance(error, TimedOut) else found
+
+    def _remembered(self, error: LayerUnavailable) -> LayerUnavailable:
+        self._reason = error.reason
+        self._down_until = time.monotonic() + REFUSE_SECONDS
+        return error
+
+
+class Driver:
+    """The blocking side. Thread-safe; statements of several threads come one after the other.
+
+    Attributes:
+        is_pooled: whether the last connection led through a pooler.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.is_pooled = False
+        self._lock = threading.RLock()
+        self._connection: Connection | None = None
+
+    def run(self, plan: Callable[[], Plan[T]], whole: bool = False) -> T:
+        """Run a plan.
+
+        Args:
+            plan: makes it, once for each attempt.
+            whole: all its statements in one transaction.
+
+        Raises:
+            LayerUnavailable, LayerUnusable
+        """
+        server = self._server
+        server.check()
+        if not self._lock.acquire(timeout=CALL_SECONDS):
+            raise LayerUnavailable(server.where, f"others have waited for it for {CALL_SECONDS:g} s", uncertain=False)
+        try:
+            connection = self._ready()
+            for repeat in range(REPEATS + 1):
+                try:
+                    return self._run(connection, plan(), whole)
+                except errors.REPEATABLE:
+                    if repeat == REPEATS:
+                        raise
+            raise AssertionError("unreachable")
+        except psycopg.Error as error:
+            if isinstance(error, errors.GONE):
+                self.close()
+            raise server.failed(error) from error
+        finally:
+            self._lock.release()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, made if there is none. For a thread that has the driver for itself, and may listen on it.
+
+        Raises:
+            LayerUnavailable, LayerUnusable
+        """
+        connection = self._connection
+        return self._ready() if connection is None or connection.closed else connection
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def forget(self) -> None:
+        """Let go of the connection of the process that this one was forked from."""
+        self._lock = threading.RLock()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            abandon(connection)
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    @staticmethod
+    def _run(connection: Connection, plan: Plan[T], whole: bool) -> T:
+        with ExitStack() as stack:
+            if whole:
+                stack.enter_context(connection.transaction())
+            try:
+                statement = next(plan)
+                while True:
+                    statement = plan.send(connection.rows(statement))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    def _ready(self) -> Connection:
+        connection = self._connection
+        if connection is not None and not has_ended(connection):
+            return connection
+        self.close()
+        server = self._server
+        try:
+            connection = Connection.connect(server.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        except psycopg.Error as error:
+            raise server.not_connected(error) from error
+        try:
+            prepared = server.schema.prepare(connection.pgconn.backend_pid)
+            self.is_pooled = self._run(connection, prepared, whole=True)
+        except psycopg.Error as error:
+            connection.close()
+            raise server.not_prepared(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+
+class AsyncDriver:
+    """The async side: a connection for each event loop, whose statements come one after the other."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+
+    async def run(self, plan: Callable[[], Plan[T]], whole: bool = False) -> T:
+        """See `Driver.run`. Cancelling it leaves open whether it happened."""
+        server = self._server
+        server.check()
+        loop = asyncio.get_running_loop()
+        own = self._loops.get(loop)
+        if own is None:
+            own = self._loops[loop] = _Loop()
+        async with own.lock:
+            server.check()
+            connection = await self._ready(own)
+            try:
+                for repeat in range(REPEATS + 1):
+                    try:
+                        return await self._run(connection, plan(), whole)
+                    except errors.REPEATABLE:
+                        if repeat == REPEATS:
+                            raise
+                raise AssertionError("unreachable")
+            except psycopg.Error as error:
+                if isinstance(error, errors.GONE):
+                    own.connection = None
+                    await connection.close()
+                raise server.failed(error) from error
+
+    async def aclose(self) -> None:
+        """Close the connection of this event loop."""
+        own = self._loops.pop(asyncio.get_running_loop(), None)
+        if own is not None and own.connection is not None:
+            await own.connection.close()
+
+    def forget(self) -> None:
+        """Let go of the connections of the process that this one was forked from."""
+        for own in self._loops.values():
+            if own.connection is not None:
+                abandon(own.connection)
+        self._loops = weakref.WeakKeyDictionary()
+
+    @staticmethod
+    async def _run(connection: AsyncConnection, plan: Plan[T], whole: bool) -> T:
+        async with AsyncExitStack() as stack:
+            if whole:
+                await stack.enter_async_context(connection.transaction())
+            try:
+                statement = next(plan)
+                while True:
+                    statement = plan.send(await connection.rows(statement))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    async def _ready(self, own: _Loop) -> AsyncConnection:
+        connection = own.connection
+        if connection is not None:
+            if not has_ended(connection):
+                return connection
+            own.connection = None
+            await connection.close()
+        server = self._server
+        try:
+            connection = await AsyncConnection.connect(
+                server.conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS
+            )
+        except psycopg.Error as error:
+            raise server.not_connected(error) from error
+        try:
+            await self._run(connection, server.schema.prepare(connection.pgconn.backend_pid), whole=True)
+        except psycopg.Error as error:
+            await connection.close()
+            raise server.not_prepared(error) from error
+        except BaseException:
+            await connection.close()
+            raise
+        own.connection = connection
+        return connection
+
+
+class _Loop:
+    """The part of the async side that belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.connection: AsyncConnection | None = None
+
+    def __del__(self) -> None:
+        if self.connection is not None:
+            # Its loop has ended without `aclose`; the socket is closed with a word to the server.
+            self.connection.pgconn.finish()

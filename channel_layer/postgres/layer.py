@@ -1,0 +1,416 @@
+"""The postgres layer: the contract of `ChannelLayer` on tables of a PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import conninfo
+
+from .. import codec, names
+from ..delivery import Delivery, Outgoing
+from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..forks import forget_in_children
+from ..inspection import INSPECTION, GroupMembers, GroupSizes, Look
+from ..layer import ChannelLayer, Statistics
+from ..members import MembershipIndex
+from ..reports import REPORTS
+from ..server_clock import ServerClock
+from .calls import SWEEP_SECONDS, Calls
+from .connections import Plan, Rows
+from .drivers import AsyncDriver, Driver, Server
+from .listening import Listener, prove
+from .schema import Schema
+
+T = TypeVar("T")
+
+BEATS = 6
+"""Number of heartbeats of a process in the time of ``presence``."""
+
+COUNT_SECONDS = 1.0
+"""Time after which messages sent and refused are added to the statistics that all processes see."""
+
+
+class PostgresChannelLayer(ChannelLayer):
+    """Channels and groups in a PostgreSQL database, version 13 or later.
+
+    Args:
+        dsn: where the database is, as libpq takes it: ``postgresql://user:password@host:port/name`` or
+            ``host=... dbname=...``. Its user owns the schema, or may create it.
+        schema: name of the schema that holds the layer's tables, which the layer makes itself. Projects, or layers of
+            one project, that share a database need one each.
+        options: those of `ChannelLayer`.
+
+    A process holds one connection for the calls of all its threads, one for each event loop, and one that listens
+    while something waits for messages.
+
+    Raises:
+        LayerConfigurationError: an option cannot work.
+    """
+
+    extensions: list[str] = [*ChannelLayer.extensions, "last_wills", REPORTS, INSPECTION]
+
+    takes_database = True
+    """In CONFIG, ``database`` may name an entry of DATABASES in place of ``dsn``; see `channels.backends`."""
+
+    def __init__(self, dsn: str | None = None, *, schema: str = "millrace", **options: Any) -> None:
+        super().__init__(**options)
+        where = _place(dsn)
+        self._schema = Schema(schema, where)
+        self._server = Server(str(dsn), where, self._schema)
+        self._calls = Calls(self._schema, self.capacity, self.expiry, self.group_expiry, self.presence)
+        self._clock = ServerClock()
+        self._interrupts = 0
+        forget_in_children(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._driver = Driver(self._server)
+        self._async_driver = AsyncDriver(self._server)
+        self._listener = Listener(self._server, self._do_chores_if_due)
+        self._proven = False
+        self._taking = threading.Lock()
+        self._counting = threading.Lock()
+        self._chores = threading.Lock()
+        self._counts: dict[str, list[int]] = {}
+        self._counted_from = 0.0
+        self._read: set[str] = set()
+        self._beat_due = self._sweep_due = self._count_due = 0.0
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def send_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`; one transaction. Blocks for up to four seconds."""
+        if not items:
+            return []
+        return self._sent(items, *self._driver.run(lambda: self._calls.send(items)))
+
+    async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
+        """See `ChannelLayer.send_batch`."""
+        if not items:
+            return []
+        return self._sent(items, *await self._async_driver.run(lambda: self._calls.send(items)))
+
+    def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`."""
+        names.check_receivers(channels)
+        interrupts = self._interrupts
+        deliveries = self._take(channels, limit)
+        if deliveries or timeout <= 0:
+            return deliveries
+        self._prove()
+        deadline = time.monotonic() + timeout
+        arrived = threading.Event()
+        with self._listener.waiting(channels, arrived.set):
+            while True:
+                deliveries = self._take(channels, limit)
+                remaining = deadline - time.monotonic()
+                if deliveries or remaining <= 0 or self._interrupts != interrupts:
+                    return deliveries
+                arrived.wait(remaining)
+                arrived.clear()
+
+    async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
+        """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
+        names.check_receivers(channels)
+        deliveries = await self._atake(channels, limit)
+        if deliveries or timeout <= 0:
+            return deliveries
+        if not self._proven:
+            await asyncio.to_thread(self._prove)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        arrived = asyncio.Event()
+        with self._listener.waiting(channels, partial(_set_in_loop, loop, arrived)):
+            while True:
+                deliveries = await self._atake(channels, limit)
+                remaining = deadline - loop.time()
+                if deliveries or remaining <= 0:
+                    return deliveries
+                try:
+                    async with asyncio.timeout(remaining):
+                        await arrived.wait()
+                except TimeoutError:
+                    continue
+                arrived.clear()
+
+    def interrupt(self) -> None:
+        """See `ChannelLayer.interrupt`."""
+        self._interrupts += 1
+        self._listener.wake_all()
+
+    def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
+        if items:
+            reader, local = names.split(channel)
+            frames = [codec.frame(codec.DIRECT, local, item.body, item.headers) for item in items]
+            self._driver.run(lambda: self._calls.put_front(reader, frames, expires))
+
+    async def aoldest_age(self, channel: str) -> float | None:
+        """See `ChannelLayer.aoldest_age`."""
+        return await self._async_driver.run(lambda: self._calls.oldest_age(names.split(channel)[0]))
+
+    def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
+        """See `ChannelLayer.waited`."""
+        latest = self._clock.ms() / 1000 + self.expiry
+        return [max(0.0, latest - item.expires) for item in deliveries if item.expires is not None]
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    def group_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        self._driver.run(self._membership(self._calls.add, group, channel))
+
+    async def agroup_add(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_add`."""
+        await self._async_driver.run(self._membership(self._calls.add, group, channel))
+
+    def group_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        self._driver.run(self._membership(self._calls.discard, group, channel))
+
+    async def agroup_discard(self, group: str, channel: str) -> None:
+        """See `ChannelLayer.group_discard`."""
+        await self._async_driver.run(self._membership(self._calls.discard, group, channel))
+
+    def group_channels(self, group: str) -> list[str]:
+        """See `ChannelLayer.group_channels`."""
+        names.check_group(group)
+        return self._driver.run(lambda: self._calls.channels(group))
+
+    async def aforget(self, channels: Iterable[str]) -> None:
+        """See `ChannelLayer.aforget`."""
+        gone = [names.check_channel(channel) for channel in channels]
+        for channel in gone:
+            self.index.forget(*names.split(channel))
+        if gone:
+            await self._async_driver.run(lambda: self._calls.forget(gone), whole=True)
+
+    # -- reports and inspection ------------------------------------------------------------------
+
+    def _put_report(self, name: str, data: bytes, seconds: float) -> None:
+        self._driver.run(lambda: self._calls.put_report(name, data, seconds))
+
+    async def _aput_report(self, name: str, data: bytes, seconds: float) -> None:
+        await self._async_driver.run(lambda: self._calls.put_report(name, data, seconds))
+
+    def _kept_reports(self) -> Rows:
+        return self._driver.run(self._calls.kept_reports)
+
+    async def _akept_reports(self) -> Rows:
+        return await self._async_driver.run(self._calls.kept_reports)
+
+    def _look(self, reader: str, limit: int, newest: bool) -> list[Look]:
+        return self._driver.run(lambda: self._calls.look(reader, limit, newest))
+
+    def _group_sizes(self, limit: int) -> GroupSizes:
+        return self._driver.run(lambda: self._calls.group_sizes(limit))
+
+    def _group_members(self, group: str, limit: int) -> GroupMembers:
+        return self._driver.run(lambda: self._calls.group_members(group, limit))
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """See `ChannelLayer.flush`."""
+        with self._counting:
+            self._counts = {}
+        self._driver.run(self._calls.clear, whole=True)
+        self._copies.clear()
+
+    def global_statistics(self) -> Statistics:
+        """See `ChannelLayer.global_statistics`. Messages that other processes sent may be missing for a second."""
+        self._write_counts()
+        return self._driver.run(lambda: self._calls.statistics(None))
+
+    def channel_statistics(self, channel: str) -> Statistics:
+        """See `ChannelLayer.channel_statistics`."""
+        reader = names.split(names.check_channel(channel))[0]
+        self._write_counts()
+        counted = self._driver.run(lambda: self._calls.statistics(reader))
+        return counted | self._driver.run(lambda: self._calls.backlog(reader))
+
+    def check(self) -> None:
+        """See `ChannelLayer.check`; makes the tables if there are none."""
+        self._driver.run(self._calls.disappeared)
+        self._prove()
+
+    def close(self) -> None:
+        """See `ChannelLayer.close`."""
+        self._listener.close()
+        self._driver.close()
+
+    async def aclose(self) -> None:
+        """See `ChannelLayer.aclose`."""
+        await self._async_driver.aclose()
+
+    def describe(self) -> str:
+        """See `ChannelLayer.describe`."""
+        return f"PostgreSQL at {self._server.where}, schema {self._schema.name}"
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: what the parent reads, and its members there, are the parent's."""
+        self._driver.forget()
+        self._async_driver.forget()
+        self._listener.forget()
+        self.index = MembershipIndex()
+        self._begin()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _membership(self, call: Callable[[str, str], Plan[None]], group: str, channel: str) -> Callable[[], Plan[None]]:
+        names.check_group(group)
+        names.check_channel(channel)
+        return partial(call, group, channel)
+
+    def _sent(self, items: Sequence[Outgoing], refused: list[Outgoing], group_full: int, now: float) -> list[Outgoing]:
+        self._clock.learn(now * 1000)
+        self.counters.group_full += group_full
+        with self._counting:
+            if not self._counts:
+                self._counted_from = now
+            for item in items:
+                if not item.group and item.body:
+                    self._counts.setdefault(names.family(names.split(item.target)[0]), [0, 0])[0] += 1
+            for item in refused:
+                counts = self._counts.setdefault(names.family(names.split(item.target)[0]), [0, 0])
+                counts[0] -= 1
+                counts[1] += 1
+        return refused
+
+    def _take(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        """Take messages from one of the channels that have any, without waiting."""
+        self._beat_if_new(channels)
+        self._do_chores_if_due()
+        while True:
+            # The lock keeps two threads from opening what they took in another order.
+            with self._taking:
+                try:
+                    rows = self._driver.run(lambda: self._calls.take(_shuffled(channels), max(limit, 1)))
+                except LayerUnavailable as error:
+                    self.counters.possible_losses += error.uncertain
+                    raise
+                deliveries = self._opened(rows)
+            if deliveries or not rows:
+                return deliveries
+
+    async def _atake(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        if self._is_new(channels) or self._are_chores_due():
+            await asyncio.to_thread(self._beat_if_new, channels)
+            await asyncio.to_thread(self._do_chores_if_due)
+        while True:
+            try:
+                rows = await self._async_driver.run(lambda: self._calls.take(_shuffled(channels), max(limit, 1)))
+            except LayerUnavailable as error:
+                self.counters.possible_losses += error.uncertain
+                raise
+            deliveries = self._opened(rows)
+            if deliveries or not rows:
+                return deliveries
+
+    def _opened(self, rows: Rows) -> list[Delivery]:
+        if not rows:
+            return []
+        self._clock.learn(rows[0][4] * 1000)
+        self.counters.expired += sum(1 for _, _, control, data, _ in rows if data is None and not control)
+        return self.open_frames(rows[0][0], [(data, until) for _, until, _, data, _ in rows if data is not None])
+
+    def _prove(self) -> None:
+        """Find out once if notifications arrive."""
+        if not self._proven:
+            if self._driver.is_pooled:
+                prove(self._server)
+            self._proven = True
+
+    # -- chores ----------------------------------------------------------------------------------
+
+    def _is_new(self, channels: Sequence[str]) -> bool:
+        return any(name[-1] == "!" and name not in self._read for name in channels)
+
+    def _beat_if_new(self, channels: Sequence[str]) -> None:
+        new = [name for name in channels if name[-1] == "!" and name not in self._read]
+        if new:
+            self._beat(new)
+            self._read = self._read | set(new)
+
+    def _beat(self, readers: Sequence[str]) -> None:
+        """Say that these channels are read here, and put back what is lost or what others took for abandoned."""
+        for reader in self._driver.run(lambda: self._calls.beat(readers)):
+            carried_out = self._driver.run(
+                partial(self._calls.restore, reader, list(self.index.memberships(reader))), whole=True
+            )
+            self._tell_of_last_wills(reader, carried_out)
+
+    def _are_chores_due(self) -> bool:
+        return time.monotonic() >= min(self._beat_due, self._sweep_due, self._count_due)
+
+    def _do_chores_if_due(self) -> None:
+        if not self._are_chores_due() or not self._chores.acquire(blocking=False):
+            return
+        try:
+            now = time.monotonic()
+            if now >= self._count_due:
+                self._count_due = now + COUNT_SECONDS
+                self._write_counts()
+            if now >= self._beat_due:
+                self._beat_due = now + self.presence / BEATS
+                if self._read:
+                    self._beat(list(self._read))
+                self._carry_out_last_wills()
+            if now >= self._sweep_due:
+                self._sweep_due = now + SWEEP_SECONDS
+                expired = self._driver.run(self._calls.sweep)
+                if expired is not None:
+                    self.counters.expired += expired
+                    self._driver.run(self._calls.vacuum)
+        finally:
+            self._chores.release()
+
+    def _carry_out_last_wills(self) -> None:
+        """Send what processes have left that have disappeared."""
+        for reader in self._driver.run(self._calls.disappeared):
+            while self._driver.run(partial(self._calls.carry_out, reader)):
+                pass
+
+    def _write_counts(self) -> None:
+        with self._counting:
+            begun, counts, self._counts = self._counted_from, self._counts, {}
+        if counts:
+            self._driver.run(lambda: self._calls.count(begun, counts))
+
+
+def _place(dsn: object) -> str:
+    """Host, port and name of a database, without user and password."""
+    if not isinstance(dsn, str) or not dsn:
+        raise LayerConfigurationError(
+            "the postgres layer needs dsn, for example postgresql://user:password@localhost/name, or in the settings "
+            "of Django database: the name of an entry of DATABASES"
+        )
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # The library's text may hold a part of the password.
+        raise LayerConfigurationError(
+            "dsn is not a PostgreSQL address. Write it as postgresql://user:password@host:port/name, with %XX for "
+            "special characters in the password, or as host=... dbname=..."
+        ) from None
+    host = given.get("host") or given.get("hostaddr") or given.get("service") or "the local socket"
+    port = f":{given['port']}" if given.get("port") else ""
+    return f"{host}{port}/{given.get('dbname') or given.get('user') or ''}"
+
+
+def _shuffled(channels: Sequence[str]) -> Sequence[str]:
+    """The channels in random order, so that none comes first always."""
+    return channels if len(channels) == 1 else random.sample(channels, len(channels))
+
+
+def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:  # the loop was closed while it waited here
+        return

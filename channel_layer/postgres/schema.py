@@ -1,0 +1,100 @@
+"""Make the tables and functions of the layer, or find that they are there. `schema.sql` has them."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+from psycopg import sql
+
+from ..exceptions import LayerConfigurationError, LayerUnusable
+from .connections import SETTINGS, Plan, Statement
+from .errors import replica
+
+VERSION = 1
+"""Version of `schema.sql`, to be raised with every change of it."""
+
+OLDEST_SERVER = 13
+
+_EXISTS = (
+    "EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = %s AND c.relname = 'format')"
+)
+"""Read from the catalog, as a look-up by name may remember that there was nothing a moment ago."""
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,30}\Z")
+
+
+class Schema:
+    """The schema that holds a layer's tables. Layers with different schemas know nothing of each other.
+
+    Args:
+        name: 1 to 31 lower-case letters, digits and ``_``.
+        where: the database, for messages.
+
+    Raises:
+        LayerConfigurationError: the name cannot be used.
+    """
+
+    def __init__(self, name: object, where: str) -> None:
+        if not isinstance(name, str) or not _NAME.match(name) or name.startswith("pg_"):
+            raise LayerConfigurationError(
+                f"schema must be a name of at most 31 lower-case letters, digits and '_', not {name!r}"
+            )
+        self.name = name
+        self._where = where
+        self._texts: dict[str, bytes] = {}
+
+    def statement(self, text: str, *parameters: object, binary: bool = True) -> Statement:
+        """A statement on the tables and functions, whose names have ``SCHEMA.`` in front."""
+        named = self._texts.get(text)
+        if named is None:
+            named = self._texts[text] = text.replace("SCHEMA", self.name).encode()
+        return Statement(named, parameters, binary)
+
+    def prepare(self, announced_pid: int) -> Plan[bool]:
+        """Make a connection ready, and the tables if there are none. Run it in one transaction.
+
+        Args:
+            announced_pid: the process of the server that the connection was told of.
+
+        Returns:
+            Whether a pooler such as PgBouncer is in between, which names a process of its own.
+
+        Raises:
+            LayerUnusable: the server or what lies in the schema cannot be used.
+        """
+        [(version, is_replica, exists)] = yield Statement(
+            f"SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(), {_EXISTS}",
+            (self.name,),
+        )
+        if version < OLDEST_SERVER * 10_000:
+            raise self._unusable(
+                f"PostgreSQL at {self._where} is version {version // 10_000}; the channel layer needs "
+                f"{OLDEST_SERVER} or newer"
+            )
+        if is_replica:
+            raise replica(self._where)
+        if not exists:
+            yield Statement("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self.name} format",))
+            [(exists,)] = yield Statement(f"SELECT {_EXISTS}", (self.name,))
+        if not exists:
+            yield Statement(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.name)), (), False)
+            text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+            yield self.statement(text, binary=False)
+            yield self.statement(f"INSERT INTO SCHEMA.format VALUES ({VERSION})")
+        rows = yield self.statement("SELECT version FROM SCHEMA.format")
+        if rows != [(VERSION,)]:
+            found = ", ".join(str(one) for (one,) in rows) or "none"
+            raise self._unusable(
+                f"the tables of the channel layer in schema {self.name} at {self._where} were made by another version "
+                f"of this software (format {found}, this one has {VERSION}). Stop all processes that use them and run "
+                f"DROP SCHEMA {self.name} CASCADE; they hold nothing but messages on their way. Or set another schema "
+                "(CONFIG: schema)."
+            )
+        yield Statement(SETTINGS)
+        [(pid,)] = yield Statement("SELECT pg_backend_pid()")
+        return bool(pid != announced_pid)
+
+    def _unusable(self, reason: str) -> LayerUnusable:
+        return LayerUnusable(self._where, reason, uncertain=False)
