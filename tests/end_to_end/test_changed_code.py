@@ -13,6 +13,8 @@ from tests.conftest import wait_until
 from tests.end_to_end.conftest import redis_databases
 from tests.end_to_end.processes import Project, Service
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "tests.fixtures.portable_project"
 SECONDS = 60
 

@@ -98,6 +98,7 @@ def test_login_and_logout_in_a_consumer(site: Site, sockets: Any) -> None:
     assert say(socket, "out", do="logout")["user"] == ""
 
 
+@pytest.mark.slow
 def test_what_connect_started_starts_again_elsewhere(site: Site, sockets: Any) -> None:
     socket = sockets("/ws/clock/")
     first = str(site.pid)
@@ -120,6 +121,7 @@ def test_what_cannot_be_carried_is_closed_and_named_at_the_end_of_the_grace_peri
     assert say(quiet, "still here")["said"] == 1
 
 
+@pytest.mark.slow
 def test_a_class_that_hands_over_itself(site: Site, sockets: Any) -> None:
     socket = sockets("/ws/stream/")
     socket.send("go")

@@ -13,6 +13,8 @@ import pytest
 from tests.end_to_end.channels4_site import SECONDS, Site, serving
 from tests.end_to_end.shapes import AGAIN_SECONDS, SHAPES, Jobs, Play, Step, Wrong, attempt, playing
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("KILL_SEEDS", "0"))
 """Further runs with three kills each, a minute or more apiece: ``KILL_SEEDS=20`` finds what one run does not."""
 TIMES = 3
@@ -100,7 +102,6 @@ def answered(play: Play, step: Step, was_killed: bool) -> None:
     raise Wrong(f"{step.what!r} was not answered with {step.heard}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "kills"), [(1, 1), *((seed, 3) for seed in range(2, 2 + SEEDS))])
 def test_answers_are_right_and_sockets_stay_open_while_workers_are_killed(
     seed: int, kills: int, site: Site, jobs: Jobs

@@ -18,6 +18,8 @@ from tests.channels.documents import shown_files
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 
+pytestmark = pytest.mark.slow
+
 FILES = shown_files("channels4-tutorial.md")
 _, SYNC, _, STATE = FILES["chat/consumers.py"]
 MANAGE = [sys.executable, "manage.py"]
@@ -105,7 +107,6 @@ def test_an_open_socket_keeps_its_name_while_the_worker_is_replaced_by_one_with_
             assert [socket.recv(SECONDS) for socket in (ada, bob)] == ["Ada asks: still there?"] * 2
 
 
-@pytest.mark.slow
 @pytest.mark.browser
 def test_two_pages_in_a_browser_hear_each_other(tutorial: Tutorial, browser: Browser) -> None:
     tutorial.consumers(SYNC)

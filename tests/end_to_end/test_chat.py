@@ -84,6 +84,7 @@ def test_a_new_name_is_shown_with_the_next_message(open_page: Open, room: str) -
     expect(bob.locator(".message .byline b")).to_have_text("Countess of Lovelace")
 
 
+@pytest.mark.slow
 def test_markup_in_a_message_stays_text(open_page: Open, room: str) -> None:
     markup = """<img src=x onerror="document.title='broken'"><script>document.title='broken'</script> & <b>bold</b>"""
     ada, bob = open_page(room, "<i>Ada</i>"), open_page(room, "Bob")
@@ -107,6 +108,7 @@ def test_who_comes_later_sees_the_last_fifty_messages(open_page: Open, room: str
     expect_texts(open_page(room, "Bob"), *(f"message {number}" for number in range(3, 53)))
 
 
+@pytest.mark.slow
 def test_a_page_whose_connection_was_away_gets_what_it_missed(open_page: Open, room: str) -> None:
     ada = open_page(room, "Ada")
     wait_connected(ada)

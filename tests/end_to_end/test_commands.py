@@ -104,6 +104,7 @@ def test_a_request_that_is_flushed_fails_at_once(project: Project, layer: RedisC
     project.wait_for_page()
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_followed_until_ctrl_c(project: Project, layer: RedisChannelLayer) -> None:
     lines: list[dict[str, object]] = []
     with following(project, "tail", "nobody.reads", "--json", "--content") as tail:
@@ -134,6 +135,7 @@ def test_who_stops_reading_ends_it_without_a_complaint(project: Project) -> None
         assert top.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_in_a_terminal_top_is_live_until_q(project: Project) -> None:
     terminal, other_end = os.openpty()
     top = subprocess.Popen(

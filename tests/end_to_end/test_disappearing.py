@@ -173,6 +173,7 @@ def test_each_socket_of_a_killed_server_is_reported_once_and_has_left_its_groups
         other.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.both_brokers
 def test_each_socket_of_a_stopped_server_is_reported_once(project: Project, clients: Clients, ends: Ends) -> None:
     clients.open(project.port, SOCKETS)

@@ -182,6 +182,7 @@ def test_who_leaves_is_gone_when_the_last_window_is_closed(open_as: OpenAs) -> N
     expect(ada.locator(".notice", has_text="bob left")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_save_appears_at_once_where_it_is_read(open_as: OpenAs) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     title = create(ada)
@@ -247,6 +248,7 @@ def test_a_reader_is_told_that_the_document_was_deleted(open_as: OpenAs) -> None
     expect(bob.get_by_label("Text")).to_have_value("last words")
 
 
+@pytest.mark.slow
 def test_presence_and_texts_are_right_again_after_the_web_server_went_away(open_as: OpenAs, demo: Project) -> None:
     ada, bob = open_as("ada"), open_as("bob")
     title = create(ada)

@@ -11,10 +11,11 @@ from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 from tests.fixtures.draft_layer import FileChannelLayer
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "tests.fixtures.draft_project"
 
 
-@pytest.mark.slow
 def test_pages_sockets_groups_and_a_deploy_of_the_worker(tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     layer = FileChannelLayer(str(tmp_path / "layer"))

@@ -15,6 +15,8 @@ import pytest
 from tests.end_to_end.processes import Project
 from tests.fixtures.files_project.urls import BLOCK, MEBIBYTE
 
+pytestmark = pytest.mark.slow
+
 UPLOAD = 32 * MEBIBYTE
 DOWNLOAD = 50 * MEBIBYTE
 ROOM_ON_REDIS = 12 * MEBIBYTE

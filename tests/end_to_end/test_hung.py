@@ -13,6 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 
 
@@ -66,7 +68,6 @@ def test_a_worker_of_its_own_ends_for_its_manager_to_start_it_again(redis_url: s
         assert process.wait(SECONDS) == 75
 
 
-@pytest.mark.slow
 def test_a_process_whose_interpreter_is_held_is_replaced(redis_url: str, tmp_path: Path) -> None:
     project = sockets(redis_url, 11, tmp_path, "--processes", "2", "--threads", "1")
     project.web.command += ["--http-timeout", "2"]

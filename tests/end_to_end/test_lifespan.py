@@ -15,6 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project, Service
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "tests.fixtures.portable_project"
 SECONDS = 60
 
@@ -42,7 +44,6 @@ def told(worker: Service) -> list[str]:
     return [line.partition(" ")[0] for line in worker.text().splitlines() if line.startswith("lifespan.")]
 
 
-@pytest.mark.slow
 def test_each_worker_process_starts_the_application_and_ends_it(project: Project) -> None:
     [old] = project.workers
     assert answer(project) == {"started": True}

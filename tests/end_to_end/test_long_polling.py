@@ -27,6 +27,8 @@ POLL_SECONDS = 3
 SETTINGS_OF_THE_TEST = """
 import os
 from demo.settings import CHANNEL_LAYERS as DEMO
+
+pytestmark = pytest.mark.slow
 CHANNEL_LAYERS["default"].update({name: value for name, value in DEMO["default"].items() if name != "ROUTING"})
 """
 
@@ -144,7 +146,6 @@ def news(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         news.layer.close()
 
 
-@pytest.mark.slow
 def test_everybody_who_waits_gets_the_news(news: News) -> None:
     news.publish("before")
     newest = news.newest()

@@ -19,6 +19,8 @@ from channel_layer.postgres import PostgresChannelLayer
 from tests.conftest import free_port, running_postgres, server_directory, wait_until
 from tests.end_to_end.processes import Project
 
+pytestmark = pytest.mark.slow
+
 PRESENCE = 3
 SOCKETS = 20
 
@@ -56,7 +58,6 @@ def echo(socket: ClientConnection, text: str) -> Any:
     return socket.recv(60)
 
 
-@pytest.mark.slow
 def test_sockets_and_groups_outlive_workers_and_a_crash_of_the_server(database: Database, tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     environment = {"REDIS_URL": "", "POSTGRES_DSN": database.dsn, "PRESENCE": str(PRESENCE), "ENDS": str(ends)}
@@ -97,7 +98,6 @@ def test_sockets_and_groups_outlive_workers_and_a_crash_of_the_server(database: 
     layer.close()
 
 
-@pytest.mark.slow
 def test_an_instance_of_channels_4_goes_on_in_another_worker(database: Database, tmp_path: Path) -> None:
     environment = {"REDIS_URL": "", "POSTGRES_DSN": database.dsn, "DJANGO_SETTINGS_MODULE": "tests.fixtures.quick_demo"}
     with Project("demo", tmp_path, environment, workers=1) as project:

@@ -155,6 +155,7 @@ def test_the_page_says_when_nobody_makes_prices_and_goes_on_afterwards(
     assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))
 
 
+@pytest.mark.slow
 def test_prices_go_on_after_the_workers_were_restarted(open_prices: Callable[..., Any], demo: Project) -> None:
     page, frames = open_prices("bitcoin")
     demo.stop_workers()

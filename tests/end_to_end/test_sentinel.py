@@ -20,6 +20,8 @@ from tests.channel_layer.redis.conftest import SentinelService, running_sentinel
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 30
 
 AFTER_PROMOTION = 10.0
@@ -124,7 +126,6 @@ class Visitors:
             self.closed = True
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_project", "quiet", "busy"),
     [(channels_1, "/", "/"), (channels_4, "/ws/chat/a/", "/ws/echo/")],

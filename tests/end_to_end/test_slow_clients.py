@@ -20,6 +20,8 @@ from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 from tests.fixtures.files_project.urls import MEBIBYTE
 
+pytestmark = pytest.mark.slow
+
 THREADS = 4
 CROWD = 500
 PROMPT_SECONDS = 30.0
@@ -89,7 +91,6 @@ def event_source(files: Project) -> socket.socket:
     return one
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("client", [stalled_upload, unread_download, event_source])
 def test_as_many_slow_clients_as_there_are_threads_keep_nobody_waiting(
     files: Project, client: Callable[[Project], socket.socket]
@@ -193,7 +194,6 @@ def percentile_99(files: Project) -> float:
     return statistics.quantiles([seconds_of_a_view(files) for _ in range(150)], n=100)[98]
 
 
-@pytest.mark.slow
 def test_a_crowd_of_slow_clients_costs_a_plain_view_little_and_the_web_server_no_memory(files: Project) -> None:
     alone = percentile_99(files)
     memory = files.web.memory("VmRSS")

@@ -29,6 +29,8 @@ SOON = 2.5
 
 LOCK = """
 import sqlite3, sys
+
+pytestmark = pytest.mark.slow
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)

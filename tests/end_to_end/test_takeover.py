@@ -517,6 +517,7 @@ def service(redis_url: str, tmp_path: Path) -> Iterator[Restarted]:
         yield servers
 
 
+@pytest.mark.slow
 def test_a_restart_by_systemd_closes_loses_doubles_and_reorders_nothing(service: Restarted) -> None:
     with Crowd(service, 6) as crowd:
         for _ in range(2):

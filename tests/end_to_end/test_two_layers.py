@@ -13,6 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.conftest import free_port
 from tests.end_to_end.processes import Project, Service, daphne
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "tests.fixtures.two_layers_project"
 SECONDS = 30
 
@@ -109,7 +111,6 @@ def test_an_application_of_channels_4_uses_the_layer_that_its_class_names(open_s
     assert one.recv(SECONDS) == other.recv(SECONDS) == "news: rain"
 
 
-@pytest.mark.slow
 def test_a_deploy_carries_what_hands_itself_over_and_closes_what_has_a_channel_on_another_layer(
     project: TwoLayers, open_socket: Open
 ) -> None:

@@ -254,6 +254,7 @@ def test_a_page_that_missed_a_change_gets_the_whole_board(
     expect_strokes(2, ada, bob)
 
 
+@pytest.mark.slow
 def test_the_board_is_wiped_for_everybody_after_a_question(come: Callable[[], Player]) -> None:
     ada, bob = come(), come()
     ada.draw(*lines(0.5))
@@ -299,6 +300,7 @@ def test_the_keyboard_draws(come: Callable[[], Player]) -> None:
     assert ada.shapes()[0][2] == "M780 600Q800 600 800 610Q800 620 800 630L800 640"
 
 
+@pytest.mark.slow
 def test_a_finger_draws_and_does_not_scroll(browser: Browser, demo: Project, board: str) -> None:
     context = browser.new_context(has_touch=True, viewport={"width": 390, "height": 844})
     with closing(context):

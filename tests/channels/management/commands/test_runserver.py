@@ -163,6 +163,7 @@ def test_ctrl_c_ends_it_cleanly(directory: Path, arguments: list[str]) -> None:
         assert "Traceback" not in server.text()
 
 
+@pytest.mark.slow
 def test_a_change_of_the_code_is_picked_up(directory: Path) -> None:
     (directory / "reloading_settings.py").write_text(RELOADING)
     urls = directory / "reloading_urls.py"
@@ -247,6 +248,7 @@ def test_an_application_of_channels_4_needs_no_layer(directory: Path) -> None:
         assert server.get("/hello/") == (200, b"Hello, World")
 
 
+@pytest.mark.slow
 def test_without_workers_the_memory_layer_would_be_deaf(directory: Path) -> None:
     assert "with --noworker nobody would answer" in failing(directory, str(free_port()), "--noworker")
 
@@ -255,6 +257,7 @@ def test_a_port_in_use_is_named(directory: Path, server: Running) -> None:
     assert f"Error: cannot listen on 127.0.0.1:{server.port}: it is in use" in failing(directory, str(server.port))
 
 
+@pytest.mark.slow
 def test_a_timeout_that_cannot_be_is_named(directory: Path) -> None:
     assert "http_timeout must be above 0, not -1" in failing(directory, str(free_port()), "--http_timeout=-1")
 
@@ -280,6 +283,7 @@ def test_a_layer_that_is_unusable_at_the_start_ends_it_with_a_sentence(directory
     assert "CommandError: channel layer 'default': the server is too old" in text
 
 
+@pytest.mark.slow
 def test_an_application_that_refuses_to_start_is_one_sentence(directory: Path) -> None:
     package = "tests.fixtures.portable_project"
     with Running(directory, "--noreload", settings=f"{package}.settings") as server:

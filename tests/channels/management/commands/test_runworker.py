@@ -311,6 +311,7 @@ def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: An
     one.stop()
 
 
+@pytest.mark.slow
 def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
     project = tmp_path / "watched.py"
     project.write_text("from tests.channels.settings import *\n")
