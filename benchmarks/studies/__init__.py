@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..report import Section, Setting
-from . import connections, groups, idle, payloads, redeploy, sqlite, takeover, traffic, workers
+from . import connections, groups, idle, layers, payloads, redeploy, takeover, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {
     "workers": workers.study,
@@ -14,7 +14,8 @@ STUDIES: dict[str, Callable[[Setting], Section]] = {
     "payloads": payloads.study,
     "redeploy": redeploy.study,
     "takeover": takeover.study,
-    "sqlite": sqlite.study,
+    "sqlite": layers.sqlite,
+    "postgres": layers.postgres,
     "idle": idle.study,
     "traffic": traffic.study,
 }

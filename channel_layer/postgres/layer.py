@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -29,6 +30,8 @@ from .listening import Listener, prove
 from .schema import Schema
 
 T = TypeVar("T")
+
+_log = logging.getLogger("channel_layer.postgres")
 
 BEATS = 6
 """Number of heartbeats of a process in the time of ``presence``."""
@@ -367,9 +370,19 @@ class PostgresChannelLayer(ChannelLayer):
                 expired = self._driver.run(self._calls.sweep)
                 if expired is not None:
                     self.counters.expired += expired
-                    self._driver.run(self._calls.vacuum)
+                    # It may take seconds, for which nobody should wait.
+                    threading.Thread(target=self._vacuum, name="channel-layer-vacuum", daemon=True).start()
         finally:
             self._chores.release()
+
+    def _vacuum(self) -> None:
+        driver = Driver(self._server)
+        try:
+            driver.run(self._calls.vacuum)
+        except LayerUnavailable as error:
+            _log.debug("The tables were not vacuumed: %s", error)
+        finally:
+            driver.close()
 
     def _carry_out_last_wills(self) -> None:
         """Send what processes have left that have disappeared."""

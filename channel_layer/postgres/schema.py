@@ -79,7 +79,9 @@ class Schema:
             yield Statement("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self.name} format",))
             [(exists,)] = yield Statement(f"SELECT {_EXISTS}", (self.name,))
         if not exists:
-            yield Statement(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.name)), (), False)
+            # IF NOT EXISTS asks for the right to create schemas even where there is one.
+            if not (yield Statement("SELECT 1 FROM pg_namespace WHERE nspname = %s", (self.name,))):
+                yield Statement(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.name)), (), False)
             text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
             yield self.statement(text, binary=False)
             yield self.statement(f"INSERT INTO SCHEMA.format VALUES ({VERSION})")

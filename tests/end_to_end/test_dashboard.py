@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from tests.conftest import wait_until
 from tests.end_to_end.processes import ROOT, Project
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WAIT = 60_000
 """Milliseconds until processes have started or count as lost, on a busy machine."""

@@ -16,9 +16,12 @@ from tests.end_to_end.processes import Project, Service
 from tests.end_to_end.test_files import DOWNLOAD, UPLOAD, expect_described
 from tests.fixtures.files_project.urls import BLOCK
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("gunicorn") is None and not os.environ.get("CI"), reason="needs gunicorn"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("gunicorn") is None and not os.environ.get("CI"), reason="needs gunicorn"
+    ),
+]
 
 
 @pytest.fixture(

@@ -21,14 +21,14 @@ from channel_layer.sqlite import SqliteChannelLayer
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 
+pytestmark = pytest.mark.slow
+
 GUIDE = ROOT / "docs" / "long-polling.md"
 POLL_SECONDS = 3
 
 SETTINGS_OF_THE_TEST = """
 import os
 from demo.settings import CHANNEL_LAYERS as DEMO
-
-pytestmark = pytest.mark.slow
 CHANNEL_LAYERS["default"].update({name: value for name, value in DEMO["default"].items() if name != "ROUTING"})
 """
 

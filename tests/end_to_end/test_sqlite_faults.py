@@ -24,13 +24,13 @@ from routing import Router, route
 from tests.conftest import SmallDisk, wait_until
 from workers import Worker
 
+pytestmark = pytest.mark.slow
+
 SOON = 2.5
 """Seconds until a refusal: within one, and what a busy machine takes. It took four and more, each time."""
 
 LOCK = """
 import sqlite3, sys
-
-pytestmark = pytest.mark.slow
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)

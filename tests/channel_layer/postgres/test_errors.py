@@ -62,6 +62,18 @@ def test_a_missing_right_is_named(postgres_dsn: str, stranger: str) -> None:
     assert "lacks a right: permission denied for database postgres. Let it own the layer's schema" in str(error)
 
 
+def test_who_owns_the_schema_needs_no_other_right(postgres_dsn: str, schema: str, sql: Ask, stranger: str) -> None:
+    sql(f"CREATE SCHEMA {schema} AUTHORIZATION {stranger}")
+    layer = PostgresChannelLayer(postgres_dsn.replace("tests@", f"{stranger}:{PASSWORD}@"), schema=schema)
+    layer.check()
+    layer.group_add("group", "me!a")
+    layer.send_group("group", {"n": 1})
+    layer.receive(["me!"])
+    assert layer.receive_batch(["nothing"], timeout=0.05) == []
+    layer._vacuum()
+    layer.close()
+
+
 def test_tables_of_somebody_else(postgres_dsn: str, schema: str, stranger: str) -> None:
     own = PostgresChannelLayer(postgres_dsn, schema=schema)
     own.check()
