@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +27,13 @@ GONE_SECONDS = 120.0
 """Time without a heartbeat, or twice ``presence``, after which the members of a process are removed. One that comes
 back restores them."""
 
+SHARE, UNCOUNTED_SECONDS = 32, 1.0
+"""A process that has found room on a channel fills so small a share of it, within so many seconds, before it counts
+again: counting a queue of thousands takes milliseconds. So many processes together keep to the capacity."""
+
+MOST_UNCOUNTED = 4096
+"""Channels for which that is remembered, as names of processes come and go."""
+
 _PRESENT = (
     " FROM SCHEMA.members m WHERE m.expires > SCHEMA.clock() AND NOT EXISTS ("
     "SELECT FROM SCHEMA.readers r WHERE r.reader = m.reader AND r.seen < SCHEMA.clock() - %s)"
@@ -48,12 +56,15 @@ class Calls:
     ) -> None:
         self._sql = schema.statement
         self._room = capacity.of_reader
+        self._uncounted: dict[str, tuple[int, float]] = {}
         self._expiry, self._group_expiry, self._presence = expiry, float(group_expiry), presence
 
     # -- messages --------------------------------------------------------------------------------
 
     def send(self, items: Sequence[Outgoing]) -> Plan[tuple[list[Outgoing], int, float]]:
         """Store messages; returns those refused, how many members of groups were full, and the server's time."""
+        if (reader := _only_reader(items)) is not None:
+            return (yield from self._store(reader, items))
         given = [self._addressed(item) for item in items]
         grouped, targets, frames, others, rooms = map(list, zip(*given, strict=True))
         heirs: list[Sequence[Any] | None] = [None] * 5
@@ -65,6 +76,24 @@ class Calls:
             grouped, targets, frames, others, rooms, *heirs, float(self._expiry), float(self._presence),
         )  # fmt: skip
         return [items[n - 1] for n in refused or ()], missed or 0, now
+
+    def _store(self, reader: str, items: Sequence[Outgoing]) -> Plan[tuple[list[Outgoing], int, float]]:
+        frames = [codec.frame(codec.DIRECT, names.split(item.target)[1], item.body, item.headers) for item in items]
+        uncounted, until = self._uncounted.get(reader, (0, 0.0))
+        is_counted = uncounted < len(items) or time.monotonic() > until
+        room = self._room(reader) if is_counted else None
+        [(stored, free, now)] = yield self._sql(
+            "SELECT * FROM SCHEMA.store(%s, %s::bytea[], %s::integer, %s)", reader, frames, room, float(self._expiry)
+        )
+        if is_counted:
+            uncounted, until = (free - stored) // SHARE, time.monotonic() + UNCOUNTED_SECONDS
+        else:
+            uncounted -= stored
+        if "?" not in reader:  # those are used once
+            if len(self._uncounted) >= MOST_UNCOUNTED:
+                self._uncounted.clear()
+            self._uncounted[reader] = uncounted, until
+        return list(items[stored:]), 0, now
 
     def take(self, channels: Sequence[str], limit: int) -> Plan[Rows]:
         """Take frames of one channel: (reader, expires, control, data or ``None``, the server's time) of each."""
@@ -296,6 +325,17 @@ class Calls:
                 "SELECT SCHEMA.put_control(%s::text[], %s::bytea[], %s)",
                 [reader for reader, _ in frames], [frame for _, frame in frames], self._group_expiry,
             )  # fmt: skip
+
+
+def _only_reader(items: Sequence[Outgoing]) -> str | None:
+    """The reader that all the items are for, if they are messages to channels and nothing more."""
+    reader = None
+    for item in items:
+        own = names.split(item.target)[0]
+        if item.group or item.last_will is not None or not item.body or own != (reader or own):
+            return None
+        reader = own
+    return reader
 
 
 def _last_will(item: Outgoing) -> tuple[str | None, str | None, bytes | None, str | None, bool]:

@@ -36,6 +36,12 @@ _log = logging.getLogger("channel_layer.postgres")
 BEATS = 6
 """Number of heartbeats of a process in the time of ``presence``."""
 
+MOST_DRAINED = 1000
+"""Sets of channels of which it is remembered that nothing lies on them."""
+
+LOOK_SECONDS = 1.0
+"""Longest time for which a process that waits relies on notifications alone."""
+
 COUNT_SECONDS = 1.0
 """Time after which messages sent and refused are added to the statistics that all processes see."""
 
@@ -76,7 +82,7 @@ class PostgresChannelLayer(ChannelLayer):
     def _begin(self) -> None:
         self._driver = Driver(self._server)
         self._async_driver = AsyncDriver(self._server)
-        self._listener = Listener(self._server, self._do_chores_if_due)
+        self._listener = Listener(self._server, self._do_chores_if_due, min(LOOK_SECONDS, self.presence / BEATS))
         self._proven = False
         self._taking = threading.Lock()
         self._counting = threading.Lock()
@@ -84,6 +90,7 @@ class PostgresChannelLayer(ChannelLayer):
         self._counts: dict[str, list[int]] = {}
         self._counted_from = 0.0
         self._read: set[str] = set()
+        self._drained: dict[tuple[str, ...], object] = {}
         self._beat_due = self._sweep_due = self._count_due = 0.0
 
     # -- messages --------------------------------------------------------------------------------
@@ -104,15 +111,16 @@ class PostgresChannelLayer(ChannelLayer):
         """See `ChannelLayer.receive_batch`."""
         names.check_receivers(channels)
         interrupts = self._interrupts
-        deliveries = self._take(channels, limit)
-        if deliveries or timeout <= 0:
-            return deliveries
+        if timeout <= 0:
+            return self._take(channels, limit)
         self._prove()
         deadline = time.monotonic() + timeout
         arrived = threading.Event()
         with self._listener.waiting(channels, arrived.set):
             while True:
-                deliveries = self._take(channels, limit)
+                news = self._listener.news(channels)
+                deliveries = [] if self._is_drained(channels, news) else self._take(channels, limit)
+                self._note(channels, limit, news, deliveries)
                 remaining = deadline - time.monotonic()
                 if deliveries or remaining <= 0 or self._interrupts != interrupts:
                     return deliveries
@@ -122,9 +130,8 @@ class PostgresChannelLayer(ChannelLayer):
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
         names.check_receivers(channels)
-        deliveries = await self._atake(channels, limit)
-        if deliveries or timeout <= 0:
-            return deliveries
+        if timeout <= 0:
+            return await self._atake(channels, limit)
         if not self._proven:
             await asyncio.to_thread(self._prove)
         loop = asyncio.get_running_loop()
@@ -132,7 +139,9 @@ class PostgresChannelLayer(ChannelLayer):
         arrived = asyncio.Event()
         with self._listener.waiting(channels, partial(_set_in_loop, loop, arrived)):
             while True:
-                deliveries = await self._atake(channels, limit)
+                news = self._listener.news(channels)
+                deliveries = [] if self._is_drained(channels, news) else await self._atake(channels, limit)
+                self._note(channels, limit, news, deliveries)
                 remaining = deadline - loop.time()
                 if deliveries or remaining <= 0:
                     return deliveries
@@ -315,6 +324,17 @@ class PostgresChannelLayer(ChannelLayer):
             deliveries = self._opened(rows)
             if deliveries or not rows:
                 return deliveries
+
+    def _is_drained(self, channels: Sequence[str], news: object) -> bool:
+        """True if the channels were found empty and nothing has come since then."""
+        return news is not None and self._drained.get(tuple(channels)) == news
+
+    def _note(self, channels: Sequence[str], limit: int, news: object, deliveries: Sequence[Delivery]) -> None:
+        """Remember channels that were taken from until nothing was left, and the news from before that."""
+        if len(self._drained) >= MOST_DRAINED:
+            self._drained = {}
+        is_empty = not deliveries or (len(channels) == 1 and len(deliveries) < limit)
+        self._drained[tuple(channels)] = news if is_empty else None
 
     def _opened(self, rows: Rows) -> list[Delivery]:
         if not rows:

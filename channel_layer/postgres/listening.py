@@ -19,9 +19,6 @@ from ..exceptions import ChannelLayerError, LayerUnusable, clause
 from .connections import Connection, Statement
 from .drivers import Driver, Server
 
-LOOK_SECONDS = 1.0
-"""Longest time between two looks at a channel, should a notification get lost."""
-
 RETRY_SECONDS = 0.5
 """Pause before the thread connects again."""
 
@@ -54,16 +51,20 @@ class Listener:
 
     Args:
         server: the database.
-        every_look: called at least every `LOOK_SECONDS`, for what has to happen while everybody waits.
+        every_look: called at least that often, for what has to happen while everybody waits.
+        seconds: longest time between two looks at a channel, should a notification get lost.
     """
 
-    def __init__(self, server: Server, every_look: Callable[[], None]) -> None:
+    def __init__(self, server: Server, every_look: Callable[[], None], seconds: float) -> None:
         self._server = server
+        self._seconds = seconds
         self._every_look = every_look
         self._driver = Driver(server)
         self._lock = threading.Lock()
         self._waiters: dict[object, tuple[frozenset[str], Callable[[], None]]] = {}
         self._heard: set[str] = set()
+        self._rung: dict[str, int] = {}
+        self._looks, self._look_due = 0, 0.0
         self._thread: threading.Thread | None = None
         self._closing = False
         self._nudge_out, self._nudge_in = os.pipe()
@@ -94,6 +95,17 @@ class Listener:
         finally:
             with self._lock:
                 del self._waiters[key]
+
+    def news(self, channels: Sequence[str]) -> object:
+        """A value that changes when something may have come to one of the channels; ``None`` if nobody listens.
+
+        Who has found them empty after asking for it need not look while it is the same.
+        """
+        rung, looks = self._rung, self._looks
+        schema = self._server.schema.name
+        if not self._heard.issuperset([bell(schema, name) for name in channels]):
+            return None
+        return looks, tuple([rung.get(name, 0) for name in channels])
 
     def wake_all(self) -> None:
         """Wake everybody, for nothing."""
@@ -152,7 +164,7 @@ class Listener:
                 self._heard = set()
                 self._driver.close()
                 # Those who wait learn of it when they look for themselves.
-                self.wake_all()
+                self._look()
                 time.sleep(RETRY_SECONDS)
 
     def _hear_more(self) -> None:
@@ -178,15 +190,24 @@ class Listener:
         poll = select.poll()
         poll.register(connection.pgconn.socket, select.POLLIN)
         poll.register(self._nudge_out, select.POLLIN)
-        if poll.poll(LOOK_SECONDS * 1000):
+        if poll.poll(max(0.0, self._look_due - time.monotonic()) * 1000):
             with suppress(BlockingIOError):
                 os.read(self._nudge_out, 4096)
             self._wake(_notified(connection))
         else:
-            self.wake_all()
+            self._look()
+
+    def _look(self) -> None:
+        """Have everybody look, as a notification may have been lost."""
+        self._look_due = time.monotonic() + self._seconds
+        self._rung = {}
+        self._looks += 1
+        self.wake_all()
 
     def _wake(self, channels: set[str]) -> None:
         if channels:
+            for name in channels:
+                self._rung[name] = self._rung.get(name, 0) + 1
             with self._lock:
                 waiters = [wake for names, wake in self._waiters.values() if not channels.isdisjoint(names)]
             for wake in waiters:

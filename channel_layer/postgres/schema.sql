@@ -107,6 +107,29 @@ CREATE FUNCTION SCHEMA.pending(of_reader text, most integer, at double precision
     ) counted
 $$;
 
+-- Store messages for one channel, as most batches are: the same as put in fewer steps. Without a room nothing is counted.
+CREATE FUNCTION SCHEMA.store(of_reader text, frames bytea[], room integer, expiry double precision,
+    OUT stored integer, OUT free integer, OUT at double precision
+) LANGUAGE plpgsql AS $$
+BEGIN
+    at := SCHEMA.clock();
+    stored := cardinality(frames);
+    IF room IS NOT NULL THEN
+        free := greatest(0, room - SCHEMA.pending(of_reader, room, at));
+        IF free < stored + 100 THEN  -- others may be about to take the same places
+            PERFORM SCHEMA.hold(of_reader);
+            free := greatest(0, room - SCHEMA.pending(of_reader, room, at));
+        END IF;
+        stored := least(stored, free);
+    END IF;
+    IF stored > 0 THEN
+        INSERT INTO SCHEMA.frames (channel, expires, control, data)
+        SELECT of_reader, at + expiry, false, frame FROM unnest(frames) WITH ORDINALITY AS given (frame, n)
+        WHERE n <= stored ORDER BY n;
+        PERFORM pg_notify(SCHEMA.bell(of_reader), of_reader);
+    END IF;
+END $$;
+
 -- Store the items numbered first to last as far as there is room, and notify those who wait for them.
 -- An item for a group has in other the form of its frame for channels that are not process-specific.
 CREATE FUNCTION SCHEMA.put(
@@ -116,26 +139,7 @@ CREATE FUNCTION SCHEMA.put(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     notified bigint;
-    one text := targets[first];
-    held bytea[];
-    left_over integer;
 BEGIN
-    -- A single channel, as most batches are for: the same in fewer steps.
-    IF NOT (true = ANY (grouped)) AND (first = last OR one = ALL (targets)) THEN
-        held := frames[first:last];
-        left_over := greatest(0, rooms[first] - SCHEMA.pending(one, rooms[first], at));
-        missed := 0;
-        INSERT INTO SCHEMA.frames (channel, expires, control, data)
-        SELECT one, at + expiry, false, frame FROM unnest(held) WITH ORDINALITY AS given (frame, n)
-        WHERE n <= left_over ORDER BY n;
-        IF left_over < cardinality(held) THEN
-            refused := ARRAY(SELECT generate_series(first + left_over, last));
-        END IF;
-        IF left_over > 0 THEN
-            PERFORM pg_notify(SCHEMA.bell(one), one);
-        END IF;
-        RETURN;
-    END IF;
     WITH item AS (
         SELECT * FROM unnest(grouped, targets, frames, others, rooms)
         WITH ORDINALITY AS given (is_grouped, target, frame, other, room, n)

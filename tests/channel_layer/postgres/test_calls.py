@@ -47,6 +47,19 @@ def test_each_way_of_storing_keeps_to_the_capacity(make_layer: MakeLayer, batch:
     assert layer.channel_statistics("a")["messages_pending"] == 3
 
 
+def test_a_long_queue_is_not_counted_for_each_message(make_layer: MakeLayer, sql: Ask, schema: str) -> None:
+    layer = make_layer(capacity=3200)
+    layer.send("a", {"n": 0})
+    sql(
+        f"INSERT INTO {schema}.frames (channel, expires, control, data)"
+        f" SELECT 'a', {schema}.clock() + 60, false, '' FROM generate_series(1, 3199)"
+    )
+    uncounted = [layer.send_batch([layer.prepare("a", {"n": n})]) for n in range(99)]
+    assert uncounted == [[]] * 99  # a share of 3,199
+    refused = layer.prepare("a", {"n": 100})
+    assert layer.send_batch([refused]) == [refused]
+
+
 def test_a_group_and_a_channel_share_the_room_of_a_reader_in_their_order(make_layer: MakeLayer) -> None:
     layer = make_layer(capacity=2)
     layer.receive(["me!"])
