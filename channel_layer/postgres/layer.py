@@ -112,15 +112,17 @@ class PostgresChannelLayer(ChannelLayer):
         names.check_receivers(channels)
         interrupts = self._interrupts
         if timeout <= 0:
-            return self._take(channels, limit)
+            return self._take(channels, limit)[0]
         self._prove()
         deadline = time.monotonic() + timeout
         arrived = threading.Event()
         with self._listener.waiting(channels, arrived.set):
             while True:
+                deliveries: list[Delivery] = []
                 news = self._listener.news(channels)
-                deliveries = [] if self._is_drained(channels, news) else self._take(channels, limit)
-                self._note(channels, limit, news, deliveries)
+                if not self._is_drained(channels, news):
+                    deliveries, nothing_is_left = self._take(channels, limit)
+                    self._note(channels, news if nothing_is_left else None)
                 remaining = deadline - time.monotonic()
                 if deliveries or remaining <= 0 or self._interrupts != interrupts:
                     return deliveries
@@ -131,7 +133,7 @@ class PostgresChannelLayer(ChannelLayer):
         """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
         names.check_receivers(channels)
         if timeout <= 0:
-            return await self._atake(channels, limit)
+            return (await self._atake(channels, limit))[0]
         if not self._proven:
             await asyncio.to_thread(self._prove)
         loop = asyncio.get_running_loop()
@@ -139,9 +141,11 @@ class PostgresChannelLayer(ChannelLayer):
         arrived = asyncio.Event()
         with self._listener.waiting(channels, partial(_set_in_loop, loop, arrived)):
             while True:
+                deliveries: list[Delivery] = []
                 news = self._listener.news(channels)
-                deliveries = [] if self._is_drained(channels, news) else await self._atake(channels, limit)
-                self._note(channels, limit, news, deliveries)
+                if not self._is_drained(channels, news):
+                    deliveries, nothing_is_left = await self._atake(channels, limit)
+                    self._note(channels, news if nothing_is_left else None)
                 remaining = deadline - loop.time()
                 if deliveries or remaining <= 0:
                     return deliveries
@@ -295,8 +299,8 @@ class PostgresChannelLayer(ChannelLayer):
                 counts[1] += 1
         return refused
 
-    def _take(self, channels: Sequence[str], limit: int) -> list[Delivery]:
-        """Take messages from one of the channels that have any, without waiting."""
+    def _take(self, channels: Sequence[str], limit: int) -> tuple[list[Delivery], bool]:
+        """Take messages from one of the channels that have any, without waiting; returns whether nothing was left."""
         self._beat_if_new(channels)
         self._do_chores_if_due()
         while True:
@@ -309,9 +313,10 @@ class PostgresChannelLayer(ChannelLayer):
                     raise
                 deliveries = self._opened(rows)
             if deliveries or not rows:
-                return deliveries
+                # Frames that tell of members are taken, too, and are no deliveries.
+                return deliveries, not rows or (len(channels) == 1 and len(rows) < limit)
 
-    async def _atake(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+    async def _atake(self, channels: Sequence[str], limit: int) -> tuple[list[Delivery], bool]:
         if self._is_new(channels) or self._are_chores_due():
             await asyncio.to_thread(self._beat_if_new, channels)
             await asyncio.to_thread(self._do_chores_if_due)
@@ -323,18 +328,18 @@ class PostgresChannelLayer(ChannelLayer):
                 raise
             deliveries = self._opened(rows)
             if deliveries or not rows:
-                return deliveries
+                # Frames that tell of members are taken, too, and are no deliveries.
+                return deliveries, not rows or (len(channels) == 1 and len(rows) < limit)
 
     def _is_drained(self, channels: Sequence[str], news: object) -> bool:
         """True if the channels were found empty and nothing has come since then."""
         return news is not None and self._drained.get(tuple(channels)) == news
 
-    def _note(self, channels: Sequence[str], limit: int, news: object, deliveries: Sequence[Delivery]) -> None:
-        """Remember channels that were taken from until nothing was left, and the news from before that."""
+    def _note(self, channels: Sequence[str], news: object) -> None:
+        """Remember the news from before the channels were emptied; ``None`` if they were not."""
         if len(self._drained) >= MOST_DRAINED:
             self._drained = {}
-        is_empty = not deliveries or (len(channels) == 1 and len(deliveries) < limit)
-        self._drained[tuple(channels)] = news if is_empty else None
+        self._drained[tuple(channels)] = news
 
     def _opened(self, rows: Rows) -> list[Delivery]:
         if not rows:

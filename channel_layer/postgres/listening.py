@@ -138,9 +138,9 @@ class Listener:
             with self._lock:
                 # After an error that nobody foresaw, the next who waits starts another thread.
                 if self._thread is threading.current_thread():
+                    self._heard = set()
+                    self._driver.close()
                     self._thread = None
-            self._heard = set()
-            self._driver.close()
 
     def _listen(self) -> None:
         failing = False
@@ -150,6 +150,8 @@ class Listener:
                 if self._waiters:
                     last_waited = time.monotonic()
                 elif self._closing or time.monotonic() - last_waited >= LINGER:
+                    self._heard = set()
+                    self._driver.close()
                     self._thread, self._closing = None, False
                     return
             try:

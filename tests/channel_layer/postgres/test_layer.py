@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -81,6 +82,23 @@ def test_what_a_receiver_took_and_could_not_keep_is_there_again(make_layer: Make
     with connection.transaction(force_rollback=True):
         connection.rows(one._calls._sql("SELECT data FROM SCHEMA.take(%s::text[], 2)", ["shared"]))
     assert other.receive(["shared"]) == ("shared", {"n": 1})
+
+
+@pytest.mark.parametrize("side", ["threads", "coroutines"])
+def test_what_tells_of_members_does_not_hide_messages_behind_it(make_layer: MakeLayer, side: str) -> None:
+    """Both lie on one queue: to have got fewer messages than asked for does not mean that it is empty."""
+    layer = make_layer()
+    layer._listener._seconds = 60.0
+    receive = layer.receive_batch
+    if side == "coroutines":
+        receive = lambda *given, **named: asyncio.run(layer.areceive_batch(*given, **named))  # noqa: E731
+    assert receive(["me!"], timeout=0.2) == []
+    for n in range(4):
+        layer.group_add("group", f"me!{n}")
+    layer.send_batch([layer.prepare("me!a", {"n": n}) for n in range(4)])
+    first = receive(["me!"], limit=5, timeout=5)
+    assert [item.message["n"] for item in first] == [0]
+    assert [item.message["n"] for item in receive(["me!"], limit=5, timeout=5)] == [1, 2, 3]
 
 
 def test_others_see_what_was_sent_within_a_second(make_layer: MakeLayer) -> None:
