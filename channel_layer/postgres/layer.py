@@ -351,6 +351,7 @@ class PostgresChannelLayer(ChannelLayer):
     def _prove(self) -> None:
         """Find out once if notifications arrive."""
         if not self._proven:
+            self._driver.run(self._calls.disappeared)  # any call: a pooler is noticed when a connection is made
             if self._driver.is_pooled:
                 prove(self._server)
             self._proven = True

@@ -145,6 +145,7 @@ class Listener:
     def _listen(self) -> None:
         failing = False
         last_waited = time.monotonic()
+        self._look()  # nobody has heard what came before
         while True:
             with self._lock:
                 if self._waiters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import threading
@@ -113,4 +114,8 @@ def test_a_pooler_serves_if_it_lends_a_connection_for_as_long_as_a_client_stays(
             layer.check()
         with pytest.raises(LayerUnusable, match="notifications do not arrive"):
             layer.receive_batch(["through"], timeout=0.1)
+        other = PostgresChannelLayer(dsn, schema=schema)
+        with pytest.raises(LayerUnusable, match="notifications do not arrive"):
+            asyncio.run(other.areceive_batch(["through"], timeout=0.1))
+        other.close()
     layer.close()
