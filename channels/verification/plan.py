@@ -59,8 +59,8 @@ def make_plan(alias: str, hosts: list[str] | None = None) -> str:
         own = {"path": f"{layer.path}-verify-{token}", "name": None}
     else:
         raise VerificationError(
-            f"channel layer {alias!r} ({layer.describe()}) is not of this distribution, so nobody knows how to keep "
-            "the messages of a verification apart from the project's"
+            f"channel layer {alias!r} ({layer.describe()}) has no part of its own for a verification, whose messages "
+            "would mix with the project's; verify with the sqlite or redis layer"
         )
     return json.dumps({"settings": module, "alias": alias, "own": own})
 
