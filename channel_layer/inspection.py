@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -99,6 +100,11 @@ def opened(reader: str, looks: Iterable[Look], max_frame_size: int) -> list[Wait
         elif kind == codec.GROUP:
             found.append(Waiting(mark, reader, address, look.size, look.age, content, headers))
     return found
+
+
+def mark_of(expires: float, data: bytes) -> str:
+    """The mark of a stored frame, for layers whose numbers of frames change when they are put back."""
+    return hashlib.blake2b(data, digest_size=8, key=repr(expires).encode()).hexdigest()
 
 
 def largest(sizes: dict[str, int], limit: int) -> GroupSizes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,22 +10,13 @@ from typing import Any
 from .. import codec, names
 from ..capacity import CapacityRules
 from ..delivery import Outgoing
-from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look
+from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look, mark_of
+from ..upkeep import NEWS_SECONDS, SWEEP_SECONDS, gone_after
 from .connections import Plan, Rows
 from .schema import Schema
 
 CHUNK = 200
 """Last wills carried out in one transaction."""
-
-NEWS_SECONDS = 86_400.0
-"""Time for which last wills that were carried out are remembered, for a process that comes back."""
-
-SWEEP_SECONDS = 10.0
-"""Time between two sweeps, by the first process that gets there."""
-
-GONE_SECONDS = 120.0
-"""Time without a heartbeat, or twice ``presence``, after which the members of a process are removed. One that comes
-back restores them."""
 
 SHARE, UNCOUNTED_SECONDS = 32, 1.0
 """A process that has found room on a channel fills so small a share of it, within so many seconds, before it counts
@@ -57,7 +48,8 @@ class Calls:
         self._sql = schema.statement
         self._room = capacity.of_reader
         self._uncounted: dict[str, tuple[int, float]] = {}
-        self._expiry, self._group_expiry, self._presence = expiry, float(group_expiry), presence
+        # The database has one type for all of them, whole numbers or not.
+        self._expiry, self._group_expiry, self._presence = float(expiry), float(group_expiry), float(presence)
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -73,7 +65,7 @@ class Calls:
         [(refused, missed, now)] = yield self._sql(
             "SELECT * FROM SCHEMA.send(%s::boolean[], %s::text[], %s::bytea[], %s::bytea[], %s::integer[],"
             " %s::text[], %s::text[], %s::bytea[], %s::text[], %s::boolean[], %s, %s)",
-            grouped, targets, frames, others, rooms, *heirs, float(self._expiry), float(self._presence),
+            grouped, targets, frames, others, rooms, *heirs, self._expiry, self._presence,
         )  # fmt: skip
         return [items[n - 1] for n in refused or ()], missed or 0, now
 
@@ -83,7 +75,7 @@ class Calls:
         is_counted = uncounted < len(items) or time.monotonic() > until
         room = self._room(reader) if is_counted else None
         [(stored, free, now)] = yield self._sql(
-            "SELECT * FROM SCHEMA.store(%s, %s::bytea[], %s::integer, %s)", reader, frames, room, float(self._expiry)
+            "SELECT * FROM SCHEMA.store(%s, %s::bytea[], %s::integer, %s)", reader, frames, room, self._expiry
         )
         if is_counted:
             uncounted, until = (free - stored) // SHARE, time.monotonic() + UNCOUNTED_SECONDS
@@ -103,7 +95,7 @@ class Calls:
         """Put frames back to the front of a channel."""
         yield self._sql(
             "SELECT SCHEMA.put_front(%s, %s::bytea[], %s::double precision[], %s)",
-            reader, list(frames), list(expires), float(self._expiry),
+            reader, list(frames), list(expires), self._expiry,
         )  # fmt: skip
 
     def oldest_age(self, reader: str) -> Plan[float]:
@@ -120,7 +112,7 @@ class Calls:
         """Add a member or renew it, which never makes its time shorter."""
         reader, local = names.split(channel)
         seconds = self._group_expiry
-        frame = codec.membership_frame(codec.JOIN, group, local, _whole(seconds)) if local else None
+        frame = codec.membership_frame(codec.JOIN, group, local, math.ceil(seconds)) if local else None
         yield self._sql(
             "SELECT SCHEMA.join_group(%s, %s, %s, %s::integer, %s, %s)",
             group, reader, channel, self._room(reader), seconds, frame,
@@ -145,14 +137,14 @@ class Calls:
 
     def channels(self, group: str) -> Plan[list[str]]:
         """Full names of the members."""
-        rows = yield self._sql(f"SELECT channel{_PRESENT} AND team = %s", float(self._presence), group)
+        rows = yield self._sql(f"SELECT channel{_PRESENT} AND team = %s", self._presence, group)
         return [channel for (channel,) in rows]
 
     # -- presence --------------------------------------------------------------------------------
 
     def beat(self, readers: Sequence[str]) -> Plan[list[str]]:
         """Note that channels are being read; returns those that were not known to be a moment ago."""
-        rows = yield self._sql("SELECT SCHEMA.beat(%s::text[], %s)", list(readers), float(self._presence))
+        rows = yield self._sql("SELECT SCHEMA.beat(%s::text[], %s)", list(readers), self._presence)
         return [reader for (reader,) in rows]
 
     def restore(self, reader: str, memberships: Iterable[tuple[str, str, float]]) -> Plan[set[str]]:
@@ -173,7 +165,7 @@ class Calls:
 
     def disappeared(self) -> Plan[list[str]]:
         """Processes that have left last wills and given no heartbeat since."""
-        rows = yield self._sql("SELECT SCHEMA.disappeared(%s)", float(self._presence))
+        rows = yield self._sql("SELECT SCHEMA.disappeared(%s)", self._presence)
         return [reader for (reader,) in rows]
 
     def carry_out(self, reader: str) -> Plan[bool]:
@@ -182,15 +174,16 @@ class Calls:
         targets = [target for (target,) in rows]
         [(done,)] = yield self._sql(
             "SELECT SCHEMA.carry_out(%s, %s, %s, %s::text[], %s::integer[], %s::integer, %s)",
-            reader, float(self._presence), self._presence / 3, targets, [self._room(name) for name in targets], CHUNK,
-            float(self._expiry),
+            reader, self._presence, self._presence / 3, targets, [self._room(name) for name in targets], CHUNK,
+            self._expiry,
         )  # fmt: skip
         return bool(done == CHUNK)
 
     def sweep(self) -> Plan[int | None]:
         """Remove what nobody will come for; returns how many messages, or ``None`` if somebody else did just now."""
-        gone = max(GONE_SECONDS, 2 * self._presence)
-        [(expired,)] = yield self._sql("SELECT SCHEMA.sweep(%s, %s, %s)", SWEEP_SECONDS, gone, NEWS_SECONDS)
+        [(expired,)] = yield self._sql(
+            "SELECT SCHEMA.sweep(%s, %s, %s)", SWEEP_SECONDS, gone_after(self._presence), NEWS_SECONDS
+        )
         return expired  # type: ignore[no-any-return]
 
     def vacuum(self) -> Plan[None]:
@@ -231,14 +224,12 @@ class Calls:
             reader, limit,
         )  # fmt: skip
         return [
-            # Not by the id: what is put back gets another one.
-            Look(_mark(expires, data), data, len(data), max(0.0, age + self._expiry))
-            for expires, data, age in rows
+            Look(mark_of(expires, data), data, len(data), max(0.0, age + self._expiry)) for expires, data, age in rows
         ]
 
     def group_sizes(self, limit: int) -> Plan[GroupSizes]:
         """Count the members of the largest groups, and all groups."""
-        presence = float(self._presence)
+        presence = self._presence
         [(total,)] = yield self._sql(f"SELECT count(DISTINCT team){_PRESENT}", presence)
         rows = yield self._sql(
             f"SELECT team, count(*) AS size{_PRESENT} GROUP BY team ORDER BY size DESC, team LIMIT %s::integer",
@@ -248,7 +239,7 @@ class Calls:
 
     def group_members(self, group: str, limit: int) -> Plan[GroupMembers]:
         """Count the members of a group, and name some of them."""
-        presence = float(self._presence)
+        presence = self._presence
         [(total,)] = yield self._sql(f"SELECT count(*){_PRESENT} AND team = %s", presence, group)
         rows = yield self._sql(f"SELECT channel{_PRESENT} AND team = %s LIMIT %s::integer", presence, group, limit)
         return GroupMembers(total, [channel for (channel,) in rows])
@@ -349,11 +340,3 @@ def _last_will(item: Outgoing) -> tuple[str | None, str | None, bytes | None, st
     target, local = names.split(message.target)
     frame = codec.frame(codec.DIRECT, local, message.body, message.headers)
     return last_will.channel, reader, frame, target, last_will.claims
-
-
-def _mark(expires: float, data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=8, key=repr(expires).encode()).hexdigest()
-
-
-def _whole(seconds: float) -> int:
-    return int(-(-seconds // 1))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import conninfo
 
-from .. import codec, names
+from .. import codec, names, waking
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..forks import forget_in_children
@@ -23,7 +23,8 @@ from ..layer import ChannelLayer, Statistics
 from ..members import MembershipIndex
 from ..reports import REPORTS
 from ..server_clock import ServerClock
-from .calls import SWEEP_SECONDS, Calls
+from ..upkeep import BEATS, SWEEP_SECONDS
+from .calls import Calls
 from .connections import Plan, Rows
 from .drivers import AsyncDriver, Driver, Server
 from .listening import Listener, prove
@@ -32,9 +33,6 @@ from .schema import Schema
 T = TypeVar("T")
 
 _log = logging.getLogger("channel_layer.postgres")
-
-BEATS = 6
-"""Number of heartbeats of a process in the time of ``presence``."""
 
 MOST_DRAINED = 1000
 """Sets of channels of which it is remembered that nothing lies on them."""
@@ -114,20 +112,12 @@ class PostgresChannelLayer(ChannelLayer):
         if timeout <= 0:
             return self._take(channels, limit)[0]
         self._prove()
-        deadline = time.monotonic() + timeout
-        arrived = threading.Event()
-        with self._listener.waiting(channels, arrived.set):
-            while True:
-                deliveries: list[Delivery] = []
-                news = self._listener.news(channels)
-                if not self._is_drained(channels, news):
-                    deliveries, nothing_is_left = self._take(channels, limit)
-                    self._note(channels, news if nothing_is_left else None)
-                remaining = deadline - time.monotonic()
-                if deliveries or remaining <= 0 or self._interrupts != interrupts:
-                    return deliveries
-                arrived.wait(remaining)
-                arrived.clear()
+        return waking.receive(
+            partial(self._listener.waiting, channels),
+            lambda: self._look_if_news(channels, limit),
+            timeout,
+            lambda: self._interrupts != interrupts,
+        )
 
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
@@ -136,25 +126,9 @@ class PostgresChannelLayer(ChannelLayer):
             return (await self._atake(channels, limit))[0]
         if not self._proven:
             await asyncio.to_thread(self._prove)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        arrived = asyncio.Event()
-        with self._listener.waiting(channels, partial(_set_in_loop, loop, arrived)):
-            while True:
-                deliveries: list[Delivery] = []
-                news = self._listener.news(channels)
-                if not self._is_drained(channels, news):
-                    deliveries, nothing_is_left = await self._atake(channels, limit)
-                    self._note(channels, news if nothing_is_left else None)
-                remaining = deadline - loop.time()
-                if deliveries or remaining <= 0:
-                    return deliveries
-                try:
-                    async with asyncio.timeout(remaining):
-                        await arrived.wait()
-                except TimeoutError:
-                    continue
-                arrived.clear()
+        return await waking.areceive(
+            partial(self._listener.waiting, channels), lambda: self._alook_if_news(channels, limit), timeout
+        )
 
     def interrupt(self) -> None:
         """See `ChannelLayer.interrupt`."""
@@ -313,8 +287,7 @@ class PostgresChannelLayer(ChannelLayer):
                     raise
                 deliveries = self._opened(rows)
             if deliveries or not rows:
-                # Frames that tell of members are taken, too, and are no deliveries.
-                return deliveries, not rows or (len(channels) == 1 and len(rows) < limit)
+                return deliveries, _is_all(rows, channels, limit)
 
     async def _atake(self, channels: Sequence[str], limit: int) -> tuple[list[Delivery], bool]:
         if self._is_new(channels) or self._are_chores_due():
@@ -328,8 +301,25 @@ class PostgresChannelLayer(ChannelLayer):
                 raise
             deliveries = self._opened(rows)
             if deliveries or not rows:
-                # Frames that tell of members are taken, too, and are no deliveries.
-                return deliveries, not rows or (len(channels) == 1 and len(rows) < limit)
+                return deliveries, _is_all(rows, channels, limit)
+
+    def _look_if_news(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        """Take messages, unless nothing has come since the channels were found empty."""
+        news = self._listener.news(channels)
+        if self._is_drained(channels, news):
+            return []
+        deliveries, nothing_is_left = self._take(channels, limit)
+        self._note(channels, news if nothing_is_left else None)
+        return deliveries
+
+    async def _alook_if_news(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        """Async form of `_look_if_news`."""
+        news = self._listener.news(channels)
+        if self._is_drained(channels, news):
+            return []
+        deliveries, nothing_is_left = await self._atake(channels, limit)
+        self._note(channels, news if nothing_is_left else None)
+        return deliveries
 
     def _is_drained(self, channels: Sequence[str], news: object) -> bool:
         """True if the channels were found empty and nothing has come since then."""
@@ -443,13 +433,11 @@ def _place(dsn: object) -> str:
     return f"{host}{port}/{given.get('dbname') or given.get('user') or ''}"
 
 
+def _is_all(rows: Rows, channels: Sequence[str], limit: int) -> bool:
+    """True if nothing was left on the channels; a frame that tells of members counts, too, and is not a delivery."""
+    return not rows or (len(channels) == 1 and len(rows) < limit)
+
+
 def _shuffled(channels: Sequence[str]) -> Sequence[str]:
     """The channels in random order, so that none comes first always."""
     return channels if len(channels) == 1 else random.sample(channels, len(channels))
-
-
-def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    try:
-        loop.call_soon_threadsafe(event.set)
-    except RuntimeError:  # the loop was closed while it waited here
-        return

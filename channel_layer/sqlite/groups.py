@@ -6,16 +6,11 @@ import sqlite3
 from collections.abc import Iterable
 
 from .. import codec, names
+from ..upkeep import gone_after
 from .schema import clock
-
-BEATS = 6
-"""Number of heartbeats of a process in the time of ``presence``."""
 
 SILENT_SECONDS = 30.0
 """Default time without a heartbeat after which the members of a process are passed over."""
-
-GONE_SECONDS = 120.0
-"""Time, or twice ``presence``, after which they are removed. A process that comes back restores its memberships."""
 
 _READERS = """
 WITH RECURSIVE step (reader) AS (
@@ -102,7 +97,7 @@ def restore(connection: sqlite3.Connection, reader: str, memberships: Iterable[t
 
 def drop_gone(connection: sqlite3.Connection, now: float, silent: float = SILENT_SECONDS) -> None:
     """Remove expired memberships, and processes that have been silent for long, with their members."""
-    gone = now - max(GONE_SECONDS, 2 * silent)
+    gone = now - gone_after(silent)
     connection.execute("DELETE FROM members WHERE expires <= ?", (now,))
     connection.execute("DELETE FROM members WHERE reader IN (SELECT reader FROM readers WHERE seen < ?)", (gone,))
     connection.execute(

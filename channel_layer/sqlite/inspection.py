@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from contextlib import closing
 
-from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look
+from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look, mark_of
 from .schema import clock
 
 _PRESENT = (
@@ -27,9 +26,7 @@ def look(connection: sqlite3.Connection, reader: str, limit: int, newest: bool, 
     )
     with closing(rows):
         for expires, data in rows:
-            # Not the id: what is put back gets another one.
-            mark = hashlib.blake2b(data, digest_size=8, key=repr(expires).encode()).hexdigest()
-            found.append(Look(mark, data, len(data), max(0.0, now + expiry - expires)))
+            found.append(Look(mark_of(expires, data), data, len(data), max(0.0, now + expiry - expires)))
             size += len(data)
             if size >= MOST_BYTES:
                 break

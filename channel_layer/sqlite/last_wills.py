@@ -8,13 +8,11 @@ from collections.abc import Callable
 
 from .. import codec, names
 from ..delivery import LastWill
+from ..upkeep import NEWS_SECONDS
 from .schema import clock
 
 CHUNK = 200
 """Last wills carried out in one transaction, which holds up other writers for so long."""
-
-NEWS_SECONDS = 86_400.0
-"""Time for which carried-out last wills are remembered, for a process that comes back."""
 
 _LEAVE = (
     "INSERT INTO wills (reader, channel, target, data, made) VALUES (?, ?, ?, ?, ?)"

@@ -7,20 +7,20 @@ import math
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import codec, names
+from .. import codec, names, waking
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..inspection import INSPECTION, GroupMembers, GroupSizes, Look
 from ..layer import ChannelLayer, Statistics
 from ..members import MembershipIndex
 from ..reports import REPORTS
+from ..upkeep import BEATS
 from . import groups, inspection, last_wills, queues, reports
 from .database import BusyError
 from .engine import Engine
@@ -114,16 +114,12 @@ class SqliteChannelLayer(ChannelLayer):
         deliveries = self._take(channels, limit)
         if deliveries or timeout <= 0:
             return deliveries
-        deadline = time.monotonic() + timeout
-        arrived = threading.Event()
-        with self._engine.watch.waiting(channels, arrived.set):
-            while True:
-                deliveries = self._take(channels, limit)
-                remaining = deadline - time.monotonic()
-                if deliveries or remaining <= 0 or self._interrupts != interrupts:
-                    return deliveries
-                arrived.wait(remaining)
-                arrived.clear()
+        return waking.receive(
+            partial(self._engine.watch.waiting, channels),
+            lambda: self._take(channels, limit),
+            timeout,
+            lambda: self._interrupts != interrupts,
+        )
 
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
@@ -131,21 +127,9 @@ class SqliteChannelLayer(ChannelLayer):
         deliveries = await self._atake(channels, limit)
         if deliveries or timeout <= 0:
             return deliveries
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        arrived = asyncio.Event()
-        with self._engine.watch.waiting(channels, partial(_set_in_loop, loop, arrived)):
-            while True:
-                deliveries = await self._atake(channels, limit)
-                remaining = deadline - loop.time()
-                if deliveries or remaining <= 0:
-                    return deliveries
-                try:
-                    async with asyncio.timeout(remaining):
-                        await arrived.wait()
-                except TimeoutError:
-                    continue
-                arrived.clear()
+        return await waking.areceive(
+            partial(self._engine.watch.waiting, channels), lambda: self._atake(channels, limit), timeout
+        )
 
     def interrupt(self) -> None:
         """See `ChannelLayer.interrupt`."""
@@ -393,7 +377,7 @@ class SqliteChannelLayer(ChannelLayer):
             return
         if engine.database.is_hurried:
             raise BusyError  # these take their time
-        self._chores_due = now + self.presence / groups.BEATS
+        self._chores_due = now + self.presence / BEATS
         self._look_due = now + LOOK_SECONDS
         if is_replaced:
             engine.database.close()
@@ -406,10 +390,3 @@ class SqliteChannelLayer(ChannelLayer):
 
 class _Abandoned(Exception):
     """Raised when the caller that asked for messages has gone; they stay where they were."""
-
-
-def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    try:
-        loop.call_soon_threadsafe(event.set)
-    except RuntimeError:  # the loop was closed while it waited here
-        return

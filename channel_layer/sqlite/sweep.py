@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from ..upkeep import SWEEP_SECONDS
 from . import groups, last_wills, queues, reports
 from .schema import clock
-
-SWEEP_SECONDS = 10.0
-"""Time between two sweeps of the file, by the first process that gets there."""
 
 SPARE_PAGES = 1024
 """Free pages (4 KiB each) that are kept for what comes next; more are given back."""

@@ -8,6 +8,7 @@ import pytest
 
 from channel_layer import codec
 from channel_layer.sqlite import groups, schema
+from channel_layer.upkeep import GONE_SECONDS
 
 
 def opened(frames: groups.Frames) -> list[tuple[str, list[object]]]:
@@ -59,7 +60,7 @@ def test_a_reader_that_is_gone_is_removed_with_its_members(store: sqlite3.Connec
     for reader in ("gone!", "kept!"):
         groups.add(store, "group", f"{reader}a", 1000)
         groups.beat(store, reader)
-    later = schema.clock() + groups.GONE_SECONDS + 1
+    later = schema.clock() + GONE_SECONDS + 1
     store.execute("UPDATE readers SET seen = ? WHERE reader = 'kept!'", (later,))
     groups.drop_gone(store, later)
     assert store.execute("SELECT channel FROM members").fetchall() == [("kept!a",)]
@@ -94,7 +95,7 @@ def test_members_of_who_may_be_silent_for_longer_are_kept_for_longer(store: sqli
     groups.add(store, "group", "one!a", 10_000)
     groups.beat(store, "one!", silent=900)
     now = schema.clock()
-    groups.drop_gone(store, now + groups.GONE_SECONDS + 1, silent=900)
+    groups.drop_gone(store, now + GONE_SECONDS + 1, silent=900)
     assert groups.channels(store, "group", silent=900) == ["one!a"]
     groups.drop_gone(store, now + 1801, silent=900)
     assert groups.channels(store, "group", silent=900) == []

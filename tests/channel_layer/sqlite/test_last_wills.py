@@ -13,6 +13,7 @@ from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.sqlite import groups, last_wills, schema
 from channel_layer.sqlite.queues import Putting
 from channel_layer.sqlite.sweep import sweep
+from channel_layer.upkeep import GONE_SECONDS, NEWS_SECONDS
 
 PRESENCE = 30.0
 GRACE = PRESENCE / 3
@@ -142,7 +143,7 @@ def test_a_process_that_has_left_last_wills_is_remembered_until_they_were_carrie
     for reader in ("with!", "without!"):
         groups.beat(store, reader)
     last_wills.settle(store, left("with!a"))
-    groups.drop_gone(store, schema.clock() + groups.GONE_SECONDS + 1)
+    groups.drop_gone(store, schema.clock() + GONE_SECONDS + 1)
     assert store.execute("SELECT reader FROM readers").fetchall() == [("with!",)]
 
 
@@ -150,7 +151,7 @@ def test_old_news_are_swept_away(store: sqlite3.Connection, passes: Any) -> None
     last_wills.settle(store, left("unread!a"))
     passes(PRESENCE + 1)
     carried_out(store, "unread!")
-    store.execute("UPDATE wills SET sent = sent - ?", (2 * last_wills.NEWS_SECONDS,))
+    store.execute("UPDATE wills SET sent = sent - ?", (2 * NEWS_SECONDS,))
     store.execute("UPDATE facts SET value = 0 WHERE name = 'swept'")
     sweep(store)
     assert store.execute("SELECT count(*) FROM wills").fetchone() == (0,)

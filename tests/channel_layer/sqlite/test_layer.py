@@ -21,6 +21,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable
 from channel_layer.sqlite import SqliteChannelLayer, groups, patience, schema
 from channel_layer.sqlite import layer as layer_module
+from channel_layer.upkeep import GONE_SECONDS
 from tests.channel_layer.interleaving import Intruder
 from tests.conftest import SmallDisk
 
@@ -161,7 +162,7 @@ def test_a_process_that_was_silent_for_long_puts_its_memberships_back(make: Make
     server, worker = make(), make()
     worker.group_add("group", "process!a")
     assert server.receive_batch(["process!"]) == []
-    server._engine.database.write(lambda c: groups.drop_gone(c, schema.clock() + groups.GONE_SECONDS + 1))
+    server._engine.database.write(lambda c: groups.drop_gone(c, schema.clock() + GONE_SECONDS + 1))
     assert worker.group_channels("group") == []
     server._chores_due = 0
     server.receive_batch(["process!"])
