@@ -22,7 +22,7 @@ def failed_tests(cache: Path) -> list[str]:
     """Node ids of the tests that failed in the last run, without the group that ``--dist loadgroup`` appends."""
     if not cache.exists():
         return []
-    return sorted({re.sub(r"@[\w-]+$", "", node) for node in json.loads(cache.read_text())})
+    return sorted({re.sub(r"@[^@\]]+$", "", node) for node in json.loads(cache.read_text())})
 
 
 def main() -> int:

@@ -14,13 +14,17 @@ TESTS = """
 import os
 import pytest
 
-@pytest.mark.xdist_group("one-two")
+@pytest.mark.xdist_group("tests/test_numbers.py-number=1")
 @pytest.mark.parametrize("number", range(5), ids=str)
 def test_number(number):
     assert number >= int(os.environ["LEAST"])
 
 def test_nothing():
     pass
+
+@pytest.mark.xdist_group("tests/test_numbers.py")
+def test_plain():
+    assert "PLAIN" not in os.environ
 """
 
 
@@ -31,11 +35,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, *command: str, least: int) -> subprocess.CompletedProcess[str]:
+def run(project: Path, *command: str, least: int, plain: bool = False) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command],
         cwd=project,
-        env={"LEAST": str(least)},
+        env={"LEAST": str(least)} | ({"PLAIN": "fails"} if plain else {}),
         capture_output=True,
         text=True,
         timeout=300,
@@ -61,6 +65,17 @@ def test_what_failed_is_run_once_more(project: Path, failed: int, least_again: i
     assert again.returncode == code, again.stdout
     for text in said:
         assert text in again.stdout
+
+
+@pytest.mark.parametrize(("plain_again", "code"), [(False, 0), (True, 1)])
+def test_a_group_that_is_named_after_its_module_is_no_part_of_the_test(
+    project: Path, plain_again: bool, code: int
+) -> None:
+    first = run(project, "-m", "pytest", "-n", "2", "--dist", "loadgroup", least=0, plain=True)
+    assert "1 failed" in first.stdout, first.stdout
+    again = run(project, str(ROOT / "scripts" / "second_chance.py"), least=0, plain=plain_again)
+    assert again.returncode == code, again.stdout
+    assert ("1 failed" if plain_again else "1 passed") in again.stdout.partition("test session starts")[2]
 
 
 def test_a_run_that_left_no_list_is_refused(project: Path) -> None:

@@ -94,7 +94,7 @@ class Host:
             self._make_async: Callable[[], redis_py.AsyncRedisPyConnection] = _maker(async_pool)
             self._make_sync()
         except (ValueError, TypeError, redis.RedisError) as error:
-            reason = redact(error, [address.url, address.options])
+            reason = _unknown_option(error, address.url) or redact(error, [address.url, address.options])
             # Without its cause, whose text is not redacted.
             raise LayerConfigurationError(f"{label} ({address.name}) cannot be used: {reason}") from None
         self.name = address.name
@@ -183,6 +183,17 @@ class Host:
             raise translate_opening(error, self.name, None) from error
         finally:
             connection.disconnect()
+
+
+def _unknown_option(error: Exception, url: str) -> str:
+    """What to do about an option that the kind of connection does not take; nothing for another error."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return ""
+    name = found[1]
+    if name.startswith("ssl_") and not url.startswith("rediss:"):
+        return f"the option {name!r} is for TLS, so the address has to begin with rediss://"
+    return f"redis-py has no option {name!r} for such a connection"
 
 
 def _maker(pool: Any) -> Callable[[], Any]:

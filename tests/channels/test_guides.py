@@ -242,18 +242,32 @@ def test_a_wsgi_server() -> None:
 
 @pytest.mark.usefixtures("layer")
 def test_deploying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://localhost:1/0")
+    monkeypatch.setenv("REDIS_URL", "rediss://localhost:1/0")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost:1/project")
     monkeypatch.setenv("CHANNELS_KEY", "a key")
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "deploying.md").read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"os": os}
+    layers: list[dict[str, Any]] = []
     for block in blocks:
         if block.startswith('"CONFIG"'):
-            names["CHANNEL_LAYERS"]["default"].update(eval("{" + block + "}", names))
+            config = eval("{" + block + "}", names)["CONFIG"]
+            layers.append(names["CHANNEL_LAYERS"]["default"] | {"BACKEND": backend_of(config), "CONFIG": config})
         else:
             exec(block, names)
+            layers += names.get("CHANNEL_LAYERS", {}).values()
     assert isinstance(names["application"], Application)
-    with override_settings(CHANNEL_LAYERS=names["CHANNEL_LAYERS"]):
-        assert channel_layers.make_backend("default").describe().startswith("redis://localhost:1")
+    described = set()
+    for layer in layers:
+        with override_settings(CHANNEL_LAYERS={"default": layer}):
+            described.add(channel_layers.make_backend("default").describe().partition(" ")[0])
+    assert described == {"rediss://localhost:1/0", "sqlite", "PostgreSQL"}
+
+
+def backend_of(config: dict[str, Any]) -> str:
+    """The layer that the options are for."""
+    if "path" in config:
+        return "channel_layer.sqlite.SqliteChannelLayer"
+    return "channel_layer.postgres.PostgresChannelLayer" if "dsn" in config else "channel_layer.redis.RedisChannelLayer"
 
 
 def test_the_load_test_runs_as_it_stands() -> None:

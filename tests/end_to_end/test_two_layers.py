@@ -38,6 +38,7 @@ class TwoLayers(Project):
         self.operators_web.start()
         super().start()
         self.wait_to_say("Worker on channel layer 'operators'")
+        self.operators_web.wait_to_say("Listening on")
 
     def kill(self) -> None:
         self.operators_web.kill()

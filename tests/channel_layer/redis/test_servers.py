@@ -22,7 +22,13 @@ def test_without_hosts_it_is_the_one_on_this_machine() -> None:
         ({"host": "x"}, "'hosts' must be a list of servers, not dict"),
         (["redis://x", "localhost"], "hosts[1] is not a URL. Write it as redis://host:port/0"),
         ([{"host": "x", "prot": 1}], "hosts[0] (redis://x:6379/0) cannot be used: "),
-        ([{"host": "x", "prot": 1}], "unexpected keyword argument 'prot'"),
+        ([{"host": "x", "prot": 1}], "redis-py has no option 'prot' for such a connection"),
+        (
+            [{"address": "redis://x", "ssl_cert_reqs": "none"}],
+            "hosts[0] (redis://x) cannot be used: the option 'ssl_cert_reqs' is for TLS, "
+            "so the address has to begin with rediss://",
+        ),
+        ([{"address": "rediss://x", "ssl_cert": 1}], "redis-py has no option 'ssl_cert' for such a connection"),
     ],
 )
 def test_a_wrong_specification_is_named(hosts: object, said: str) -> None:
@@ -112,8 +118,8 @@ ENTRY = {"sentinels": SENTINELS, "master_name": "one"}
             {"hosts": ["redis://x"], "sentinel_kwargs": {"password": "secret"}},
             "'sentinel_kwargs' has nothing to be for",
         ),
-        ({"hosts": [{**ENTRY, "prot": "secret"}]}, "unexpected keyword argument 'prot'"),
-        ({"services": ["one"], "sentinel_kwargs": {"prot": "secret"}}, "unexpected keyword argument 'prot'"),
+        ({"hosts": [{**ENTRY, "prot": "secret"}]}, "no option 'prot'"),
+        ({"services": ["one"], "sentinel_kwargs": {"prot": "secret"}}, "no option 'prot'"),
     ],
 )
 def test_what_contradicts_itself_is_one_sentence_without_secrets(options: dict[str, Any], said: str) -> None:
