@@ -123,14 +123,15 @@ def deployment(costs: Costs, load: Workload) -> Deployment:
     )
     arriving = arrivals(interfaces)
 
-    def redis_needs(shards: int) -> dict[str, float]:
-        # A message to a group is one script on every server, as each has some of the processes.
-        busy = frames * costs.redis + sum(rate for rate, _ in sends) * costs.group * shards
-        busy += arriving * costs.group_process
-        carried = frames * max(costs.bytes_in, costs.bytes_out) + arriving * costs.bytes_out / 2
-        return {"CPU": busy / FILLED, "network": carried / LINK / FILLED}
-
-    shards = _enough(redis_needs, 1_000, "every Redis sees every message to a group")
+    # A message to a group is one script on the home of the group, and one entry for each process with members.
+    busy = frames * costs.redis + sum(rate for rate, _ in sends) * costs.group + arriving * costs.group_process
+    carried = frames * max(costs.bytes_in, costs.bytes_out) + arriving * costs.bytes_out / 2
+    redis_needs = {"CPU": busy / FILLED, "network": carried / LINK / FILLED}
+    shards = max(1, math.ceil(max(redis_needs.values())))
+    if load.broadcasts and load.broadcast_members == load.sockets:
+        of_one = load.broadcasts * (costs.group + interfaces * costs.group_process)
+        if of_one > FILLED:
+            raise TooMuchError("one Redis is the home of the group of everybody")
     in_workers = costs.worker + load.cpu
     worker_needs = {
         "CPU": frames * in_workers / FILLED,
@@ -142,8 +143,8 @@ def deployment(costs: Costs, load: Workload) -> Deployment:
         max(1, math.ceil(max(worker_needs.values()))),
         _largest(worker_needs),
         shards,
-        redis_needs(shards)["CPU"] * FILLED,
-        redis_needs(shards)["network"] * FILLED * LINK / shards,
+        busy,
+        carried / shards,
         interfaces * costs.server_memory + load.sockets * costs.socket,
     )
 

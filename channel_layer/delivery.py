@@ -142,9 +142,10 @@ class Delivery:
         members: ``None`` for a message to one channel. For a message to a group, the local parts of
             those members of the group that belong to ``channel``, as they were when it was sent.
         expires: when it would have expired, for the layer alone, on a clock of its own; ``None`` if it does not say.
+        server: for the layer alone, which of its servers it came from.
     """
 
-    __slots__ = ("channel", "expires", "headers", "members", "message")
+    __slots__ = ("channel", "expires", "headers", "members", "message", "server")
 
     def __init__(
         self,
@@ -159,6 +160,7 @@ class Delivery:
         self.headers = headers
         self.members = members
         self.expires = expires
+        self.server = 0
 
     def __repr__(self) -> str:
         to = "" if self.members is None else f" to {len(self.members)} members"

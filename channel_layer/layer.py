@@ -267,6 +267,13 @@ class ChannelLayer(ABC):
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """Async form of `receive_batch`."""
 
+    async def astop_receiving(self, channels: Sequence[str]) -> None:  # noqa: B027 - a backend need not have it
+        """Leave what comes on these channels from now on to other processes, until somebody receives on them again.
+
+        An `areceive_batch` may leave a wait behind, whose message is for the next one in this event loop. That wait is
+        ended here, and what it took is put back. To call when no receive on the channels is under way.
+        """
+
     def begin_exchange(
         self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
     ) -> Exchange:

@@ -22,8 +22,9 @@ Needs pytest and nothing else. Write a class that inherits `ConformanceSuite` an
 layers of one test share one store that starts out empty, and each stands for another process. A layer
 that reaches no further than its process (``local_only``) returns the same layer again.
 
-Three things may be set on the class: `Tools.wait` for layers whose clock a test can move, `Tools.let_run` if
-such a move leaves their heartbeats behind, and `Tools.elsewhere` for layers that can keep several stores apart.
+Four things may be set on the class: `Tools.wait` for layers whose clock a test can move, `Tools.let_run` if
+such a move leaves their heartbeats behind, `Tools.elsewhere` for layers that can keep several stores apart, and
+`Tools.orders_groups` for those that order no messages to groups among others.
 
 For readable failures put ``pytest.register_assert_rewrite("channel_layer.conformance")`` into
 ``conftest.py``, ahead of the import.

@@ -199,6 +199,21 @@ class AsyncRules(Tools):
         for n in range(3):
             run(main(n), layer)
 
+    def test_who_stops_receiving_leaves_what_comes_to_others(self, make_layer: MakeLayer) -> None:
+        old, new = make_layer(), make_layer()
+
+        async def stop() -> None:
+            assert await old.areceive_batch(["process!"], timeout=0.05) == []
+            await old.astop_receiving(["process!"])
+            await new.agroup_add("group", "process!a")
+            await new.asend_group("group", {"n": 1})
+            await new.asend("process!a", {"n": 2})
+            # The loop goes on, and nobody receives in it.
+            taken = await asyncio.to_thread(self.take, new, "process!", count=2)
+            assert sorted(numbers(taken)) == [1, 2]
+
+        run(stop(), old, new)
+
     def test_it_works_in_several_event_loops_at_the_same_time(self, layer: ChannelLayer) -> None:
         """A worker and an interface server in one process share a layer, and each has a loop."""
         together = threading.Barrier(2)

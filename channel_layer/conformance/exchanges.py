@@ -95,5 +95,5 @@ class ExchangeRules(Tools):
         outcomes = Outcomes()
         sent = [layer.prepare("everybody", {"n": 1}, group=True), *items(layer, "out", 2)]
         assert numbers(layer.begin_exchange(sent, ["in"], timeout=PATIENCE).finish(outcomes)) == [0]
-        assert numbers(self.take_many(layer, "out", count=2)) == [1, 2]
+        assert numbers(self.in_order(self.take_many(layer, "out", count=2))) == [1, 2]
         assert outcomes.refused == [[]]

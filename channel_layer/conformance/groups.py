@@ -65,7 +65,8 @@ class GroupRules(Tools):
         layer.group_add("another", "process!b")
         layer.send_group("group", {"n": 1})
         layer.send_group("another", {"n": 2})
-        assert self.take(layer, "process!", count=2) == [("process!a", {"n": 1}), ("process!b", {"n": 2})]
+        taken = self.in_order(self.take(layer, "process!", count=2))
+        assert taken == [("process!a", {"n": 1}), ("process!b", {"n": 2})]
 
     def test_sending_to_a_group_without_members_is_no_error(self, layer: ChannelLayer) -> None:
         layer.send_group("deserted", {"n": 1})
@@ -222,7 +223,7 @@ class GroupRules(Tools):
             ]
         )
         assert refused == []
-        deliveries = self.take_many(layer, "process!", count=3)
+        deliveries = self.in_order(self.take_many(layer, "process!", count=3))
         assert numbers(deliveries) == [1, 2, 3]
         assert addressees(deliveries) == [{"process!a"}, {"process!a"}, {"process!b"}]
         assert numbers(self.take(layer, "plain")) == [4]

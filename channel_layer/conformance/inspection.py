@@ -84,11 +84,12 @@ class InspectionRules(Tools):
         process.group_add("team", "process!a")
         process.send("process!b", {"n": 1})
         process.send_group("team", {"n": 2})
-        found = reader.peek("process!")
+        found = self.in_order(reader.peek("process!"))
         assert seen(found) == [1, 2]
         assert [(waiting.channel, waiting.group) for waiting in found] == [("process!b", ""), ("process!", "team")]
         # Memberships on the same queue are for the process, and not for who looks.
-        assert self.take(process, "process!", count=2) == [("process!b", {"n": 1}), ("process!a", {"n": 2})]
+        taken = self.in_order(self.take(process, "process!", count=2))
+        assert taken == [("process!b", {"n": 1}), ("process!a", {"n": 2})]
 
     def test_a_channel_that_cannot_be_read_is_refused(self, make_layer: MakeLayer) -> None:
         _, reader = self.looking(make_layer)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
 from ..delivery import Delivery
+from ..inspection import Waiting
 from ..layer import ChannelLayer
 
 MakeLayer = Callable[..., ChannelLayer]
 """Type of the fixture ``make_layer``."""
+
+Taken = TypeVar("Taken", bound=tuple[str | None, Any] | Delivery | Waiting)
 
 PATIENCE = 15.0
 """Seconds after which something that should have happened counts as missing. No measure of speed."""
@@ -24,9 +27,12 @@ class Tools:
     Attributes:
         elsewhere: options for ``make_layer`` that lead to another, separate store (for example
             ``{"prefix": "other:"}``), or ``None`` if the layer has no such thing.
+        orders_groups: whether a message to a channel and one to a group that it is in, or messages to two such groups,
+            arrive in the order in which one sender sent them. Those of one kind always do.
     """
 
     elsewhere: ClassVar[dict[str, Any] | None] = None
+    orders_groups: ClassVar[bool] = True
 
     @pytest.fixture
     def layer(self, make_layer: MakeLayer) -> ChannelLayer:
@@ -66,6 +72,12 @@ class Tools:
             taken += layer.receive_batch(channels, limit=min(limit, count - len(taken)), timeout=1)
         return taken
 
+    def in_order(self, taken: Sequence[Taken]) -> list[Taken]:
+        """Messages to a channel and to its groups, sorted by ``n`` if the layer does not promise their order."""
+        if self.orders_groups:
+            return list(taken)
+        return sorted(taken, key=_number)
+
     @staticmethod
     def nothing(layer: ChannelLayer, *channels: str) -> bool:
         """Make sure that no message waits. Asks several times, as one answer may have been taken by
@@ -75,6 +87,11 @@ class Tools:
         return True
 
 
-def numbers(taken: Sequence[tuple[str | None, Any]] | Sequence[Delivery]) -> list[int]:
+def numbers(taken: Sequence[Taken]) -> list[int]:
     """The ``n`` of each message, in order."""
-    return [item.message["n"] if isinstance(item, Delivery) else item[1]["n"] for item in taken]
+    return [_number(item) for item in taken]
+
+
+def _number(item: tuple[str | None, Any] | Delivery | Waiting) -> int:
+    message: Any = item.message if isinstance(item, (Delivery, Waiting)) else item[1]
+    return int(message["n"])

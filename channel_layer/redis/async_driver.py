@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import threading
 import weakref
@@ -18,9 +19,11 @@ from . import scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host
 from .redis_py import abort, transport_of
-from .scripts import Call, Reply, Word
+from .scripts import Call, Reply, Word, plain
 from .sync_driver import SyncDriver
 from .wire import ReplyReader, pack
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.01
 """Time for a look at the sockets."""
@@ -40,6 +43,7 @@ class AsyncConnection(asyncio.Protocol):
         self._answers = ReplyReader()
         self._waiter: asyncio.Future[list[Reply]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.client_id: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -68,9 +72,10 @@ class AsyncConnection(asyncio.Protocol):
             await self._opened.connect()
         self._transport = transport = transport_of(self._opened)
         transport.set_protocol(self)
-        commands: list[tuple[Word, ...]] = [("INFO", *self._host.sections)]
+        commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", *self._host.sections)]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
-        info, *loaded = await self.ask(commands, deadline)
+        client_id, info, *loaded = await self.ask(commands, deadline)
+        self.client_id = client_id if isinstance(client_id, int) else None
         if questions := self._host.admit(self, info, loaded):
             self._host.learn(await self.ask(questions, deadline))
 
@@ -158,6 +163,8 @@ class _Idle:
         self.by_shard: list[list[AsyncConnection]] = [[] for _ in range(servers)]
         self._guard: AsyncGenerator[None] | None = None
         self._ended = False
+        self.blocked: set[tuple[int, AsyncConnection]] = set()
+        """Connections with a call that waits in Redis, and the server of each."""
         self.brief_calls = 0
         self.is_guarded = False
         """True if connections may be added to `by_shard` without `give_back`, which is a coroutine less."""
@@ -252,6 +259,8 @@ class AsyncDriver:
                 return await loop.run_in_executor(self._brief_threads(), self._sync.run, shard, calls)
             connection = AsyncConnection(host)
         spoilt = False
+        if blocks:
+            idle.blocked.add((shard, connection))
         try:
             if not connection.is_open:
                 try:
@@ -275,6 +284,9 @@ class AsyncDriver:
             # Cancelled between question and answer: the next answer would be taken for another's.
             await connection.close()
             raise
+        finally:
+            if blocks:
+                idle.blocked.discard((shard, connection))
         if spoilt:
             await connection.close()
         elif idle.is_guarded:
@@ -282,6 +294,15 @@ class AsyncDriver:
         else:
             await idle.give_back(shard, connection)
         return replies
+
+    async def unblock(self) -> None:
+        """Have every call of the running loop that waits in Redis return now, with what it has."""
+        for shard, connection in list(self._idle_of(asyncio.get_running_loop()).blocked):
+            if connection.client_id is not None:
+                try:
+                    await self.run(shard, [plain("CLIENT", "UNBLOCK", connection.client_id, "ERROR")])
+                except LayerUnavailable as error:
+                    logger.debug("nobody to interrupt: %s", error)
 
     def end_threads(self) -> None:
         """End the threads; a later call gets others."""

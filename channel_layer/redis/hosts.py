@@ -186,7 +186,7 @@ class Host:
 
 
 def _unknown_option(error: Exception, url: str) -> str:
-    """What to do about an option that the kind of connection does not take; nothing for another error."""
+    """Advice on an option that the kind of connection does not take; empty for another error."""
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if found is None:
         return ""

@@ -44,9 +44,17 @@ class Inspection:
         self._run = run
 
     def look(self, reader: str, limit: int, newest: bool) -> list[Look]:
-        """Look at elements at one end of a queue, oldest first."""
+        """Look at elements at one end of a queue, oldest first; that of a process has a part on each server."""
+        shards = self._storage.receiving([reader])
+        parts = [self._look_on(shard, reader, limit, newest) for shard in shards]
+        if len(parts) == 1:
+            return parts[0]
+        found = sorted((look for part in parts for look in part), key=lambda look: -look.age)
+        return found[-limit:] if newest else found[:limit]
+
+    def _look_on(self, shard: int, reader: str, limit: int, newest: bool) -> list[Look]:
         call = Call(scripts.PEEK, [self._keys.queues + reader], [limit, MOST_BYTES, int(newest)])
-        [(now, elements)] = self._run(self._storage.host_of(reader), [call])
+        [(now, elements)] = self._run(shard, [call])
         latest = float(now) + self._storage.expiry_ms
         return [
             Look(
@@ -67,7 +75,7 @@ class Inspection:
             return str(error)
 
     def group_sizes(self, limit: int) -> GroupSizes:
-        """Count the members of all groups, and keep the largest. A group may have members on each server."""
+        """Count the members of all groups, and keep the largest."""
         sizes: dict[str, int] = defaultdict(int)
         for shard in self._storage.shards:
             for groups in self._groups_on(shard):
@@ -79,11 +87,11 @@ class Inspection:
         """Count the members of a group, and name some of them."""
         total = 0
         channels: list[str] = []
-        for shard in self._storage.shards:
-            for _, reader, size in self._readers(shard, [group]):
-                total += size
-                if size and len(channels) < limit:
-                    channels += self._members_in(shard, group, reader, limit - len(channels))
+        shard = self._storage.host_of(group)
+        for _, reader, size in self._readers(shard, [group]):
+            total += size
+            if size and len(channels) < limit:
+                channels += self._members_in(shard, group, reader, limit - len(channels))
         return GroupMembers(total, channels)
 
     def _groups_on(self, shard: int) -> Iterator[list[str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -21,27 +19,23 @@ from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
-from .hosts import OPERATION_SECONDS
 from .inspection import Inspection
 from .keys import Keys
 from .last_will_calls import LastWillCalls
 from .last_wills import LastWillSchedule
 from .plan import Planner
-from .poller import Poller, Pollers
 from .pops import More, Pops
 from .presence import Presence
+from .receiving import Receiving
 from .report_calls import ReportCalls
 from .scripts import Call, Reply, plain
 from .send_plan import SendPlan
 from .sending import Sending
 from .sentinel_host import SentinelHost
 from .servers import parse_hosts
-from .signs import Signs
 from .steps import awalk, together, walk
 from .storage import Storage
 from .sync_driver import SyncDriver
-
-logger = logging.getLogger(__name__)
 
 BATCH = 500
 """Calls in one pipeline where there may be many."""
@@ -99,9 +93,8 @@ class RedisChannelLayer(ChannelLayer):
         self._last_wills = LastWillSchedule(self._plan, calls, self._presence, self.presence, self._tell_of_last_wills)
         self._sync = SyncDriver(self._hosts)
         self._async = AsyncDriver(self._hosts, self._sync)
-        self._pollers = Pollers(self._sync)
-        self._signs = Signs(self._last_wills, self._async)
         self._pops = Pops(self, self._hosts, self._plan, self._presence, self._last_wills, self._sealer)
+        self._receiving = Receiving(self._pops, self._plan, self._last_wills, self._sync, self._async, self.prepare)
         for shard, host in enumerate(self._hosts):
             if isinstance(host, SentinelHost):
                 host.on_new_primary = partial(self._last_wills.expect_losses, shard)
@@ -123,6 +116,8 @@ class RedisChannelLayer(ChannelLayer):
             self._send_to_several(plan, sending)
         if plan.last_will_homes:
             walk(self._last_wills.left(plan.last_will_homes, sending.stored(plan.last_wills_elsewhere)), self._sync.run)
+        if sending.is_to_be_passed_on:
+            walk(sending.pass_on(self._plan), self._sync.run)
         return sending.finish()
 
     def _send_to_several(self, plan: SendPlan, sending: Sending) -> None:
@@ -154,24 +149,29 @@ class RedisChannelLayer(ChannelLayer):
             await awalk(
                 self._last_wills.left(plan.last_will_homes, sending.stored(plan.last_wills_elsewhere)), self._async.run
             )
+        if sending.is_to_be_passed_on:
+            await awalk(sending.pass_on(self._plan), self._async.run)
         return sending.finish()
 
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
-        shard, call = self._plan.put_front(channel, items, expires)
-        self._run_all(shard, [call])
+        reader, local = names.split(channel)
+        entries = [(local, item, until) for item, until in zip(items, expires, strict=True)]
+        self._run_all(self._storage.host_of(reader), [self._plan.put_front(reader, entries)])
 
     async def aoldest_age(self, channel: str) -> float | None:
         """See `ChannelLayer.aoldest_age`."""
         reader = names.split(channel)[0]
-        oldest, now = await self._arun_all(self._storage.host_of(reader), self._plan.oldest(reader))
-        return self._plan.age(oldest, now)
+        ages = []
+        for shard in self._storage.receiving([reader]):
+            oldest, now = await self._arun_all(shard, self._plan.oldest(reader))
+            ages.append(self._plan.age(oldest, now))
+        return max(ages)
 
     def waited(self, deliveries: Sequence[Delivery]) -> list[float]:
         """See `ChannelLayer.waited`."""
         if not deliveries:
             return []
-        shard = 0 if len(self._hosts) == 1 else self._storage.host_of(names.split(deliveries[0].channel)[0])
-        latest = self._plan.clocks[shard].ms() + self._storage.expiry_ms
+        latest = self._plan.clocks[deliveries[0].server].ms() + self._storage.expiry_ms
         return [
             (latest - end) / 1000 if end < latest else 0.0 for item in deliveries if (end := item.expires) is not None
         ]
@@ -179,53 +179,22 @@ class RedisChannelLayer(ChannelLayer):
     # -- receiving -------------------------------------------------------------------------------
 
     def receive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_batch`."""
+        """See `ChannelLayer.receive_batch`; with channels on several servers it waits on all of them at once."""
         names.check_receivers(channels)
-        shards = self._plan.by_shard(channels)
-        pop = self._pop if len(shards) == 1 else self._pop_several
-        deadline = time.monotonic() + timeout
-        while shards:
-            if self._last_wills.has_signs_due(channels):
-                walk(self._last_wills.give_signs(channels), self._sync.run)
-            deliveries, more = pop(shards, limit, self._pops.block_until(deadline))
-            if deliveries or more is More.NEVER or (more is More.LATER and time.monotonic() >= deadline):
-                return deliveries
-        return []
+        return self._receiving.receive(channels, limit, timeout)
 
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
-        """See `ChannelLayer.receive_batch`.
+        """See `ChannelLayer.receive_batch`; with channels on several servers it waits on all of them at once.
 
-        With channels on several servers it asks them in turn, each for a tenth of a second, so a
-        message may wait that long for every other server.
+        What arrives on the others meanwhile is for the next receive on the same channels in this event loop.
+        `astop_receiving`, `aclose` and the end of the loop put it back.
         """
         names.check_receivers(channels)
-        shards = list(self._plan.by_shard(channels).items())
-        deadline = time.monotonic() + timeout
-        while shards:
-            if self._last_wills.has_signs_due(channels):
-                await self._signs.give(channels)
-            random.shuffle(shards)
-            failures = []
-            for shard, here in shards:
-                block = self._pops.block_until(deadline)
-                try:
-                    deliveries, more = await self._apop(shard, here, limit, min(block, 0.1) if shards[1:] else block)
-                except LayerUnavailable as error:
-                    failures.append(error)
-                    if len(failures) == len(shards):
-                        raise
-                    continue
-                if deliveries or (more is not More.NOW and time.monotonic() >= deadline):
-                    return deliveries
-        return []
+        return await self._receiving.areceive(channels, limit, timeout)
 
-    async def _apop(self, shard: int, here: list[str], limit: int, block: float) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(here):
-            replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block), blocks=True)
-            deliveries, more, lost = self._pops.read(shard, here, replies)
-        for reader in lost:
-            await awalk(self._last_wills.come_back(reader, shard), self._async.run)
-        return deliveries, more
+    async def astop_receiving(self, channels: Sequence[str]) -> None:
+        """See `ChannelLayer.astop_receiving`."""
+        await self._receiving.aend(channels)
 
     def begin_exchange(
         self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
@@ -239,9 +208,9 @@ class RedisChannelLayer(ChannelLayer):
         plan = self._plan.send(items)
 
         def receive(replies: Callable[[], list[Reply]]) -> list[Delivery]:
-            with self._pops.guarded(here):
+            with self._pops.guarded(0, here):
                 pops = replies()
-            deliveries, more = self._received(0, here, pops)
+            deliveries, more = self._receiving.received(0, here, pops)
             left = deadline - time.monotonic()
             if deliveries or more is More.NEVER or (more is More.LATER and left <= 0):
                 return deliveries
@@ -260,98 +229,33 @@ class RedisChannelLayer(ChannelLayer):
         for host in self._hosts:
             host.outage.matters = True
 
-    def _pop(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
-        """Take from the one server that has all the channels."""
-        ((shard, here),) = shards.items()
-        if len(self._hosts) > 1:
-            self._end_polls(besides=tuple(sorted(here)))
-        calls = self._pops.calls(shard, here, limit, block)
-        with self._pops.guarded(here):
-            replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)
-        return self._received(shard, here, replies)
-
-    def _pop_several(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
-        """Wait on several servers at once; see `Poller`."""
-        purpose = tuple(sorted(name for here in shards.values() for name in here))
-        self._end_polls(besides=purpose)
-        poller = self._pollers.borrow(purpose)
-        try:
-            begun = poller.start(
-                shards, lambda shard: self._pops.calls(shard, shards[shard], limit, block, alone=False)
-            )
-            give_up = time.monotonic() + (block or OPERATION_SECONDS)
-            while True:
-                # A pop that does not block is answered at once; one of an earlier call may take long.
-                shard = poller.wait(give_up - time.monotonic() if block or begun else 0)
-                if shard is None:
-                    return [], More.LATER
-                begun.discard(shard)
-                try:
-                    deliveries, more = self._finish_pop(poller, shard, shards[shard])
-                except LayerUnavailable:
-                    if not poller.waiting:
-                        raise
-                    continue
-                if deliveries or block or more is More.NEVER:
-                    return deliveries, more
-        finally:
-            self._pollers.give_back(purpose, poller)
-
-    def _finish_pop(self, poller: Poller, shard: int, channels: list[str]) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(channels):
-            replies = poller.finish(shard)
-        return self._received(shard, channels, replies)
-
-    def _end_polls(self, besides: tuple[str, ...] = ()) -> None:
-        """End pops that wait for a receive which does not come, and put back what they took.
-
-        Those for the channels ``besides`` go on, and those that have none of these channels.
-        """
-        abandoned = self._pollers.take(besides)
-        if abandoned:
-            self.interrupt()
-        for channels, poller in abandoned:
-            shards = self._plan.by_shard(channels)
-            for shard in poller.waiting:
-                try:
-                    deliveries, _ = self._finish_pop(poller, shard, shards[shard])
-                    if deliveries:
-                        self.put_back(deliveries[0].channel, deliveries)
-                except LayerUnavailable as error:
-                    logger.warning("messages may be lost at the end of a receive: %s", error)
-
-    def _received(self, shard: int, channels: list[str], replies: list[Reply]) -> tuple[list[Delivery], More]:
-        deliveries, more, lost = self._pops.read(shard, channels, replies)
-        for reader in lost:
-            walk(self._last_wills.come_back(reader, shard), self._sync.run)
-        return deliveries, more
-
     # -- groups ----------------------------------------------------------------------------------
 
     def group_add(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_add`."""
-        shard, reader, local = self._member(group, channel)
-        self._run_all(shard, [self._plan.join(group, reader, local)])
+        reader, local = self._member(group, channel)
+        self._run_all(self._storage.host_of(group), [self._plan.join(group, reader, local)])
 
     async def agroup_add(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_add`."""
-        shard, reader, local = self._member(group, channel)
-        await self._arun_all(shard, [self._plan.join(group, reader, local)])
+        reader, local = self._member(group, channel)
+        await self._arun_all(self._storage.host_of(group), [self._plan.join(group, reader, local)])
 
     def group_discard(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_discard`."""
-        shard, reader, local = self._member(group, channel)
-        self._run_all(shard, [self._plan.leave(group, reader, local)])
+        reader, local = self._member(group, channel)
+        self._run_all(self._storage.host_of(group), [self._plan.leave(group, reader, local)])
 
     async def agroup_discard(self, group: str, channel: str) -> None:
         """See `ChannelLayer.group_discard`."""
-        shard, reader, local = self._member(group, channel)
-        await self._arun_all(shard, [self._plan.leave(group, reader, local)])
+        reader, local = self._member(group, channel)
+        await self._arun_all(self._storage.host_of(group), [self._plan.leave(group, reader, local)])
 
     def group_channels(self, group: str) -> list[str]:
         """See `ChannelLayer.group_channels`."""
-        calls = [self._plan.group_channels(names.check_group(group))]
-        return [name.decode() for shard in self._storage.shards for name in self._run_all(shard, calls)[0]]
+        shard = self._storage.host_of(names.check_group(group))
+        [found] = self._run_all(shard, [self._plan.group_channels(group)])
+        return [name.decode() for name in found]
 
     async def aforget(self, channels: Iterable[str]) -> None:
         """See `ChannelLayer.aforget`."""
@@ -360,13 +264,12 @@ class RedisChannelLayer(ChannelLayer):
             reader, local = names.split(channel)
             for group in self.index.forget(reader, local):
                 call = self._plan.leave(group, reader, local, tell=False)
-                calls.setdefault(self._storage.host_of(reader), []).append(call)
+                calls.setdefault(self._storage.host_of(group), []).append(call)
         await together(self._arun_all(shard, batch) for shard, batch in calls.items())
 
-    def _member(self, group: str, channel: str) -> tuple[int, str, str]:
+    def _member(self, group: str, channel: str) -> tuple[str, str]:
         names.check_group(group)
-        reader, local = names.split(names.check_channel(channel))
-        return self._storage.host_of(reader), reader, local
+        return names.split(names.check_channel(channel))
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -440,15 +343,16 @@ class RedisChannelLayer(ChannelLayer):
     def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`."""
         parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._storage.shards]
-        counts = [self._plan.counts(*part) for part in parts]
-        return {key: sum(count[key] for count in counts) for key in counts[0]}
+        return _sum([self._plan.counts(*part) for part in parts])
 
     def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(names.check_channel(channel))[0]
-        counts, now, pending, oldest = self._run_all(self._storage.host_of(reader), self._plan.statistics(reader))
-        waiting = {"messages_pending": pending, "messages_max_age": self._plan.age(oldest, now)}
-        return self._plan.counts(counts, now) | waiting
+        parts = [self._run_all(shard, self._plan.statistics(reader)) for shard in self._storage.receiving([reader])]
+        total = _sum([self._plan.counts(counts, now) for counts, now, _, _ in parts])
+        total["messages_pending"] = sum(pending for _, _, pending, _ in parts)
+        total["messages_max_age"] = max(self._plan.age(oldest, now) for _, now, _, oldest in parts)
+        return total
 
     def check(self) -> None:
         """See `ChannelLayer.check`."""
@@ -456,10 +360,7 @@ class RedisChannelLayer(ChannelLayer):
 
     def close(self) -> None:
         """See `ChannelLayer.close`."""
-        try:
-            self._end_polls()
-        except LayerUnavailable as error:
-            logger.warning("messages may be lost at the end: %s", error)
+        self._receiving.end()
         self._async.end_threads()
         self._sync.close()
         for host in self._hosts:
@@ -467,7 +368,7 @@ class RedisChannelLayer(ChannelLayer):
 
     async def aclose(self) -> None:
         """See `ChannelLayer.aclose`."""
-        await self._signs.close()
+        await self._receiving.aend()
         await self._async.close()
 
     def describe(self) -> str:
@@ -485,3 +386,8 @@ class RedisChannelLayer(ChannelLayer):
         replies = await self._async.run(shard, calls)
         raise_replies(replies, self._hosts[shard].name)
         return replies
+
+
+def _sum(counts: Sequence[Statistics]) -> Statistics:
+    """Statistics of several servers together."""
+    return {key: sum(count[key] for count in counts) for key in counts[0]}

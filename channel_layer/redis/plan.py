@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .. import codec, names
 from ..delivery import Outgoing
@@ -118,41 +118,45 @@ class Planner:
             for_processes = self.storage.sealer.for_processes(for_processes, self.storage.expiry)
             for_channels = self.storage.sealer.for_members(item.target, for_channels, self.storage.expiry)
             tickets = self._keys.ticket(item.target, "")
-        members = self._keys.members(item.target, "")
         args: list[Word] = [
             self.storage.expiry_ms,
             self._keys.queues,
             self._keys.presences,
-            members,
+            self._keys.members(item.target, ""),
             for_processes,
             for_channels,
             tickets,
+            int(len(self.storage.shards) > 1),
         ]
         kind = LargeCall if len(item.body) >= LARGE_BYTES else Call
         call = kind(scripts.GROUP_SEND, [self._keys.group(item.target), self._keys.all_statistics], args)
-        for shard in self.storage.shards:
-            plan.add_group(shard, call, item)
+        plan.add_group(self.storage.host_of(item.target), call, item)
 
-    def put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> tuple[int, Call]:
-        """Plan to put messages back to the front of a channel, each with the time it expires if that is known."""
-        reader, local = names.split(channel)
+    def pass_on(self, item: Outgoing, channels: Sequence[tuple[str, bytes]]) -> SendPlan:
+        """Plan what remains of a message to a group: for ordinary channels, each with its ticket, on any server."""
+        plan = SendPlan()
+        keys = self._keys
+        frame = codec.frame(codec.DIRECT, "", item.body, item.headers)
+        if self.storage.sealer is not None:
+            frame = self.storage.sealer.for_members(item.target, frame, self.storage.expiry)
+        for channel, ticket in channels:
+            args: list[Word] = [self.storage.expiry_ms, STATISTICS_MS, self.storage.capacity_of(channel), 1]
+            push = [keys.all_statistics, keys.queues + channel, keys.statistics(channel)]
+            plan.add_push(self.storage.host_of(channel), Call(scripts.PUSH, push, [*args, frame + ticket]), [[item]])
+        return plan
+
+    def put_front(self, reader: str, items: Sequence[tuple[str, Outgoing, float | None]]) -> Call:
+        """Put messages back to the front of a queue, each with its local part and, if known, when it expires."""
         args: list[Word] = [self.storage.expiry_ms]
-        for item, until in zip(reversed(items), reversed(expires), strict=True):
+        for local, item, until in reversed(items):
             args += (b"" if until is None else _stamp(until), self.storage.frame(reader, local, item))
-        return self.storage.host_of(reader), Call(scripts.PUSH_FRONT, [self._keys.queues + reader], args)
+        return Call(scripts.PUSH_FRONT, [self._keys.queues + reader], args)
 
     def oldest(self, reader: str) -> list[Call]:
         """Ask for what lies at the front of a queue, and the time; see `age`."""
         return [plain("LINDEX", self._keys.queues + reader, 0), plain("TIME")]
 
     # -- receiving -------------------------------------------------------------------------------
-
-    def by_shard(self, channels: Iterable[str]) -> dict[int, list[str]]:
-        """Channels by the server they live on."""
-        shards: dict[int, list[str]] = {}
-        for name in channels:
-            shards.setdefault(self.storage.host_of(name), []).append(name)
-        return shards
 
     def pop(self, channels: Sequence[str], limit: int, block: float) -> list[Call]:
         """Take up to ``limit`` frames from the first of the channels that has any, and the time."""

@@ -16,6 +16,23 @@ from .sync_driver import SyncConnection, SyncDriver
 logger = logging.getLogger(__name__)
 
 
+class Refusals:
+    """Says once that one of several servers refuses us; that one is down, its `Outage` says."""
+
+    def __init__(self) -> None:
+        self._refusing: set[str] = set()
+
+    def note(self, server: str, error: Exception) -> None:
+        """A server has failed, and the others go on."""
+        if isinstance(error, LayerConfigurationError) and server not in self._refusing:
+            self._refusing.add(server)
+            logger.error("%s Going on with the other servers", error)
+
+    def forget(self, server: str) -> None:
+        """A server has answered."""
+        self._refusing.discard(server)
+
+
 class Poller:
     """Pops for one set of channels, one waiting on each server.
 
@@ -26,15 +43,17 @@ class Poller:
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
         self._connections: dict[int, SyncConnection] = {}
-        self._refusing: set[int] = set()
+        self._refusals = Refusals()
 
-    def start(self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]]) -> set[int]:
+    def start(
+        self, shards: Collection[int], calls_for: Callable[[int], Sequence[Call]], homes: Collection[int]
+    ) -> set[int]:
         """Begin a pop on every server that has none waiting, and return which those are.
 
         Servers that are down are left out.
 
         Raises:
-            LayerUnavailable: none can be reached.
+            LayerUnavailable: none of ``homes`` can be reached.
         """
         failure: LayerUnavailable | None = None
         begun: set[int] = set()
@@ -46,8 +65,8 @@ class Poller:
                     begun.add(shard)
                 except LayerUnavailable as error:
                     failure = error
-                    self._report(shard, error)
-        if failure is not None and not self._connections:
+                    self._refusals.note(self._driver.hosts[shard].name, error)
+        if failure is not None and self._connections.keys().isdisjoint(homes):
             raise failure
         return begun
 
@@ -83,19 +102,13 @@ class Poller:
         except LayerUnavailable as error:
             logger.warning("%s; a message may be lost", clause(error))
             raise
-        self._refusing.discard(shard)
+        self._refusals.forget(connection.host.name)
         return replies
 
     @property
     def waiting(self) -> list[int]:
         """Servers with a pop whose answer was not read."""
         return list(self._connections)
-
-    def _report(self, shard: int, error: LayerUnavailable) -> None:
-        """Say once that a server refuses us; that one is down, its `Outage` says."""
-        if isinstance(error, LayerConfigurationError) and shard not in self._refusing:
-            self._refusing.add(shard)
-            logger.error("%s Going on with the other servers", error)
 
 
 class Pollers:

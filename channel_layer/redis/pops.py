@@ -79,7 +79,7 @@ class Pops:
                 answered at once: the answers are read when the first of them is there.
         """
         shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
-        before = self._presence.due(channels) + self._last_wills.look(shard)
+        before = self._presence.due(shard, channels) + self._last_wills.look(shard)
         if shard in self._last_wills.unfinished or (before and not alone):
             block = 0
         return before + self._plan.pop(shuffled, limit, block)
@@ -106,6 +106,8 @@ class Pops:
             frames, bad = self._sealer.open_all(reader, frames, int(self._plan.clocks[shard].ms() / 1000))
             layer.counters.bad_frames += bad
         deliveries = layer.open_frames(reader, frames) if frames else []
+        for delivery in deliveries:
+            delivery.server = shard
         return deliveries, More.NOW if popped or shard in self._last_wills.unfinished else More.LATER, lost
 
     def _behind(self, fence: float, shard: int, frames: _Frames) -> _Frames:
@@ -119,12 +121,12 @@ class Pops:
         return kept
 
     @contextmanager
-    def guarded(self, channels: list[str]) -> Iterator[None]:
+    def guarded(self, shard: int, channels: list[str]) -> Iterator[None]:
         """Surround a pop, which may fail and take a message with it."""
         try:
             yield
         except LayerUnavailable as error:
-            self._presence.reconnect(channels)
+            self._presence.reconnect(shard, channels)
             if error.uncertain:
                 self._layer.counters.possible_losses += 1
             raise
@@ -134,8 +136,8 @@ class Pops:
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if errors:
             logger.warning("heartbeats or last wills have to wait: %s", errors[0])
-            self._presence.reconnect(channels)
+            self._presence.reconnect(shard, channels)
             self._last_wills.looked(shard, there_is_more=False)
         if type(replies[-1]) is list:
             self._last_wills.looked(shard, bool(replies.pop()[0]))
-        return self._presence.lost(channels, [reply for reply in replies if not isinstance(reply, Exception)])
+        return self._presence.lost(shard, channels, [reply for reply in replies if not isinstance(reply, Exception)])

@@ -21,16 +21,18 @@ class SendOutcome:
         unsent: not stored, because the server stores nothing.
         unknown: stored or not.
         group_full: how many readers of groups were full.
+        elsewhere: messages to groups, and the ordinary channels, each with its ticket, that are to get them as well.
         error: the first one among the replies.
     """
 
-    __slots__ = ("error", "group_full", "refused", "unknown", "unsent")
+    __slots__ = ("elsewhere", "error", "group_full", "refused", "unknown", "unsent")
 
     def __init__(self) -> None:
         self.refused: list[Outgoing] = []
         self.unsent: list[Outgoing] = []
         self.unknown: list[Outgoing] = []
         self.group_full = 0
+        self.elsewhere: list[tuple[Outgoing, list[tuple[str, bytes]]]] = []
         self.error: Exception | None = None
 
 
@@ -85,6 +87,10 @@ class SendPlan:
                 answers.error = answers.error or reply
                 (answers.unsent if is_refusal(reply) else answers.unknown).extend(_items_of(pushed))
             elif isinstance(pushed, Outgoing):
+                if type(reply) is list:
+                    reply, *found = reply
+                    channels = [name.decode() for name in found[::2]]
+                    answers.elsewhere.append((pushed, list(zip(channels, found[1::2], strict=True))))
                 answers.group_full += int(reply)
             elif reply and pushed:
                 for count, items in zip(reply, pushed, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,8 +11,10 @@ from ..layer import Counters
 from ..outcome import Outcome
 from .errors import translate
 from .hosts import Host
+from .plan import Planner
 from .scripts import Reply
 from .send_plan import SendPlan
+from .steps import Steps
 
 
 class Sending:
@@ -34,6 +35,7 @@ class Sending:
         self._unknown: list[Outgoing] = []
         self._failure: LayerUnavailable | None = None
         self._answered: list[int] = []
+        self._elsewhere: list[tuple[Outgoing, list[tuple[str, bytes]]]] = []
 
     @contextmanager
     def to(self, shard: int) -> Iterator[None]:
@@ -54,6 +56,7 @@ class Sending:
         answers = self._plan.read(shard, replies)
         self._refused += answers.refused
         self._counters.group_full += answers.group_full
+        self._elsewhere += answers.elsewhere
         outage = self._hosts[shard].outage
         if answers.error is not None:
             self._unsent += answers.unsent
@@ -65,6 +68,27 @@ class Sending:
                 outage.refused(str(answers.error))
         elif outage.is_refusing:
             outage.accepted()
+
+    @property
+    def is_to_be_passed_on(self) -> bool:
+        """True if groups have ordinary channels, whose queues may lie on other servers; see `pass_on`."""
+        return bool(self._elsewhere)
+
+    def pass_on(self, planner: Planner) -> Steps:
+        """Send messages to groups on to their ordinary channels. If that fails, nobody knows who has them."""
+        for item, channels in self._elsewhere:
+            plan = planner.pass_on(item, channels)
+            for shard, calls in plan.calls.items():
+                try:
+                    answers = plan.read(shard, (yield shard, calls))
+                except LayerUnavailable as error:
+                    self._failure = self._failure or error
+                    self._unknown.append(item)
+                    continue
+                self._counters.group_full += len(answers.refused)
+                if answers.error is not None:
+                    self._failure = self._failure or translate(answers.error, self._hosts[shard].name)
+                    self._unknown.append(item)
 
     def stored(self, pairs: Sequence[tuple[Outgoing, Outgoing]]) -> list[Outgoing]:
         """The second of each pair whose first was surely stored."""
@@ -95,11 +119,5 @@ class Sending:
         ) from failure
 
     def _outcome(self) -> Outcome:
-        """One fate for each message; of those to groups, every server has a part."""
-        unknown = {id(item): item for item in self._unknown}
-        unsent = {id(item): item for item in self._unsent if id(item) not in unknown}
-        parts = Counter(id(item) for item in self._unsent if item.group)
-        for key, count in parts.items():
-            if key in unsent and count < len(self._hosts):  # some members have it already
-                unknown[key] = unsent.pop(key)
-        return Outcome(self._refused, list(unsent.values()), list(unknown.values()))
+        """One fate for each message; it may be unknown on several servers who has one to a group."""
+        return Outcome(self._refused, self._unsent, list({id(item): item for item in self._unknown}.values()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .. import codec
 from ..capacity import CapacityRules
 from ..cipher import Sealer
@@ -25,7 +27,7 @@ class Storage:
         presence: seconds for which a process counts as alive after it last received.
 
     Attributes:
-        host_of: the server on which everything about a reader lies.
+        host_of: the server on which messages to a reader lie, and the one on which everything about a group does.
         capacity_of: how many messages a reader's queue holds.
         expiry_ms, group_expiry_ms, presence_ms: the same in milliseconds.
     """
@@ -50,6 +52,19 @@ class Storage:
         self.expiry_ms = int(expiry * 1000)
         self.group_expiry_ms = int(group_expiry * 1000)
         self.presence_ms = int(presence * 1000)
+
+    def receiving(self, channels: Iterable[str]) -> dict[int, list[str]]:
+        """Servers to receive from, each with those of the channels that come from there.
+
+        The names of processes are received from all of them: a message to a group comes from the server of the group.
+        """
+        if len(self.shards) == 1:
+            return {0: list(channels)}
+        found: dict[int, list[str]] = {}
+        for name in channels:
+            for shard in self.shards if name.endswith("!") else (self.host_of(name),):
+                found.setdefault(shard, []).append(name)
+        return found
 
     def frame(self, reader: str, local: str, item: Outgoing, good_for: float = 0) -> bytes:
         """A message to a channel as it lies on the queue; it may be put there within ``good_for`` seconds."""

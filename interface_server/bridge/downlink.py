@@ -107,6 +107,7 @@ class Downlink:
             wait = WAIT_SECONDS
         if doubt is not None:
             doubt.cancel()
+        await self._layer.astop_receiving([self._name])
 
     def wake(self) -> None:
         """Have a receive that waits return soon."""

@@ -95,13 +95,23 @@ def test_few_members_reach_few_processes(processes: int, members: int, expected:
     assert reached(processes, members) == pytest.approx(expected)
 
 
-def test_more_servers_do_not_help_a_flood_of_group_messages_but_more_installations_do() -> None:
+def test_more_servers_carry_more_messages_to_groups() -> None:
+    one, eight = (deployment(COSTS, Workload("", sockets, frames=0.1, members=2)) for sockets in (100_000, 800_000))
+    assert one.shards == 1
+    assert eight.shards == pytest.approx(8 * one.redis_cores / FILLED, rel=0.15)
+
+
+def test_more_servers_do_not_help_a_flood_of_messages_to_everybody_but_more_installations_do() -> None:
+    load = Workload("", 1_000_000, frames=0.0, broadcasts=1_200, broadcast_members=1_000_000)
+    with pytest.raises(TooMuchError, match="home of the group of everybody"):
+        deployment(COSTS._replace(delivery=0.0, server=0.0), load)
+
+
+def test_the_split_with_the_least_servers_is_found() -> None:
     load = Workload("", 1_000_000, frames=0.1, members=2)
-    with pytest.raises(TooMuchError, match="every Redis"):
-        deployment(COSTS, load)
     installations, needed = split(COSTS, load)
     assert needed == deployment(COSTS, load.part(installations))
-    for others in (installations // 2, installations * 2):
+    for others in (max(1, installations // 2), installations * 2):
         assert others * deployment(COSTS, load.part(others)).shards >= installations * needed.shards
 
 

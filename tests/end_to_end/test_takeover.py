@@ -276,6 +276,22 @@ def test_it_is_the_same_over_sqlite(tmp_path: Path) -> None:
         crowd.check()
 
 
+@pytest.mark.slow
+def test_it_is_the_same_over_several_servers(redis_url: str, tmp_path: Path) -> None:
+    urls = [f"{redis_url.rpartition('/')[0]}/{database}" for database in (DATABASE, 13, 14, 15)]
+    layer = RedisChannelLayer(hosts=urls)
+    layer.flush()
+    with at(tmp_path, {"REDIS_URL": " ".join(urls)}, layer) as servers:
+        with Crowd(servers, 4) as crowd:
+            for _ in range(3):
+                crowd.goes_on()
+                servers.succeed()
+            crowd.goes_on()
+            assert servers.workers.on("websocket.disconnect") == []
+        crowd.check()
+    layer.flush()
+
+
 def request(servers: Servers) -> socket.socket:
     """Ask for a page, and return the connection that waits for it."""
     client = socket.create_connection(("127.0.0.1", servers.port), SECONDS)

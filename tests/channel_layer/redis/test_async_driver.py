@@ -133,7 +133,7 @@ def test_an_answer_to_no_question_ends_the_connection() -> None:
             clients.add(writer)
             while data := await reader.read(65_536):
                 if b"SCRIPT" in data:
-                    writer.write(b"$0\r\n\r\n" + b"+x\r\n" * len(ALL))
+                    writer.write(b":1\r\n$0\r\n\r\n" + b"+x\r\n" * len(ALL))
                 elif b"ECHO" in data:
                     writer.write(b"+mine\r\n")
                     await writer.drain()

@@ -366,7 +366,7 @@ def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_r
 
     disappear()
     assert look() == 1, "it is doubted"
-    process._presence.reconnect(["process!"])
+    process._presence.reconnect(0, ["process!"])
     process.receive_batch(["process!"])
     assert look() == 1, "it was there"
     disappear()

@@ -92,6 +92,7 @@ class TestSentinel(TestOneServer):
 
 class TestSeveralServers(TestOneServer):
     databases = (0, 1, 2)
+    orders_groups = False
 
 
 class TestEncrypted(TestOneServer):
@@ -101,3 +102,4 @@ class TestEncrypted(TestOneServer):
 @pytest.mark.slow
 class TestEncryptedOnSeveralServers(TestEncrypted):
     databases = (0, 1, 2)
+    orders_groups = False

@@ -36,7 +36,7 @@ def test_memberships_that_are_put_back_end_each_at_its_own_time(
     process.receive_batch(["process!"])
     for local, seconds in lasts.items():
         process.index.join("process!", "room", local, seconds)
-    process._presence.reconnect(["process!"])
+    process._presence.reconnect(0, ["process!"])
     ask(process, "DEL", process.prefix + "p:process!")
     process.receive_batch(["process!"])
     for key in ("g:room", "m:room:process!"):
@@ -151,7 +151,7 @@ def test_what_was_received_is_kept_though_the_memberships_cannot_be_put_back_beh
         process.index.join("process!", "room", local, LONG)
     process.send("process!a", {"n": 1})
     ask(process, "DEL", process.prefix + "p:process!")
-    process._presence.reconnect(["process!"])
+    process._presence.reconnect(0, ["process!"])
     with monkeypatch.context() as patch:
         run = process._sync.run
         patch.setattr(presence, "RESTORE_BATCH", 2)

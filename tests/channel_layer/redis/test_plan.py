@@ -43,9 +43,23 @@ def test_a_message_to_a_group_keeps_its_place_between_the_others() -> None:
     assert [call.script for call in calls] == [scripts.PUSH, scripts.GROUP_SEND, scripts.PUSH]
 
 
-def test_a_group_is_sent_to_on_every_server() -> None:
-    calls = planner(3).send([item("everyone", group=True)]).calls
+def test_a_group_is_sent_to_on_one_server_and_groups_are_spread() -> None:
+    plans = [planner(3).send([item(f"group-{number}", group=True)]).calls for number in range(30)]
+    assert {len(calls) for calls in plans} == {1}
+    assert {shard for calls in plans for shard in calls} == {0, 1, 2}
+
+
+def test_what_remains_of_a_message_to_a_group_goes_to_the_servers_of_its_ordinary_channels() -> None:
+    plan = planner(3)
+    message = item("everyone", group=True)
+    names = [f"room-{number}" for number in range(30)]
+    calls = plan.pass_on(message, [(name, b"") for name in names]).calls
     assert sorted(calls) == [0, 1, 2]
+    for shard, pushes in calls.items():
+        for push in pushes:
+            assert push.script is scripts.PUSH
+            assert plan.storage.host_of(push.keys[1].removeprefix("p:c:")) == shard
+            assert codec.unpack_frame(push.args[4], 1000)[1:3] == ["", {"to": "everyone"}]
 
 
 def test_without_the_servers_time_it_is_estimated() -> None:
@@ -95,7 +109,7 @@ def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
     [push, to_group] = plan.send([item("d!1"), item("everyone", group=True)]).calls[0]
     join, member = plan.join("everyone", "d!", "1"), plan.join("everyone", "room", "")
     again = plan.join("everyone", "d!", "1", seconds=500)
-    _, back = plan.put_front("d!1", [item("d!1")], [None])
+    back = plan.put_front("d!", [("1", item("d!1"), None)])
     for reader, sealed, lifetime in (
         ("d!", push.args[4], 60),
         ("d!", to_group.args[4], 60),

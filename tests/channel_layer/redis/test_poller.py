@@ -26,7 +26,7 @@ def driver(redis_url: str) -> Iterator[SyncDriver]:
 
 def test_the_server_that_answers_first_is_named(driver: SyncDriver) -> None:
     poller = Poller(driver)
-    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:x", 2)])
+    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:x", 2)], [0, 1])
     assert poller.wait(0) is None
     driver.run(1, [plain("RPUSH", "poll:x", "here")])
     assert poller.wait(2) == 1
@@ -43,7 +43,7 @@ def test_a_connection_that_is_lost_while_nobody_waits_hides_no_other(driver: Syn
     def calls(shard: int) -> list[Call]:
         return [plain("BLPOP", "poll:x", 20)]
 
-    poller.start([0, 1], calls)
+    poller.start([0, 1], calls, [0, 1])
     driver.run(1, [plain("RPUSH", "poll:x", "here")])
     killed = poller._connections[0]
     driver.run(0, [plain("CLIENT", "KILL", "ID", killed.client_id)])
@@ -58,7 +58,7 @@ def test_a_connection_that_is_lost_while_nobody_waits_hides_no_other(driver: Syn
             assert error.uncertain  # noqa: PT017 - one of two servers
     assert seen == {1: [[b"poll:x", b"here"]]}
     assert poller.waiting == []
-    assert poller.start([0, 1], calls) == {0, 1}, "nothing is wrong with either server"
+    assert poller.start([0, 1], calls, [0, 1]) == {0, 1}, "nothing is wrong with either server"
     driver.run(0, [plain("RPUSH", "poll:x", "again")])
     assert poller.wait(30) == 0
     assert poller.finish(0) == [[b"poll:x", b"again"]]
@@ -66,7 +66,7 @@ def test_a_connection_that_is_lost_while_nobody_waits_hides_no_other(driver: Syn
 
 def test_a_pop_that_was_closed_from_outside_is_named(driver: SyncDriver) -> None:
     poller = Poller(driver)
-    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)])
+    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)], [0])
     driver.close()
     assert poller.wait(0) == 0
     with pytest.raises(LayerUnavailable):
@@ -81,21 +81,21 @@ def test_a_server_that_refuses_us_is_named_once_and_hides_no_other(
     def refuse(connection: SyncConnection) -> None:
         raise redis.AuthenticationError("invalid password")
 
-    poller.start([1], lambda shard: [plain("PING")])
+    poller.start([1], lambda shard: [plain("PING")], [1])
     with monkeypatch.context() as patch:
         patch.setattr(SyncConnection, "_open", refuse)
         for _ in range(3):
-            assert poller.start([0, 1], lambda shard: [plain("PING")]) == set()
+            assert poller.start([0, 1], lambda shard: [plain("PING")], [0, 1]) == set()
     assert poller.finish(1) == [b"PONG"]
     assert caplog.text.count("refuses us: invalid password. Check user and password in 'hosts'.") == 1
-    assert poller.start([0], lambda shard: [plain("PING")]) == {0}
+    assert poller.start([0], lambda shard: [plain("PING")], [0]) == {0}
     assert poller.finish(0) == [b"PONG"]
 
 
 def test_a_forked_process_waits_for_nothing_of_its_parent(driver: SyncDriver) -> None:
     pollers = Pollers(driver)
     poller = pollers.borrow(("a",))
-    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)])
+    poller.start([0], lambda shard: [plain("BLPOP", "poll:x", 20)], [0])
     pollers.give_back(("a",), poller)
     child = os.fork()
     if child == 0:
@@ -108,7 +108,7 @@ def test_a_pop_that_waits_is_not_begun_again(driver: SyncDriver) -> None:
     poller = Poller(driver)
     begun: list[int] = []
     for _ in range(2):
-        poller.start([0], lambda shard: begun.append(shard) or [plain("BLPOP", "poll:x", 1)])  # type: ignore[func-returns-value]
+        poller.start([0], lambda shard: begun.append(shard) or [plain("BLPOP", "poll:x", 1)], [0])  # type: ignore[func-returns-value]
     assert begun == [0]
     driver.run(0, [plain("RPUSH", "poll:x", "a")])
     assert poller.finish(0) == [[b"poll:x", b"a"]]
@@ -122,8 +122,8 @@ def test_a_server_that_is_down_is_left_out(driver: SyncDriver) -> None:
         asked.append(shard)
         return [plain("PING")]
 
-    assert poller.start([0, 2], calls) == {0}
-    assert poller.start([0, 2], calls) == set()
+    assert poller.start([0, 2], calls, [0, 2]) == {0}
+    assert poller.start([0, 2], calls, [0, 2]) == set()
     assert asked == [0, 2]
     assert poller.finish(0) == [b"PONG"]
 
@@ -132,7 +132,7 @@ def test_an_answer_that_is_overdue_is_given_up_however_busy_the_other_servers_ar
     driver: SyncDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
     poller = Poller(driver)
-    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:y", 2)])
+    poller.start([0, 1], lambda shard: [plain("BLPOP", "poll:y", 2)], [0, 1])
     driver.run(1, [plain("RPUSH", "poll:y", "here")])
     poller._connections[0].deadline = 0.0
     assert poller.wait(20) == 0
@@ -148,7 +148,7 @@ def test_with_no_server_left_it_is_an_unavailable_layer(driver: SyncDriver) -> N
     poller = Poller(driver)
     for _ in range(2):
         with pytest.raises(LayerUnavailable):
-            poller.start([2], lambda shard: [plain("PING")])
+            poller.start([2], lambda shard: [plain("PING")], [2])
 
 
 def test_a_poller_is_lent_to_one_receive_at_a_time(driver: SyncDriver) -> None:

@@ -37,44 +37,44 @@ def presence(index: MembershipIndex, time: Time) -> Presence:
 
 
 def test_presence_is_set_at_first_and_then_renewed_every_two_seconds(presence: Presence, time: Time) -> None:
-    [first] = presence.due(["d!"])
+    [first] = presence.due(0, ["d!"])
     assert first.args[:3] == ("SET", "p:p:d!", 7)
-    assert presence.due(["d!"]) == []
+    assert presence.due(0, ["d!"]) == []
     time.now += 2
-    [renewal] = presence.due(["d!"])
+    [renewal] = presence.due(0, ["d!"])
     assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_ordinary_channels_have_no_presence(presence: Presence) -> None:
-    assert presence.due(["http.request"]) == []
+    assert presence.due(0, ["http.request"]) == []
 
 
 def test_a_renewal_without_an_answer_means_that_the_data_is_gone(presence: Presence) -> None:
-    assert presence.lost(["d!", "http.request"], [None]) == ["d!"]
-    assert presence.lost(["d!"], [b"OK"]) == []
-    assert presence.lost(["d!"], []) == []
+    assert presence.lost(0, ["d!", "http.request"], [None]) == ["d!"]
+    assert presence.lost(0, ["d!"], [b"OK"]) == []
+    assert presence.lost(0, ["d!"], []) == []
 
 
 def test_after_a_lost_connection_the_next_pop_renews_at_once(presence: Presence) -> None:
-    presence.due(["d!"])
-    presence.reconnect(["d!"])
-    [renewal] = presence.due(["d!"])
+    presence.due(0, ["d!"])
+    presence.reconnect(0, ["d!"])
+    [renewal] = presence.due(0, ["d!"])
     assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_who_could_never_say_so_before_the_connection_was_lost_has_perhaps_lost_something(presence: Presence) -> None:
-    presence.reconnect(["d!", "http.request"])
-    [renewal] = presence.due(["d!", "http.request"])
+    presence.reconnect(0, ["d!", "http.request"])
+    [renewal] = presence.due(0, ["d!", "http.request"])
     assert renewal.args == ("PEXPIRE", "p:p:d!", 30_000)
 
 
 def test_a_renewal_after_too_long_counts_as_lost_though_there_is_a_presence(presence: Presence, time: Time) -> None:
-    assert presence.lost(["d!"], [b"OK"]) == []
+    assert presence.lost(0, ["d!"], [b"OK"]) == []
     time.now += 20
-    assert presence.lost(["d!", "http.request"], [b"OK"]) == []
+    assert presence.lost(0, ["d!", "http.request"], [b"OK"]) == []
     time.now += 25
-    assert presence.lost(["d!", "http.request"], [b"OK"]) == ["d!"]
-    assert presence.lost(["d!"], [b"OK"]) == []
+    assert presence.lost(0, ["d!", "http.request"], [b"OK"]) == ["d!"]
+    assert presence.lost(0, ["d!"], [b"OK"]) == []
 
 
 def test_all_memberships_are_put_back_in_batches(
@@ -83,7 +83,7 @@ def test_all_memberships_are_put_back_in_batches(
     monkeypatch.setattr(module, "RESTORE_BATCH", 2)
     for number in range(3):
         index.join("d!", "g", f"c{number}", 50)
-    batches = list(presence.restore("d!"))
+    batches = list(presence.restore("d!", 0))
     joins = [call for batch in batches for call in batch if call.script is not None]
     assert len(batches) > 1
     assert sorted(call.args[1] for call in joins) == ["c0", "c1", "c2"]
@@ -92,7 +92,7 @@ def test_all_memberships_are_put_back_in_batches(
 
 
 def test_what_was_not_put_back_is_put_back_with_the_next_renewal(presence: Presence) -> None:
-    assert presence.lost(["d!"], [0]) == ["d!"]
-    presence.restore_again("d!")
-    assert presence.lost(["d!"], [1]) == ["d!"]
-    assert presence.lost(["d!"], [1]) == []
+    assert presence.lost(0, ["d!"], [0]) == ["d!"]
+    presence.restore_again(0, ["d!"])
+    assert presence.lost(0, ["d!"], [1]) == ["d!"]
+    assert presence.lost(0, ["d!"], [1]) == []
