@@ -130,9 +130,8 @@ class Stack:
         set_up(self.peer.environment)
         if self.peer.layer:
             self.redis_port = free_port()
-            redis = [program("redis-server"), "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", ""]
-            self._spawn("redis", [*redis, "--appendonly", "no", "--dir", self._directory.name], dict(os.environ))
-            self._wait("redis", lambda: _redis_answers(self.redis_port))
+            self._spawn("redis", redis_command(self.redis_port, self._directory.name), dict(os.environ))
+            self._wait("redis", lambda: redis_answers(self.redis_port))
         self.port = free_port()
         environment = self._environment()
         for role in self.peer.processes:
@@ -186,7 +185,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _redis_answers(port: int) -> bool:
+def redis_command(port: int, directory: str) -> list[str]:
+    """The command for a Redis without persistence, reachable from this machine only."""
+    listening = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
+    return [*listening, "--save", "", "--appendonly", "no", "--dir", directory]
+
+
+def redis_answers(port: int) -> bool:
+    """True if a Redis on this port can be asked."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
             sock.sendall(b"PING\r\n")

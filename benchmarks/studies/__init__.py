@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..report import Section, Setting
-from . import connections, groups, idle, layers, payloads, redeploy, takeover, traffic, workers
+from . import connections, groups, idle, layers, payloads, redeploy, servers, takeover, traffic, workers
 
 STUDIES: dict[str, Callable[[Setting], Section]] = {
     "workers": workers.study,
     "connections": connections.study,
     "groups": groups.study,
+    "servers": servers.study,
     "payloads": payloads.study,
     "redeploy": redeploy.study,
     "takeover": takeover.study,
