@@ -190,12 +190,11 @@ def test_the_events_of_a_connection_are_followed_until_it_is_closed(project: Pro
             def echoed_and_shown() -> bool:
                 client.send("x")
                 client.recv(PATIENCE)
-                return bool(lines)
+                return "frame from client" in [line.get("event") for line in list(lines)]
 
-            wait_until(echoed_and_shown, "an event to be shown")
+            wait_until(echoed_and_shown, "a frame to be shown")
             client.close()
             assert tail.wait(PATIENCE) == 0
             reader.join(PATIENCE)
             assert tail.stderr is not None
             assert "it is closed" in tail.stderr.read()
-    assert "frame from client" in {line.get("event") for line in lines}
