@@ -53,7 +53,7 @@ class Inspection:
         return found[-limit:] if newest else found[:limit]
 
     def _look_on(self, shard: int, reader: str, limit: int, newest: bool) -> list[Look]:
-        call = Call(scripts.PEEK, [self._keys.queues + reader], [limit, MOST_BYTES, int(newest)])
+        call = Call(scripts.PEEK, [self._keys[shard].queues + reader], [limit, MOST_BYTES, int(newest)])
         [(now, elements)] = self._run(shard, [call])
         latest = float(now) + self._storage.expiry_ms
         return [
@@ -99,10 +99,10 @@ class Inspection:
         seen: set[str] = set()
         cursor = b"0"
         while True:
-            scan = plain("SCAN", cursor, "MATCH", self._keys.pattern("g:"), "COUNT", SCANNED_KEYS)
+            scan = plain("SCAN", cursor, "MATCH", self._keys[shard].pattern("g:"), "COUNT", SCANNED_KEYS)
             ((cursor, keys),) = self._run(shard, [scan])
             # A scan may name a key twice.
-            groups = {group for group in map(self._keys.group_of, keys) if group is not None} - seen
+            groups = {group for group in map(self._keys[shard].group_of, keys) if group is not None} - seen
             seen |= groups
             if groups:
                 yield sorted(groups)
@@ -112,7 +112,7 @@ class Inspection:
     def _readers(self, shard: int, groups: Sequence[str]) -> Iterator[tuple[str, str, int]]:
         """All readers of some groups on a server, as (group, reader, number of members)."""
         now = self._now(shard)
-        keys = [self._keys.group(group) for group in groups]
+        keys = [self._keys[shard].group(group) for group in groups]
         first = self._run(shard, [plain("ZRANGEBYSCORE", key, now, "+inf", "LIMIT", 0, FIRST_READERS) for key in keys])
         pairs = [(group, name.decode()) for group, found in zip(groups, first, strict=True) for name in found]
         yield from self._counted(shard, now, pairs)
@@ -133,8 +133,8 @@ class Inspection:
             calls = []
             for group, reader in some:
                 if reader.endswith("!"):
-                    calls.append(plain("EXISTS", self._keys.presences + reader))
-                    calls.append(plain("ZCOUNT", self._keys.members(group, reader), now, "+inf"))
+                    calls.append(plain("EXISTS", self._keys[shard].presences + reader))
+                    calls.append(plain("ZCOUNT", self._keys[shard].members(group, reader), now, "+inf"))
             counts = iter(self._run(shard, calls) if calls else [])
             for group, reader in some:
                 yield group, reader, next(counts) * next(counts) if reader.endswith("!") else 1
@@ -142,7 +142,7 @@ class Inspection:
     def _members_in(self, shard: int, group: str, reader: str, limit: int) -> list[str]:
         if not reader.endswith("!"):
             return [reader]
-        key = self._keys.members(group, reader)
+        key = self._keys[shard].members(group, reader)
         [found] = self._run(shard, [plain("ZRANGEBYSCORE", key, self._now(shard), "+inf", "LIMIT", 0, limit)])
         return [reader + name.decode() for name in found]
 

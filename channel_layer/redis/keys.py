@@ -16,9 +16,10 @@ Behind the layer's prefix::
     e:                   zset    processes with a report → when that is dropped
     f:                   string  with Sentinel: the server that the data lies on, and since when
 
-With several servers everything about a group lies on the group's: its readers and members, the presence of those, and the entries
-of its messages on the queues of processes, which have one on each server. An ordinary channel has its queue on its own server. Last wills are
-on the server of the channel they are for, and the presence of their process too; a report is on that of the name of its process.
+With several servers everything about a group lies on the group's: its readers and members, the presence of
+those, and the entries of its messages on the queues of processes, which have one on each server. An ordinary channel
+has its queue on its own server. Last wills are on the server of the channel they are for, and the presence of their
+process too; a report is on that of the name of its process.
 """
 
 from __future__ import annotations

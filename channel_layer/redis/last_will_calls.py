@@ -27,7 +27,9 @@ class LastWillCalls:
 
     def push(self, reader: str, pairs: Sequence[tuple[str, Outgoing]]) -> Call:
         """Push messages to one queue, as (local part, message), with what they do to last wills."""
-        storage, key_of = self._storage, self._keys
+        storage = self._storage
+        shard = storage.host_of(reader)
+        key_of = self._keys[shard]
         keys = [key_of.all_statistics, key_of.queues + reader, key_of.statistics(reader), key_of.processes]
         args: list[Word] = [
             storage.expiry_ms,
@@ -41,9 +43,7 @@ class LastWillCalls:
         for local, item in pairs:
             args.append(storage.frame(reader, local, item) if item.body else b"")
             last_will = item.last_will
-            if last_will is None or (
-                last_will.message is not None and self.home(last_will.message) != storage.host_of(reader)
-            ):
+            if last_will is None or (last_will.message is not None and self.home(last_will.message) != shard):
                 args += ("", "", "")
             else:
                 args += (*names.split(last_will.channel), self._encoded(last_will))
@@ -71,9 +71,9 @@ class LastWillCalls:
         alone.last_will = last_will
         return alone
 
-    def carry_out(self) -> Call:
-        """Carry out some of the last wills of those who have gone."""
-        storage, keys = self._storage, self._keys
+    def carry_out(self, shard: int) -> Call:
+        """Carry out some of the last wills on a server of those who have gone."""
+        storage, keys = self._storage, self._keys[shard]
         args: list[Word] = [
             storage.expiry_ms,
             STATISTICS_MS,
@@ -89,9 +89,9 @@ class LastWillCalls:
         ]
         return Call(scripts.CARRY_OUT_LAST_WILLS, [keys.processes, keys.all_statistics], args)
 
-    def carried_out(self, process: str) -> Call:
-        """Ask for the local parts of a process whose last wills were carried out."""
-        return plain("SMEMBERS", self._keys.carried_out + process)
+    def carried_out(self, shard: int, process: str) -> Call:
+        """Ask a server for the local parts of a process whose last wills were carried out."""
+        return plain("SMEMBERS", self._keys[shard].carried_out + process)
 
     def _encoded(self, last_will: LastWill) -> bytes:
         message = last_will.message

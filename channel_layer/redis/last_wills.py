@@ -68,7 +68,7 @@ class LastWillSchedule:
         if now < self._next_look[shard]:
             return []
         self._next_look[shard] = now + self._every
-        return [self._calls.carry_out()]
+        return [self._calls.carry_out(shard)]
 
     def looked(self, shard: int, there_is_more: bool) -> None:
         """The answer to a look."""
@@ -140,7 +140,7 @@ class LastWillSchedule:
             logger.warning("memberships could not be put back and are tried again: %s", error)
 
     def _tell_owner(self, reader: str, shard: int) -> Steps:
-        [carried_out] = yield shard, [self._calls.carried_out(reader)]
+        [carried_out] = yield shard, [self._calls.carried_out(shard, reader)]
         if isinstance(carried_out, Exception):
             logger.warning("it is unknown which last wills were carried out: %s", carried_out)
         else:

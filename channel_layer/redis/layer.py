@@ -156,14 +156,15 @@ class RedisChannelLayer(ChannelLayer):
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         reader, local = names.split(channel)
         entries = [(local, item, until) for item, until in zip(items, expires, strict=True)]
-        self._run_all(self._storage.host_of(reader), [self._plan.put_front(reader, entries)])
+        shard = self._storage.host_of(reader)
+        self._run_all(shard, [self._plan.put_front(shard, reader, entries)])
 
     async def aoldest_age(self, channel: str) -> float | None:
         """See `ChannelLayer.aoldest_age`."""
         reader = names.split(channel)[0]
         ages = []
         for shard in self._storage.receiving([reader]):
-            oldest, now = await self._arun_all(shard, self._plan.oldest(reader))
+            oldest, now = await self._arun_all(shard, self._plan.oldest(shard, reader))
             ages.append(self._plan.age(oldest, now))
         return max(ages)
 
@@ -286,7 +287,7 @@ class RedisChannelLayer(ChannelLayer):
         failures = []
         for shard in self._storage.shards:
             try:
-                kept += self._report_calls.fetched(*self._run_all(shard, self._report_calls.fetch()))
+                kept += self._report_calls.fetched(*self._run_all(shard, self._report_calls.fetch(shard)))
             except LayerUnavailable as error:
                 failures.append(error)
         if len(failures) == len(self._hosts):
@@ -298,7 +299,7 @@ class RedisChannelLayer(ChannelLayer):
         failures = []
         for shard in self._storage.shards:
             try:
-                kept += self._report_calls.fetched(*await self._arun_all(shard, self._report_calls.fetch()))
+                kept += self._report_calls.fetched(*await self._arun_all(shard, self._report_calls.fetch(shard)))
             except LayerUnavailable as error:
                 failures.append(error)
         if len(failures) == len(self._hosts):
@@ -328,8 +329,8 @@ class RedisChannelLayer(ChannelLayer):
             farewell: list[Call] = []
             cursor = b"0"
             while True:
-                ((cursor, keys),) = self._run_all(shard, [self._plan.scan(cursor)])
-                for group, reader in self._storage.keys.memberships(keys):
+                ((cursor, keys),) = self._run_all(shard, [self._plan.scan(shard, cursor)])
+                for group, reader in self._storage.keys[shard].memberships(keys):
                     (members,) = self._run_all(shard, [self._plan.members(group, reader)])
                     farewell += [self._plan.leave(group, reader, member.decode()) for member in members]
                 if keys:
@@ -342,13 +343,15 @@ class RedisChannelLayer(ChannelLayer):
 
     def global_statistics(self) -> Statistics:
         """See `ChannelLayer.global_statistics`."""
-        parts = [self._run_all(shard, self._plan.statistics(None)) for shard in self._storage.shards]
+        parts = [self._run_all(shard, self._plan.statistics(shard, None)) for shard in self._storage.shards]
         return _sum([self._plan.counts(*part) for part in parts])
 
     def channel_statistics(self, channel: str) -> Statistics:
         """See `ChannelLayer.channel_statistics`."""
         reader = names.split(names.check_channel(channel))[0]
-        parts = [self._run_all(shard, self._plan.statistics(reader)) for shard in self._storage.receiving([reader])]
+        parts = [
+            self._run_all(shard, self._plan.statistics(shard, reader)) for shard in self._storage.receiving([reader])
+        ]
         total = _sum([self._plan.counts(counts, now) for counts, now, _, _ in parts])
         total["messages_pending"] = sum(pending for _, _, pending, _ in parts)
         total["messages_max_age"] = max(self._plan.age(oldest, now) for _, now, _, oldest in parts)

@@ -70,11 +70,13 @@ class Planner:
             self._push_with_last_wills(plan, reader, run.pop(reader))
         for reader in large & run.keys():
             self._push_large(plan, reader, run.pop(reader))
-        storage, key_of = self.storage, self._keys
+        storage = self.storage
         by_shard: dict[int, tuple[list[str], list[Word], list[list[Outgoing]]]] = {}
         for reader, pairs in run.items():
+            shard = storage.host_of(reader)
+            key_of = self._keys[shard]
             keys, args, queues = by_shard.setdefault(
-                storage.host_of(reader), ([key_of.all_statistics], [storage.expiry_ms, STATISTICS_MS], [])
+                shard, ([key_of.all_statistics], [storage.expiry_ms, STATISTICS_MS], [])
             )
             keys += (key_of.queues + reader, key_of.statistics(reader))
             args += (storage.capacity_of(reader), len(pairs))
@@ -85,12 +87,13 @@ class Planner:
 
     def _push_large(self, plan: SendPlan, reader: str, pairs: list[tuple[str, Outgoing]]) -> None:
         shard = self.storage.host_of(reader)
-        queue = self._keys.queues + reader
+        key_of = self._keys[shard]
+        queue = key_of.queues + reader
         now = self.clocks[shard].ms()
         stamp = _stamp(now + self.storage.expiry_ms)
         frames = [LargeWord((stamp, *self.storage.frame_pieces(reader, local, item))) for local, item in pairs]
         push = LargeCall(None, [], ["RPUSH", queue, *frames])
-        keys = [self._keys.all_statistics, queue, self._keys.statistics(reader)]
+        keys = [key_of.all_statistics, queue, key_of.statistics(reader)]
         args: list[Word] = [
             self.storage.expiry_ms,
             STATISTICS_MS,
@@ -111,56 +114,60 @@ class Planner:
             plan.last_wills_elsewhere += [(item, last_will) for item, last_will in elsewhere if last_will is not None]
 
     def _group_send(self, plan: SendPlan, item: Outgoing) -> None:
+        shard = self.storage.host_of(item.target)
+        keys = self._keys[shard]
         for_processes = codec.frame(codec.GROUP, item.target, item.body, item.headers)
         for_channels = codec.frame(codec.DIRECT, "", item.body, item.headers)
         tickets = ""
         if self.storage.sealer is not None:
             for_processes = self.storage.sealer.for_processes(for_processes, self.storage.expiry)
             for_channels = self.storage.sealer.for_members(item.target, for_channels, self.storage.expiry)
-            tickets = self._keys.ticket(item.target, "")
+            tickets = keys.ticket(item.target, "")
         args: list[Word] = [
             self.storage.expiry_ms,
-            self._keys.queues,
-            self._keys.presences,
-            self._keys.members(item.target, ""),
+            keys.queues,
+            keys.presences,
+            keys.members(item.target, ""),
             for_processes,
             for_channels,
             tickets,
             int(len(self.storage.shards) > 1),
         ]
         kind = LargeCall if len(item.body) >= LARGE_BYTES else Call
-        call = kind(scripts.GROUP_SEND, [self._keys.group(item.target), self._keys.all_statistics], args)
-        plan.add_group(self.storage.host_of(item.target), call, item)
+        call = kind(scripts.GROUP_SEND, [keys.group(item.target), keys.all_statistics], args)
+        plan.add_group(shard, call, item)
 
     def pass_on(self, item: Outgoing, channels: Sequence[tuple[str, bytes]]) -> SendPlan:
         """Plan what remains of a message to a group: for ordinary channels, each with its ticket, on any server."""
         plan = SendPlan()
-        keys = self._keys
         frame = codec.frame(codec.DIRECT, "", item.body, item.headers)
         if self.storage.sealer is not None:
             frame = self.storage.sealer.for_members(item.target, frame, self.storage.expiry)
         for channel, ticket in channels:
             args: list[Word] = [self.storage.expiry_ms, STATISTICS_MS, self.storage.capacity_of(channel), 1]
+            shard = self.storage.host_of(channel)
+            keys = self._keys[shard]
             push = [keys.all_statistics, keys.queues + channel, keys.statistics(channel)]
-            plan.add_push(self.storage.host_of(channel), Call(scripts.PUSH, push, [*args, frame + ticket]), [[item]])
+            plan.add_push(shard, Call(scripts.PUSH, push, [*args, frame + ticket]), [[item]])
         return plan
 
-    def put_front(self, reader: str, items: Sequence[tuple[str, Outgoing, float | None]]) -> Call:
+    def put_front(self, shard: int, reader: str, items: Sequence[tuple[str, Outgoing, float | None]]) -> Call:
         """Put messages back to the front of a queue, each with its local part and, if known, when it expires."""
         args: list[Word] = [self.storage.expiry_ms]
         for local, item, until in reversed(items):
             args += (b"" if until is None else _stamp(until), self.storage.frame(reader, local, item))
-        return Call(scripts.PUSH_FRONT, [self._keys.queues + reader], args)
+        return Call(scripts.PUSH_FRONT, [self._keys[shard].queues + reader], args)
 
-    def oldest(self, reader: str) -> list[Call]:
+    def oldest(self, shard: int, reader: str) -> list[Call]:
         """Ask for what lies at the front of a queue, and the time; see `age`."""
-        return [plain("LINDEX", self._keys.queues + reader, 0), plain("TIME")]
+        return [plain("LINDEX", self._keys[shard].queues + reader, 0), plain("TIME")]
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def pop(self, channels: Sequence[str], limit: int, block: float) -> list[Call]:
+    def pop(self, shard: int, channels: Sequence[str], limit: int, block: float) -> list[Call]:
         """Take up to ``limit`` frames from the first of the channels that has any, and the time."""
-        keys = [self._keys.queues + name for name in channels]
+        queues = self._keys[shard].queues
+        keys = [queues + name for name in channels]
         head: tuple[Word, ...] = ("BLMPOP", block) if block else ("LMPOP",)
         return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
 
@@ -179,7 +186,7 @@ class Planner:
             self.clocks[shard].learn(ms)
         if not reply:
             return "", [], 0
-        reader = self._keys.reader_of(reply[0])
+        reader = self._keys[shard].reader_of(reply[0])
         frames = [
             (data[8:] if len(data) < LARGE_BYTES else memoryview(data)[8:], expires)
             for data in reply[1]
@@ -187,29 +194,29 @@ class Planner:
         ]
         return reader, frames, len(reply[1]) - len(frames)
 
-    def renew_presence(self, reader: str) -> Call:
+    def renew_presence(self, shard: int, reader: str) -> Call:
         """Say that the process is alive; the answer is nothing if Redis did not know about it.
 
         A server without memory allows this, and no ``SET``.
         """
-        return plain("PEXPIRE", self._keys.presences + reader, self.storage.presence_ms)
+        return plain("PEXPIRE", self._keys[shard].presences + reader, self.storage.presence_ms)
 
-    def set_presence(self, reader: str) -> Call:
+    def set_presence(self, shard: int, reader: str) -> Call:
         """Say so for the first time, or again after Redis lost its data."""
-        return plain(
-            "SET", self._keys.presences + reader, self.storage.capacity_of(reader), "PX", self.storage.presence_ms
-        )
+        key = self._keys[shard].presences + reader
+        return plain("SET", key, self.storage.capacity_of(reader), "PX", self.storage.presence_ms)
 
     # -- groups ----------------------------------------------------------------------------------
 
     def join(self, group: str, reader: str, local: str, seconds: float | None = None, tell: bool = True) -> Call:
         """Add a member; ``tell`` its process unless it is the process that says so."""
         ms = self.storage.group_expiry_ms if seconds is None else int(seconds * 1000)
+        key_of = self._keys[self.storage.host_of(group)]
         keys = [
-            self._keys.group(group),
-            self._keys.members(group, reader),
-            self._keys.presences + reader,
-            self._keys.queues + reader,
+            key_of.group(group),
+            key_of.members(group, reader),
+            key_of.presences + reader,
+            key_of.queues + reader,
         ]
         frame = b""
         if local and tell:
@@ -226,13 +233,14 @@ class Planner:
             frame,
         ]
         if self.storage.sealer is not None and not local:
-            keys.append(self._keys.ticket(group, reader))
+            keys.append(key_of.ticket(group, reader))
             args.append(self.storage.sealer.ticket(group, reader, ms / 1000))
         return Call(scripts.GROUP_JOIN, keys, args)
 
     def leave(self, group: str, reader: str, local: str, tell: bool = True) -> Call:
         """Remove a member; ``tell`` as in `join`."""
-        keys = [self._keys.group(group), self._keys.members(group, reader), self._keys.queues + reader]
+        key_of = self._keys[self.storage.host_of(group)]
+        keys = [key_of.group(group), key_of.members(group, reader), key_of.queues + reader]
         frame = b""
         # A process that lives reads it within the time of presence, however short messages live.
         ms = max(self.storage.expiry_ms, self.storage.presence_ms)
@@ -241,25 +249,23 @@ class Planner:
             if self.storage.sealer is not None:
                 frame = self.storage.sealer.for_channel(reader, frame, ms / 1000)
         if self.storage.sealer is not None and not local:
-            keys.append(self._keys.ticket(group, reader))
+            keys.append(key_of.ticket(group, reader))
         return Call(scripts.GROUP_LEAVE, keys, [reader, local, ms, frame])
 
     def group_channels(self, group: str) -> Call:
         """Ask for the members on one server."""
-        return Call(
-            scripts.GROUP_CHANNELS, [self._keys.group(group)], [self._keys.presences, self._keys.members(group, "")]
-        )
+        keys = self._keys[self.storage.host_of(group)]
+        return Call(scripts.GROUP_CHANNELS, [keys.group(group)], [keys.presences, keys.members(group, "")])
 
     # -- statistics ------------------------------------------------------------------------------
 
-    def statistics(self, reader: str | None) -> list[Call]:
-        """Ask for the statistics of one reader, or of the layer's part on a server."""
-        counts = plain(
-            "HMGET", self._keys.statistics(reader) if reader else self._keys.all_statistics, "sent", "full", "since"
-        )
+    def statistics(self, shard: int, reader: str | None) -> list[Call]:
+        """Ask a server for the statistics of one reader, or of its part of the layer."""
+        keys = self._keys[shard]
+        counts = plain("HMGET", keys.statistics(reader) if reader else keys.all_statistics, "sent", "full", "since")
         if not reader:
             return [counts, plain("TIME")]
-        queue = self._keys.queues + reader
+        queue = keys.queues + reader
         return [counts, plain("TIME"), plain("LLEN", queue), plain("LINDEX", queue, 0)]
 
     def counts(self, counts: Sequence[bytes | None], now: Reply) -> Statistics:
@@ -272,13 +278,13 @@ class Planner:
             "channel_full_count": full,
         }
 
-    def scan(self, cursor: bytes) -> Call:
-        """Ask for some of the layer's keys."""
-        return plain("SCAN", cursor, "MATCH", self._keys.pattern(), "COUNT", 1000)
+    def scan(self, shard: int, cursor: bytes) -> Call:
+        """Ask a server for some of the layer's keys."""
+        return plain("SCAN", cursor, "MATCH", self._keys[shard].pattern(), "COUNT", 1000)
 
     def members(self, group: str, reader: str) -> Call:
         """Ask for the local parts in a group."""
-        return plain("ZRANGE", self._keys.members(group, reader), 0, -1)
+        return plain("ZRANGE", self._keys[self.storage.host_of(group)].members(group, reader), 0, -1)
 
     def age(self, oldest: bytes | None, now: Reply) -> float:
         """Seconds the oldest element of a queue has been waiting."""

@@ -82,7 +82,7 @@ class Pops:
         before = self._presence.due(shard, channels) + self._last_wills.look(shard)
         if shard in self._last_wills.unfinished or (before and not alone):
             block = 0
-        return before + self._plan.pop(shuffled, limit, block)
+        return before + self._plan.pop(shard, shuffled, limit, block)
 
     def read(self, shard: int, channels: list[str], replies: list[Reply]) -> tuple[list[Delivery], More, list[str]]:
         """Read the replies: deliveries, the next step, and readers of which the server has lost something.

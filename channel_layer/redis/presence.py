@@ -44,7 +44,9 @@ class Presence:
                     # An answer that comes very late counts as lost, though it is the first.
                     self._answered.setdefault((reader, shard), now)
                     calls.append(
-                        self._plan.set_presence(reader) if before is None else self._plan.renew_presence(reader)
+                        self._plan.set_presence(shard, reader)
+                        if before is None
+                        else self._plan.renew_presence(shard, reader)
                     )
         return calls
 
@@ -73,7 +75,7 @@ class Presence:
     def restore(self, reader: str, shard: int) -> Iterator[list[Call]]:
         """Pipelines that put the presence of a reader on a server back, and its memberships in the groups there."""
         home_of = self._plan.storage.host_of
-        batch = [self._plan.set_presence(reader)]
+        batch = [self._plan.set_presence(shard, reader)]
         for group, local, seconds in self._index.memberships(reader):
             if home_of(group) == shard:
                 batch.append(self._plan.join(group, reader, local, seconds, tell=False))

@@ -258,7 +258,8 @@ class Receiving:
             for member in (local,) if delivery.members is None else delivery.members:
                 item = self._prepare(reader + member, delivery.message, delivery.headers)
                 items.append((member, item, delivery.expires))
-        return deliveries[0].server, self._plan.put_front(reader, items)
+        shard = deliveries[0].server
+        return shard, self._plan.put_front(shard, reader, items)
 
     # -- helpers ---------------------------------------------------------------------------------
 

@@ -25,15 +25,16 @@ class ReportCalls:
 
     def put(self, name: str, data: bytes, seconds: float) -> tuple[int, Call]:
         """Keep an encoded report for so many seconds; with the server to keep it on."""
-        keys, sealer = self._storage.keys, self._storage.sealer
+        shard, sealer = self._storage.host_of(name), self._storage.sealer
+        keys = self._storage.keys[shard]
         if sealer is not None:
             data = sealer.for_report(name, data, seconds)
         call = Call(scripts.REPORT, [keys.reports, keys.report_ends], [name, int(seconds * 1000), data])
-        return self._storage.host_of(name), call
+        return shard, call
 
-    def fetch(self) -> list[Call]:
-        """Ask one server for the reports that it keeps, and for its time."""
-        return [plain("HGETALL", self._storage.keys.reports), plain("TIME")]
+    def fetch(self, shard: int) -> list[Call]:
+        """Ask a server for the reports that it keeps, and for its time."""
+        return [plain("HGETALL", self._storage.keys[shard].reports), plain("TIME")]
 
     def fetched(self, found: Reply, now: Reply) -> Iterator[tuple[str, bytes | None, float]]:
         """Name, encoded report and age of each that is still kept; ``None`` for one that cannot be opened."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .. import codec
 from ..capacity import CapacityRules
@@ -20,13 +20,14 @@ class Storage:
 
     Args:
         hosts: identities of the servers.
-        prefix: put in front of every key.
+        prefix: put in front of every key; one for each server if they differ.
         expiry, group_expiry: seconds.
         capacity: how much each channel holds.
         sealer: encrypts the frames; without it they are as they are.
         presence: seconds for which a process counts as alive after it last received.
 
     Attributes:
+        keys: of each server.
         host_of: the server on which messages to a reader lie, and the one on which everything about a group does.
         capacity_of: how many messages a reader's queue holds.
         expiry_ms, group_expiry_ms, presence_ms: the same in milliseconds.
@@ -35,14 +36,15 @@ class Storage:
     def __init__(
         self,
         hosts: list[str],
-        prefix: str,
+        prefix: str | Sequence[str],
         expiry: float,
         group_expiry: float,
         capacity: CapacityRules,
         sealer: Sealer | None = None,
         presence: float = 30,
     ) -> None:
-        self.keys = Keys(prefix)
+        prefixes = [prefix] * len(hosts) if isinstance(prefix, str) else prefix
+        self.keys = [Keys(each) for each in prefixes]
         self.shards = range(len(hosts))
         self.host_of = HashRing(hosts).host_of
         self.capacity_of = capacity.of_reader

@@ -130,7 +130,7 @@ def test_one_that_finds_only_what_has_expired_waits_on(
     layers: tuple[RedisChannelLayer, RedisChannelLayer], eventually: Eventually
 ) -> None:
     layer, other = layers
-    command(other, "RPUSH", layer._storage.keys.queues + "in", b"\x00" * 8 + b"expired long ago")
+    command(other, "RPUSH", layer._storage.keys[0].queues + "in", b"\x00" * 8 + b"expired long ago")
     waiting = Waiting(layer)
     eventually(lambda: layer.counters.expired == 1, "the expired message to be noticed")
     other.send("in", {"n": 3})

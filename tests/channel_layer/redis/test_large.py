@@ -71,7 +71,7 @@ def test_what_has_no_room_is_refused_and_the_rest_is_stored(layer: RedisChannelL
 
 def test_what_has_expired_makes_room_for_them(redis_url: str, make_redis_layer: MakeRedisLayer) -> None:
     layer = make_redis_layer(redis_url, capacity=2)
-    queue = layer._storage.keys.queues + "a"
+    queue = layer._storage.keys[0].queues + "a"
     layer._sync.run(0, [plain("RPUSH", queue, b"\x00" * 8 + b"old", b"\x00" * 8 + b"older")])
     assert layer.send_batch(items(layer, "a", 1, 2)) == []
     assert numbers(layer, "a") == [1, 2]

@@ -50,9 +50,9 @@ def test_a_last_will_for_another_server_is_an_item_of_its_own() -> None:
 
 
 def test_some_are_carried_out_at_a_time() -> None:
-    call = calls().carry_out()
+    call = calls().carry_out(0)
     assert call.script is scripts.CARRY_OUT_LAST_WILLS
     assert call.keys == ["p:w:", "p:s:"]
     assert call.args[2:6] == ["p:p:", "p:w:", "p:x:", "p:q:"]
     assert call.args[8:] == [10_000, 86_400_000, CHUNK]
-    assert calls().carried_out("process!").args == ("SMEMBERS", "p:x:process!")
+    assert calls().carried_out(0, "process!").args == ("SMEMBERS", "p:x:process!")

@@ -358,7 +358,7 @@ def test_a_process_that_disappears_again_is_doubted_again(redis_url: str, make_r
     def look() -> int:
         """A survivor looks at the process, and this is how many last wills remain."""
         ask(survivor, "ZADD", survivor.prefix + "w:", 0, "process!")
-        survivor._sync.run(0, [survivor._last_wills._calls.carry_out()])
+        survivor._sync.run(0, [survivor._last_wills._calls.carry_out(0)])
         return int(ask(survivor, "HLEN", survivor.prefix + "w:process!"))
 
     def disappear() -> None:

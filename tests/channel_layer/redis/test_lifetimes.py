@@ -100,7 +100,7 @@ def carry_out_a_last_will(layer: RedisChannelLayer) -> None:
     layer.send_batch([item])
     for _ in range(2):  # at first the process is only doubted
         ask(layer, "ZADD", layer.prefix + "w:", 0, "other!")
-        layer._sync.run(0, [layer._last_wills._calls.carry_out()])
+        layer._sync.run(0, [layer._last_wills._calls.carry_out(0)])
 
 
 def send_to_group(layer: RedisChannelLayer) -> None:

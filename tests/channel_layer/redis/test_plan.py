@@ -109,7 +109,7 @@ def test_what_is_sealed_is_good_for_as_long_as_redis_keeps_it() -> None:
     [push, to_group] = plan.send([item("d!1"), item("everyone", group=True)]).calls[0]
     join, member = plan.join("everyone", "d!", "1"), plan.join("everyone", "room", "")
     again = plan.join("everyone", "d!", "1", seconds=500)
-    back = plan.put_front("d!", [("1", item("d!1"), None)])
+    back = plan.put_front(0, "d!", [("1", item("d!1"), None)])
     for reader, sealed, lifetime in (
         ("d!", push.args[4], 60),
         ("d!", to_group.args[4], 60),
@@ -134,6 +134,6 @@ def test_without_encryption_there_are_no_tickets() -> None:
 def test_tickets_are_of_ordinary_channels_alone() -> None:
     sealer = Sealer(["secret"], "p:", 65_536)
     plan = planner_of(Storage(["redis://x"], "p:", 60, 86_400, CapacityRules(7), sealer))
-    ticket = plan.storage.keys.ticket("everyone", "room")
+    ticket = plan.storage.keys[0].ticket("everyone", "room")
     assert plan.join("everyone", "room", "").keys[4:] == plan.leave("everyone", "room", "").keys[3:] == [ticket]
     assert plan.join("everyone", "d!", "1").keys[4:] == plan.leave("everyone", "d!", "1").keys[3:] == []
