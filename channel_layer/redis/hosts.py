@@ -49,7 +49,7 @@ class Host:
         has_password: whether we show it one.
         outage: whether it is down.
         fence: time in milliseconds after 1970, at the server, before which nothing is delivered that was stored; see
-            `channel_layer.redis.sentinel_host`. 0 for none.
+            `channel_layer.redis.moving_host`. 0 for none.
 
     Args:
         spec: a URL (``redis://``, ``rediss://``, ``unix://``), a ``(host, port)`` pair, or a dict of

@@ -13,6 +13,7 @@ import redis
 from ..exceptions import LayerUnavailable, LayerUnusable, clause
 from .errors import DRIVER_ERRORS, is_setup_error, translate_opening
 from .hosts import Host
+from .moving_host import Address
 from .redis_py import RedisPyConnection
 from .scripts import Reply
 
@@ -23,9 +24,6 @@ ASK_SECONDS = 1.0
 
 REMEMBER_SECONDS = 30.0
 """Time for which the last word of a Sentinel counts that does not answer any more."""
-
-Address: TypeAlias = tuple[str, int]
-"""Host and port."""
 
 Answer: TypeAlias = "list[Reply] | BaseException"
 
