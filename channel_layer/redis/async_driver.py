@@ -15,7 +15,7 @@ import redis
 
 from ..exceptions import LayerUnavailable
 from ..forks import forget_in_children
-from . import scripts
+from . import redirections, scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import Host
 from .redis_py import abort, transport_of
@@ -67,6 +67,7 @@ class AsyncConnection(asyncio.Protocol):
 
     async def _open(self, deadline: float | None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._answers = ReplyReader()
         async with asyncio.timeout_at(deadline):
             await self._host.aaim(self._opened, self)
             await self._opened.connect()
@@ -101,6 +102,22 @@ class AsyncConnection(asyncio.Protocol):
             self._waiter = None
             if timer is not None:
                 timer.cancel()
+
+    async def follow(self, calls: Sequence[Call], replies: list[Reply], deadline: float | None) -> None:
+        """Make the calls again that a node of a cluster did not make, see `channel_layer.redis.redirections`."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + redirections.LONGEST
+        while (places := redirections.redirected(calls, replies)) and loop.time() < give_up:
+            address = redirections.new_place(replies)
+            if address is not None:
+                self._host.moved(address)
+                await self.close()
+                await self.open(deadline)
+            else:
+                await asyncio.sleep(redirections.PAUSE)
+            again = [calls[place].command() for place in places]
+            for place, reply in zip(places, await self.ask(again, deadline), strict=True):
+                replies[place] = reply
 
     def cut(self) -> None:
         """See `channel_layer.redis.hosts.Connected.cut`."""
@@ -276,6 +293,8 @@ class AsyncDriver:
                         (replies[index],) = await connection.ask([calls[index].command_with_text()], deadline)
                     elif has_stepped_down(reply):
                         spoilt = True
+            if host.redirects:
+                await connection.follow(calls, replies, deadline)
         except DRIVER_ERRORS as error:
             await connection.close()
             host.outage.note(error, uncertain=True)

@@ -29,9 +29,12 @@ _LOST_CONTACT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallE
 _STEPPED_DOWN: Final = (exceptions.ReadOnlyError, exceptions.MasterDownError)
 
 IN_CLUSTER: Final = (
-    "is in cluster mode, which this layer cannot use. Give it servers outside of a cluster; "
-    "with several in 'hosts', channels are spread over them."
+    "is in cluster mode, which this layer cannot use. Use channel_layer.redis.RedisClusterChannelLayer, or servers "
+    "outside of a cluster."
 )
+
+CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
+"""What the names of the nodes of a cluster begin with, where such a layer is used."""
 
 _CURES: Final = (
     (r"unknown (redis )?command", "does not know a command ({text}); Redis 7.0 or later is needed, or Valkey."),
@@ -64,7 +67,7 @@ _ECHO: Final = re.compile(r",? with args beginning with:.*", re.DOTALL)
 def translate(error: BaseException, where: str, uncertain: bool = True) -> LayerUnavailable:
     """The exception to raise instead of a driver's; ``uncertain`` as in `LayerUnavailable`."""
     _forget_arguments(error)
-    problem = _refusal(error)
+    problem = _refusal(error, where)
     if problem is None:
         return LayerUnavailable(where, _first_line(error), uncertain)
     return LayerUnusable(where, f"Redis at {where} {problem}", uncertain)
@@ -78,7 +81,8 @@ def translate_opening(error: BaseException, where: str, handled: BaseException |
     """
     for link in _causes(error, handled):
         _forget_arguments(link)
-    problem = next(filter(None, (_refusal(link) or _obstacle(link, where) for link in _causes(error, handled))), None)
+    problems = (_refusal(link, where) or _obstacle(link, where) for link in _causes(error, handled))
+    problem = next(filter(None, problems), None)
     if problem is None:
         return LayerUnavailable(where, _first_line(error), uncertain=False)
     return LayerUnusable(where, f"Redis at {where} {problem}", uncertain=False)
@@ -93,7 +97,7 @@ def is_cut_off(error: BaseException) -> bool:
 
 def is_setup_error(error: BaseException) -> bool:
     """Detect an error that only a change of the configuration mends."""
-    return isinstance(error, LayerUnusable) or _refusal(error) is not None
+    return isinstance(error, LayerUnusable) or _refusal(error, "") is not None
 
 
 def is_refusal(error: object) -> bool:
@@ -130,12 +134,14 @@ def _had_effect(reply: Any) -> bool:
     return reply not in HARMLESS
 
 
-def _refusal(error: BaseException) -> str | None:
+def _refusal(error: BaseException, where: str) -> str | None:
     """Say what Redis refuses and what to do about it, if it is a matter of configuration."""
     text = _first_line(error)
     if isinstance(error, _REFUSED):
         what = "user and password" if isinstance(error, redis.AuthenticationError) else "the rights of the user"
         return f"refuses us: {text}. Check {what} in 'hosts'."
+    if CLUSTER_NAME.match(where) and (isinstance(error, _CLUSTER) or "while the cluster is down" in text):
+        return None  # a part of the cluster is away or on its way, for now
     if isinstance(error, _CLUSTER) and not isinstance(error, exceptions.MasterDownError):
         return IN_CLUSTER
     if isinstance(error, redis.ResponseError):

@@ -65,6 +65,9 @@ class Host:
     sections: ClassVar[tuple[str, ...]] = ("server",)
     """Sections of ``INFO`` that `admit` needs."""
 
+    redirects: ClassVar[bool] = False
+    """True for a server that may say that another one has a key, see `channel_layer.redis.redirections`."""
+
     def __init__(
         self,
         spec: Any,
@@ -132,6 +135,9 @@ class Host:
 
     def learn(self, replies: Sequence[Reply]) -> None:
         """Take the replies to what `admit` returned; raises as `admit`."""
+
+    def moved(self, address: tuple[str, int]) -> None:
+        """The server says that another one has the keys; see `redirects`."""
 
     def close(self) -> None:
         """Look after the server no more; the next call begins again."""
@@ -204,13 +210,14 @@ def _maker(pool: Any) -> Callable[[], Any]:
     return lambda: pool.connection_class(**pool.connection_kwargs)
 
 
-def check_server(info: Any, loaded: Sequence[Any], where: str) -> None:
+def check_server(info: Any, loaded: Sequence[Any], where: str, *, in_cluster: bool = False) -> None:
     """Refuse a server that this layer cannot work with, going by its answers on a new connection.
 
     Args:
         info: to ``INFO server``; a server that does not give it to us is taken as it is.
         loaded: to ``SCRIPT LOAD``.
         where: the server's name.
+        in_cluster: whether it may be in cluster mode.
 
     Raises:
         LayerUnavailable, LayerUnusable: nothing was stored or taken.
@@ -225,7 +232,7 @@ def check_server(info: Any, loaded: Sequence[Any], where: str) -> None:
                 uncertain=False,
             )
         mode = re.search(rb"^(?:redis|server)_mode:(cluster|sentinel)", info, re.MULTILINE)
-        if mode:
+        if mode and not (in_cluster and mode[1] == b"cluster"):
             what = IN_CLUSTER if mode[1] == b"cluster" else IS_SENTINEL
             raise LayerUnusable(where, f"Redis at {where} {what}", uncertain=False)
     for reply in loaded:

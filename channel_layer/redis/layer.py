@@ -19,10 +19,12 @@ from . import permissions
 from .async_driver import AsyncDriver
 from .errors import raise_replies
 from .exchange import RedisExchange
+from .hosts import Host
 from .inspection import Inspection
 from .keys import Keys
 from .last_will_calls import LastWillCalls
 from .last_wills import LastWillSchedule
+from .moving_host import MovingHost
 from .plan import Planner
 from .pops import More, Pops
 from .presence import Presence
@@ -31,7 +33,6 @@ from .report_calls import ReportCalls
 from .scripts import Call, Reply, plain
 from .send_plan import SendPlan
 from .sending import Sending
-from .sentinel_host import SentinelHost
 from .servers import parse_hosts
 from .steps import awalk, together, walk
 from .storage import Storage
@@ -76,14 +77,27 @@ class RedisChannelLayer(ChannelLayer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._hosts = parse_hosts(hosts, connection_kwargs, services, sentinel_kwargs, Keys(prefix).fence)
+        found = parse_hosts(hosts, connection_kwargs, services, sentinel_kwargs, Keys(prefix).fence)
+        self._set_up(found, [host.name for host in found], prefix, [prefix] * len(found), symmetric_encryption_keys)
+
+    def _set_up(
+        self, hosts: Sequence[Host], identities: list[str], prefix: str, prefixes: Sequence[str], secrets: Any
+    ) -> None:
+        """Make the parts of the layer.
+
+        Args:
+            hosts: the servers.
+            identities: what the hash ring knows them by.
+            prefix: of the layer.
+            prefixes: of the keys on each server; they begin with the former.
+            secrets: see ``symmetric_encryption_keys``.
+        """
+        self._hosts = hosts
         self.prefix = prefix
-        secrets = symmetric_encryption_keys
         # Only what says so means "no encryption": an empty text is a secret that got lost on its way.
         self._sealer = None if secrets in (None, [], ()) else Sealer(secrets, prefix, self.max_frame_size)
-        identities = [host.name for host in self._hosts]
         self._storage = storage = Storage(
-            identities, prefix, self.expiry, self.group_expiry, self.capacity, self._sealer, self.presence
+            identities, prefixes, self.expiry, self.group_expiry, self.capacity, self._sealer, self.presence
         )
         calls = LastWillCalls(storage)
         self._plan = Planner(storage, calls)
@@ -96,7 +110,7 @@ class RedisChannelLayer(ChannelLayer):
         self._pops = Pops(self, self._hosts, self._plan, self._presence, self._last_wills, self._sealer)
         self._receiving = Receiving(self._pops, self._plan, self._last_wills, self._sync, self._async, self.prepare)
         for shard, host in enumerate(self._hosts):
-            if isinstance(host, SentinelHost):
+            if isinstance(host, MovingHost):
                 host.on_new_primary = partial(self._last_wills.expect_losses, shard)
 
     # -- sending ---------------------------------------------------------------------------------

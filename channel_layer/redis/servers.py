@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..exceptions import LayerConfigurationError
+from . import cluster
+from .cluster_host import ClusterHost
 from .hosts import Host
+from .moving_host import Watch
 from .sentinel_host import SentinelHost
 from .sentinels import ASK_SECONDS, DEFAULT_PORT, Sentinels
 
@@ -58,6 +62,38 @@ def parse_hosts(
             "'services', or leave it away"
         )
     return found
+
+
+def cluster_hosts(
+    nodes: Any, connection_kwargs: Mapping[str, Any] | None, tags: Sequence[str], fence_keys: Sequence[str]
+) -> list[ClusterHost]:
+    """Read ``hosts`` as nodes of a cluster, any of them; returns a host for each tag.
+
+    Raises:
+        LayerConfigurationError: an entry makes no sense.
+    """
+    if isinstance(nodes, (str, Mapping)) or not (nodes is None or isinstance(nodes, Sequence)):
+        raise LayerConfigurationError(f"Redis 'hosts' must be a list of nodes, not {type(nodes).__name__}")
+    nodes = nodes or [("localhost", 6379)]
+    for position, spec in enumerate(nodes):
+        if _names_sentinels(spec):
+            raise LayerConfigurationError(f"hosts[{position}] names a service of Sentinel; a cluster has nodes alone")
+    seeds = [
+        Host(spec, cluster.options_for_asking(connection_kwargs), f"hosts[{position}]")
+        for position, spec in enumerate(nodes)
+    ]
+    for position, seed in enumerate(seeds):
+        if re.search(r"/[1-9]\d*/?$", seed.name) or seed.name.startswith("unix:"):
+            raise LayerConfigurationError(
+                f"hosts[{position}] ({seed.name}) is no node of a cluster, which has a host and port, and database 0"
+            )
+    scheme, _, place = seeds[0].name.partition("://")
+    found = cluster.Cluster(seeds, f"{scheme}+cluster://{place.partition('/')[0]}")
+    watch = Watch(cluster.SlotGuide(found, 0), "redis-cluster")
+    return [
+        ClusterHost(cluster.SlotGuide(found, cluster.slot_of(tag)), watch, nodes[0], connection_kwargs, tag, fence_key)
+        for tag, fence_key in zip(tags, fence_keys, strict=True)
+    ]
 
 
 def _services(

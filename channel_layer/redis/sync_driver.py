@@ -16,7 +16,7 @@ import redis
 
 from ..exceptions import LayerUnavailable
 from ..forks import forget_in_children
-from . import scripts
+from . import redirections, scripts
 from .errors import DRIVER_ERRORS, has_stepped_down, is_cut_off, translate, translate_opening
 from .hosts import BLOCK_SECONDS, OPERATION_SECONDS, Host
 from .redis_py import shut, socket_of
@@ -134,9 +134,30 @@ class SyncConnection:
                     (replies[index],) = self._read(1)
                 elif has_stepped_down(reply):
                     spoilt = True
+        if self.host.redirects:
+            self._follow(calls, replies)
         if spoilt:
             self.close()
         return replies
+
+    def _follow(self, calls: Sequence[Call], replies: list[Reply]) -> None:
+        """Make the calls again that a node of a cluster did not make, see `channel_layer.redis.redirections`."""
+        give_up = time.monotonic() + redirections.LONGEST
+        while (places := redirections.redirected(calls, replies)) and time.monotonic() < give_up:
+            address = redirections.new_place(replies)
+            if address is not None:
+                self.host.moved(address)
+                self.close()
+                self.prepare()
+            else:
+                time.sleep(redirections.PAUSE)
+            again = [calls[place] for place in places]
+            self._write([call.command() for call in again])
+            for place, call, reply in zip(places, again, self._read(len(again)), strict=True):
+                if isinstance(reply, redis.exceptions.NoScriptError):
+                    self._write([call.command_with_text()])
+                    (reply,) = self._read(1)
+                replies[place] = reply
 
     def fileno(self) -> int:
         """The socket's descriptor, for `select`; negative once it is closed."""

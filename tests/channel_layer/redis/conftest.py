@@ -292,6 +292,120 @@ class SentinelService:
         return known[b"num-slaves"] == b"1" and known[b"num-other-sentinels"] == b"2"
 
 
+class ClusterService:
+    """Nodes of a cluster, impatient with each other: three primaries, each with so many replicas.
+
+    Attributes:
+        ports: of the nodes.
+    """
+
+    def __init__(self, program: str, directory: Path, replicas: int = 0) -> None:
+        self._program, self._directory, self._replicas = program, directory, replicas
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.ports = [free_port() for _ in range(3 * (1 + replicas))]
+        self._between = {port: free_port() for port in self.ports}
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [("127.0.0.1", port) for port in self.ports]
+
+    def start(self) -> None:
+        for port in self.ports:
+            self.start_node(port)
+        nodes = [f"127.0.0.1:{port}" for port in self.ports]
+        self.manage("create", *nodes, "--cluster-replicas", str(self._replicas), "--cluster-yes")
+        wait_until(lambda: all(self.is_complete(port) for port in self.ports), "all nodes knowing all slots")
+
+    def start_node(self, port: int) -> None:
+        """Start a node, which has its place in the cluster from its file if it was there before."""
+        directory = self._directory / str(port)
+        directory.mkdir(exist_ok=True)
+        options = {"cluster-enabled": "yes", "cluster-node-timeout": "1000", "save": "", "dir": str(directory)}
+        options |= {"cluster-port": str(self._between[port]), "repl-diskless-sync-delay": "0"}
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        with (self._directory / f"{port}.log").open("ab") as log:
+            command = [self._program, "--port", str(port), "--bind", "127.0.0.1", *words]
+            self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(lambda: self._answers(port), f"the node on port {port}")
+
+    def stop(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.wait(10)
+
+    def kill(self, port: int) -> None:
+        process = self._processes.pop(port)
+        process.kill()
+        process.wait(10)
+
+    def signal(self, port: int, number: int) -> None:
+        self._processes[port].send_signal(number)
+
+    def ask(self, port: int, *words: Any) -> Any:
+        """A command to a node, on a connection of its own."""
+        connection = redis.Connection(host="127.0.0.1", port=port, protocol=2, socket_timeout=5)
+        try:
+            connection.connect()
+            connection.send_command(*words)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
+
+    def manage(self, *words: str) -> None:
+        """Have the command line client do something to the cluster."""
+        client = self._program.replace("-server", "-cli")
+        subprocess.run([client, "--cluster", *words], check=True, capture_output=True, timeout=120)
+
+    def is_complete(self, port: int) -> bool:
+        """True if a node knows all others, and a replica has all data."""
+        info = self.ask(port, "CLUSTER", "INFO")
+        known = int(info.partition(b"cluster_known_nodes:")[2].split()[0])
+        in_step = b"master_link_status:down" not in self.ask(port, "INFO", "replication")
+        return b"cluster_state:ok" in info and known == len(self.ports) and in_step
+
+    def node_of(self, slot: int, asked: int) -> int:
+        """The port of the node that serves a slot, as the node asked says."""
+        for first, last, node, *_ in self.ask(asked, "CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return int(node[1])
+        raise LookupError(slot)
+
+    def identity(self, port: int) -> str:
+        """What the other nodes know the node as."""
+        return str(self.ask(port, "CLUSTER", "MYID").decode())
+
+    def _answers(self, port: int) -> bool:
+        try:
+            return bool(self.ask(port, "PING") == b"PONG")
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def running_cluster(program: str, directory: Path, replicas: int = 0) -> Iterator[ClusterService]:
+    """A cluster that ends with the block."""
+    service = ClusterService(program, directory, replicas)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterService]:
+    """Three nodes that tests share, each under its own prefix."""
+    with running_cluster(redis_server, tmp_path_factory.mktemp("cluster")) as service:
+        yield service
+
+
+@pytest.fixture
+def cluster(redis_server: str, tmp_path: Path) -> Iterator[ClusterService]:
+    """Three nodes of a test's own, each with a replica."""
+    with running_cluster(redis_server, tmp_path, replicas=1) as service:
+        yield service
+
+
 class SaysSo(socketserver.StreamRequestHandler):
     """One connection to a `StandIn`."""
 

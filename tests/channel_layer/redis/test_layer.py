@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from channel_layer.conformance import ConformanceSuite, MakeLayer
-from channel_layer.redis import RedisChannelLayer, inspection, plan, report_calls, scripts
+from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer, inspection, plan, report_calls, scripts
 
-from .conftest import SentinelService
+from .conftest import ClusterService, SentinelService
 
 LATER = """local now = redis.call('TIME')
 local micro = now[1] * 1000000 + now[2] + {micro}
@@ -53,6 +53,7 @@ class ServerTime:
 class TestOneServer(ConformanceSuite):
     elsewhere: ClassVar[dict[str, Any] | None] = {"prefix": "another-project:"}
     databases: ClassVar[tuple[int, ...]] = (0,)
+    kind: ClassVar[type[RedisChannelLayer]] = RedisChannelLayer
     config: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ class TestOneServer(ConformanceSuite):
         prefix = f"test-{uuid.uuid4().hex}:"
 
         def make(**options: Any) -> RedisChannelLayer:
-            made.append(RedisChannelLayer(**servers, **{"prefix": prefix, **self.config, **options}))
+            made.append(self.kind(**servers, **{"prefix": prefix, **self.config, **options}))
             made[-1].index._clock = server_time.monotonic
             return made[-1]
 
@@ -93,6 +94,15 @@ class TestSentinel(TestOneServer):
 class TestSeveralServers(TestOneServer):
     databases = (0, 1, 2)
     orders_groups = False
+
+
+class TestCluster(TestOneServer):
+    orders_groups = False
+    kind = RedisClusterChannelLayer
+
+    @pytest.fixture
+    def servers(self, shared_cluster: ClusterService) -> dict[str, Any]:
+        return {"hosts": shared_cluster.addresses[:1], "tags": 4}
 
 
 class TestEncrypted(TestOneServer):
