@@ -119,7 +119,7 @@ class Receiving:
                 try:
                     deliveries, more = self._finish_pop(poller, shard, shards[shard])
                 except LayerUnavailable:
-                    if homes.isdisjoint(poller.waiting):
+                    if shard in homes and homes.isdisjoint(poller.waiting):
                         raise
                     continue
                 if deliveries or block or more is not More.LATER:
@@ -208,7 +208,7 @@ class Receiving:
             try:
                 deliveries, more = poller.take(found)
             except (LayerUnavailable, LayerConfigurationError) as error:
-                if homes.issubset(poller.failing):
+                if found in homes and homes.issubset(poller.failing):
                     raise
                 self._refusals.note(self._hosts[found].name, error)
                 looked.add(found)

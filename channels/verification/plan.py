@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from channel_layer.redis import RedisChannelLayer
+from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 
 from ..configured_layers import channel_layers
@@ -44,6 +44,8 @@ def make_plan(alias: str, hosts: list[str] | None = None) -> str:
     layer = channel_layers[alias].channel_layer
     own: dict[str, Any]
     token = secrets.token_hex(4)
+    if hosts is not None and isinstance(layer, RedisClusterChannelLayer):
+        raise VerificationError(f"--own-redis starts a server in no cluster, and {alias!r} is {layer.describe()}")
     if isinstance(layer, RedisChannelLayer):
         own = {"prefix": f"{layer.prefix.rstrip(':')}-verify-{token}:"}
         if hosts is not None:

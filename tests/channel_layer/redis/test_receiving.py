@@ -274,6 +274,31 @@ def test_a_process_is_cut_off_without_its_own_server_and_goes_on_without_another
     wait_until(is_cut_off, "the process to be cut off")
 
 
+def test_failures_of_other_servers_cut_off_nobody_whose_own_has_failed_before(
+    layers: list[RedisChannelLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, _ = layers
+    reader = Several(layer).name(0, "!")
+    run, failed = layer._async.run, set[int]()
+
+    async def fail_once(shard: int, calls: Any, **options: Any) -> Any:
+        if shard not in failed:
+            failed.add(shard)
+            await asyncio.sleep(0.2 if shard else 0)
+            raise LayerUnavailable("here", "cut off")
+        return await run(shard, calls, **options)
+
+    monkeypatch.setattr(layer._async, "run", fail_once)
+
+    async def receive() -> None:
+        with pytest.raises(LayerUnavailable):
+            await layer.areceive_batch([reader], timeout=1)
+        assert await layer.areceive_batch([reader], timeout=1) == []
+        assert failed == {0, 1, 2}
+
+    in_loop(layer, receive())
+
+
 def groups_of(layer: RedisChannelLayer, group: str) -> list[str]:
     try:
         return layer.group_channels(group)

@@ -6,7 +6,6 @@ import asyncio
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from channel_layer.redis import RedisChannelLayer
 from tests.conftest import wait_until
 
 from .conftest import MakeRedisLayer, OwnRedis, SentinelService, StandIn, in_loop
+from .traffic import Traffic
 
 StandIns = Callable[[int], StandIn]
 
@@ -238,73 +238,20 @@ def test_the_watch_ends_with_the_layer(
     layer.send("x", {})  # which begins again
 
 
-class TestFailoverUnderLoad:
-    """The primary is killed while messages go through it, in threads and on an event loop."""
-
-    def test_nothing_comes_twice_and_all_is_well_after_the_promotion(
-        self, sentinels: SentinelService, make_redis_layer: MakeRedisLayer
-    ) -> None:
-        sender, readers = make_redis_layer(**sentinels.options), [make_redis_layer(**sentinels.options) for _ in "ab"]
-        got: Counter[int] = Counter()
-        acknowledged: set[int] = set()
-        doubtful: set[int] = set()
-        end = threading.Event()
-
-        def send() -> None:
-            number = 0
-            while not end.is_set():
-                number += 1
-                try:
-                    sender.send("numbers", {"n": number})
-                    acknowledged.add(number)
-                except LayerUnavailable as error:
-                    if error.uncertain:
-                        doubtful.add(number)
-                    time.sleep(0.01)
-
-        def read() -> None:
-            while not end.is_set():
-                try:
-                    got.update(item.message["n"] for item in readers[0].receive_batch(["numbers"], timeout=0.5))
-                except LayerUnavailable:
-                    time.sleep(0.01)
-
-        async def aread() -> None:
-            while not end.is_set():
-                try:
-                    got.update(item.message["n"] for item in await readers[1].areceive_batch(["numbers"], timeout=0.5))
-                except LayerUnavailable:
-                    await asyncio.sleep(0.01)
-            await readers[1].aclose()
-
-        threads = [threading.Thread(target=work, daemon=True) for work in (send, read, lambda: asyncio.run(aread()))]
-        for thread in threads:
-            thread.start()
-        try:
-            wait_until(lambda: len(got) > 200, "traffic")
-            old = sentinels.primary()
-            sentinels.kill(old)
-            new = sentinels.wait_for_failover(old)
-            promoted = time.monotonic()
-            before = len(got)
-            wait_until(lambda: len(got) > before + 200, "traffic after the promotion")
-            took = time.monotonic() - promoted
-            # One that comes back takes itself for a primary, until a Sentinel tells it otherwise.
-            sentinels.start_server(old)
-            before = len(got)
-            wait_until(lambda: len(got) > before + 200, "traffic while the old primary is back")
-            assert sentinels.ask(old, "DBSIZE") == 0 or sentinels.ask(old, "ROLE")[0] == b"slave"
-        finally:
-            end.set()
-            for thread in threads:
-                thread.join(30)
-        assert sentinels.primary() == new
-        for rest in iter(lambda: readers[0].receive_batch(["numbers"], limit=500), []):
-            got.update(item.message["n"] for item in rest)
-        assert max(got.values()) == 1
-        assert len(doubtful) == sender.counters.possible_losses
-        assert len(acknowledged - set(got)) <= sum(layer.counters.possible_losses for layer in readers)
-        assert took < SOON
+def test_in_a_failover_under_load_nothing_comes_twice_and_all_is_well_after_the_promotion(
+    sentinels: SentinelService, make_redis_layer: MakeRedisLayer
+) -> None:
+    with Traffic(make_redis_layer, ["numbers"], **sentinels.options) as traffic:
+        old = sentinels.primary()
+        sentinels.kill(old)
+        new = sentinels.wait_for_failover(old)
+        assert traffic.goes_on() < SOON
+        # One that comes back takes itself for a primary, until a Sentinel tells it otherwise.
+        sentinels.start_server(old)
+        traffic.goes_on()
+        assert sentinels.ask(old, "DBSIZE") == 0 or sentinels.ask(old, "ROLE")[0] == b"slave"
+    assert sentinels.primary() == new
+    traffic.check()
 
 
 def test_a_log_of_a_failover_has_no_password(

@@ -1,4 +1,4 @@
-"""A failover while applications of both kinds serve: the primary is killed, and Sentinel promotes its replica."""
+"""Failovers while applications of both kinds serve: Sentinel, or a cluster, puts a replica in the place of a primary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.channel_layer.redis.conftest import SentinelService, running_sentinels
+from channel_layer.redis import RedisClusterChannelLayer
+from channel_layer.redis.cluster import slot_of, tags_for
+from tests.channel_layer.redis.conftest import (
+    ClusterService,
+    SentinelService,
+    running_cluster,
+    running_sentinels,
+)
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 
@@ -34,20 +41,34 @@ def sentinels(redis_server: str, tmp_path: Path) -> Iterator[SentinelService]:
         yield service
 
 
-def channels_1(sentinels: SentinelService, directory: Path) -> Project:
-    environment = {"SENTINELS": ports(sentinels), "ENDS": str(directory / "ends")}
+@pytest.fixture
+def cluster(redis_server: str, tmp_path: Path) -> Iterator[ClusterService]:
+    with running_cluster(redis_server, tmp_path, replicas=1) as service:
+        yield service
+
+
+def channels_1(environment: dict[str, str], directory: Path) -> Project:
+    environment = environment | {"ENDS": str(directory / "ends")}
     return Project("tests.fixtures.sockets_project", directory, environment, workers=1)
 
 
-def channels_4(sentinels: SentinelService, directory: Path) -> Project:
+def channels_4(environment: dict[str, str], directory: Path) -> Project:
     package = "tests.fixtures.channels4_project"
-    project = Project(package, directory, {"SENTINELS": ports(sentinels)}, workers=1)
+    project = Project(package, directory, environment, workers=1)
     project.web.command[1] = f"{package}.asgi:application"
     return project
 
 
-def ports(sentinels: SentinelService) -> str:
-    return " ".join(str(port) for _, port in sentinels.addresses)
+def ports(service: SentinelService | ClusterService) -> str:
+    return " ".join(str(port) for _, port in service.addresses)
+
+
+both_generations = pytest.mark.parametrize(
+    ("make_project", "quiet", "busy"),
+    [(channels_1, "/", "/"), (channels_4, "/ws/chat/a/", "/ws/echo/")],
+    ids=["channels 1", "channels 4"],
+)
+MakeProject = Callable[[dict[str, str], Path], Project]
 
 
 class Visitors:
@@ -77,6 +98,21 @@ class Visitors:
         self._end.set()
         for thread in self._threads:
             thread.join(SECONDS)
+
+    def check(self) -> None:
+        """No socket was closed, and nothing came twice or out of order; ends the visits."""
+        self.end()
+        assert not self.closed
+        assert set(self.statuses) <= {0, 200, 503}
+        own = [text for text in self.heard if text.startswith("frame ")]
+        assert len(set(own)) == len(own)
+        assert own == sorted(own, key=lambda text: int(text.split()[1]))
+        assert "  Traceback" not in self.project.logs()  # what a log has of one is indented
+
+    def goes_on(self) -> None:
+        """Wait until pages come, and frames that are sent from now on."""
+        heard = len(self.heard)
+        wait_until(lambda: len(self.heard) > heard + 50 and self.status() == 200, "traffic", within=60)
 
     def echo(self, text: str) -> str:
         self.idle.send(json.dumps({"text": text}))
@@ -126,19 +162,15 @@ class Visitors:
             self.closed = True
 
 
-@pytest.mark.parametrize(
-    ("make_project", "quiet", "busy"),
-    [(channels_1, "/", "/"), (channels_4, "/ws/chat/a/", "/ws/echo/")],
-    ids=["channels 1", "channels 4"],
-)
+@both_generations
 def test_sockets_stay_open_and_nothing_comes_twice(
     sentinels: SentinelService,
     tmp_path: Path,
-    make_project: Callable[[SentinelService, Path], Project],
+    make_project: MakeProject,
     quiet: str,
     busy: str,
 ) -> None:
-    with make_project(sentinels, tmp_path) as project, ExitStack() as stack:
+    with make_project({"SENTINELS": ports(sentinels)}, tmp_path) as project, ExitStack() as stack:
         try:
             visitors = Visitors(project, quiet, busy, stack)
             assert visitors.echo("before") == "before"
@@ -154,13 +186,47 @@ def test_sockets_stay_open_and_nothing_comes_twice(
             took = time.monotonic() - promoted
             print(f"traffic {took:.2f} s after the promotion")
             assert took < AFTER_PROMOTION
-            visitors.end()
-            assert not visitors.closed
-            assert set(visitors.statuses) <= {0, 200, 503}
-            own = [text for text in visitors.heard if text.startswith("frame ")]
-            assert len(set(own)) == len(own)
-            assert own == sorted(own, key=lambda text: int(text.split()[1]))
-            assert "  Traceback" not in project.logs()  # what a log has of one is indented
+            visitors.check()
+        except BaseException:
+            print(project.logs())
+            raise
+
+
+@both_generations
+def test_sockets_stay_open_while_nodes_of_a_cluster_are_lost_and_slots_move(
+    cluster: ClusterService, tmp_path: Path, make_project: MakeProject, quiet: str, busy: str
+) -> None:
+    with make_project({"CLUSTER": ports(cluster)}, tmp_path) as project, ExitStack() as stack:
+        try:
+            visitors = Visitors(project, quiet, busy, stack)
+            assert visitors.echo("before") == "before"
+            visitors.goes_on()
+            layer = RedisClusterChannelLayer(hosts=cluster.addresses)
+            shard = layer._storage.host_of("http.request")
+            slot = slot_of(tags_for(16)[shard])
+            old = cluster.node_of(slot, cluster.ports[0])
+            witness = next(port for port in cluster.ports if port != old)
+            cluster.kill(old)
+            wait_until(lambda: cluster.node_of(slot, witness) != old, "the promotion", within=40)
+            promoted = time.monotonic()
+            wait_until(lambda: visitors.status() == 200, "a page after the promotion")
+            assert visitors.echo("after") == "after"
+            took = time.monotonic() - promoted
+            print(f"traffic {took:.2f} s after the promotion")
+            assert took < AFTER_PROMOTION
+            visitors.goes_on()
+            cluster.start_node(old)
+            wait_until(lambda: all(cluster.is_complete(port) for port in cluster.ports), "all nodes in step")
+            source = cluster.node_of(slot, witness)
+            target = next(
+                port for first, _, (_, port, *_), *_ in cluster.ask(witness, "CLUSTER", "SLOTS") if port != source
+            )
+            move = ["--cluster-from", cluster.identity(source), "--cluster-to", cluster.identity(target)]
+            cluster.manage("reshard", f"127.0.0.1:{source}", *move, "--cluster-slots", "16384", "--cluster-yes")
+            assert cluster.node_of(slot, witness) == target
+            assert visitors.echo("moved") == "moved"
+            visitors.goes_on()
+            visitors.check()
         except BaseException:
             print(project.logs())
             raise
