@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +16,6 @@ from .errors import DRIVER_ERRORS, is_setup_error, translate_opening
 from .hosts import Host
 from .moving_host import Address
 from .redis_py import RedisPyConnection
-
-logger = logging.getLogger(__name__)
 
 SLOTS = 16_384
 
@@ -87,13 +84,15 @@ class Cluster:
     def forget(self) -> None:
         """Begin anew, as in a process that was forked from another."""
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        """Held while somebody asks, which may take seconds; nobody else waits for it but who wants to ask, too."""
         self._ranges: list[Range] = []
         self._moved: dict[int, Address] = {}
         self._asked = self._answered = float("-inf")
         self._first = 0
 
     def range_of(self, slot: int) -> Range | None:
-        """What is known about a slot."""
+        """The slots around one, as far as they are known."""
         moved = self._moved.get(slot)
         found = next((each for each in self._ranges if each.first <= slot <= each.last), None)
         if moved is None or (found is not None and found.address == moved):
@@ -121,7 +120,7 @@ class Cluster:
             LayerUnavailable: none answers, and the last answer is too old.
             LayerUnusable: those that answer refuse us, or are in no cluster.
         """
-        with self._lock:
+        with self._asking:
             if time.monotonic() - self._asked < FRESH_SECONDS:
                 return
             failures: list[LayerUnavailable] = []
@@ -132,8 +131,9 @@ class Cluster:
                     failures.append(self._failure(error, address))
                     continue
                 if ranges:
-                    self._ranges, self._moved = ranges, {}
-                    self._asked = self._answered = time.monotonic()
+                    with self._lock:
+                        self._ranges, self._moved = ranges, {}
+                        self._asked = self._answered = time.monotonic()
                     return
                 failures.append(LayerUnavailable(_text(address), "it knows of no slots yet", uncertain=False))
             self._asked = time.monotonic()
@@ -195,7 +195,7 @@ class Cluster:
 
 
 class SlotGuide:
-    """Where one slot is served; see `moving_host.Guide`."""
+    """Guide to the node that serves one slot; see `moving_host.Guide`."""
 
     def __init__(self, cluster: Cluster, slot: int) -> None:
         self.cluster = cluster

@@ -34,7 +34,7 @@ IN_CLUSTER: Final = (
 )
 
 CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
-"""What the names of the nodes of a cluster begin with, where such a layer is used."""
+"""Pattern of the names of nodes, where they are used as a cluster."""
 
 _CURES: Final = (
     (r"unknown (redis )?command", "does not know a command ({text}); Redis 7.0 or later is needed, or Valkey."),

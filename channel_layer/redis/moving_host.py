@@ -142,7 +142,7 @@ class MovingHost(Host):
 
     sections: ClassVar[tuple[str, ...]] = ("server", "replication")
     guides: ClassVar[str]
-    """Who says where it is, for a sentence."""
+    """Name of the guide, for a sentence."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class MovingHost(Host):
 
     @abstractmethod
     def place(self) -> list[Word]:
-        """What ``fence.lua`` is told of the place of the server among others, besides its identity."""
+        """Arguments of ``fence.lua`` about the place of the server among others."""
 
     # -- opening a connection --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a node of a cluster says of calls whose slot it does not serve, or is giving away. No I/O.
+"""Calls that a node of a cluster refuses, because it does not serve their slot, or is giving it away. No I/O.
 
 Such a call has done nothing, so it is made again: where the node says that the slot is served now, or a moment later if
 it is on its way. ``ASK`` is taken for the latter. Who follows it reaches the keys that have arrived, and most scripts
@@ -44,7 +44,7 @@ def redirected(calls: Sequence[Call], replies: Sequence[Reply]) -> list[int]:
 
 
 def new_place(replies: Sequence[Reply]) -> Address | None:
-    """Where the slot is served now, if one of the replies says so."""
+    """The node that serves the slot now, if one of the replies says so."""
     for reply in replies:
         if isinstance(reply, MovedError):
             return str(reply.host), int(reply.port)

@@ -85,7 +85,7 @@ def cluster_hosts(
     for position, seed in enumerate(seeds):
         if re.search(r"/[1-9]\d*/?$", seed.name) or seed.name.startswith("unix:"):
             raise LayerConfigurationError(
-                f"hosts[{position}] ({seed.name}) is no node of a cluster, which has a host and port, and database 0"
+                f"hosts[{position}] ({seed.name}) cannot be a node of a cluster: that has a host and database 0"
             )
     scheme, _, place = seeds[0].name.partition("://")
     found = cluster.Cluster(seeds, f"{scheme}+cluster://{place.partition('/')[0]}")

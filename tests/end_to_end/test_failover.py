@@ -1,4 +1,4 @@
-"""Failovers while applications of both kinds serve: Sentinel, or a cluster, puts a replica in the place of a primary."""
+"""Failovers while applications of both kinds serve: Sentinel or a cluster has a replica take the place of a primary."""
 
 from __future__ import annotations
 

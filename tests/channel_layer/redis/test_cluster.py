@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.redis.cluster import SLOTS, slot_of, tags_for
+from channel_layer.redis.cluster_host import ClusterHost
 from tests.conftest import wait_until
 
 from .conftest import ClusterService, OwnRedis, Several, in_loop
@@ -61,8 +64,8 @@ def test_tags_have_slots_at_equal_distances(count: int) -> None:
         ({"tags": "16"}, "'tags' is a number from 1 to 256, not '16'"),
         ({"prefix": "a{b}:"}, "'prefix' must have no braces"),
         ({"hosts": "redis://x"}, "'hosts' must be a list of nodes, not str"),
-        ({"hosts": ["redis://x", "redis://x/1"]}, r"hosts\[1\] \(redis://x/1\) is no node of a cluster"),
-        ({"hosts": ["unix:///run/redis"]}, r"hosts\[0\] \(unix:///run/redis\) is no node of a cluster"),
+        ({"hosts": ["redis://x", "redis://x/1"]}, r"hosts\[1\] \(redis://x/1\) cannot be a node of a cluster"),
+        ({"hosts": ["unix:///run/redis"]}, r"hosts\[0\] \(unix:///run/redis\) cannot be a node of a cluster"),
         ({"hosts": [{"sentinels": [("x", 1)], "master_name": "y"}]}, r"hosts\[0\] names a service of Sentinel"),
         ({"hosts": [{"host": "x", "prot": 1}]}, "redis-py has no option 'prot'"),
     ],
@@ -188,3 +191,41 @@ def test_a_replica_that_takes_over_has_the_members_put_back(make: Make, cluster:
         return got == set(groups)
 
     wait_until(all_have_come, "messages to all groups", within=40)
+
+
+def test_a_user_who_may_not_ask_for_the_slots_is_told_so(make: Make, shared_cluster: ClusterService) -> None:
+    for port in shared_cluster.ports:
+        shared_cluster.ask(port, "ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-cluster|slots")
+    user = {"username": "narrow", "password": "secret"}
+    with pytest.raises(LayerUnusable, match=r"CLUSTER SLOTS .* Allow its user \+cluster\|slots") as caught:
+        make(hosts=shared_cluster.addresses, connection_kwargs=user).check()
+    assert "secret" not in str(caught.value)
+    for port in shared_cluster.ports:
+        shared_cluster.ask(port, "ACL", "SETUSER", "narrow", "+cluster|slots")
+    make(hosts=shared_cluster.addresses, connection_kwargs=user).check()
+
+
+@pytest.mark.slow
+def test_nobody_waits_on_the_event_loop_for_a_node_that_is_asked_where_the_slots_are(
+    make: Make, cluster: ClusterService
+) -> None:
+    layer = make(hosts=cluster.addresses)
+    [moved, *_] = layer._hosts
+    assert isinstance(moved, ClusterHost)
+
+    async def test() -> None:
+        await layer.areceive_batch(["x"])
+        for port in cluster.ports:
+            cluster.signal(port, signal.SIGSTOP)
+        moved.moved(("127.0.0.1", cluster.ports[0]))  # so that somebody has to be asked again
+        asking = asyncio.create_task(asyncio.to_thread(moved._guide.cluster.learn))
+        await asyncio.sleep(0.6)
+        began = time.monotonic()
+        moved.moved(("127.0.0.1", cluster.ports[1]))
+        assert not asking.done()
+        assert time.monotonic() - began < 0.5
+        for port in cluster.ports:
+            cluster.signal(port, signal.SIGCONT)
+        await asking
+
+    in_loop(layer, test())
