@@ -109,12 +109,16 @@ class AsyncConnection(asyncio.Protocol):
         give_up = loop.time() + redirections.LONGEST
         while (places := redirections.redirected(calls, replies)) and loop.time() < give_up:
             address = redirections.new_place(replies)
-            if address is not None:
+            if address is None:
+                await asyncio.sleep(redirections.PAUSE)
+            else:
                 self._host.moved(address)
                 await self.close()
-                await self.open(deadline)
-            else:
-                await asyncio.sleep(redirections.PAUSE)
+                try:
+                    await self.open(deadline)
+                except LayerUnavailable as error:
+                    logger.debug("%s", error)
+                    return  # those calls were refused, and others of the pipeline may have been made
             again = [calls[place].command() for place in places]
             for place, reply in zip(places, await self.ask(again, deadline), strict=True):
                 replies[place] = reply

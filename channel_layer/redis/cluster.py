@@ -88,6 +88,8 @@ class Cluster:
         """Held while somebody asks, which may take seconds; nobody else waits for it but who wants to ask, too."""
         self._ranges: list[Range] = []
         self._moved: dict[int, Address] = {}
+        self._known: dict[Address, tuple[str, frozenset[str]]] = {}
+        """Identity of each node that has served slots, and those of it and its replicas at the time."""
         self._asked = self._answered = float("-inf")
         self._first = 0
 
@@ -99,6 +101,12 @@ class Cluster:
             return found
         known = next((each for each in self._ranges if each.address == moved), None)
         return Range(slot, slot, moved, known.node if known else "", known.nodes if known else frozenset())
+
+    def may_have_replaced(self, new: Address, old: Address) -> bool:
+        """True if a node was a replica of another, or that is unknown."""
+        if new not in self._known or old not in self._known:
+            return True
+        return self._known[new][0] in self._known[old][1]
 
     def moved(self, slot: int, address: Address) -> None:
         """A node says that another one serves a slot; it counts until somebody is asked."""
@@ -133,6 +141,7 @@ class Cluster:
                 if ranges:
                     with self._lock:
                         self._ranges, self._moved = ranges, {}
+                        self._known |= {each.address: (each.node, each.nodes) for each in ranges}
                         self._asked = self._answered = time.monotonic()
                     return
                 failures.append(LayerUnavailable(_text(address), "it knows of no slots yet", uncertain=False))

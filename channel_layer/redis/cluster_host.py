@@ -61,6 +61,10 @@ class ClusterHost(MovingHost):
             return ["", ""]
         return [found.node, f",{','.join(sorted(found.nodes))},"]
 
+    def is_replaced(self, before: Address, primary: Address) -> bool:
+        """See `MovingHost.is_replaced`; a node that gave its slot away says so, and a call may be under way there."""
+        return self._guide.cluster.may_have_replaced(primary, before)
+
     def moved(self, address: Address) -> None:
         """A node says that another one serves the slot."""
         self._guide.cluster.moved(self._guide.slot, address)

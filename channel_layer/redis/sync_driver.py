@@ -145,12 +145,16 @@ class SyncConnection:
         give_up = time.monotonic() + redirections.LONGEST
         while (places := redirections.redirected(calls, replies)) and time.monotonic() < give_up:
             address = redirections.new_place(replies)
-            if address is not None:
+            if address is None:
+                time.sleep(redirections.PAUSE)
+            else:
                 self.host.moved(address)
                 self.close()
-                self.prepare()
-            else:
-                time.sleep(redirections.PAUSE)
+                try:
+                    self.prepare()
+                except LayerUnavailable as error:
+                    logger.debug("%s", error)
+                    return  # those calls were refused, and others of the pipeline may have been made
             again = [calls[place] for place in places]
             self._write([call.command() for call in again])
             for place, call, reply in zip(places, again, self._read(len(again)), strict=True):
