@@ -69,7 +69,13 @@ def verify(
             own = directory / fault.name
             own.mkdir(exist_ok=True)
             broker = Broker(own) if own_redis else None
-            cast = Cast(make_plan(alias, [broker.url] if broker else None), own, broker)
+            try:
+                plan = make_plan(alias, [broker.url] if broker else None)
+            except BaseException:
+                if broker is not None:
+                    broker.kill()
+                raise
+            cast = Cast(plan, own, broker)
             try:
                 cast.begin()
                 outcome = Outcome(fault, asyncio.run(fault.try_out(cast, sockets, rate, patience)), patience)

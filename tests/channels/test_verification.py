@@ -139,6 +139,7 @@ def test_the_report_has_each_figure_and_json_the_same() -> None:
 
 
 REDIS = {"default": {"BACKEND": "channel_layer.redis.RedisChannelLayer", "ROUTING": []}}
+CLUSTER = {"default": {"BACKEND": "channel_layer.redis.RedisClusterChannelLayer", "ROUTING": []}}
 MEMORY = {"default": {"BACKEND": "channel_layer.memory.MemoryChannelLayer", "ROUTING": []}}
 
 
@@ -150,6 +151,8 @@ MEMORY = {"default": {"BACKEND": "channel_layer.memory.MemoryChannelLayer", "ROU
         (REDIS, {"patience": 0.5}, "--patience must be 1 or more"),
         (REDIS, {"only": ["fire"]}, "there is no fault 'fire'; there are none, restart-worker"),
         (REDIS, {"only": ["cut-broker"]}, "so it needs --own-redis"),
+        (CLUSTER, {"own_redis": True}, "--own-redis starts a server in no cluster"),
+        (MEMORY, {"own_redis": True}, "--own-redis is for Redis layers"),
         (REDIS, {"layer": "other"}, "there is no channel layer 'other'"),
         (MEMORY, {"only": ["none"]}, "reaches no further than one process"),
     ],
