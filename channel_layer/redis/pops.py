@@ -106,8 +106,9 @@ class Pops:
             frames, bad = self._sealer.open_all(reader, frames, int(self._plan.clocks[shard].ms() / 1000))
             layer.counters.bad_frames += bad
         deliveries = layer.open_frames(reader, frames) if frames else []
-        for delivery in deliveries:
-            delivery.server = shard
+        if shard:
+            for delivery in deliveries:
+                delivery.server = shard
         return deliveries, More.NOW if popped or shard in self._last_wills.unfinished else More.LATER, lost
 
     def _behind(self, fence: float, shard: int, frames: _Frames) -> _Frames:

@@ -114,6 +114,15 @@ class Visitors:
         heard = len(self.heard)
         wait_until(lambda: len(self.heard) > heard + 50 and self.status() == 200, "traffic", within=60)
 
+    def are_served_again(self) -> None:
+        """Wait for a page and an echo, which are to come soon after the promotion, that is now."""
+        promoted = time.monotonic()
+        wait_until(lambda: self.status() == 200, "a page after the promotion")
+        assert self.echo("after") == "after"
+        took = time.monotonic() - promoted
+        print(f"traffic {took:.2f} s after the promotion")
+        assert took < AFTER_PROMOTION
+
     def echo(self, text: str) -> str:
         self.idle.send(json.dumps({"text": text}))
         while True:
@@ -180,12 +189,7 @@ def test_sockets_stay_open_and_nothing_comes_twice(
             sentinels.kill(old)
             wait_until(lambda: 503 in visitors.statuses, "a refusal while there is no primary")
             sentinels.wait_for_failover(old)
-            promoted = time.monotonic()
-            wait_until(lambda: visitors.status() == 200, "a page after the promotion")
-            assert visitors.echo("after") == "after"
-            took = time.monotonic() - promoted
-            print(f"traffic {took:.2f} s after the promotion")
-            assert took < AFTER_PROMOTION
+            visitors.are_served_again()
             visitors.check()
         except BaseException:
             print(project.logs())
@@ -208,12 +212,7 @@ def test_sockets_stay_open_while_nodes_of_a_cluster_are_lost_and_slots_move(
             witness = next(port for port in cluster.ports if port != old)
             cluster.kill(old)
             wait_until(lambda: cluster.node_of(slot, witness) != old, "the promotion", within=40)
-            promoted = time.monotonic()
-            wait_until(lambda: visitors.status() == 200, "a page after the promotion")
-            assert visitors.echo("after") == "after"
-            took = time.monotonic() - promoted
-            print(f"traffic {took:.2f} s after the promotion")
-            assert took < AFTER_PROMOTION
+            visitors.are_served_again()
             visitors.goes_on()
             cluster.start_node(old)
             wait_until(lambda: all(cluster.is_complete(port) for port in cluster.ports), "all nodes in step")

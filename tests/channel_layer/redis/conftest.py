@@ -157,6 +157,25 @@ def three_redis(redis_server: str, tmp_path: Path) -> Iterator[list[OwnRedis]]:
         yield servers
 
 
+def ask(port: int, password: str, *words: Any) -> Any:
+    """A command to a server on this machine, on a connection of its own."""
+    connection = redis.Connection(host="127.0.0.1", port=port, password=password or None, protocol=2, socket_timeout=5)
+    try:
+        connection.connect()
+        connection.send_command(*words)
+        return connection.read_response()
+    finally:
+        connection.disconnect()
+
+
+def answers(service: SentinelService | ClusterService, port: int) -> bool:
+    """True if a server of a service can be asked."""
+    try:
+        return bool(service.ask(port, "PING") == b"PONG")
+    except redis.RedisError:
+        return False
+
+
 class SentinelService:
     """A primary, its replica and three Sentinels that watch them, impatiently.
 
@@ -243,16 +262,7 @@ class SentinelService:
 
     def ask(self, port: int, *words: Any) -> Any:
         """A command to a server or a Sentinel, on a connection of its own."""
-        password = self.password if port in self.servers else self.sentinel_password
-        connection = redis.Connection(
-            host="127.0.0.1", port=port, password=password or None, protocol=2, socket_timeout=5
-        )
-        try:
-            connection.connect()
-            connection.send_command(*words)
-            return connection.read_response()
-        finally:
-            connection.disconnect()
+        return ask(port, self.password if port in self.servers else self.sentinel_password, *words)
 
     def _run(self, port: int, *arguments: str) -> None:
         log = (self._directory / f"{port}.log").open("ab")
@@ -263,7 +273,7 @@ class SentinelService:
         command += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), *rest]
         with log:
             self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self._answers(port), f"the server on port {port}")
+        wait_until(lambda: answers(self, port), f"the server on port {port}")
 
     def _start_sentinel(self, port: int, primary: int) -> None:
         name = self.NAME
@@ -279,12 +289,6 @@ class SentinelService:
         file = self._directory / f"sentinel-{port}.conf"
         file.write_text("\n".join(lines) + "\n")
         self._run(port, str(file), "--sentinel")
-
-    def _answers(self, port: int) -> bool:
-        try:
-            return bool(self.ask(port, "PING") == b"PONG")
-        except redis.RedisError:
-            return False
 
     def _is_complete(self, port: int) -> bool:
         facts = self.ask(port, "SENTINEL", "MASTER", self.NAME)
@@ -326,7 +330,7 @@ class ClusterService:
         with (self._directory / f"{port}.log").open("ab") as log:
             command = [self._program, "--port", str(port), "--bind", "127.0.0.1", *words]
             self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self._answers(port), f"the node on port {port}")
+        wait_until(lambda: answers(self, port), f"the node on port {port}")
 
     def stop(self) -> None:
         for process in self._processes.values():
@@ -343,13 +347,7 @@ class ClusterService:
 
     def ask(self, port: int, *words: Any) -> Any:
         """A command to a node, on a connection of its own."""
-        connection = redis.Connection(host="127.0.0.1", port=port, protocol=2, socket_timeout=5)
-        try:
-            connection.connect()
-            connection.send_command(*words)
-            return connection.read_response()
-        finally:
-            connection.disconnect()
+        return ask(port, "", *words)
 
     def manage(self, *words: str) -> None:
         """Have the command line client do something to the cluster."""
@@ -373,12 +371,6 @@ class ClusterService:
     def identity(self, port: int) -> str:
         """What the other nodes know the node as."""
         return str(self.ask(port, "CLUSTER", "MYID").decode())
-
-    def _answers(self, port: int) -> bool:
-        try:
-            return bool(self.ask(port, "PING") == b"PONG")
-        except redis.RedisError:
-            return False
 
 
 @contextmanager

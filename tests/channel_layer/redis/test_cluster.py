@@ -131,6 +131,7 @@ def test_a_node_that_is_killed_is_replaced_by_its_replica(make: Make, cluster: C
     traffic.check()
 
 
+@pytest.mark.slow
 def test_a_node_that_was_frozen_meanwhile_is_not_used_any_more(make: Make, cluster: ClusterService) -> None:
     options = {"hosts": cluster.addresses[:3]}
     channels = channels_of(make(**options))
@@ -147,6 +148,7 @@ def test_a_node_that_was_frozen_meanwhile_is_not_used_any_more(make: Make, clust
     traffic.check()
 
 
+@pytest.mark.slow
 def test_slots_move_under_load_and_nothing_is_lost(make: Make, cluster: ClusterService) -> None:
     options = {"hosts": cluster.addresses[:3]}
     layer = make(**options)
@@ -169,6 +171,7 @@ def test_slots_move_under_load_and_nothing_is_lost(make: Make, cluster: ClusterS
     assert traffic.doubtful == set()
 
 
+@pytest.mark.slow
 def test_a_replica_that_takes_over_has_the_members_put_back(make: Make, cluster: ClusterService) -> None:
     options = {"hosts": cluster.addresses[:3], "presence": 3}
     process, other = make(**options), make(**options)
