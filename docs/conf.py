@@ -34,6 +34,7 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore = [
     # In signatures, of no interest outside their modules.
+    ("py:class", "channel_layer.conformance.tools.Taken"),
     ("py:class", "channel_layer.messages.ResponseChunk"),
     ("py:class", "channel_layer.messages.SocketReply"),
     ("py:class", "channel_layer.reports.Report"),
