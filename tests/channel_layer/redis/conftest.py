@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
-from channel_layer.redis import RedisChannelLayer
+from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
+from channel_layer.redis.cluster import slot_of, tags_for
 from tests.conftest import free_port, wait_until
 
 T = TypeVar("T")
@@ -506,6 +507,37 @@ def make_redis_layer() -> Iterator[MakeRedisLayer]:
     yield make
     for layer in made:
         layer.close()
+
+
+MakeClusterLayer = Callable[..., RedisClusterChannelLayer]
+
+TAGS = 4
+"""Hash tags of the layers that tests make."""
+
+
+@pytest.fixture
+def make_cluster_layer() -> Iterator[MakeClusterLayer]:
+    """Makes layers over a cluster, by default all with one prefix, and closes them afterwards."""
+    made: list[RedisClusterChannelLayer] = []
+
+    def make(**options: Any) -> RedisClusterChannelLayer:
+        made.append(RedisClusterChannelLayer(**{"tags": TAGS, "prefix": "test:", **options}))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        layer.close()
+
+
+def channels_of(layer: RedisClusterChannelLayer, ending: str = "") -> list[str]:
+    """A name on each tag."""
+    several = Several(layer)
+    return [several.name(shard, ending) for shard in range(TAGS)]
+
+
+def slot_of_name(layer: RedisClusterChannelLayer, name: str) -> int:
+    """The slot of a channel or group."""
+    return slot_of(tags_for(TAGS)[layer._storage.host_of(name)])
 
 
 def in_loop(layer: RedisChannelLayer, call: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,7 @@ from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer
 from tests.conftest import wait_until
 
-from .conftest import MakeRedisLayer
+from .conftest import MakeClusterLayer, MakeRedisLayer
 
 COUNT = 200
 """Messages that show that things go on."""
@@ -29,7 +29,7 @@ class Traffic:
         doubtful: numbers of which the sender does not know.
     """
 
-    def __init__(self, make: MakeRedisLayer, channels: Sequence[str], **options: object) -> None:
+    def __init__(self, make: MakeRedisLayer | MakeClusterLayer, channels: Sequence[str], **options: object) -> None:
         self.sender: RedisChannelLayer = make(**options)
         self.readers: list[RedisChannelLayer] = [make(**options) for _ in range(2)]
         self.got: Counter[int] = Counter()
