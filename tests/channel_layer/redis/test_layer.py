@@ -96,6 +96,7 @@ class TestSeveralServers(TestOneServer):
     orders_groups = False
 
 
+@pytest.mark.slow
 class TestCluster(TestOneServer):
     orders_groups = False
     kind = RedisClusterChannelLayer
