@@ -97,7 +97,7 @@ class Host:
             self._make_async: Callable[[], redis_py.AsyncRedisPyConnection] = _maker(async_pool)
             self._make_sync()
         except (ValueError, TypeError, redis.RedisError) as error:
-            reason = _unknown_option(error, address.url) or redact(error, [address.url, address.options])
+            reason = _unknown_option(error, address) or redact(error, [address.url, address.options])
             # Without its cause, whose text is not redacted.
             raise LayerConfigurationError(f"{label} ({address.name}) cannot be used: {reason}") from None
         self.name = address.name
@@ -191,13 +191,16 @@ class Host:
             connection.disconnect()
 
 
-def _unknown_option(error: Exception, url: str) -> str:
-    """Advice on an option that the kind of connection does not take; empty for another error."""
+def _unknown_option(error: Exception, address: ServerAddress) -> str:
+    """Advice on an option that the kind of connection does not take; empty for another error.
+
+    One in the query of a URL is not named: it may be the rest of a password that has an ``&``.
+    """
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if found is None:
+    name = found[1] if found else ""
+    if name not in address.options:
         return ""
-    name = found[1]
-    if name.startswith("ssl_") and not url.startswith("rediss:"):
+    if name.startswith("ssl_") and not address.url.startswith("rediss:"):
         return f"the option {name!r} is for TLS, so the address has to begin with rediss://"
     return f"redis-py has no option {name!r} for such a connection"
 

@@ -20,6 +20,7 @@ from tests.channel_layer.redis.confidential import SECRET, entries
 @example(entry=f"redis://:12345#{SECRET}@host/0")
 @example(entry=f"redis://:12345/{SECRET}@host/0")
 @example(entry=f"redis://host/0?password={SECRET}")
+@example(entry=f"redis://host/0?password=&{SECRET}=2")
 @example(entry=f"unix://:a/{SECRET}@/run/redis.sock")
 @example(entry=f"redis://user:\N{ACCOUNT OF}{SECRET}@host/0")
 def test_no_text_about_a_server_has_its_password(entry: Any) -> None:
