@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.redis.address import ServerAddress
 from channel_layer.redis.hosts import Host
-from channel_layer.redis.layer import RedisChannelLayer
 from channel_layer.redis.servers import parse_hosts
 from tests.channel_layer.redis.confidential import SECRET, entries
 
@@ -31,6 +31,20 @@ def test_no_text_about_a_server_has_its_password(entry: Any) -> None:
     else:
         layer = RedisChannelLayer(hosts=[entry])
         said = [host.name, repr(vars(host)), repr(layer), layer.describe()]
+        layer.close()
+    assert not [text for text in said if SECRET in text]
+
+
+@given(entry=entries)
+@example(entry=f"redis://host/1?password={SECRET}")
+@example(entry=f"unix://:{SECRET}@/run/redis.sock")
+def test_no_text_about_a_node_has_its_password(entry: Any) -> None:
+    try:
+        layer = RedisClusterChannelLayer(hosts=[entry], tags=1)
+    except LayerConfigurationError as error:
+        said = [*traceback.format_exception(error), repr(error), str(error)]
+    else:
+        said = [repr(layer), layer.describe(), *(host.name for host in layer._hosts)]
         layer.close()
     assert not [text for text in said if SECRET in text]
 
