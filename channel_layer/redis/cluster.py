@@ -5,28 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import redis
 from redis.crc import key_slot
 
 from ..exceptions import LayerUnavailable, LayerUnusable, clause
-from .errors import DRIVER_ERRORS, is_setup_error, translate_opening
+from .errors import DRIVER_ERRORS, translate_opening
 from .hosts import Host
-from .moving_host import Address
+from .moving_host import REMEMBER_SECONDS, Address, Kept, answers_to
 from .redis_py import RedisPyConnection
 
 SLOTS = 16_384
 
 FRESH_SECONDS = 0.5
 """Time for which nobody is asked again."""
-
-REMEMBER_SECONDS = 30.0
-"""Time for which the last answer counts while no node answers."""
-
-ASK_SECONDS = 1.0
-"""Longest wait for a node that is asked for the slots, to connect and to answer."""
 
 
 class Range(NamedTuple):
@@ -77,8 +71,9 @@ class Cluster:
     """
 
     def __init__(self, seeds: Sequence[Host], name: str) -> None:
-        self.seeds = seeds
         self.name = name
+        self._connect = seeds[0].connect_sync
+        self._seeds = [(connection.host, connection.port) for connection in (host.connect_sync() for host in seeds)]
         self.forget()
 
     def forget(self) -> None:
@@ -118,11 +113,11 @@ class Cluster:
         """Begin with another node the next time."""
         self._first += 1
 
-    def learn(self, connections: dict[int, RedisPyConnection] | None = None) -> None:
+    def learn(self, connections: Kept | None = None) -> None:
         """Ask one node after the other until one answers, unless somebody has just done so.
 
         Args:
-            connections: under 0 one that is kept from one call to the next; without it each is closed.
+            connections: kept from one call to the next, by address; without it each is closed.
 
         Raises:
             LayerUnavailable: none answers, and the last answer is too old.
@@ -159,29 +154,18 @@ class Cluster:
         if known:
             first = self._first % len(known)
             known = known[first:] + known[:first]
-        seeds = [(connection.host, connection.port) for connection in (host.connect_sync() for host in self.seeds)]
-        return list(dict.fromkeys(known + seeds))
+        return list(dict.fromkeys(known + self._seeds))
 
-    def _ask(self, address: Address, connections: dict[int, RedisPyConnection] | None) -> list[Range]:
-        connection = (connections or {}).pop(0, None)
-        if connection is not None and (connection.host, connection.port) != address:
-            connection.disconnect()
-            connection = None
-        if connection is None:
-            connection = self.seeds[0].connect_sync()
+    def _ask(self, address: Address, connections: Kept | None) -> list[Range]:
+        def connect() -> RedisPyConnection:
+            connection = self._connect()
             connection.host, connection.port = address
-        try:
-            connection.connect()
-            connection.send_command("CLUSTER", "SLOTS")
-            found = _ranges(connection.read_response(), address)
-        except BaseException:
-            connection.disconnect()
-            raise
-        if connections is None:
-            connection.disconnect()
-        else:
-            connections[0] = connection
-        return found
+            return connection
+
+        [slots] = answers_to([("CLUSTER", "SLOTS")], connect, connections, address)
+        if isinstance(slots, Exception):
+            raise slots
+        return _ranges(slots, address)
 
     def _failure(self, error: BaseException, address: Address) -> LayerUnavailable:
         where = _text(address)
@@ -199,8 +183,7 @@ class Cluster:
                 "+cluster|slots.",
                 uncertain=False,
             )
-        found = translate_opening(error, where, None)
-        return found if is_setup_error(found) else LayerUnavailable(where, found.reason, uncertain=False)
+        return translate_opening(error, where, None)
 
 
 class SlotGuide:
@@ -216,7 +199,7 @@ class SlotGuide:
         found = self.cluster.range_of(self.slot)
         return found.address if found else None
 
-    def ask(self, connections: dict[int, RedisPyConnection] | None = None) -> Address:
+    def ask(self, connections: Kept | None = None) -> Address:
         """See `moving_host.Guide`."""
         self.cluster.learn(connections)
         primary = self.primary
@@ -251,8 +234,3 @@ def _ranges(reply: Any, asked: Address) -> list[Range]:
 
 def _text(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
-
-
-def options_for_asking(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of redis-py for the connections that ask for the slots."""
-    return {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS, **(options or {})}

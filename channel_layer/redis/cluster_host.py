@@ -43,7 +43,6 @@ class ClusterHost(MovingHost):
         super().__init__(
             guide, watch, spec, connection_kwargs, "hosts", f"{guide.cluster.name}/{{{tag}}}", fence_key, True
         )
-        self.tag = tag
         self._guide: SlotGuide = guide
 
     def check_role(self, info: Any, loaded: Sequence[Any]) -> None:

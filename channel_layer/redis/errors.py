@@ -33,7 +33,7 @@ IN_CLUSTER: Final = (
     "outside of a cluster."
 )
 
-CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
+_CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
 """Pattern of the names of nodes, where they are used as a cluster."""
 
 _CURES: Final = (
@@ -140,7 +140,7 @@ def _refusal(error: BaseException, where: str) -> str | None:
     if isinstance(error, _REFUSED):
         what = "user and password" if isinstance(error, redis.AuthenticationError) else "the rights of the user"
         return f"refuses us: {text}. Check {what} in 'hosts'."
-    if CLUSTER_NAME.match(where) and (isinstance(error, _CLUSTER) or "while the cluster is down" in text):
+    if _CLUSTER_NAME.match(where) and (isinstance(error, _CLUSTER) or "while the cluster is down" in text):
         return None  # a part of the cluster is away or on its way, for now
     if isinstance(error, _CLUSTER) and not isinstance(error, exceptions.MasterDownError):
         return IN_CLUSTER

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
+import redis
+
 from ..exceptions import LayerUnavailable, LayerUnusable, clause
 from ..forks import forget_in_children
 from .errors import translate
@@ -30,8 +32,55 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
 """Time between two questions while there are connections."""
 
+ASK_SECONDS = 1.0
+"""Longest wait for somebody who is asked, to connect and to answer."""
+
+REMEMBER_SECONDS = 30.0
+"""Time for which the last word counts of those who do not answer any more."""
+
 Address: TypeAlias = tuple[str, int]
 """Host and port."""
+
+Kept: TypeAlias = dict[Any, RedisPyConnection]
+"""Connections that are kept from one question to the next, by whom they lead to."""
+
+
+def options_for_asking(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of redis-py for connections to those who are asked."""
+    return {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS, **(options or {})}
+
+
+def answers_to(
+    questions: Sequence[tuple[str, ...]], connect: Callable[[], RedisPyConnection], kept: Kept | None, key: Any
+) -> list[Reply]:
+    """Ask on the connection that is kept under a key, or on a new one, and return the answers, errors among them.
+
+    Args:
+        connect: makes a connection.
+        kept: where to keep it; ``None`` to close it.
+
+    Raises:
+        redis.RedisError, OSError: it cannot be used, and is not kept.
+    """
+    connection = (kept or {}).pop(key, None) or connect()
+    answers: list[Reply] = []
+    try:
+        connection.connect()
+        for words in questions:
+            connection.send_command(*words)
+        for _ in questions:
+            try:
+                answers.append(connection.read_response())
+            except redis.ResponseError as error:
+                answers.append(error)
+    except BaseException:
+        connection.disconnect()
+        raise
+    if kept is None:
+        connection.disconnect()
+    else:
+        kept[key] = connection
+    return answers
 
 
 class Guide(Protocol):
@@ -41,7 +90,7 @@ class Guide(Protocol):
     def primary(self) -> Address | None:
         """The server, going by what was said until now."""
 
-    def ask(self, connections: dict[int, RedisPyConnection] | None = None) -> Address:
+    def ask(self, connections: Kept | None = None) -> Address:
         """Ask, and return the server.
 
         Args:
@@ -100,7 +149,7 @@ class Watch:
             self._closed = threading.Event()
 
     def _run(self) -> None:
-        connections: dict[int, RedisPyConnection] = {}
+        connections: Kept = {}
         complained = False
         while not self._closed.wait(WATCH_SECONDS) and self._is_used():
             # Another one each time, since one that was held up may not have heard of a failover.

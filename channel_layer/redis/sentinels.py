@@ -11,19 +11,12 @@ from typing import Any, TypeAlias
 import redis
 
 from ..exceptions import LayerUnavailable, LayerUnusable, clause
-from .errors import DRIVER_ERRORS, is_setup_error, translate_opening
+from .errors import DRIVER_ERRORS, translate_opening
 from .hosts import Host
-from .moving_host import Address
-from .redis_py import RedisPyConnection
+from .moving_host import ASK_SECONDS, REMEMBER_SECONDS, Address, Kept, answers_to
 from .scripts import Reply
 
 DEFAULT_PORT = 26_379
-
-ASK_SECONDS = 1.0
-"""Longest wait for a Sentinel, to connect and to answer."""
-
-REMEMBER_SECONDS = 30.0
-"""Time for which the last word of a Sentinel counts that does not answer any more."""
 
 Answer: TypeAlias = "list[Reply] | BaseException"
 
@@ -60,7 +53,7 @@ class Sentinels:
             heard = [said for said in self._said.values() if said[1] >= oldest] or list(self._said.values())
         return max(heard)[2] if heard else None
 
-    def ask(self, connections: dict[int, RedisPyConnection] | None = None) -> Address:
+    def ask(self, connections: Kept | None = None) -> Address:
         """Ask one Sentinel after the other until one answers, and return the primary.
 
         Args:
@@ -146,29 +139,11 @@ class Sentinels:
         # The first knows a new primary while the second still waits for all replicas to follow it.
         return ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service), ("SENTINEL", "MASTER", self.service)
 
-    def _ask(self, index: int, connections: dict[int, RedisPyConnection] | None) -> Answer:
-        connection = (connections or {}).get(index) or self.hosts[index].connect_sync()
-        replies: list[Reply] = []
-        kept = False
+    def _ask(self, index: int, connections: Kept | None) -> Answer:
         try:
-            connection.connect()
-            for words in self._questions():
-                connection.send_command(*words)
-            for _ in self._questions():
-                try:
-                    replies.append(connection.read_response())
-                except redis.ResponseError as error:
-                    replies.append(error)
-            kept = connections is not None
+            return answers_to(self._questions(), self.hosts[index].connect_sync, connections, index)
         except DRIVER_ERRORS as error:
             return error
-        finally:
-            if not kept:
-                connection.disconnect()
-                (connections or {}).pop(index, None)
-        if connections is not None:
-            connections[index] = connection
-        return replies
 
     async def _aask(self, index: int) -> Answer:
         connection: Any = self.hosts[index].connect_async()
@@ -213,5 +188,4 @@ def _failure(error: BaseException, where: str) -> LayerUnavailable:
             "+sentinel|get-master-addr-by-name and +sentinel|master.",
             uncertain=False,
         )
-    found = translate_opening(error, where, None)
-    return found if is_setup_error(found) else LayerUnavailable(where, found.reason, uncertain=False)
+    return translate_opening(error, where, None)

@@ -10,9 +10,9 @@ from ..exceptions import LayerConfigurationError
 from . import cluster
 from .cluster_host import ClusterHost
 from .hosts import Host
-from .moving_host import Watch
+from .moving_host import Watch, options_for_asking
 from .sentinel_host import SentinelHost
-from .sentinels import ASK_SECONDS, DEFAULT_PORT, Sentinels
+from .sentinels import DEFAULT_PORT, Sentinels
 
 SENTINEL_OPTIONS = ("sentinels", "master_name", "sentinel_kwargs")
 ADDRESS_OPTIONS = ("address", "host", "port", "path")
@@ -38,8 +38,7 @@ def parse_hosts(
     Raises:
         LayerConfigurationError: one of them cannot be used, or two options contradict each other.
     """
-    if isinstance(hosts, (str, Mapping)) or not (hosts is None or isinstance(hosts, Sequence)):
-        raise LayerConfigurationError(f"Redis 'hosts' must be a list of servers, not {type(hosts).__name__}")
+    _check_list(hosts, "servers")
     if services is not None:
         return _services(
             hosts or [("localhost", DEFAULT_PORT)], services, connection_kwargs, sentinel_kwargs, fence_key
@@ -72,15 +71,13 @@ def cluster_hosts(
     Raises:
         LayerConfigurationError: an entry makes no sense.
     """
-    if isinstance(nodes, (str, Mapping)) or not (nodes is None or isinstance(nodes, Sequence)):
-        raise LayerConfigurationError(f"Redis 'hosts' must be a list of nodes, not {type(nodes).__name__}")
+    _check_list(nodes, "nodes")
     nodes = nodes or [("localhost", 6379)]
     for position, spec in enumerate(nodes):
         if _names_sentinels(spec):
             raise LayerConfigurationError(f"hosts[{position}] names a service of Sentinel; a cluster has nodes alone")
     seeds = [
-        Host(spec, cluster.options_for_asking(connection_kwargs), f"hosts[{position}]")
-        for position, spec in enumerate(nodes)
+        Host(spec, options_for_asking(connection_kwargs), f"hosts[{position}]") for position, spec in enumerate(nodes)
     ]
     for position, seed in enumerate(seeds):
         if re.search(r"/[1-9]\d*/?$", seed.name) or seed.name.startswith("unix:"):
@@ -94,6 +91,11 @@ def cluster_hosts(
         ClusterHost(cluster.SlotGuide(found, cluster.slot_of(tag)), watch, nodes[0], connection_kwargs, tag, fence_key)
         for tag, fence_key in zip(tags, fence_keys, strict=True)
     ]
+
+
+def _check_list(hosts: Any, kind: str) -> None:
+    if isinstance(hosts, (str, Mapping)) or not (hosts is None or isinstance(hosts, Sequence)):
+        raise LayerConfigurationError(f"Redis 'hosts' must be a list of {kind}, not {type(hosts).__name__}")
 
 
 def _services(
@@ -164,7 +166,7 @@ def _watched(
 
 
 def _sentinels(specs: Sequence[Any], label: str, sentinel_kwargs: Mapping[str, Any] | None) -> list[Host]:
-    options = {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS, **(sentinel_kwargs or {})}
+    options = options_for_asking(sentinel_kwargs)
     tls = options.pop("ssl", False)
     found = []
     for position, spec in enumerate(specs):

@@ -18,12 +18,7 @@ from websockets.typing import Origin
 
 from channel_layer.redis import RedisClusterChannelLayer
 from channel_layer.redis.cluster import slot_of, tags_for
-from tests.channel_layer.redis.conftest import (
-    ClusterService,
-    SentinelService,
-    running_cluster,
-    running_sentinels,
-)
+from tests.channel_layer.redis.conftest import ClusterService, SentinelService, running
 from tests.conftest import wait_until
 from tests.end_to_end.processes import Project
 
@@ -37,13 +32,13 @@ AFTER_PROMOTION = 10.0
 
 @pytest.fixture
 def sentinels(redis_server: str, tmp_path: Path) -> Iterator[SentinelService]:
-    with running_sentinels(redis_server, tmp_path) as service:
+    with running(SentinelService(redis_server, tmp_path)) as service:
         yield service
 
 
 @pytest.fixture
 def cluster(redis_server: str, tmp_path: Path) -> Iterator[ClusterService]:
-    with running_cluster(redis_server, tmp_path, replicas=1) as service:
+    with running(ClusterService(redis_server, tmp_path, replicas=1)) as service:
         yield service
 
 

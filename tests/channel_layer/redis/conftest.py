@@ -374,10 +374,12 @@ class ClusterService:
         return str(self.ask(port, "CLUSTER", "MYID").decode())
 
 
+Service = TypeVar("Service", SentinelService, ClusterService)
+
+
 @contextmanager
-def running_cluster(program: str, directory: Path, replicas: int = 0) -> Iterator[ClusterService]:
-    """A cluster that ends with the block."""
-    service = ClusterService(program, directory, replicas)
+def running(service: Service) -> Iterator[Service]:
+    """A service that ends with the block."""
     try:
         service.start()
         yield service
@@ -388,14 +390,14 @@ def running_cluster(program: str, directory: Path, replicas: int = 0) -> Iterato
 @pytest.fixture(scope="session")
 def shared_cluster(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterService]:
     """Three nodes that tests share, each under its own prefix."""
-    with running_cluster(redis_server, tmp_path_factory.mktemp("cluster")) as service:
+    with running(ClusterService(redis_server, tmp_path_factory.mktemp("cluster"))) as service:
         yield service
 
 
 @pytest.fixture
 def cluster(redis_server: str, tmp_path: Path) -> Iterator[ClusterService]:
     """Three nodes of a test's own, each with a replica."""
-    with running_cluster(redis_server, tmp_path, replicas=1) as service:
+    with running(ClusterService(redis_server, tmp_path, replicas=1)) as service:
         yield service
 
 
@@ -451,17 +453,6 @@ def texts(*words: str) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word.encode()) for word in words)
 
 
-@contextmanager
-def running_sentinels(program: str, directory: Path, **passwords: str) -> Iterator[SentinelService]:
-    """A service that ends with the block."""
-    service = SentinelService(program, directory, **passwords)
-    try:
-        service.start()
-        yield service
-    finally:
-        service.stop()
-
-
 @pytest.fixture
 def stand_ins() -> Iterator[Callable[[int], StandIn]]:
     """``stand_ins(port)``: a `StandIn` that names the server on that port."""
@@ -480,14 +471,14 @@ def stand_ins() -> Iterator[Callable[[int], StandIn]]:
 @pytest.fixture(scope="session")
 def shared_sentinels(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelService]:
     """A service that tests share, each under its own prefix."""
-    with running_sentinels(redis_server, tmp_path_factory.mktemp("sentinels")) as service:
+    with running(SentinelService(redis_server, tmp_path_factory.mktemp("sentinels"))) as service:
         yield service
 
 
 @pytest.fixture
 def sentinels(redis_server: str, tmp_path: Path) -> Iterator[SentinelService]:
     """A service of a test's own, which may end its servers."""
-    with running_sentinels(redis_server, tmp_path) as service:
+    with running(SentinelService(redis_server, tmp_path)) as service:
         yield service
 
 
