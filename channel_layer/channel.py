@@ -185,12 +185,13 @@ class Message:
         headers: Headers | None = None,
     ) -> None:
         self.content = content
-        self.channel = Channel("" if channel_name is None else channel_name, channel_layer=channel_layer)
+        # Keywords would be a dict for each call.
+        self.channel = Channel("" if channel_name is None else channel_name, DEFAULT_CHANNEL_LAYER, channel_layer)
         self.channel_layer = channel_layer = self.channel.channel_layer
         self.headers: Headers = headers or {}
         self.state: Mapping[str, bytes] | None = self.headers.get("state")
         reply = content.get("reply_channel")
-        self.reply_channel = Channel(reply, channel_layer=channel_layer) if reply else None
+        self.reply_channel = Channel(reply, DEFAULT_CHANNEL_LAYER, channel_layer) if reply else None
 
     if not TYPE_CHECKING:  # checkers know the attributes better
 

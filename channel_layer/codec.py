@@ -129,11 +129,11 @@ def unpack_frame(data: bytes | memoryview, max_size: int) -> list[Any]:
     kind, address, content, headers = value
     if type(address) is not str:
         raise InvalidFrame("the address is not text")
-    if kind in (DIRECT, GROUP):
+    if kind == DIRECT or kind == GROUP:
         if type(content) is not dict or not (headers is None or type(headers) is dict):
             raise InvalidFrame("message or headers are not dicts")
         _check_content(content)
-    elif kind in (JOIN, LEAVE):
+    elif kind == JOIN or kind == LEAVE:
         if type(content) is not str:
             raise InvalidFrame("the member is not text")
     else:
@@ -163,21 +163,24 @@ def _unpack_counted(data: bytes | memoryview) -> Any:
 def _check_content(content: dict[Any, Any]) -> None:
     """Hold received content to what `_check` lets through, level by level and without recursion."""
     level: list[Any] = [content]
-    for _ in range(MAX_DEPTH + 1):
+    depth = 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise InvalidFrame(f"nested deeper than {MAX_DEPTH} levels")
+        depth += 1
         inner = []
         for box in level:
             if type(box) is dict:
-                for key in box:
+                for key, item in box.items():
                     if type(key) is not str:
                         raise InvalidFrame("a key is not text")
-                box = box.values()
-            for item in box:
-                if type(item) in _BOXES and item:
-                    inner.append(item)
-        if not inner:
-            return
+                    if type(item) in _BOXES and item:
+                        inner.append(item)
+            else:
+                for item in box:
+                    if type(item) in _BOXES and item:
+                        inner.append(item)
         level = inner
-    raise InvalidFrame(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:

@@ -573,10 +573,12 @@ class ChannelLayer(ABC):
         """
         deliveries = []
         limit = self.max_frame_size
+        unpack = codec.unpack_frame
+        has_locals = reader.endswith("!")
         for data, expires in frames:
             try:
-                kind, address, content, rest = codec.unpack_frame(data, limit)
-                if (kind == codec.DIRECT and not address) == reader.endswith("!"):
+                kind, address, content, rest = unpack(data, limit)
+                if (kind == codec.DIRECT and not address) == has_locals:
                     raise codec.InvalidFrame("its address does not fit the channel it lies on")
             except codec.InvalidFrame:
                 self.counters.bad_frames += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .exceptions import InvalidName
 
@@ -24,9 +25,15 @@ _PATTERN = re.compile(r"[a-zA-Z0-9\-_.]+[?!]\Z").match
 _ALPHABET = "ASCII letters, digits, '-', '_' and '.'"
 
 
+@lru_cache(maxsize=4_096)
+def _can_be_sent_to(name: str) -> bool:
+    """True for the name of a channel. Most names come again for each frame, and the expression costs five times as much."""
+    return _SEND(name) is not None
+
+
 def check_channel(name: object) -> str:
     """Return ``name`` if a message can be sent to it, else raise `InvalidName`."""
-    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _SEND(name):
+    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _can_be_sent_to(name):
         return name
     raise _complaint("channel", name, f"use {_ALPHABET}, with at most one '?' or '!' and something behind it")
 

@@ -55,4 +55,5 @@ def fates(items: Sequence[Outgoing], refused: Sequence[Outgoing], error: LayerUn
     by_item = dict.fromkeys(map(id, outcome.unsent), Fate.UNSENT)
     by_item.update(dict.fromkeys(map(id, outcome.refused), Fate.FULL))
     by_item.update(dict.fromkeys(map(id, outcome.unknown), Fate.UNKNOWN))
-    return [by_item.get(id(item), Fate.STORED) for item in items]
+    stored = Fate.STORED
+    return [by_item.get(id(item), stored) for item in items]

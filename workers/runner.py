@@ -16,7 +16,7 @@ from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
-from channel_layer.outbox import Outbox, collecting
+from channel_layer.outbox import Outbox, begin_collecting, end_collecting
 from channel_layer.state import changes
 from routing.routes import Consumer, Matcher
 
@@ -123,11 +123,14 @@ class Runner:
         message = Message(delivery.message, delivery.channel, self._layer, headers)
         reply_channel = message.reply_channel
         outbox: Outbox = []
-        with collecting(outbox):
+        token = begin_collecting(outbox)
+        try:
             outcome, consumer, coroutine = self._consume(message, delivery, outbox)
             if coroutine is not None:
                 assert consumer is not None
                 return PendingCoroutine(self, delivery, message, reply_channel, outbox, consumer, coroutine)
+        finally:
+            end_collecting(token)
         return self._finished(outbox, outcome, message, consumer, reply_channel, headers)
 
     def _consume(

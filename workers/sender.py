@@ -97,6 +97,10 @@ class _Line:
         patience: float | None,
     ) -> None:
         """Keep the messages that were not sent, unless they have waited long enough."""
+        if error is None and not refused and not self._since:  # everything is stored, as nearly always
+            self._away_since = None
+            self._pause = FIRST_PAUSE
+            return
         now = time.monotonic()
         found = fates(items, refused, error)
         unknown = found.count(Fate.UNKNOWN)
@@ -131,9 +135,6 @@ class _Line:
         error: LayerUnavailable | None,
     ) -> None:
         """Keep messages to full channels and to a part of the layer that is away; the rest goes on."""
-        if not self._since and all(fate is Fate.STORED for fate in found):
-            self._pause = FIRST_PAUSE
-            return
         kept: dict[str, list[Outgoing]] = {}
         for item, fate in zip(items, found, strict=True):
             name = _full_name(item)

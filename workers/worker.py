@@ -340,22 +340,22 @@ class Worker:
     def _work(self) -> None:
         """Take and run messages, in a thread of its own. Nothing that happens to one message ends it."""
         current_streams.set(self._streams)
+        thread = threading.current_thread()
         fresh = contextvars.copy_context()
         try:
             while (taken := self._fetcher.next()) is not None:
                 delivery, admission = taken
                 try:
                     # A language or a time zone that code sets ends with its message.
-                    fresh.copy().run(self._run, delivery, admission)
+                    fresh.copy().run(self._run, thread, delivery, admission)
                 except BaseException:
                     logger.exception("a message on %s could not be dealt with", delivery.channel)
             self._sender.flush()
         finally:
             self._hooks.thread_ended()
 
-    def _run(self, delivery: Delivery, admission: Admission) -> None:
-        """Run a message in a thread, or have its coroutine run on the event loop."""
-        thread = threading.current_thread()
+    def _run(self, thread: threading.Thread, delivery: Delivery, admission: Admission) -> None:
+        """Run a message in the calling thread, or have its coroutine run on the event loop."""
         started = time.perf_counter()
         # The reply channel as it is now: the consumer may change the message.
         self._busy[delivery] = (thread, started, delivery.message.get("reply_channel"))

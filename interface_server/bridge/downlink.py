@@ -217,11 +217,12 @@ class Downlink:
 def next_limit(limit: int, deliveries: list[Delivery]) -> int:
     """Number of messages to receive next, from the number and size of the last ones.
 
-    A batch is in memory three times while it is taken apart, and large messages may have gathered.
+    A batch is in memory three times while it is taken apart, and large messages may have gathered. Under load batches
+    are of all sizes, and one that is cut off costs a round trip more: it takes a very small one to lower the limit.
     """
     count = len(deliveries)
     if count < limit:
-        return max(LEAST_BATCH, limit // 2) if count < limit // 4 else limit
+        return max(LEAST_BATCH, limit // 2) if count < max(2, limit // 16) else limit
     contents = (delivery.message.get(key) for delivery in deliveries for key in ("content", "text", "bytes"))
     size = sum(len(content) for content in contents if isinstance(content, (bytes, str)))
     if size <= BATCH_BYTES // 2:

@@ -22,6 +22,9 @@ KNOWN_KEYS = ("accept", "text", "bytes", "close", "reason", "subprotocol", "head
 
 _OF_RESPONSES = "more_content"
 
+_CONTENT = frozenset({("text", str), ("bytes", bytes)})
+"""Keys that make up a whole reply, and the types of their values."""
+
 T = TypeVar("T")
 
 _RESERVED_CODES = frozenset({1004, 1005, 1006, 1015})
@@ -70,6 +73,13 @@ class Reply:
 
     def __init__(self, message: Content) -> None:
         self.message = message
+        if len(message) == 1:
+            ((key, value),) = message.items()
+            if (key, type(value)) in _CONTENT:  # as nearly always: there is nothing else to check
+                self.accept = self.close = self.subprotocol = None
+                self.reason = ""
+                self.payload = Payload(value)  # type: ignore[arg-type]  # its type was just looked up
+                return
         self.accept = _typed(message, "accept", bool)
         self.payload = _payload(message)
         self.close = _close_code(message.get("close"))

@@ -250,8 +250,11 @@ class Uplink:
             return
         if not self._held:
             self._retries.reset()
-        for entry in batch:
-            self._stored(entry, now)
+        for entry in batch:  # as `_stored` does it: this is done for each frame
+            entry.stored_at = now
+            self._bytes -= len(entry.item.body) + _OVERHEAD
+            if entry.report and entry.sender is not None:
+                entry.sender.sent(entry.item)
 
     def _stored(self, entry: Entry, now: float) -> None:
         entry.stored_at = now

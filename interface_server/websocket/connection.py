@@ -64,6 +64,10 @@ class Phase(enum.Enum):
     CLOSED = "closed"
 
 
+# Looked up for every frame, several times: through the class it takes ten times as long in Python 3.11.
+HANDSHAKE, OPEN, CLOSED = Phase
+
+
 class Closing(NamedTuple):
     """The end of a connection, behind the frames that came before it."""
 
@@ -96,7 +100,7 @@ class WebSocketConnection:
             local = mark + secrets.token_urlsafe(12)  # unguessable, since who knows it may send
             scope = context.messages.seen(scope)
         self.channel = context.name + local
-        self.phase = Phase.HANDSHAKE
+        self.phase = HANDSHAKE
         self._context = context
         self._scope = scope
         self.path: str = scope["path"]
@@ -137,7 +141,7 @@ class WebSocketConnection:
     @property
     def is_handshake(self) -> bool:
         """True until a consumer has answered the handshake."""
-        return self.phase is Phase.HANDSHAKE
+        return self.phase is HANDSHAKE
 
     # -- from the client -------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class WebSocketConnection:
 
     def received(self, content: str | bytes) -> None:
         """The client sent a message."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not OPEN:
             return
         if self._recent is not None:
             self._recent.add(RECEIVED, len(content))
@@ -187,9 +191,9 @@ class WebSocketConnection:
             code, reason: what consumers are told.
             cause: see `Facts.closes`.
         """
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._context.facts.not_opened("left")
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self._end(code, reason, cause)
 
     # -- from the consumers ----------------------------------------------------------------------
@@ -214,7 +218,7 @@ class WebSocketConnection:
                 if self._turn in (headers.get("begun"), headers.get("later")):
                     self._as_slow(self._context.now).hear(headers, self._context.now)
                 return
-            if headers.get("failed") and self.phase is Phase.HANDSHAKE:
+            if headers.get("failed") and self.phase is HANDSHAKE:
                 self._deny(500)
             if self._entry is not None and self._entry.stored_at:
                 self._context.facts.turn_over(self._entry.stored_at)
@@ -223,7 +227,7 @@ class WebSocketConnection:
     def take(self, event: Message) -> None:
         """A message of the layer for the application that is hosted behind this connection: a dict with a ``type``."""
         if self._lease is not None:
-            if self.phase is Phase.CLOSED or self._ended:
+            if self.phase is CLOSED or self._ended:
                 return
             if self._lease.is_full:
                 self._context.facts.lost.add("application behind")
@@ -232,7 +236,7 @@ class WebSocketConnection:
             if self._recent is not None:
                 self._recent.add(EVENT)
             self._to_application(event, 0)
-        elif self.phase is not Phase.HANDSHAKE:
+        elif self.phase is not HANDSHAKE:
             text = "a message with a type was ignored: no application of Channels 2 to 4 is behind the WebSocket %s"
             logger.error(text, printable(self.path))
         elif len(self._events_held) < HELD_REPLIES:
@@ -245,7 +249,7 @@ class WebSocketConnection:
         """See `take`: the same for a message that others get, too."""
         lease = self._lease
         # `_ended` need not be looked at: between it and the closed phase only events that were held are taken.
-        if lease is None or self.phase is Phase.CLOSED or lease.is_full:
+        if lease is None or self.phase is CLOSED or lease.is_full:
             self.take(broadcast.content)
         else:
             if self._recent is not None:
@@ -268,7 +272,7 @@ class WebSocketConnection:
 
     def _answer(self, message: Message) -> None:
         """Do what a message says."""
-        if message and self.phase is Phase.HANDSHAKE and refuses(message):
+        if message and self.phase is HANDSHAKE and refuses(message):
             self._be_refused(message)
         elif message:
             try:
@@ -287,7 +291,7 @@ class WebSocketConnection:
         It never answers the handshake itself: consumers join a socket to its groups before they decide
         about it, and a message to the others must not let in somebody whom they are about to deny.
         """
-        if self.phase is not Phase.HANDSHAKE:
+        if self.phase is not HANDSHAKE:
             self._do(reply)
         elif len(self._held) < HELD_REPLIES:
             self._held.append(reply)
@@ -296,19 +300,18 @@ class WebSocketConnection:
             logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
     def _carry_out(self, reply: Reply) -> None:
-        if self.phase is Phase.CLOSED:
-            return
-        if self.phase is Phase.HANDSHAKE and refuses(reply.message):
-            self._be_refused(reply.message)
-            return
-        if self.phase is Phase.HANDSHAKE and not self._answer_handshake(reply):
-            return
+        if self.phase is HANDSHAKE:
+            if refuses(reply.message):
+                self._be_refused(reply.message)
+                return
+            if not self._answer_handshake(reply):
+                return
         self._do(reply)
         while self._held:
             self._do(self._held.pop(0))
 
     def _do(self, reply: Reply) -> None:
-        if self.phase is not Phase.OPEN:
+        if self.phase is not OPEN:
             return
         if self._recent is not None and reply.payload is not None:
             self._recent.add(SENT, len(reply.payload.data))
@@ -327,7 +330,7 @@ class WebSocketConnection:
     def refused(self, item: Outgoing, error: ChannelLayerError) -> None:
         """A message was not stored, or nobody knows whether it was."""
         if item.target == CONNECT and self._lease is None:
-            if self.phase is Phase.HANDSHAKE:
+            if self.phase is HANDSHAKE:
                 self._refuse(503)
             else:
                 self._next()
@@ -347,11 +350,11 @@ class WebSocketConnection:
 
     def tick(self, now: float) -> None:
         """Check the deadlines."""
-        if self.phase is Phase.HANDSHAKE and now >= self._since + self._context.options.accept_timeout:
+        if self.phase is HANDSHAKE and now >= self._since + self._context.options.accept_timeout:
             text = f"no consumer accepted the WebSocket {printable(self.path)} in time"
             self._context.unanswered.report(text, CONNECT, self._context.options.accept_timeout)
             self._deny(503)
-        elif (life := self._context.options.websocket_life) and now >= self._since + life and self.phase is Phase.OPEN:
+        elif (life := self._context.options.websocket_life) and now >= self._since + life and self.phase is OPEN:
             self.close(GOING_AWAY, "maximum life reached")
         if self._lease is not None:
             self._check_lease(self._lease, now)
@@ -366,26 +369,26 @@ class WebSocketConnection:
 
     def overflow(self) -> None:
         """The client does not take what it is sent."""
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             logger.warning("closing the WebSocket %s: its client reads too slowly", printable(self.path))
             self.close(TRY_AGAIN_LATER, "too slow")
 
     def close(self, code: int, reason: str = "", cause: str = "") -> None:
         """Close an accepted connection from this side, for the reason that its client is told or another cause."""
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self._socket.close(code, reason)
             self._end(code, reason, cause or reason)
 
     def stop(self, reconnect: int | None = None) -> None:
         """The server is about to end; see `Connection.stop`."""
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._deny(503)
         hint = "" if reconnect is None else f"; reconnect={reconnect}"
         self.close(SERVICE_RESTART, f"service restart{hint}", "service restart")
 
     def bequeath(self) -> Content | None:
         """See `LastWillOwner.bequeath`."""
-        return None if self._lease is None or self.phase is not Phase.OPEN else self._lease.bequeath()
+        return None if self._lease is None or self.phase is not OPEN else self._lease.bequeath()
 
     def disown(self) -> None:
         """Others have told the consumers that it is gone. The layer drops its ``websocket.disconnect``."""
@@ -393,7 +396,7 @@ class WebSocketConnection:
             self._ended = True  # a worker has made the application, to tell it
         if self._entry is not None:
             self._entry.cancelled = True
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._deny(503)
         self._abandon(SERVICE_RESTART, "service restart")
         if self._ended:
@@ -412,10 +415,10 @@ class WebSocketConnection:
 
     def release(self) -> None:
         """Send what is left of a closed connection without waiting for its turn."""
-        if self._lease is not None and self.phase is Phase.CLOSED:
+        if self._lease is not None and self.phase is CLOSED:
             self._lease.flush()
             self._leave()
-        while self.phase is Phase.CLOSED and self._inbox:
+        while self.phase is CLOSED and self._inbox:
             self._turn_open, self._slow, self._unsent = False, None, 0
             self._go_on()
 
@@ -465,9 +468,9 @@ class WebSocketConnection:
 
     def close_for_operator(self, code: int, reason: str) -> bool:
         """See `Connection.close_for_operator`."""
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._deny(403)
-        elif self.phase is Phase.OPEN:
+        elif self.phase is OPEN:
             self.close(code, reason, BY_OPERATOR)
         else:
             return False
@@ -510,14 +513,14 @@ class WebSocketConnection:
         self._hold(-self._inbox_bytes)
         self._context.connections.pop(self._local)
         self._context.facts.sockets.add(path_pattern(self.path), -1)
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         return state
 
     @classmethod
     def resume(cls, context: Context, state: dict[str, Any], socket: Socket) -> WebSocketConnection:
         """The connection that another process has given away, with its name; see `give_away`."""
         connection = cls(context, {**state["scope"], "path": state["path"]}, socket, state["local"])
-        connection.phase = Phase.OPEN
+        connection.phase = OPEN
         connection._scope = context.access_log.needed(connection._scope)
         connection._root_path = state["root_path"]
         connection._turn, connection._turn_open = state["turn"], state["turn_open"]
@@ -551,7 +554,7 @@ class WebSocketConnection:
             except BadReply as error:
                 self._ignore_reply(error)
                 return False
-            self.phase = Phase.OPEN
+            self.phase = OPEN
             offered = self._scope.get("subprotocols") or ()
             self._context.facts.opened(self.path)
             if self._recent is not None:
@@ -567,7 +570,7 @@ class WebSocketConnection:
     def _refuse(self, status: int) -> None:
         """End a handshake of which no consumer knows."""
         self._end_span(f"refused with {status}")
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self._context.facts.not_opened(str(status))
         self._note("WSREJECT", status)
         self._socket.reject(status)
@@ -592,13 +595,13 @@ class WebSocketConnection:
         self._end(ABNORMAL)
 
     def _end(self, code: int, reason: str = "", cause: str = "") -> None:
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self._context.facts.closed(self.path, cause)
             self._note("WSDISCONNECT", code)
             if self._recent is not None:
                 self._recent.add(CLOSING)
         self._end_span()
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         if self._lease is not None:
             self._end_application(code, reason)
             return
@@ -622,7 +625,7 @@ class WebSocketConnection:
             return
         if headers.get("ended"):
             self._ended = True
-            if self.phase is Phase.HANDSHAKE and message.get("close") == SERVICE_RESTART:
+            if self.phase is HANDSHAKE and message.get("close") == SERVICE_RESTART:
                 self._deny(503)  # the worker could not wait for the application's answer
         self._answer(message)
         if "user" in headers:
@@ -664,7 +667,7 @@ class WebSocketConnection:
         lease = self._lease
         assert lease is not None
         self._hold(lease.read_ahead - self._inbox_bytes)
-        if self.phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             closing = next((item for item in self._inbox if isinstance(item, Closing)), None)
             if closing is not None:  # the client left before the handshake was taken
                 self._inbox.clear()
@@ -679,7 +682,7 @@ class WebSocketConnection:
         if error is not None:
             lease.withdraw()
             logger.warning("closing the WebSocket %s: %s", printable(self.path), error)
-            if self.phase is Phase.HANDSHAKE:
+            if self.phase is HANDSHAKE:
                 self._deny(503)
             self.close(TRY_AGAIN_LATER, "overloaded")
             lease.flush()  # the end goes behind what was sent, when there is room again
@@ -690,7 +693,7 @@ class WebSocketConnection:
 
     def _lease_ended(self, failed: bool) -> None:
         """The application has returned or raised."""
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._deny(500)
         else:
             self.close(INTERNAL_ERROR if failed else NORMAL_CLOSURE, "", BY_CONSUMER)
@@ -715,7 +718,7 @@ class WebSocketConnection:
             return
         logger.warning("closing the WebSocket %s: its application cannot go on elsewhere", printable(self.path))
         self._ended = True
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._deny(503)
         self.close(SERVICE_RESTART, "service restart")
         self._leave()
@@ -749,7 +752,8 @@ class WebSocketConnection:
     def _next(self) -> None:
         self._turn_open = False
         self._entry = self._slow = None
-        self._end_span()
+        if self._span is not None:
+            self._end_span()
         if self._recent is not None:
             self._recent.add(TURN_OVER)
         if self._inbox:
@@ -778,7 +782,7 @@ class WebSocketConnection:
                 return
             self._hold(-len(content))
             self._send_frame(content)
-        if self._paused and not self._inbox and self.phase is Phase.OPEN:
+        if self._paused and not self._inbox and self.phase is OPEN:
             self._resume()
 
     def _pause(self) -> None:
