@@ -43,7 +43,8 @@ _UNCOUNTED_ARRAY = 1_024
 for up to 511 arrays inside each other."""
 
 _NIL = msgpack.packb(None)
-_ARRAY_OF_4 = b"\x94"
+_HEADS = [b"\x94%c" % kind for kind in range(4)]
+"""The beginnings of frames: an array of four, and its first element, the kind."""
 _BOXES = frozenset({dict, list})
 _SCALARS = frozenset({str, bytes, int, float, bool, type(None)})
 
@@ -94,13 +95,13 @@ EMPTY: Final = pack_body({})
 def frame(kind: int, address: str, body: bytes, headers: Content | None = None) -> bytes:
     """Put an encoded body into a frame."""
     pack = _packers.pack
-    return b"%b%c%b%b%b" % (_ARRAY_OF_4, kind, pack(address), body, _NIL if headers is None else pack(headers))
+    return b"".join((_HEADS[kind], pack(address), body, _NIL if headers is None else pack(headers)))
 
 
 def frame_pieces(kind: int, address: str, body: bytes, headers: Content | None = None) -> tuple[bytes, bytes, bytes]:
     """The same frame in pieces, the second of which is the body itself: a large one is copied when it is written."""
     pack = _packers.pack
-    return b"%b%c%b" % (_ARRAY_OF_4, kind, pack(address)), body, _NIL if headers is None else pack(headers)
+    return _HEADS[kind] + pack(address), body, _NIL if headers is None else pack(headers)
 
 
 def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> bytes:

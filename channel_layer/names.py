@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from .exceptions import InvalidName
@@ -17,23 +17,27 @@ from .exceptions import InvalidName
 MAX_NAME_LENGTH = 200
 """Longest allowed name in characters; the draft asks for at least 100."""
 
-_SEND = re.compile(r"[a-zA-Z0-9\-_.]+(?:[?!][a-zA-Z0-9\-_.]+)?\Z").match
-_RECEIVE = re.compile(r"[a-zA-Z0-9\-_.]+(?:!|\?[a-zA-Z0-9\-_.]+)?\Z").match
-_GROUP = re.compile(r"[a-zA-Z0-9\-_.]+\Z").match
+
+def _remembering(expression: str) -> Callable[[str], bool]:
+    """A test for names. Most of them come again with each frame, and the expression costs five times as much.
+
+    To be called with names of at most `MAX_NAME_LENGTH` alone: it keeps thousands of them.
+    """
+    match = re.compile(expression).match
+    return lru_cache(maxsize=4_096)(lambda name: match(name) is not None)
+
+
+_SEND = _remembering(r"[a-zA-Z0-9\-_.]+(?:[?!][a-zA-Z0-9\-_.]+)?\Z")
+_RECEIVE = _remembering(r"[a-zA-Z0-9\-_.]+(?:!|\?[a-zA-Z0-9\-_.]+)?\Z")
+_GROUP = _remembering(r"[a-zA-Z0-9\-_.]+\Z")
 _PATTERN = re.compile(r"[a-zA-Z0-9\-_.]+[?!]\Z").match
 
 _ALPHABET = "ASCII letters, digits, '-', '_' and '.'"
 
 
-@lru_cache(maxsize=4_096)
-def _can_be_sent_to(name: str) -> bool:
-    """True for the name of a channel. Most names come again for each frame, and the expression costs five times as much."""
-    return _SEND(name) is not None
-
-
 def check_channel(name: object) -> str:
     """Return ``name`` if a message can be sent to it, else raise `InvalidName`."""
-    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _can_be_sent_to(name):
+    if type(name) is str and len(name) <= MAX_NAME_LENGTH and _SEND(name):
         return name
     raise _complaint("channel", name, f"use {_ALPHABET}, with at most one '?' or '!' and something behind it")
 

@@ -305,9 +305,13 @@ class Sender:
                 self._later = [entry for entry in self._later if not stopping and entry[0] > now]
         fresh: dict[int, list[Outgoing]] = {}
         for layer, item in pending:
-            fresh.setdefault(id(layer), []).append(item)
-            if id(layer) not in self._lines:
-                self._lines[id(layer)] = _Line(layer, self._facts)
+            key = id(layer)
+            if key in fresh:
+                fresh[key].append(item)
+                continue
+            fresh[key] = [item]
+            if key not in self._lines:
+                self._lines[key] = _Line(layer, self._facts)
                 if len(self._lines) > 1:
                     for line in self._lines.values():
                         line.layer.beside_others()

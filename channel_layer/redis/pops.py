@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from random import random
 from typing import TypeAlias
 
 from .. import codec
@@ -78,7 +78,8 @@ class Pops:
             alone: whether nothing else is waited for meanwhile. Otherwise a pop does not block behind something that is
                 answered at once: the answers are read when the first of them is there.
         """
-        shuffled = random.sample(channels, len(channels)) if len(channels) > 1 else channels
+        # In any order, so that none starves another; `random.sample` takes four times as long.
+        shuffled = sorted(channels, key=lambda _: random()) if len(channels) > 1 else channels
         before = self._presence.due(shard, channels) + self._last_wills.look(shard)
         if shard in self._last_wills.unfinished or (before and not alone):
             block = 0
