@@ -35,6 +35,9 @@ ANSWER_SECONDS = BLOCK_SECONDS + OPERATION_SECONDS
 IDLE_SECONDS = 0.001
 """Time since the last pipeline was written, after which a connection is looked at before the next."""
 
+LEAST_NEWS = 6
+"""Bytes of the shortest error, ``-ERR`` with the end of its line: a server says nothing else without being asked."""
+
 T = TypeVar("T")
 
 
@@ -98,7 +101,9 @@ class SyncConnection:
 
     def _is_spoilt(self) -> bool:
         """Detect an idle connection that the server has closed, or on which it has said what nobody asked for."""
-        self._wake_at(1)
+        # The end of a connection is always noticed. Setting the option costs more than the look, and `start` sets it again.
+        if self._wakes_at > LEAST_NEWS:
+            self._wake_at(1)
         return self.has_answer()
 
     def run(self, calls: Sequence[Call]) -> list[Reply]:

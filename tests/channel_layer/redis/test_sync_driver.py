@@ -164,6 +164,24 @@ def test_an_idle_connection_that_the_server_spoilt_is_opened_anew_before_it_is_u
     assert driver.run(0, [plain("ECHO", "x")]) == [b"x"]
 
 
+@pytest.mark.parametrize("spoil", ["closed", "unread"])
+def test_the_same_of_one_that_was_to_be_woken_for_the_answer_behind_a_push(
+    driver: SyncDriver, other: SyncDriver, spoil: str
+) -> None:
+    push = Call(PUSH, ["drv:s", "drv:c", "drv:sc"], [60_000, 60_000, 10, 1, b"frame"])
+    connection = driver.begin_behind(0, [push], [plain("CLIENT", "ID"), plain("DEL", "drv:s", "drv:c", "drv:sc")])
+    driver.first_replies(connection, [push])
+    mine, _ = driver.last_replies(connection)
+    if spoil == "closed":
+        other.run(0, [plain("CLIENT", "KILL", "ID", mine)])
+    else:
+        connection._socket.sendall(b"PING\r\n")
+    since = time.monotonic()
+    wait_until(connection.has_answer, "news on the idle connection")
+    wait_until(lambda: time.monotonic() - since > 2 * IDLE_SECONDS, "a connection that counts as idle")
+    assert driver.run(0, PING) == [b"PONG"]
+
+
 def test_connections_are_closed_with_their_threads(driver: SyncDriver) -> None:
     driver.run(0, PING)
     before = open_descriptors()
