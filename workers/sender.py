@@ -327,7 +327,10 @@ class Sender:
         return left
 
     def _count_kept(self) -> None:
-        self._kept = sum(len(line.kept) for line in self._lines.values())
+        kept = 0
+        for line in self._lines.values():
+            kept += len(line.kept)
+        self._kept = kept
 
 
 def _full_name(item: Outgoing) -> str:
