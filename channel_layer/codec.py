@@ -32,6 +32,9 @@ GROUP: Final = 1
 JOIN: Final = 2
 LEAVE: Final = 3
 
+_MESSAGES: Final = (DIRECT, GROUP)
+_MEMBERSHIPS: Final = (JOIN, LEAVE)
+
 MAX_DEPTH: Final = 64
 """Levels of nesting a message may have."""
 
@@ -130,11 +133,11 @@ def unpack_frame(data: bytes | memoryview, max_size: int) -> list[Any]:
     kind, address, content, headers = value
     if type(address) is not str:
         raise InvalidFrame("the address is not text")
-    if kind == DIRECT or kind == GROUP:
+    if kind in _MESSAGES:
         if type(content) is not dict or not (headers is None or type(headers) is dict):
             raise InvalidFrame("message or headers are not dicts")
         _check_content(content)
-    elif kind == JOIN or kind == LEAVE:
+    elif kind in _MEMBERSHIPS:
         if type(content) is not str:
             raise InvalidFrame("the member is not text")
     else:

@@ -101,7 +101,8 @@ class SyncConnection:
 
     def _is_spoilt(self) -> bool:
         """Detect an idle connection that the server has closed, or on which it has said what nobody asked for."""
-        # The end of a connection is always noticed. Setting the option costs more than the look, and `start` sets it again.
+        # The end of a connection is noticed in any case. Setting the option costs more than the look,
+        # and `start` would set it anew.
         if self._wakes_at > LEAST_NEWS:
             self._wake_at(1)
         return self.has_answer()

@@ -71,6 +71,11 @@ class Reply:
 
     __slots__ = ("accept", "close", "message", "payload", "reason", "subprotocol")
 
+    accept: bool | None
+    payload: Payload | None
+    close: int | None
+    subprotocol: str | None
+
     def __init__(self, message: Content) -> None:
         self.message = message
         if len(message) == 1:
