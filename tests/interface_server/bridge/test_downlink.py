@@ -255,6 +255,11 @@ def test_many_small_messages_are_received_at_once_and_few_large_ones() -> None:
     assert next_limit(8, batch(8, text=5, content=None)) == 16
 
 
+@pytest.mark.parametrize("limit", [32, 64, 128])
+def test_batches_of_all_sizes_under_load_leave_the_limit_as_it_is(limit: int) -> None:
+    assert {next_limit(limit, batch(count)) for count in (8, 16, 24, 31)} == {limit}
+
+
 def test_after_a_quiet_time_it_begins_with_few_again() -> None:
     limit = BATCH
     for _ in range(10):
