@@ -77,6 +77,11 @@ class PostgresChannelLayer(ChannelLayer):
         forget_in_children(self)
         self._begin()
 
+    @property
+    def schema(self) -> str:
+        """Name of the schema that holds the tables."""
+        return self._schema.name
+
     def _begin(self) -> None:
         self._driver = Driver(self._server)
         self._async_driver = AsyncDriver(self._server)
@@ -239,9 +244,26 @@ class PostgresChannelLayer(ChannelLayer):
         """See `ChannelLayer.aclose`."""
         await self._async_driver.aclose()
 
+    def drop(self) -> None:
+        """Remove the schema and all that lies in it, for good; the next call of any process makes it anew.
+
+        Raises:
+            LayerUnavailable, LayerUnusable
+        """
+        self._driver.run(self._schema.drop)
+        self._driver.close()
+
+    def cut(self) -> int:
+        """End the connections of other processes to the schema, as a server does that is shut down.
+
+        Returns:
+            How many there were.
+        """
+        return self._driver.run(self._schema.cut)
+
     def describe(self) -> str:
         """See `ChannelLayer.describe`."""
-        return f"PostgreSQL at {self._server.where}, schema {self._schema.name}"
+        return f"PostgreSQL at {self._server.where}, schema {self.schema}"
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: what the parent reads, and its members there, are the parent's."""

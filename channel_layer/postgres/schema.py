@@ -98,5 +98,23 @@ class Schema:
         [(pid,)] = yield Statement("SELECT pg_backend_pid()")
         return bool(pid != announced_pid)
 
+    def drop(self) -> Plan[None]:
+        """Remove the tables and functions, the schema, and whatever else lies in it."""
+        yield Statement(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.name)), (), False)
+
+    def cut(self) -> Plan[int]:
+        """End the connections of this user, but for this one, whose last statement was about the schema.
+
+        Returns:
+            How many there were.
+        """
+        # A layer's statements name the schema near their beginning, and those of its connection that listens a bell.
+        [(count,)] = yield Statement(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE usename = current_user AND pid <> pg_backend_pid() AND query ~ %s",
+            (rf"\m{self.name}(_[0-9a-f]{{20}})?\M",),
+        )
+        return int(count)
+
     def _unusable(self, reason: str) -> LayerUnusable:
         return LayerUnusable(self._where, reason, uncertain=False)

@@ -14,7 +14,7 @@ from ..management.working import add_layer_option, open_layer
 from .faults import FAULTS
 from .plan import VerificationError
 from .report import Outcome, as_json, as_table
-from .running import chosen, verify
+from .running import chosen, left_out, verify
 
 HELP = (
     "Starts web servers and workers with the project's settings, in a part of the channel layer of their own, and "
@@ -70,7 +70,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"--patience must be 1 or more, not {options['patience']:g}")
     layer = open_layer(options["layer"])
     try:
-        faults = chosen(options["only"], options["quick"], options["own_redis"])
+        faults = chosen(options["layer"], options["only"], options["quick"], options["own_redis"])
         with click.progressbar(
             length=len(faults), label="Verifying", file=sys.stderr, item_show_func=lambda text: text
         ) as progress:
@@ -94,6 +94,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(str(error)) from error
     finally:
         layer.close()
+    if not options["only"] and (text := left_out(options["layer"], faults)):
+        command.stderr.write(command.style.NOTICE(text))
     if options["json"]:
         command.stdout.write(as_json(outcomes, layer.describe()))
     else:

@@ -73,7 +73,8 @@ class Fault:
         cause: does it, and returns when the processes are as many as before.
         promise: see `Promise`.
         quick: whether it is part of ``--quick``.
-        needs_broker: whether it needs ``--own-redis``.
+        breaks: ``"broker"`` if it needs a broker that may be broken, ``"connections"`` if connections to it that may be
+            cut, else nothing.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Fault:
     cause: Callable[[Cast], Awaitable[None]]
     promise: Promise = field(default_factory=Promise)
     quick: bool = True
-    needs_broker: bool = False
+    breaks: str = ""
 
     async def try_out(self, cast: Cast, sockets: int, rate: float, patience: float) -> Tally:
         """Cause it under load; returns what became of the load. It may take ``patience`` times as long as promised."""
@@ -164,8 +165,8 @@ async def _freeze_broker(cast: Cast) -> None:
 
 
 async def _cut_broker(cast: Cast) -> None:
-    assert cast.broker is not None
-    await asyncio.to_thread(cast.broker.cut)
+    assert cast.cut is not None
+    await asyncio.to_thread(cast.cut)
 
 
 FAULTS = [
@@ -206,14 +207,14 @@ FAULTS = [
         # What was in it, and messages to members that were not back yet.
         Promise(lost=4, fails=True, seconds=40, settles=45),
         quick=False,
-        needs_broker=True,
+        breaks="broker",
     ),
     Fault(
         "freeze-broker",
         f"the broker is held up for {AWAY_SECONDS:g} s",
         _freeze_broker,
         Promise(fails=True, seconds=8),
-        needs_broker=True,
+        breaks="broker",
     ),
     Fault(
         "cut-broker",
@@ -221,7 +222,7 @@ FAULTS = [
         _cut_broker,
         # What was on its way; nothing is sent a second time.
         Promise(lost=1, fails=True, seconds=40, settles=45),
-        needs_broker=True,
+        breaks="connections",
     ),
 ]
 """All of them, in the order in which they are tried."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from channel_layer.exceptions import ChannelLayerError, clause
 from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 
+from ..backends import make_layer
 from ..configured_layers import channel_layers
+
+if TYPE_CHECKING:
+    from channel_layer.postgres import PostgresChannelLayer
 
 VARIABLE = "MILLRACE_VERIFY"
 """Environment variable with the plan, for processes."""
@@ -21,13 +29,41 @@ VARIABLE = "MILLRACE_VERIFY"
 SETTINGS = "channels.verification.settings"
 LAYER = "channels.verification.asgi:channel_layer"
 
+SCHEMA_LENGTH = 15
+"""Letters of the name of the project's schema in that of a verification, which has 31 at most."""
+
+logger = logging.getLogger("channels.management")
+
 
 class VerificationError(Exception):
     """The verification cannot be run; the text is one sentence that says what to do."""
 
 
-def make_plan(alias: str, hosts: list[str] | None = None) -> str:
-    """Describe the processes' settings: those of the project, in a part of the channel layer of their own.
+@dataclass(frozen=True)
+class Part:
+    """A part of a channel layer for one fault.
+
+    Attributes:
+        plan: for `environment`.
+        cut: cuts all connections to the broker; ``None`` if that is not possible.
+    """
+
+    plan: str
+    cut: Callable[[], None] | None = None
+
+
+def is_postgres(alias: str) -> bool:
+    """True if the messages of a layer are in a PostgreSQL database."""
+    try:
+        from channel_layer.postgres import PostgresChannelLayer
+    except ImportError:
+        return False  # and so it is no layer's class
+    return isinstance(channel_layers[alias].channel_layer, PostgresChannelLayer)
+
+
+@contextmanager
+def own_part(alias: str, hosts: list[str] | None = None) -> Iterator[Part]:
+    """Make a part of a channel layer for a verification alone, and remove it in the end if it would stay.
 
     Args:
         alias: entry of CHANNEL_LAYERS to verify.
@@ -36,7 +72,7 @@ def make_plan(alias: str, hosts: list[str] | None = None) -> str:
     Raises:
         InvalidChannelLayerError: the entry cannot work.
         VerificationError: the settings are of no module, or the layer cannot be shared without its messages being mixed
-            with those of the project.
+            with those of the project, or the part cannot be made.
     """
     module = os.environ.get("DJANGO_SETTINGS_MODULE")
     if not module or not hasattr(settings, "CHANNEL_LAYERS"):
@@ -55,16 +91,54 @@ def make_plan(alias: str, hosts: list[str] | None = None) -> str:
     elif layer.local_only:
         raise VerificationError(
             f"channel layer {alias!r} ({layer.describe()}) reaches no further than one process, so there are no "
-            "workers to stop; verify with the sqlite or redis layer"
+            "workers to stop; verify with the sqlite, redis or postgres layer"
         )
     elif isinstance(layer, SqliteChannelLayer):
         own = {"path": f"{layer.path}-verify-{token}", "name": None}
+    elif is_postgres(alias):
+        own = {"schema": f"{layer.schema[:SCHEMA_LENGTH]}_verify_{token}"}
     else:
         raise VerificationError(
             f"channel layer {alias!r} ({layer.describe()}) has no part of its own for a verification, whose messages "
-            "would mix with the project's; verify with the sqlite or redis layer"
+            "would mix with the project's; verify with the sqlite, redis or postgres layer"
         )
-    return json.dumps({"settings": module, "alias": alias, "own": own})
+    plan = json.dumps({"settings": module, "alias": alias, "own": own})
+    if "schema" not in own:
+        yield Part(plan)
+        return
+    entry = channel_layers.config(alias)
+    with _schema(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})) as cut:
+        yield Part(plan, cut)
+
+
+@contextmanager
+def _schema(layer: PostgresChannelLayer) -> Iterator[Callable[[], None]]:
+    """Have a layer make its schema, and drop it in the end; gives what cuts the connections of other processes."""
+
+    def cut() -> None:
+        if not layer.cut():
+            raise VerificationError(
+                f"no connection to {layer.describe()} was found to be cut; PostgreSQL knows them if its setting "
+                "track_activities is on"
+            )
+
+    try:
+        try:
+            layer.check()
+        except ChannelLayerError as error:
+            raise VerificationError(f"no schema was made for the verification alone: {clause(error)}") from error
+        try:
+            yield cut
+        finally:
+            try:
+                layer.drop()
+            except ChannelLayerError as error:
+                logger.warning(
+                    "%s. So schema %s of the verification is still there; remove it with DROP SCHEMA %s CASCADE.",
+                    clause(error), layer.schema, layer.schema,
+                )  # fmt: skip
+    finally:
+        layer.close()
 
 
 def read_plan() -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .plan import LAYER, VerificationError, environment
@@ -93,15 +94,19 @@ class Cast:
     Args:
         plan: see `channels.verification.plan`.
         directory: for their output.
-        broker: server of their own, if they have one.
+        broker: server of their own, if they have one. Who has made it ends it.
+        cut: cuts all connections to the broker, if that is possible.
 
     Attributes:
         webs: the servers, by their ports.
         workers: the workers.
     """
 
-    def __init__(self, plan: str, directory: Path, broker: Broker | None) -> None:
+    def __init__(
+        self, plan: str, directory: Path, broker: Broker | None, cut: Callable[[], None] | None = None
+    ) -> None:
         self.broker = broker
+        self.cut = cut
         self.webs: dict[int, Process] = {}
         self.workers: list[Process] = []
         self._plan = plan
@@ -137,8 +142,6 @@ class Cast:
         """Kill whatever is left."""
         for process in (*self.webs.values(), *self.workers):
             process.kill()
-        if self.broker is not None:
-            self.broker.kill()
 
 
 class Broker:

@@ -6,35 +6,51 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .faults import FAULTS, Fault
-from .plan import VerificationError, make_plan
+from .plan import VerificationError, is_postgres, own_part
 from .processes import Broker, Cast
 from .report import Outcome
 
+POSTGRES = "PostgreSQL, as a project's database holds more than messages"
 
-def chosen(names: Sequence[str], quick: bool, own_broker: bool) -> list[Fault]:
+
+def chosen(alias: str, names: Sequence[str], quick: bool, own_redis: bool) -> list[Fault]:
     """The faults to try, in their order.
 
     Args:
+        alias: entry of CHANNEL_LAYERS.
         names: of faults; all of them if empty.
         quick: leave out those that take a minute, unless they are named.
-        own_broker: whether the broker is there to be broken.
+        own_redis: whether there is a Redis server to be broken.
 
     Raises:
         VerificationError: a fault that is named does not exist, or needs a broker.
     """
     known = {fault.name: fault for fault in FAULTS}
+    has_postgres = is_postgres(alias)
+    # A database knows whose connections are whose; of the project's Redis servers those of a verification are no part.
+    breakable = ["", *(["broker"] if own_redis else []), *(["connections"] if own_redis or has_postgres else [])]
     for name in names:
         if name not in known:
             raise VerificationError(f"there is no fault {name!r}; there are {', '.join(known)}")
-        if known[name].needs_broker and not own_broker:
+        if known[name].breaks not in breakable:
+            if has_postgres:
+                raise VerificationError(f"the fault {name!r} breaks the broker, which is not done to {POSTGRES}")
             raise VerificationError(f"the fault {name!r} breaks the broker, so it needs --own-redis")
     if names:
         return [fault for fault in FAULTS if fault.name in names]
-    return [fault for fault in FAULTS if (fault.quick or not quick) and (own_broker or not fault.needs_broker)]
+    return [fault for fault in FAULTS if (fault.quick or not quick) and fault.breaks in breakable]
+
+
+def left_out(alias: str, faults: Sequence[Fault]) -> str:
+    """A sentence about the faults that no option adds to these; empty if there are none."""
+    names = [fault.name for fault in FAULTS if fault.breaks == "broker" and fault not in faults]
+    if not names or not is_postgres(alias):
+        return ""
+    return f"Left out: {', '.join(names)}, which break the broker; that is not done to {POSTGRES}."
 
 
 def verify(
@@ -68,19 +84,15 @@ def verify(
         for fault in faults:
             own = directory / fault.name
             own.mkdir(exist_ok=True)
-            broker = Broker(own) if own_redis else None
-            try:
-                plan = make_plan(alias, [broker.url] if broker else None)
-            except BaseException:
+            with ExitStack() as stack:
+                broker = Broker(own) if own_redis else None
                 if broker is not None:
-                    broker.kill()
-                raise
-            cast = Cast(plan, own, broker)
-            try:
+                    stack.callback(broker.kill)
+                part = stack.enter_context(own_part(alias, [broker.url] if broker else None))
+                cast = Cast(part.plan, own, broker, broker.cut if broker else part.cut)
+                stack.callback(cast.end)
                 cast.begin()
                 outcome = Outcome(fault, asyncio.run(fault.try_out(cast, sockets, rate, patience)), patience)
-            finally:
-                cast.end()
             outcomes.append(outcome)
             tell(outcome)
     return outcomes

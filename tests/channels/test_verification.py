@@ -9,16 +9,21 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from channel_layer.postgres import PostgresChannelLayer
+from channel_layer.postgres.connections import Statement
 from channels.verification.faults import FAULTS, Promise
 from channels.verification.load import ECHO, GROUP, HOSTED, Client, Life, Load, Tally
+from channels.verification.plan import VerificationError, own_part
 from channels.verification.report import COLUMNS, Outcome, as_json, as_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -140,6 +145,13 @@ def test_the_report_has_each_figure_and_json_the_same() -> None:
 
 REDIS = {"default": {"BACKEND": "channel_layer.redis.RedisChannelLayer", "ROUTING": []}}
 CLUSTER = {"default": {"BACKEND": "channel_layer.redis.RedisClusterChannelLayer", "ROUTING": []}}
+POSTGRES = {
+    "default": {
+        "BACKEND": "channel_layer.postgres.PostgresChannelLayer",
+        "CONFIG": {"dsn": "postgresql://me:do-not-tell@127.0.0.1:1/none"},
+        "ROUTING": [],
+    }
+}
 MEMORY = {"default": {"BACKEND": "channel_layer.memory.MemoryChannelLayer", "ROUTING": []}}
 
 
@@ -153,6 +165,9 @@ MEMORY = {"default": {"BACKEND": "channel_layer.memory.MemoryChannelLayer", "ROU
         (REDIS, {"only": ["cut-broker"]}, "so it needs --own-redis"),
         (CLUSTER, {"own_redis": True}, "--own-redis starts a server in no cluster"),
         (MEMORY, {"own_redis": True}, "--own-redis is for Redis layers"),
+        (POSTGRES, {"own_redis": True}, "--own-redis is for Redis layers"),
+        (POSTGRES, {"only": ["restart-broker"]}, "which is not done to PostgreSQL"),
+        (POSTGRES, {"only": ["none"]}, "no schema was made for the verification alone: .*127.0.0.1:1/none"),
         (REDIS, {"layer": "other"}, "there is no channel layer 'other'"),
         (MEMORY, {"only": ["none"]}, "reaches no further than one process"),
     ],
@@ -162,28 +177,103 @@ def test_bad_input_gets_a_sentence(layers: Any, options: dict[str, Any], words: 
         call_command("millrace", "verify", stderr=io.StringIO(), **options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], ["--own-redis"]], ids=["sqlite", "redis"])
-def test_a_deploy_under_load(tmp_path: Path, arguments: list[str]) -> None:
-    if arguments and not shutil.which("redis-server"):
-        pytest.fail("redis-server is missing; scripts/test-needs installs it")
-    command = [sys.executable, "manage.py", "millrace", "verify", "--json", "--sockets", "2", "--patience", "10"]
-    result = subprocess.run(
-        [*command, "--only", "restart-worker", "--logs", str(tmp_path), *arguments],
+def verified(directory: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the settings of the demo."""
+    command = [sys.executable, "manage.py", "millrace", "verify", "--sockets", "2", "--patience", "10", "--json"]
+    unset = {"REDIS_URL": "", "CHANNEL_FILE": str(directory / "layer"), "DATABASE_PATH": str(directory / "db.sqlite3")}
+    return subprocess.run(
+        [*command, "--logs", str(directory), *arguments],
         cwd=ROOT,
-        env=os.environ
-        | {
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-            "DATABASE_PATH": str(tmp_path / "db.sqlite3"),
-            "REDIS_URL": "redis://127.0.0.1:1/0" if arguments else "",
-            "CHANNEL_FILE": str(tmp_path / "layer"),
-        },
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "demo.settings"} | unset | environment,
         capture_output=True,
         text=True,
         timeout=150,
     )
+
+
+def only_fault(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert result.returncode == 0, result.stderr + result.stdout
     (fault,) = json.loads(result.stdout)["faults"]
     assert fault["sent"] > 20
-    assert (fault["lost"], fault["doubled"], fault["reordered"], fault["closed"]) == (0, 0, 0, {})
+    assert (fault["doubled"], fault["reordered"], fault["closed"]) == (0, 0, {})
+    return cast(dict[str, Any], fault)
+
+
+def schemas(dsn: str) -> set[str]:
+    with psycopg.connect(dsn) as connection:
+        return {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ 'verify'")}
+
+
+@pytest.fixture
+def project_dsn(postgres_dsn: str) -> Iterator[str]:
+    """A database of the project, and nothing of a verification in it before or afterwards."""
+    assert schemas(postgres_dsn) == set()
+    yield postgres_dsn
+    assert schemas(postgres_dsn) == set()
+    with psycopg.connect(postgres_dsn) as connection:
+        # What the demo's own layer would have.
+        assert connection.execute("SELECT to_regnamespace('millrace')").fetchall() == [(None,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broker", ["sqlite", "redis", "postgres"])
+def test_a_deploy_under_load(tmp_path: Path, broker: str, request: pytest.FixtureRequest) -> None:
+    environment, arguments = {}, []
+    if broker == "redis":
+        if not shutil.which("redis-server"):
+            pytest.fail("redis-server is missing; scripts/test-needs installs it")
+        environment, arguments = {"REDIS_URL": "redis://127.0.0.1:1/0"}, ["--own-redis"]
+    elif broker == "postgres":
+        environment = {"POSTGRES_DSN": request.getfixturevalue("project_dsn")}
+    fault = only_fault(verified(tmp_path, environment, "--only", "restart-worker", *arguments))
+    assert fault["lost"] == 0
     assert set(fault["requests"]) == {"200"}
+
+
+@pytest.mark.slow
+def test_connections_to_postgresql_are_cut_and_nobody_else_s(tmp_path: Path, project_dsn: str) -> None:
+    with psycopg.connect(project_dsn) as somebody:
+        somebody.execute("SELECT 1")
+        only_fault(verified(tmp_path, {"POSTGRES_DSN": project_dsn}, "--only", "cut-broker"))
+        somebody.execute("SELECT 1")
+    logs = "".join(path.read_text() for path in (tmp_path / "cut-broker").iterdir())
+    assert "Trying again" in logs
+
+
+def test_a_verification_that_fails_leaves_no_schema(tmp_path: Path, project_dsn: str) -> None:
+    (tmp_path / "broken").mkdir()
+    # They work for the command and not for the processes that it starts.
+    (tmp_path / "broken" / "settings.py").write_text(
+        "import os\nfrom demo.settings import *\nassert 'MILLRACE_VERIFY' not in os.environ\n"
+    )
+    environment = {"POSTGRES_DSN": project_dsn, "DJANGO_SETTINGS_MODULE": "broken.settings"}
+    result = verified(tmp_path, environment | {"PYTHONPATH": str(tmp_path)}, "--only", "none")
+    assert result.returncode == 1
+    assert "ended: AssertionError" in result.stderr
+
+
+def test_a_part_is_a_schema_of_its_own_with_a_name_that_postgresql_takes(
+    postgres_dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "demo.settings")
+    config = {"dsn": postgres_dsn, "schema": "a_name_of_thirty_one_characters"}
+    with override_settings(CHANNEL_LAYERS={"default": {**POSTGRES["default"], "CONFIG": config}}):
+        with own_part("default") as part:
+            (name,) = schemas(postgres_dsn)
+            assert json.loads(part.plan)["own"] == {"schema": name}
+            assert name.startswith("a_name_of_thirt_verify_")
+            assert part.cut is not None
+            with pytest.raises(VerificationError, match=r"no connection to PostgreSQL at .* was found to be cut"):
+                part.cut()
+            assert postgres_dsn not in part.plan
+        assert schemas(postgres_dsn) == set()
+        with monkeypatch.context() as patch, own_part("default"):
+            (name,) = schemas(postgres_dsn)
+            patch.setattr(PostgresChannelLayer, "drop", lambda layer: layer._driver.run(refuse))
+        assert f"remove it with DROP SCHEMA {name} CASCADE." in caplog.text
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def refuse() -> Iterator[Statement]:
+    yield Statement("SELECT * FROM nothing_of_this_name")

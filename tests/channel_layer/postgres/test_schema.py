@@ -10,7 +10,9 @@ import pytest
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnusable
 from channel_layer.postgres import PostgresChannelLayer
+from channel_layer.postgres.connections import has_ended
 from channel_layer.postgres.schema import Schema
+from tests.conftest import wait_until
 
 Ask = Callable[..., list[tuple]]
 
@@ -88,3 +90,31 @@ def test_a_queue_of_any_length_is_read_by_its_index(postgres_dsn: str, schema: s
     ).fetchall()
     assert "Index Scan using frames_by_channel" in str(shown)
     layer.close()
+
+
+def test_a_schema_that_is_dropped_is_gone_with_all_that_lay_in_it(postgres_dsn: str, schema: str, sql: Ask) -> None:
+    layer = PostgresChannelLayer(postgres_dsn, schema=schema)
+    layer.send("before", {"n": 1})
+    layer.drop()
+    assert sql("SELECT to_regnamespace(%s)", schema) == [(None,)]
+    layer.send("after", {"n": 2})
+    assert (layer.receive(["before"]), layer.receive(["after"])) == ((None, None), ("after", {"n": 2}))
+    layer.close()
+
+
+def test_connections_that_are_cut_are_those_of_the_schema(postgres_dsn: str, schema: str, sql: Ask) -> None:
+    layers = [PostgresChannelLayer(postgres_dsn, schema=name) for name in (schema, schema, f"{schema}_next")]
+    own, same, next_to_it = layers
+    try:
+        for layer in layers:
+            layer.send("x", {"n": 1})
+        connections = [layer._driver.connection for layer in layers]
+        assert own.cut() == 1
+        wait_until(lambda: connections[1].closed or has_ended(connections[1]), "the connection to be cut")
+        assert not has_ended(connections[0])
+        assert not has_ended(connections[2])
+        assert same.receive(["x"]) == ("x", {"n": 1})
+    finally:
+        next_to_it.drop()
+        for layer in layers:
+            layer.close()
