@@ -1,8 +1,8 @@
 """Settings of the demonstration project.
 
-What differs between machines comes from the environment: ``REDIS_URL``, ``REDIS_CERT_REQS``, ``SECRET_KEY``, ``DEBUG``,
-``ALLOWED_HOSTS``, ``DATABASE_PATH`` and ``CHANNEL_FILE``. Without any of them it runs on a laptop, with nothing to
-install.
+What differs between machines comes from the environment: ``REDIS_URL``, ``REDIS_CERT_REQS``, ``POSTGRES_DSN``,
+``SECRET_KEY``, ``DEBUG``, ``ALLOWED_HOSTS``, ``DATABASE_PATH`` and ``CHANNEL_FILE``. Without any of them it runs on a
+laptop, with nothing to install.
 """
 
 from __future__ import annotations

@@ -41,9 +41,13 @@ def test_its_migrations_are_complete(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("redis", ["", "redis://localhost:6379/0"], ids=["sqlite", "redis"])
-def test_it_passes_djangos_checks(tmp_path: Path, redis: str) -> None:
-    result = manage(tmp_path, "check", "--fail-level", "WARNING", REDIS_URL=redis)
+@pytest.mark.parametrize(
+    "broker",
+    [{}, {"REDIS_URL": "redis://localhost:6379/0"}, {"POSTGRES_DSN": "postgresql://localhost/demo"}],
+    ids=["sqlite", "redis", "postgres"],
+)
+def test_it_passes_djangos_checks(tmp_path: Path, broker: dict[str, str]) -> None:
+    result = manage(tmp_path, "check", "--fail-level", "WARNING", **broker)
     assert result.returncode == 0, result.stderr
 
 

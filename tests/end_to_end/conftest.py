@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
@@ -18,19 +19,24 @@ BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networ
 WAIT_MILLISECONDS = 60_000
 expect.set_options(timeout=WAIT_MILLISECONDS)  # five seconds by default, which a busy machine may stand still
 
-FIRST_BROKER, SECOND_BROKER = "redis", "sqlite"
+FIRST_BROKER, SECOND_BROKER, THIRD_BROKER = "redis", "sqlite", "postgres"
 
-redis_databases = itertools.count(1)
+redis_databases, postgres_databases = itertools.count(1), itertools.count(1)
+"""Each module's processes have one for themselves."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the brokers: both, but the first alone for what a browser shows, where none of what is asserted is theirs.
 
-    A few browser tests are marked ``both_brokers``: they show that pages get along with the second, too.
+    A few browser tests are marked ``both_brokers``: they show that pages get along with the second, too. Some of them
+    are marked ``third_broker`` besides.
     """
     if "broker" in metafunc.fixturenames:
-        first_alone = "browser" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("both_brokers")
+        marked = metafunc.definition.get_closest_marker
+        first_alone = "browser" in metafunc.fixturenames and not marked("both_brokers")
         brokers = [FIRST_BROKER] if first_alone else [FIRST_BROKER, SECOND_BROKER]
+        if marked("third_broker"):
+            brokers.append(THIRD_BROKER)
         metafunc.parametrize("broker", brokers, indirect=True, scope="module")
 
 
@@ -46,11 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment that gives a project its channel layer: one with a Redis server, one without."""
+    """The environment that gives a project its channel layer: a Redis server, a file, or a PostgreSQL server."""
     if request.param == FIRST_BROKER:
-        # A database of their own for each module's processes.
         server = request.getfixturevalue("redis_url").rpartition("/")[0]
         return {"REDIS_URL": f"{server}/{next(redis_databases)}"}
+    if request.param == THIRD_BROKER:
+        dsn = request.getfixturevalue("postgres_dsn")
+        name = f"tests_{next(postgres_databases)}"
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return {"REDIS_URL": "", "POSTGRES_DSN": f"{dsn.rpartition('/')[0]}/{name}"}
     return {"REDIS_URL": "", "CHANNEL_FILE": str(tmp_path_factory.mktemp("layer") / "layer.sqlite3")}
 
 
