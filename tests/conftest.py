@@ -55,6 +55,8 @@ HOW_TO_INSTALL_POSTGRES = (
     "these tests need PostgreSQL 13 or later; install it, for example: sudo apt-get install postgresql"
 )
 
+HOW_TO_INSTALL_PGBOUNCER = "these tests need PgBouncer; install it, for example: sudo apt-get install pgbouncer"
+
 POSTGRES_SETTINGS = {
     "fsync": "off",
     "unix_socket_directories": "",
@@ -293,6 +295,35 @@ def postgres_answers(dsn: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def running_pgbouncer(dsn: str, mode: str) -> Iterator[str]:
+    """A PgBouncer in front of a server, with its ``pool_mode``; the DSN through it."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")  # where Debian puts it
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail(HOW_TO_INSTALL_PGBOUNCER)
+        pytest.skip(HOW_TO_INSTALL_PGBOUNCER)
+    port = free_port()
+    user, _, server = dsn.removeprefix("postgresql://").partition("/")[0].partition("@")
+    host, _, server_port = server.partition(":")
+    with server_directory() as directory:
+        settings = directory / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host={host} port={server_port} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {port}\nauth_type = any\npool_mode = {mode}\nunix_socket_dir =\n"
+            f"logfile = {directory}/log\nmax_client_conn = 50\n"
+        )
+        process = subprocess.Popen(of_the_server(directory, program, "--quiet", str(settings)), cwd="/")
+        through = f"postgresql://{user}@127.0.0.1:{port}/postgres"
+        try:
+            wait_until(lambda: process.poll() is not None or postgres_answers(through), "PgBouncer")
+            assert process.poll() is None, f"PgBouncer ended at once, with status {process.returncode}"
+            yield through
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ REPEATABLE = (errors.DeadlockDetected, errors.SerializationFailure)
 """The transaction was undone because of another; it may be run again."""
 
 
+BY_STATEMENT = "statement pooling mode"
+"""In PgBouncer's refusal of transactions."""
+
 GONE = (errors.UndefinedTable, errors.UndefinedFunction, errors.InvalidSchemaName)
 """Somebody has dropped the tables; the next connection makes them anew."""
 
@@ -48,11 +51,24 @@ def failed(error: psycopg.Error, where: str) -> LayerUnavailable:
             "it CREATE on the database for as long as it takes to make that.",
             uncertain=False,
         )
+    if BY_STATEMENT in text:
+        return without_notifications(where)
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return replica(where)
     if isinstance(error, GONE):
         return LayerUnavailable(where, f"its tables are gone ({text}); they are made anew", uncertain=False)
     return LayerUnavailable(where, text, uncertain=error.sqlstate is None)
+
+
+def without_notifications(where: str) -> LayerUnusable:
+    """A pooler is in between that keeps no connection for a client."""
+    return LayerUnusable(
+        where,
+        f"LISTEN does not work at {where}, as behind a pooler that gives each transaction or statement another "
+        "connection: set PgBouncer's pool_mode to session for this user, or give the address of PostgreSQL itself in "
+        "CONFIG (dsn).",
+        uncertain=False,
+    )
 
 
 def replica(where: str) -> LayerUnusable:

@@ -15,7 +15,8 @@ from functools import lru_cache
 import psycopg
 from psycopg import sql
 
-from ..exceptions import ChannelLayerError, LayerUnusable, clause
+from ..exceptions import ChannelLayerError, clause
+from . import errors
 from .connections import Connection, Statement
 from .drivers import Driver, Server
 
@@ -233,12 +234,7 @@ def prove(server: Server) -> None:
         poll = select.poll()
         poll.register(hearing.pgconn.socket, select.POLLIN)
         if not poll.poll(PROOF_SECONDS * 1000) or "proof" not in _notified(hearing):
-            raise LayerUnusable(
-                server.where,
-                f"notifications do not arrive at {server.where}, as behind a pooler that gives each transaction "
-                "another connection. Set PgBouncer's pool_mode to session for this user, or name PostgreSQL itself.",
-                uncertain=False,
-            )
+            raise errors.without_notifications(server.where)
     except psycopg.Error as error:
         raise server.not_connected(error) from error
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.postgres import PostgresChannelLayer
-from tests.conftest import free_port, running_postgres, server_directory, wait_until
+from tests.conftest import free_port, running_pgbouncer, running_postgres, server_directory, wait_until
 from tests.end_to_end.processes import Project
 
 pytestmark = pytest.mark.slow
@@ -51,6 +52,37 @@ def database() -> Iterator[Database]:
         database.start()
         yield database
         database.stop()
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+@pytest.mark.parametrize("process", ["daphne", "runworker"])
+def test_behind_a_pooler_that_loses_notifications_nobody_starts_and_one_sentence_says_what_to_do(
+    postgres_dsn: str, tmp_path: Path, process: str, mode: str
+) -> None:
+    package = "tests.fixtures.sockets_project"
+    with running_pgbouncer(postgres_dsn, mode) as dsn:
+        project = Project(package, tmp_path, {"REDIS_URL": "", "POSTGRES_DSN": dsn, "ENDS": ""}, workers=1)
+        service = project.web if process == "daphne" else project.workers[0]
+        result = subprocess.run(
+            service.command, env=service.environment, cwd=service.cwd, capture_output=True, text=True, timeout=120
+        )
+    assert result.returncode == 1, result.stdout + result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "LISTEN does not work at 127.0.0.1:" in line
+    assert line.endswith(
+        ": set PgBouncer's pool_mode to session for this user, or give the address of PostgreSQL itself in CONFIG "
+        "(dsn)."
+    )
+
+
+def test_behind_a_pooler_that_keeps_connections_everything_goes_through(postgres_dsn: str, tmp_path: Path) -> None:
+    with running_pgbouncer(postgres_dsn, "session") as dsn:
+        environment = {"REDIS_URL": "", "POSTGRES_DSN": dsn, "ENDS": str(tmp_path / "ends")}
+        with (
+            Project("tests.fixtures.sockets_project", tmp_path, environment, workers=1) as project,
+            connect(f"ws://127.0.0.1:{project.port}/") as socket,
+        ):
+            assert echo(socket, "through") == "through"
 
 
 def echo(socket: ClientConnection, text: str) -> Any:
