@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +83,17 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
                 position = faults.index(outcome.fault) + 1
                 progress.update(1, faults[position].text if position < len(faults) else "")
 
-            outcomes = verify(
-                options["layer"],
-                faults,
-                options["sockets"],
-                options["rate"],
-                options["patience"],
-                options["own_redis"],
-                options["logs"],
-                tell,
-            )
+            with _unwinding():
+                outcomes = verify(
+                    options["layer"],
+                    faults,
+                    options["sockets"],
+                    options["rate"],
+                    options["patience"],
+                    options["own_redis"],
+                    options["logs"],
+                    tell,
+                )
     except (VerificationError, InvalidChannelLayerError) as error:
         raise CommandError(str(error)) from error
     finally:
@@ -105,3 +109,13 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
                 command.stdout.write(command.style.ERROR(f"{outcome.fault.name}: {text}"))
     if any(outcome.broken for outcome in outcomes):
         sys.exit(1)
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Have SIGTERM end what runs as Ctrl-C does, so that the processes are ended and nothing is left on the broker."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

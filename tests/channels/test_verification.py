@@ -25,6 +25,7 @@ from channels.verification.faults import FAULTS, Promise
 from channels.verification.load import ECHO, GROUP, HOSTED, Client, Life, Load, Tally
 from channels.verification.plan import VerificationError, own_part
 from channels.verification.report import COLUMNS, Outcome, as_json, as_table
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -177,14 +178,21 @@ def test_bad_input_gets_a_sentence(layers: Any, options: dict[str, Any], words: 
         call_command("millrace", "verify", stderr=io.StringIO(), **options)
 
 
+COMMAND = [sys.executable, "manage.py", "millrace", "verify", "--sockets", "2", "--patience", "10", "--json"]
+
+
+def demo_environment(directory: Path) -> dict[str, str]:
+    """The demo's settings, which name the SQLite layer unless something is added."""
+    unset = {"REDIS_URL": "", "CHANNEL_FILE": str(directory / "layer"), "DATABASE_PATH": str(directory / "db.sqlite3")}
+    return os.environ | {"DJANGO_SETTINGS_MODULE": "demo.settings"} | unset
+
+
 def verified(directory: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command with the settings of the demo."""
-    command = [sys.executable, "manage.py", "millrace", "verify", "--sockets", "2", "--patience", "10", "--json"]
-    unset = {"REDIS_URL": "", "CHANNEL_FILE": str(directory / "layer"), "DATABASE_PATH": str(directory / "db.sqlite3")}
     return subprocess.run(
-        [*command, "--logs", str(directory), *arguments],
+        [*COMMAND, "--logs", str(directory), *arguments],
         cwd=ROOT,
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "demo.settings"} | unset | environment,
+        env=demo_environment(directory) | environment,
         capture_output=True,
         text=True,
         timeout=150,
@@ -250,6 +258,24 @@ def test_a_verification_that_fails_leaves_no_schema(tmp_path: Path, project_dsn:
     result = verified(tmp_path, environment | {"PYTHONPATH": str(tmp_path)}, "--only", "none")
     assert result.returncode == 1
     assert "ended: AssertionError" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_verification_that_is_stopped_leaves_no_schema_and_no_process(tmp_path: Path, project_dsn: str) -> None:
+    environment = demo_environment(tmp_path) | {"POSTGRES_DSN": project_dsn}
+    command = [*COMMAND, "--only", "none", "--logs", str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
+        log = tmp_path / "none" / "web-4.log"
+        wait_until(
+            lambda: run.poll() is not None or (log.exists() and "Listening on" in log.read_text()), "a web server"
+        )
+        run.terminate()
+        assert run.wait(120) == 143
+    with psycopg.connect(project_dsn) as connection:
+        left = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '_verify_' AND pid <> pg_backend_pid()"
+        wait_until(lambda: connection.execute(left).fetchone() == (0,), "nobody to be connected")
 
 
 def test_a_part_is_a_schema_of_its_own_with_a_name_that_postgresql_takes(
