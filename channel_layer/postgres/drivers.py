@@ -17,13 +17,16 @@ from . import errors
 from .connections import (
     CALL_SECONDS,
     CONNECT_SECONDS,
+    SETTINGS,
     AsyncConnection,
     Connection,
     Plan,
+    Statement,
     TimedOut,
     abandon,
     has_ended,
 )
+from .pooling import prove
 from .schema import Schema
 
 T = TypeVar("T")
@@ -46,6 +49,7 @@ class Server:
 
     def __init__(self, conninfo: str, where: str, schema: Schema) -> None:
         self.conninfo, self.where, self.schema = conninfo, where, schema
+        self._is_proven = False
         self._down_until = 0.0
         self._reason = ""
 
@@ -57,6 +61,20 @@ class Server:
         """
         if time.monotonic() < self._down_until:
             raise LayerUnavailable(self.where, self._reason, uncertain=False)
+
+    def prove(self) -> None:
+        """Find out, once, if notifications arrive through the pooler in between. Blocks for seconds.
+
+        Raises:
+            LayerUnusable: they do not.
+            LayerUnavailable: the database cannot be reached.
+        """
+        if not self._is_proven:
+            try:
+                prove(self.conninfo, self.where)
+            except LayerUnavailable as error:
+                raise self._remembered(error) from error
+            self._is_proven = True
 
     def not_connected(self, error: psycopg.Error) -> LayerUnavailable:
         """Remember that it could not be reached, and return what to raise."""
@@ -80,15 +98,10 @@ class Server:
 
 
 class Driver:
-    """The blocking side. Thread-safe; statements of several threads come one after the other.
-
-    Attributes:
-        is_pooled: whether the last connection led through a pooler.
-    """
+    """The blocking side. Thread-safe; statements of several threads come one after the other."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.is_pooled = False
         self._lock = threading.RLock()
         self._connection: Connection | None = None
 
@@ -173,8 +186,10 @@ class Driver:
         except psycopg.Error as error:
             raise server.not_connected(error) from error
         try:
-            prepared = server.schema.prepare(connection.pgconn.backend_pid)
-            self.is_pooled = self._run(connection, prepared, whole=True)
+            if self._run(connection, server.schema.prepare(connection.pgconn.backend_pid), whole=True):
+                server.prove()
+            # Not before: a pooler that lends connections for a transaction would leave them to others.
+            connection.rows(Statement(SETTINGS))
         except psycopg.Error as error:
             connection.close()
             raise server.not_prepared(error) from error
@@ -257,7 +272,9 @@ class AsyncDriver:
         except psycopg.Error as error:
             raise server.not_connected(error) from error
         try:
-            await self._run(connection, server.schema.prepare(connection.pgconn.backend_pid), whole=True)
+            if await self._run(connection, server.schema.prepare(connection.pgconn.backend_pid), whole=True):
+                await asyncio.to_thread(server.prove)
+            await connection.rows(Statement(SETTINGS))
         except psycopg.Error as error:
             await connection.close()
             raise server.not_prepared(error) from error

@@ -27,7 +27,7 @@ from ..upkeep import BEATS, SWEEP_SECONDS
 from .calls import Calls
 from .connections import Plan, Rows
 from .drivers import AsyncDriver, Driver, Server
-from .listening import Listener, prove
+from .listening import Listener
 from .schema import Schema
 
 T = TypeVar("T")
@@ -86,7 +86,6 @@ class PostgresChannelLayer(ChannelLayer):
         self._driver = Driver(self._server)
         self._async_driver = AsyncDriver(self._server)
         self._listener = Listener(self._server, self._do_chores_if_due, min(LOOK_SECONDS, self.presence / BEATS))
-        self._proven = False
         self._taking = threading.Lock()
         self._counting = threading.Lock()
         self._chores = threading.Lock()
@@ -116,7 +115,6 @@ class PostgresChannelLayer(ChannelLayer):
         interrupts = self._interrupts
         if timeout <= 0:
             return self._take(channels, limit)[0]
-        self._prove()
         return waking.receive(
             partial(self._listener.waiting, channels),
             lambda: self._look_if_news(channels, limit),
@@ -129,8 +127,6 @@ class PostgresChannelLayer(ChannelLayer):
         names.check_receivers(channels)
         if timeout <= 0:
             return (await self._atake(channels, limit))[0]
-        if not self._proven:
-            await asyncio.to_thread(self._prove)
         return await waking.areceive(
             partial(self._listener.waiting, channels), lambda: self._alook_if_news(channels, limit), timeout
         )
@@ -233,7 +229,6 @@ class PostgresChannelLayer(ChannelLayer):
     def check(self) -> None:
         """See `ChannelLayer.check`; makes the tables if there are none."""
         self._driver.run(self._calls.disappeared)
-        self._prove()
 
     def close(self) -> None:
         """See `ChannelLayer.close`."""
@@ -359,14 +354,6 @@ class PostgresChannelLayer(ChannelLayer):
         self._clock.learn(rows[0][4] * 1000)
         self.counters.expired += sum(1 for _, _, control, data, _ in rows if data is None and not control)
         return self.open_frames(rows[0][0], [(data, until) for _, until, _, data, _ in rows if data is not None])
-
-    def _prove(self) -> None:
-        """Find out once if notifications arrive."""
-        if not self._proven:
-            self._driver.run(self._calls.disappeared)  # any call: a pooler is noticed when a connection is made
-            if self._driver.is_pooled:
-                prove(self._server)
-            self._proven = True
 
     # -- chores ----------------------------------------------------------------------------------
 

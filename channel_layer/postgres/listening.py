@@ -16,9 +16,9 @@ import psycopg
 from psycopg import sql
 
 from ..exceptions import ChannelLayerError, clause
-from . import errors
-from .connections import Connection, Statement
+from .connections import Statement
 from .drivers import Driver, Server
+from .pooling import notified
 
 RETRY_SECONDS = 0.5
 """Pause before the thread connects again."""
@@ -28,9 +28,6 @@ LINGER = 1.0
 
 MOST_BELLS = 1000
 """Names that the thread listens to before it forgets those that nobody waits for."""
-
-PROOF_SECONDS = 2.0
-"""Time in which a notification has to arrive through a pooler."""
 
 _log = logging.getLogger("channel_layer.postgres")
 
@@ -197,7 +194,7 @@ class Listener:
         if poll.poll(max(0.0, self._look_due - time.monotonic()) * 1000):
             with suppress(BlockingIOError):
                 os.read(self._nudge_out, 4096)
-            self._wake(_notified(connection))
+            self._wake(notified(connection))
         else:
             self._look()
 
@@ -216,36 +213,3 @@ class Listener:
                 waiters = [wake for names, wake in self._waiters.values() if not channels.isdisjoint(names)]
             for wake in waiters:
                 wake()
-
-
-def prove(server: Server) -> None:
-    """Find out if notifications arrive through a pooler: they do where a client has a connection for itself.
-
-    Raises:
-        LayerUnusable: they do not.
-        LayerUnavailable: the database cannot be reached.
-    """
-    hears, says = Driver(server), Driver(server)
-    try:
-        name = f"{server.schema.name}_{os.urandom(10).hex()}"
-        hearing = hears.connection
-        hearing.rows(Statement(sql.SQL("LISTEN {}").format(sql.Identifier(name)), (), False))
-        says.connection.rows(Statement("SELECT pg_notify(%s, %s)", (name, "proof")))
-        poll = select.poll()
-        poll.register(hearing.pgconn.socket, select.POLLIN)
-        if not poll.poll(PROOF_SECONDS * 1000) or "proof" not in _notified(hearing):
-            raise errors.without_notifications(server.where)
-    except psycopg.Error as error:
-        raise server.not_connected(error) from error
-    finally:
-        hears.close()
-        says.close()
-
-
-def _notified(connection: Connection) -> set[str]:
-    pgconn = connection.pgconn
-    pgconn.consume_input()
-    found = set()
-    while (notice := pgconn.notifies()) is not None:
-        found.add(notice.extra.decode())
-    return found

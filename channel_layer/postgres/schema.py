@@ -8,7 +8,7 @@ from importlib.resources import files
 from psycopg import sql
 
 from ..exceptions import LayerConfigurationError, LayerUnusable
-from .connections import SETTINGS, Plan, Statement
+from .connections import Plan, Statement
 from .errors import replica
 
 VERSION = 1
@@ -94,7 +94,6 @@ class Schema:
                 f"DROP SCHEMA {self.name} CASCADE; they hold nothing but messages on their way. Or set another schema "
                 "(CONFIG: schema)."
             )
-        yield Statement(SETTINGS)
         [(pid,)] = yield Statement("SELECT pg_backend_pid()")
         return bool(pid != announced_pid)
 

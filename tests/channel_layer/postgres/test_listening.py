@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.postgres import PostgresChannelLayer
 from channel_layer.postgres.listening import bell
-from tests.conftest import running_pgbouncer, wait_until
+from tests.conftest import wait_until
 
 Ask = Callable[..., list[tuple]]
 
@@ -67,32 +65,3 @@ def test_a_layer_that_is_closed_has_no_connections(postgres_dsn: str, schema: st
         lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'closing'") == [(0,)],
         "the server to see it",
     )
-
-
-@pytest.fixture(params=["session", "transaction", "statement"])
-def pooled(request: pytest.FixtureRequest, postgres_dsn: str) -> Iterator[tuple[str, str]]:
-    """The mode of a PgBouncer, and the DSN through it."""
-    with running_pgbouncer(postgres_dsn, request.param) as dsn:
-        yield request.param, dsn
-
-
-def test_a_pooler_serves_if_it_lends_a_connection_for_as_long_as_a_client_stays(
-    pooled: tuple[str, str], schema: str
-) -> None:
-    mode, dsn = pooled
-    layer = PostgresChannelLayer(dsn, schema=schema)
-    if mode == "session":
-        layer.check()
-        layer.send("through", {"n": 1})
-        assert layer.receive(["through"]) == ("through", {"n": 1})
-        assert layer.receive_batch(["through"], timeout=0.1) == []
-    else:
-        with pytest.raises(LayerUnusable, match="set PgBouncer's pool_mode to session"):
-            layer.check()
-        with pytest.raises(LayerUnavailable, match="LISTEN does not work"):
-            layer.receive_batch(["through"], timeout=0.1)
-        other = PostgresChannelLayer(dsn, schema=schema)
-        with pytest.raises(LayerUnavailable, match="LISTEN does not work"):
-            asyncio.run(other.areceive_batch(["through"], timeout=0.1))
-        other.close()
-    layer.close()
