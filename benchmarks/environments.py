@@ -47,6 +47,9 @@ ENVIRONMENTS = {
     "channels4": Environment(
         ["channels>=4.3,<5", "channels-redis>=4.3,<5", "daphne>=4.2,<5", "uvicorn[standard]", "hiredis", "django"]
     ),
+    "channels4-postgres": Environment(
+        ["channels>=4.3,<5", "channels-postgres>=1.1,<2", "psycopg[binary]", "uvicorn[standard]", "django"]
+    ),
     # What Channels 1 ran on when it was current, as far as Python 3.11 allows. msgpack-python is the library's former
     # name: with the later msgpack beside it, asgi_redis would import that and fail.
     "channels1": Environment(
@@ -64,6 +67,7 @@ ENVIRONMENTS = {
 
 _NAMED = {"django", "django-millrace", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "redis", "hiredis"}
 _NAMED |= {"httptools", "websockets", "msgpack", "msgpack-python", "asgiref", "asgi-redis", "twisted", "autobahn"}
+_NAMED |= {"channels-postgres", "psycopg"}
 """Distributions that a report names."""
 
 

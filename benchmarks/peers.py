@@ -33,6 +33,7 @@ class Peer:
         layer: the channel layer that the project's settings choose; without one it needs no Redis.
         kinds: the kinds of work that it can do.
         directory: of its project, in which its processes run.
+        before: a command that is run to its end before they start, as one of theirs.
     """
 
     name: str
@@ -42,11 +43,19 @@ class Peer:
     layer: str
     kinds: Sequence[str] = field(default=tuple(KINDS), hash=False)
     directory: Path = PROJECT
+    before: Sequence[str] = field(default=(), hash=False)
 
     def command(self, role: str, port: int) -> list[str]:
         """The command line of one of its processes."""
+        return self._filled(self.processes[role], port)
+
+    def preparation(self) -> list[str]:
+        """The command line of what is run before; empty if there is nothing."""
+        return self._filled(self.before, 0)
+
+    def _filled(self, command: Sequence[str], port: int) -> list[str]:
         programs = python_of(self.environment).parent
-        return [part.format(bin=programs, port=port) for part in self.processes[role]]
+        return [part.format(bin=programs, port=port) for part in command]
 
 
 def _daphne(application: str) -> dict[str, list[str]]:
@@ -106,3 +115,19 @@ def uvicorn(application: str = _APPLICATION) -> Peer:
     """Channels 4 under uvicorn, or another application of the project."""
     command = [application if part == _APPLICATION else part for part in _UVICORN["server"]]
     return replace(PEERS["channels4-uvicorn"], processes={"server": command})
+
+
+def over_postgres() -> list[Peer]:
+    """Stacks over one PostgreSQL server: ours, the application for Channels 4 that it hosts, and that under uvicorn."""
+    made = ["{bin}/django-admin", "migrate", "channels_postgres", "--database", "channels_postgres", "-v", "0"]
+    return [
+        ours(layer="postgres"),
+        replace(PEERS["hosted"], layer="postgres_core"),
+        replace(
+            uvicorn(),
+            title="Channels 4, uvicorn, channels_postgres",
+            environment="channels4-postgres",
+            layer="channels_postgres",
+            before=made,
+        ),
+    ]

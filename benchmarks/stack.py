@@ -134,9 +134,24 @@ class Stack:
             self._wait("redis", lambda: redis_answers(self.redis_port))
         self.port = free_port()
         environment = self._environment()
+        if self.peer.before:
+            self._prepare(environment)
         for role in self.peer.processes:
             self._spawn(role, self.peer.command(role, self.port), environment)
         self._wait("server", lambda: _page_answers(self.port))
+
+    def _prepare(self, environment: dict[str, str]) -> None:
+        try:
+            subprocess.run(
+                self.peer.preparation(),
+                cwd=self.peer.directory, env=environment, check=True, capture_output=True, text=True,
+                timeout=START_SECONDS,
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr or error.stdout).strip().rpartition("\n")[2]
+            raise StackError(f"{self.peer.title}: {error.cmd[0]} ended with {error.returncode}: {last}") from error
+        except subprocess.TimeoutExpired as error:
+            raise StackError(f"{self.peer.title}: {error.cmd[0]} has not ended in {START_SECONDS:.0f} s") from error
 
     def _environment(self) -> dict[str, str]:
         paths = [self.peer.directory]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import OURS, PEERS, ours, uvicorn
+from benchmarks.environments import ENVIRONMENTS
+from benchmarks.peers import OURS, PEERS, ours, over_postgres, uvicorn
 
 
 def test_ours_has_its_defaults_but_for_what_is_asked_for() -> None:
@@ -24,3 +25,12 @@ def test_uvicorn_serves_another_application_when_it_is_told_to() -> None:
     command = uvicorn("project.bare:application").processes["server"]
     assert "project.bare:application" in command
     assert "project.classes:application" not in command
+
+
+def test_over_postgresql_stacks_that_run_at_the_same_time_share_no_messages() -> None:
+    peers = over_postgres()
+    assert len({peer.layer for peer in peers}) == len({peer.title for peer in peers}) == 3
+    other = peers[-1]
+    assert any(each.startswith("channels-postgres") for each in ENVIRONMENTS[other.environment].packages)
+    assert other.preparation()[1:3] == ["migrate", "channels_postgres"]
+    assert [peer.preparation() for peer in peers[:-1]] == [[], []]

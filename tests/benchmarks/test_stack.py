@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,18 @@ def test_who_is_succeeded_ends_by_itself(tmp_path: Path):
         assert list(stack.processes) == ["server", "worker 2"]
         assert first.poll() is None
     assert first.poll() is not None
+
+
+def test_what_is_to_be_done_before_is_done_before(tmp_path: Path):
+    touch = [sys.executable, "-c", "open('made', 'x')"]
+    with Stack(replace(peer(tmp_path, PAGES), before=touch)):
+        assert (tmp_path / "made").exists()
+
+
+def test_what_cannot_be_done_before_is_reported_with_what_it_said(tmp_path: Path):
+    broken = [sys.executable, "-c", "raise SystemExit('no such table')"]
+    with (
+        pytest.raises(StackError, match=r"Pages: .*python.* ended with 1: no such table"),
+        Stack(replace(peer(tmp_path, PAGES), before=broken)),
+    ):
+        pass
