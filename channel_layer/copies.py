@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from .delivery import Delivery, Message
+from .forks import forget_in_children
 
 Copy = tuple[str, Message]
 """Full channel name and message."""
@@ -17,6 +18,11 @@ class Copies:
     """For the form of receiving that gives one message to one channel. Thread-safe."""
 
     def __init__(self) -> None:
+        self.forget()
+        forget_in_children(self)
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: what waits here is the parent's to deliver."""
         self._waiting: dict[str, deque[Copy]] = {}
         self._lock = threading.Lock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import Any
 
@@ -77,3 +78,13 @@ def test_a_copy_that_comes_while_the_last_one_is_taken_is_kept() -> None:
     assert copies.take(["process!"]) == ("process!b", {"list": [1]})
     intruder.finish()
     assert copies.take(["process!"]) == ("process!d", {"list": [1]})
+
+
+def test_what_waits_is_the_parents_to_deliver_and_not_a_forked_process_s() -> None:
+    copies = Copies()
+    copies.first_of(to_members("a", "b"))
+    child = os.fork()
+    if not child:
+        os._exit(0 if copies.take(["process!"]) is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert copies.take(["process!"]) == ("process!b", {"list": [1]})
