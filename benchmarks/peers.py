@@ -98,7 +98,7 @@ def ours(*, layer: str = "redis", processes: int = 1, connections: int | None = 
     """Millrace with its defaults but for what is given.
 
     Args:
-        layer: ``redis``, ``sqlite`` or ``postgres``.
+        layer: ``redis``, ``sqlite``, ``postgres`` or ``rabbitmq``.
         processes: worker processes.
         connections: how many the server must be able to hold, if that is more than its default.
     """

@@ -107,6 +107,13 @@ def frame_pieces(kind: int, address: str, body: bytes, headers: Content | None =
     return _HEADS[kind] + pack(address), body, _NIL if headers is None else pack(headers)
 
 
+def readdressed(data: bytes) -> bytes:
+    """The frame of a message to a group as one for an ordinary channel that is in it; raises `InvalidFrame`."""
+    address: str = unpack_frame(data, len(data))[1]
+    head: bytes = _HEADS[DIRECT] + _packers.pack("")
+    return head + data[2 + len(_packers.pack(address)) :]
+
+
 def membership_frame(kind: int, group: str, local: str, seconds: int | None) -> bytes:
     """A `JOIN` or `LEAVE` frame."""
     return _packers.pack((kind, group, local, seconds))  # type: ignore[no-any-return]

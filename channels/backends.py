@@ -21,6 +21,7 @@ REDIS = "channel_layer.redis.RedisChannelLayer"
 SENTINEL = "channel_layer.redis.RedisSentinelChannelLayer"
 MEMORY = "channel_layer.memory.MemoryChannelLayer"
 POSTGRES = "channel_layer.postgres.PostgresChannelLayer"
+RABBITMQ = "channel_layer.rabbitmq.RabbitmqChannelLayer"
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
 
 CHANNELS_REDIS = {
@@ -35,20 +36,15 @@ ALIASES = {
     "asgi_redis.local.RedisLocalChannelLayer": REDIS,
     "asgi_redis.RedisSentinelChannelLayer": SENTINEL,
     "asgi_redis.sentinel.RedisSentinelChannelLayer": SENTINEL,
+    "asgi_rabbitmq.RabbitmqChannelLayer": RABBITMQ,
+    "asgi_rabbitmq.RabbitmqLocalChannelLayer": RABBITMQ,
+    "channels_rabbitmq.core.RabbitmqChannelLayer": RABBITMQ,
     "asgiref.inmemory.ChannelLayer": MEMORY,
     "asgi_ipc.IPCChannelLayer": SQLITE,
     "asgi_ipc.core.IPCChannelLayer": SQLITE,
     **CHANNELS_REDIS,
 }
 """Backends of Channels 1 and of channels_redis → those that take their place."""
-
-_NO_RABBITMQ = f"RabbitMQ is not supported yet; use {REDIS!r}"
-
-UNAVAILABLE = {
-    "asgi_rabbitmq.RabbitmqChannelLayer": _NO_RABBITMQ,
-    "asgi_rabbitmq.RabbitmqLocalChannelLayer": _NO_RABBITMQ,
-}
-"""Backends that cannot be used, and why."""
 
 IGNORED_OPTIONS = {
     "asgi_redis.RedisChannelLayer": {"stats_prefix"},
@@ -57,12 +53,14 @@ IGNORED_OPTIONS = {
     "asgi_redis.local.RedisLocalChannelLayer": {"stats_prefix"},
     "asgi_redis.RedisSentinelChannelLayer": {"stats_prefix", "sentinel_refresh_interval"},
     "asgi_redis.sentinel.RedisSentinelChannelLayer": {"stats_prefix", "sentinel_refresh_interval"},
+    "channels_rabbitmq.core.RabbitmqChannelLayer": {"local_capacity", "local_expiry", "groups_exchange"},
     "asgi_ipc.IPCChannelLayer": {"channel_memory", "group_memory"},
     "asgi_ipc.core.IPCChannelLayer": {"channel_memory", "group_memory"},
 }
 """Options of an old backend that mean nothing to the one in its place."""
 
 RENAMED_OPTIONS = {
+    "channels_rabbitmq.core.RabbitmqChannelLayer": {"host": "url", "remote_capacity": "capacity"},
     "asgi_ipc.IPCChannelLayer": {"prefix": "name"},
     "asgi_ipc.core.IPCChannelLayer": {"prefix": "name"},
 }
@@ -109,8 +107,6 @@ def backend_class(alias: str, config: Config) -> Any:
     path = config.get("BACKEND")
     if not path or not isinstance(path, str):
         raise InvalidChannelLayerError(alias, f"BACKEND is missing; set it to a dotted path, for example {REDIS!r}")
-    if path in UNAVAILABLE:
-        raise InvalidChannelLayerError(alias, f"BACKEND {path!r} cannot be used: {UNAVAILABLE[path]}")
     target = ALIASES.get(path, path)
     try:
         return import_string(target)

@@ -78,7 +78,7 @@ DATABASES = {
 # Connections that no route of the channel layer takes, as a project for Channels 4 says it.
 ASGI_APPLICATION = "demo.asgi.application"
 
-# Messages travel through Redis or PostgreSQL where there is one, else through a file in shared memory.
+# Messages travel through Redis, PostgreSQL or RabbitMQ where there is one, else through a file in shared memory.
 if os.environ.get("REDIS_URL"):
     redis = {"address": os.environ["REDIS_URL"]}
     # "none" for a server with a self-signed certificate, as Heroku's are.
@@ -96,6 +96,14 @@ elif os.environ.get("POSTGRES_DSN"):
         "default": {
             "BACKEND": "channel_layer.postgres.PostgresChannelLayer",
             "CONFIG": {"dsn": os.environ["POSTGRES_DSN"]},
+            "ROUTING": "demo.routing.channel_routing",
+        },
+    }
+elif os.environ.get("RABBITMQ_URL"):
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channel_layer.rabbitmq.RabbitmqChannelLayer",
+            "CONFIG": {"url": os.environ["RABBITMQ_URL"]},
             "ROUTING": "demo.routing.channel_routing",
         },
     }

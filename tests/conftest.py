@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from websockets.sync.client import connect
 
 from channel_layer import tracing
+from tests.fixtures.rabbitmq_server import RabbitmqServer, program
 
 # A run imports this code in hundreds of processes. Compiling it anew in each takes half of their time to start, so the
 # compiled modules are kept even where the environment, as in many container images, asks for none.
@@ -55,6 +56,9 @@ HOW_TO_INSTALL_POSTGRES = (
     "these tests need PostgreSQL 13 or later; install it, for example: sudo apt-get install postgresql"
 )
 
+HOW_TO_INSTALL_RABBITMQ = (
+    "these tests need RabbitMQ 3.8 or later; install it, for example: sudo apt-get install rabbitmq-server"
+)
 HOW_TO_INSTALL_PGBOUNCER = "these tests need PgBouncer; install it, for example: sudo apt-get install pgbouncer"
 
 POSTGRES_SETTINGS = {
@@ -340,6 +344,28 @@ def postgres_dsn() -> Iterator[str]:
     """A real server that the tests of this run share, each in a schema of its own."""
     with server_directory() as directory, running_postgres(directory) as (dsn, _):
         yield dsn
+
+
+@contextlib.contextmanager
+def running_rabbitmq(directory: Path, server: RabbitmqServer | None = None) -> Iterator[RabbitmqServer]:
+    """A server with ports and files of its own, ready for connections."""
+    if program("rabbitmq-server") is None:
+        if os.environ.get("CI"):
+            pytest.fail(HOW_TO_INSTALL_RABBITMQ)
+        pytest.skip(HOW_TO_INSTALL_RABBITMQ)
+    server = server or RabbitmqServer(directory, free_port(), free_port(), free_port())
+    try:
+        with server.running(wait_until):
+            yield server
+    finally:
+        server.end_name_service()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server that the tests of this run share, each under a prefix of its own."""
+    with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server.url
 
 
 def free_port() -> int:

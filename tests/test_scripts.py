@@ -46,7 +46,7 @@ def test_what_is_installed_is_said_first_and_can_be_refused(
     bare: Path, environment: dict[str, str], installs: bool
 ) -> None:
     run = needs(bare, **environment)
-    assert "apt-get install --no-install-recommends redis-server postgresql" in run.stdout
+    assert "apt-get install --no-install-recommends redis-server postgresql rabbitmq-server" in run.stdout
     assert ("Nothing was installed" in run.stdout) is not installs
     assert (bare / "asked").exists() is installs
     assert run.returncode == 1  # this apt-get brings nothing

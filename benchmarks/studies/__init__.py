@@ -17,6 +17,7 @@ STUDIES: dict[str, Callable[[Setting], Section]] = {
     "takeover": takeover.study,
     "sqlite": layers.sqlite,
     "postgres": layers.postgres,
+    "rabbitmq": layers.rabbitmq,
     "idle": idle.study,
     "traffic": traffic.study,
 }

@@ -1,4 +1,4 @@
-"""Layers beside Redis: echoes over a file or a database, and what waiting for them costs."""
+"""Layers beside Redis: echoes over a file, a database or another broker, and what waiting for them costs."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def postgres(setting: Setting) -> Section:
     return section
 
 
+def rabbitmq(setting: Setting) -> Section:
+    """Measure the layer over the broker that ``BENCH_RABBITMQ_URL`` names; see `TEXT`."""
+    if "BENCH_RABBITMQ_URL" not in os.environ:
+        raise MissingError("set BENCH_RABBITMQ_URL to a RabbitMQ server for the queues of the layer under test")
+    return _study(setting, "rabbitmq")
+
+
 def beside(setting: Setting, peers: Sequence[Peer], notes: list[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Measure stacks in turns, after a warm-up round each; the rounds by load and by the peer's title.
 
@@ -108,7 +115,7 @@ def rows_beside(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[list[
     return rows
 
 
-def _study(setting: Setting, layer: str, longest: float, least_rate: float) -> Section:
+def _study(setting: Setting, layer: str, longest: float | None = None, least_rate: float | None = None) -> Section:
     echoes: dict[int, list[dict[str, Any]]] = {1: [], 50: []}
     with Stack(ours(layer=layer)) as stack:
         for sockets, rounds in echoes.items():

@@ -66,7 +66,7 @@ def processes(layer: ChannelLayer) -> list[Report]:
     if REPORTS not in getattr(layer, "extensions", ()):
         raise AskingError(
             f"the channel layer {layer.describe()} keeps no reports of processes (it lacks the extension {REPORTS!r}), "
-            "so nobody knows whom to ask; use the redis or sqlite layer"
+            "so nobody knows whom to ask; use the redis, sqlite or postgres layer"
         )
     try:
         return [report for report in layer.reports() if is_alive(report)]

@@ -66,7 +66,7 @@ def overview(layer: ChannelLayer, max_wait: float = MAX_WAIT) -> Overview:
     if REPORTS not in layer.extensions:
         raise NoReportsError(
             f"the channel layer {layer.describe()} keeps no reports of processes (it lacks the extension {REPORTS!r}); "
-            "use the redis or sqlite layer"
+            "use the redis, sqlite or postgres layer"
         )
     found = Overview()
     try:

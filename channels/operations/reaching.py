@@ -89,7 +89,7 @@ def refuse_local(layer: ChannelLayer) -> None:
     if layer.local_only:
         raise CommandError(
             f"the channel layer {layer.describe()} reaches no further than its own process, so there is nothing to see "
-            "from here; use the redis or sqlite layer",
+            "from here; use the redis, sqlite or postgres layer",
             returncode=WRONG,
         )
 
@@ -99,6 +99,6 @@ def need(layer: ChannelLayer, extension: str, what: str) -> None:
     if extension not in layer.extensions:
         raise CommandError(
             f"the channel layer {layer.describe()} cannot {what} (it lacks the extension {extension!r}); "
-            "use the redis or sqlite layer",
+            "use the redis, sqlite or postgres layer",
             returncode=WRONG,
         )

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from channel_layer.exceptions import ChannelLayerError, clause
+from channel_layer.layer import ChannelLayer
 from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 
-from ..backends import make_layer
+from ..backends import POSTGRES, RABBITMQ, make_layer
 from ..configured_layers import channel_layers
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ LAYER = "channels.verification.asgi:channel_layer"
 
 SCHEMA_LENGTH = 15
 """Letters of the name of the project's schema in that of a verification, which has 31 at most."""
+
+PREFIX_LENGTH = 20
+"""Letters of the prefix of the project's queues in that of a verification."""
 
 logger = logging.getLogger("channels.management")
 
@@ -54,11 +59,20 @@ class Part:
 
 def is_postgres(alias: str) -> bool:
     """True if the messages of a layer are in a PostgreSQL database."""
+    return _is(alias, POSTGRES)
+
+
+def is_rabbitmq(alias: str) -> bool:
+    """True if the messages of a layer are with RabbitMQ."""
+    return _is(alias, RABBITMQ)
+
+
+def _is(alias: str, path: str) -> bool:
+    """True if a layer is of a class that needs an extra."""
     try:
-        from channel_layer.postgres import PostgresChannelLayer
+        return isinstance(channel_layers[alias].channel_layer, import_string(path))
     except ImportError:
-        return False  # and so it is no layer's class
-    return isinstance(channel_layers[alias].channel_layer, PostgresChannelLayer)
+        return False  # the extra is not installed, and so it is no layer's class
 
 
 @contextmanager
@@ -91,24 +105,29 @@ def own_part(alias: str, hosts: list[str] | None = None) -> Iterator[Part]:
     elif layer.local_only:
         raise VerificationError(
             f"channel layer {alias!r} ({layer.describe()}) reaches no further than one process, so there are no "
-            "workers to stop; verify with the sqlite, redis or postgres layer"
+            "workers to stop; verify with the sqlite, redis, postgres or rabbitmq layer"
         )
     elif isinstance(layer, SqliteChannelLayer):
         own = {"path": f"{layer.path}-verify-{token}", "name": None}
     elif is_postgres(alias):
         own = {"schema": f"{layer.schema[:SCHEMA_LENGTH]}_verify_{token}"}
+    elif is_rabbitmq(alias):
+        own = {"prefix": f"{layer.prefix[:PREFIX_LENGTH].rstrip(':')}-verify-{token}:"}
     else:
         raise VerificationError(
             f"channel layer {alias!r} ({layer.describe()}) has no part of its own for a verification, whose messages "
-            "would mix with the project's; verify with the sqlite, redis or postgres layer"
+            "would mix with the project's; verify with the sqlite, redis, postgres or rabbitmq layer"
         )
     plan = json.dumps({"settings": module, "alias": alias, "own": own})
-    if "schema" not in own:
-        yield Part(plan)
-        return
     entry = channel_layers.config(alias)
-    with _schema(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})) as cut:
-        yield Part(plan, cut)
+    if is_postgres(alias):
+        with _schema(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})) as cut:
+            yield Part(plan, cut)
+    elif is_rabbitmq(alias):
+        with _queues(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})):
+            yield Part(plan)
+    else:
+        yield Part(plan)
 
 
 @contextmanager
@@ -139,6 +158,20 @@ def _schema(layer: PostgresChannelLayer) -> Iterator[Callable[[], None]]:
                 )  # fmt: skip
     finally:
         layer.close()
+
+
+@contextmanager
+def _queues(layer: ChannelLayer) -> Iterator[None]:
+    """Have the queues that a verification has made removed in the end."""
+    try:
+        yield
+    finally:
+        try:
+            layer.flush()
+        except ChannelLayerError as error:
+            logger.warning("%s. So queues of the verification stay for a day: %s", clause(error), layer.describe())
+        finally:
+            layer.close()
 
 
 def read_plan() -> Mapping[str, Any]:

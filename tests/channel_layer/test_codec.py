@@ -243,3 +243,16 @@ def test_threads_encode_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert bodies == {number: msgpack.packb({"number": number}) for number in range(2)}
+
+
+@pytest.mark.parametrize("group", ["a", "g" * 31, "g" * 32, "g" * 200])
+@pytest.mark.parametrize("body", [{"n": 1}, {"n": list(range(3000))}], ids=["small", "large"])
+def test_a_message_to_a_group_becomes_one_to_an_ordinary_channel(group: str, body: dict[str, Any]) -> None:
+    frame = codec.frame(codec.GROUP, group, codec.pack_body(body), {"turn": 1})
+    assert codec.unpack_frame(codec.readdressed(frame), 10**6) == [codec.DIRECT, "", body, {"turn": 1}]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x94", b"\x93\x01\xa1a\x80", b"\x94\x01\xc1\x80\xc0", b"text"])
+def test_what_is_no_frame_cannot_be_readdressed(data: bytes) -> None:
+    with pytest.raises(codec.InvalidFrame):
+        codec.readdressed(data)

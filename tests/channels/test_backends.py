@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.postgres import PostgresChannelLayer
+from channel_layer.rabbitmq import RabbitmqChannelLayer
 from channel_layer.redis import RedisChannelLayer, RedisSentinelChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 from channels.backends import InvalidChannelLayerError, backend_class, make_layer
@@ -67,6 +68,12 @@ HERE = "tests.channels.test_backends"
             },
             RedisSentinelChannelLayer,
         ),
+        ("asgi_rabbitmq.RabbitmqChannelLayer", {"url": "amqp://one:5672/%2F", "expiry": 30}, RabbitmqChannelLayer),
+        (
+            "channels_rabbitmq.core.RabbitmqChannelLayer",
+            {"host": "amqp://one/asgi", "local_capacity": 100, "remote_capacity": 50, "groups_exchange": "groups"},
+            RabbitmqChannelLayer,
+        ),
         ("asgiref.inmemory.ChannelLayer", {"capacity": 3, "channel_capacity": {"a.*": 1}}, MemoryChannelLayer),
         ("asgi_ipc.IPCChannelLayer", {"prefix": "mine", "channel_memory": 1_000_000}, SqliteChannelLayer),
     ],
@@ -75,18 +82,6 @@ def test_backends_of_channels_1_stand_for_ours(old: str, options: dict[str, Any]
     layer = made(BACKEND=old, CONFIG=options)
     assert type(layer) is new
     layer.close()
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("asgi_rabbitmq.RabbitmqChannelLayer", "RabbitMQ is not supported yet"),
-    ],
-)
-def test_backends_that_cannot_be_had_say_why_and_what_to_use(path: str, words: str) -> None:
-    text = error_of(BACKEND=path)
-    assert text.startswith(f"CHANNEL_LAYERS['default']: BACKEND '{path}' cannot be used: {words}")
-    assert "use 'channel_layer." in text
 
 
 def test_a_backend_that_is_not_there() -> None:

@@ -217,6 +217,8 @@ def test_settings() -> None:
 def test_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "a")
     monkeypatch.setenv("SENTINEL_PASSWORD", "b")
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://localhost:1/project")
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "c")
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "layers.md").read_text(), re.MULTILINE | re.DOTALL)
     described = []
     for block in blocks:
@@ -228,7 +230,13 @@ def test_layers(monkeypatch: pytest.MonkeyPatch) -> None:
             layer = channel_layers.make_backend("default")
             described.append(layer.describe().partition(" ")[0])
             layer.close()
-    assert described == ["PostgreSQL", "redis+sentinel://mymaster/0", "redis+cluster://node-1:6379"]
+    assert described == [
+        "PostgreSQL",
+        "RabbitMQ",
+        "RabbitMQ",
+        "redis+sentinel://mymaster/0",
+        "redis+cluster://node-1:6379",
+    ]
 
 
 def test_writing_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from django.test import override_settings
 
 from channel_layer.postgres import PostgresChannelLayer
 from channel_layer.postgres.connections import Statement
+from channel_layer.rabbitmq import RabbitmqChannelLayer
 from channels.verification.faults import FAULTS, Promise
 from channels.verification.load import ECHO, GROUP, HOSTED, Client, Life, Load, Tally
 from channels.verification.plan import VerificationError, own_part
@@ -214,17 +216,21 @@ def schemas(dsn: str) -> set[str]:
 
 @pytest.fixture
 def project_dsn(postgres_dsn: str) -> Iterator[str]:
-    """A database of the project, and nothing of a verification in it before or afterwards."""
-    assert schemas(postgres_dsn) == set()
-    yield postgres_dsn
-    assert schemas(postgres_dsn) == set()
-    with psycopg.connect(postgres_dsn) as connection:
-        # What the demo's own layer would have.
-        assert connection.execute("SELECT to_regnamespace('millrace')").fetchall() == [(None,)]
+    """A database of the project, in which nothing of a verification is left."""
+    name = f"project_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        dsn = f"{postgres_dsn.rpartition('/')[0]}/{name}"
+        yield dsn
+        assert schemas(dsn) == set()
+        with psycopg.connect(dsn) as connection:
+            # The demo's own layer would have made this.
+            assert connection.execute("SELECT to_regnamespace('millrace')").fetchall() == [(None,)]
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broker", ["sqlite", "redis", "postgres"])
+@pytest.mark.parametrize("broker", ["sqlite", "redis", "postgres", "rabbitmq"])
 def test_a_deploy_under_load(tmp_path: Path, broker: str, request: pytest.FixtureRequest) -> None:
     environment, arguments = {}, []
     if broker == "redis":
@@ -233,6 +239,8 @@ def test_a_deploy_under_load(tmp_path: Path, broker: str, request: pytest.Fixtur
         environment, arguments = {"REDIS_URL": "redis://127.0.0.1:1/0"}, ["--own-redis"]
     elif broker == "postgres":
         environment = {"POSTGRES_DSN": request.getfixturevalue("project_dsn")}
+    elif broker == "rabbitmq":
+        environment = {"RABBITMQ_URL": request.getfixturevalue("rabbitmq_url")}
     fault = only_fault(verified(tmp_path, environment, "--only", "restart-worker", *arguments))
     assert fault["lost"] == 0
     assert set(fault["requests"]) == {"200"}
@@ -303,3 +311,20 @@ def test_a_part_is_a_schema_of_its_own_with_a_name_that_postgresql_takes(
 
 def refuse() -> Iterator[Statement]:
     yield Statement("SELECT * FROM nothing_of_this_name")
+
+
+def test_a_part_of_rabbitmq_has_a_prefix_of_its_own_and_leaves_no_queue(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "demo.settings")
+    config = {"url": rabbitmq_url, "prefix": "a-prefix-of-many-letters-and-a-colon:"}
+    entry = {"BACKEND": "channel_layer.rabbitmq.RabbitmqChannelLayer", "CONFIG": config}
+    with override_settings(CHANNEL_LAYERS={"default": {**POSTGRES["default"], **entry}}):
+        with own_part("default") as part:
+            prefix = json.loads(part.plan)["own"]["prefix"]
+            assert prefix.startswith("a-prefix-of-many-let-verify-")
+            layer = RabbitmqChannelLayer(rabbitmq_url, prefix=prefix)
+            layer.send("work", {"n": 1})
+            assert rabbitmq_url not in part.plan
+        assert layer.receive(["work"]) == (None, None)
+        layer.close()

@@ -49,6 +49,10 @@ _LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
     "redis": ("channel_layer.redis.RedisChannelLayer", {"hosts": [_REDIS]}),
     "sqlite": ("channel_layer.sqlite.SqliteChannelLayer", {"path": os.path.join(_DIRECTORY, "layer.sqlite3")}),
     "postgres": ("channel_layer.postgres.PostgresChannelLayer", {"dsn": _DSN}),
+    "rabbitmq": (
+        "channel_layer.rabbitmq.RabbitmqChannelLayer",
+        {"url": os.environ.get("BENCH_RABBITMQ_URL", "amqp://nobody:nothing@127.0.0.1/none"), "prefix": "bench:"},
+    ),
     # A schema of its own: both layers run at the same time, and would take each other's messages.
     "postgres_core": ("channel_layer.postgres.PostgresChannelLayer", {"dsn": _DSN, "schema": "millrace_hosted"}),
     "channels_postgres": ("channels_postgres.core.PostgresChannelLayer", _POSTGRES),

@@ -1,0 +1,226 @@
+"""Two connections to a broker, and what is known while they last.
+
+A broker that runs out of memory or disk stops reading from a connection that publishes. What is received, acknowledged
+and declared goes over another one, so that the readers can make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from .amqp import NOT_FOUND, PRECONDITION_FAILED, AMQPError, Channel, ChannelClosedByBroker, Connection, Length
+from .loop_thread import undisturbed
+from .publisher import Publisher
+from .schema import Queue
+
+T = TypeVar("T")
+
+_log = logging.getLogger("channel_layer.rabbitmq")
+
+MOST_DECLARED = 10_000
+"""Queues of which it is remembered that they are there."""
+
+LOST = (AMQPError, OSError, TimeoutError)
+"""Errors of a lost connection, and of a broker that refuses something."""
+
+
+class Session:
+    """The connections of a layer object, from `open` to the loss of either.
+
+    Attributes:
+        publisher: sends; see there.
+        declared: names of queues that were there when they were last used.
+        kept: queues of records that this process adds to; `keep` them.
+        bound: bindings that this process has made.
+        made: called with the name of each queue that was declared.
+        lost: why it is of no more use; ``None`` as long as it is.
+    """
+
+    def __init__(self, writing: Connection, reading: Connection) -> None:
+        self.publisher: Publisher
+        self.declared: set[str] = set()
+        self.kept: dict[str, Queue] = {}
+        self.bound: set[tuple[str, ...]] = set()
+        self.made: Callable[[str], None] = _nothing
+        self.lost: BaseException | None = None
+        self._writing = writing
+        self._reading = reading
+        self._admin: Channel | None = None
+        self._one_admin = asyncio.Lock()
+        self._declaring: dict[str, asyncio.Task[None]] = {}
+
+    @classmethod
+    async def open(cls, parameters: Any, seconds: float) -> Session:
+        """Connect.
+
+        Raises:
+            AMQPError, OSError, TimeoutError: it cannot be done.
+        """
+        made: list[Connection] = []
+        try:
+            for _ in range(2):
+                made.append(await Connection.connect(parameters, seconds))
+            self = cls(*made)
+            for connection in made:
+                connection.lost = self._on_lost
+            async with asyncio.timeout(seconds):
+                self.publisher = await Publisher.on(await self.writing_channel(), made[0])
+        except BaseException:
+            for connection in made:
+                await connection.close()
+            raise
+        return self
+
+    @property
+    def version(self) -> str:
+        """Version of the broker."""
+        return self._reading.version
+
+    async def writing_channel(self) -> Channel:
+        """Open an AMQP channel beside the publisher's, on whose connection nothing is asked that must not wait."""
+        channel = await self._writing.channel()
+        channel.closed = self._on_lost
+        return channel
+
+    async def channel(self) -> Channel:
+        """Open an AMQP channel for receiving."""
+        return await self._reading.channel()
+
+    async def ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
+        """Ask on an AMQP channel that all share, in turns.
+
+        Raises:
+            AMQPError: it failed; a channel that the broker has closed therefore is replaced by the next call.
+        """
+        async with self._one_admin:
+            if self._admin is None or not self._admin.is_open:
+                self._admin = await undisturbed(self._reading.channel())
+            return await question(self._admin)
+
+    @asynccontextmanager
+    async def short_lived(self) -> AsyncIterator[Channel]:
+        """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`."""
+        channel = await self._reading.channel()
+        try:
+            yield channel
+        finally:
+            await channel.close()
+
+    async def declare(self, queue: Queue, anew: bool = False) -> None:
+        """Make a queue if it is not known to be there.
+
+        Args:
+            anew: ask the broker even so, because somebody may have removed it.
+
+        Raises:
+            AMQPError: it cannot be done.
+        """
+        if anew:
+            self.declared.discard(queue.name)
+        if queue.name in self.declared:
+            return
+        self._raise_if_lost()
+        task = self._declaring.get(queue.name)
+        if task is None:
+            task = self._declaring[queue.name] = asyncio.create_task(self._declare(queue))
+        await asyncio.shield(task)
+
+    async def is_there(self, name: str) -> bool:
+        """Find out if a queue exists, without making it."""
+        return await undisturbed(self._is_there(name))
+
+    async def is_still_there(self, name: str) -> bool:
+        """The same as `is_there`, for a queue that hardly ever is not."""
+        try:
+            await self.ask(lambda channel: channel.length(name))
+        except ChannelClosedByBroker as error:
+            if error.reply_code != NOT_FOUND:
+                raise
+            self.gone(name)
+            return False
+        return True
+
+    async def length(self, queue: Queue) -> Length:
+        """Look at a queue, which is made if it is not there.
+
+        Raises:
+            AMQPError: it cannot be done.
+        """
+        while True:
+            await self.declare(queue)
+            try:
+                return await self.ask(lambda channel: channel.length(queue.name))
+            except ChannelClosedByBroker as error:
+                if error.reply_code != NOT_FOUND:
+                    raise
+                self.gone(queue.name)
+
+    async def keep(self) -> None:
+        """Declare the queues of records anew: messages that come do not count as use, without which they expire.
+
+        Raises:
+            AMQPError: it cannot be done.
+        """
+        for queue in list(self.kept.values()):
+            await self.declare(queue, anew=True)
+
+    def gone(self, name: str) -> None:
+        """A queue is not there any more."""
+        self.declared.discard(name)
+        self.bound = {binding for binding in self.bound if binding[0] != name}
+
+    async def close(self) -> None:
+        """Close both connections; what was not acknowledged goes back to its queues."""
+        self._on_lost(ConnectionError("it was closed"))
+        await asyncio.gather(self._writing.close(), self._reading.close())
+
+    def give_up(self) -> None:
+        """The broker does not answer; everything that waits for it fails."""
+        self._on_lost(TimeoutError("it does not answer in time"))
+
+    async def _is_there(self, name: str) -> bool:
+        try:
+            async with self.short_lived() as channel:
+                await channel.length(name)
+        except ChannelClosedByBroker as error:
+            if error.reply_code == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def _declare(self, queue: Queue) -> None:
+        try:
+            try:
+                await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, queue.durable))
+            except ChannelClosedByBroker as error:
+                if error.reply_code != PRECONDITION_FAILED:
+                    raise
+                # While a new version of a project is rolled out, its processes may name another capacity than the old
+                # ones.
+                _log.warning("The queue %s has other properties than CONFIG asks for, and is used as it is", queue.name)
+            if len(self.declared) >= MOST_DECLARED:
+                self.declared.clear()
+            self.declared.add(queue.name)
+            self.made(queue.name)
+        finally:
+            del self._declaring[queue.name]
+
+    def _raise_if_lost(self) -> None:
+        if self.lost is not None:
+            raise copy.copy(self.lost)
+
+    def _on_lost(self, reason: BaseException) -> None:
+        if self.lost is not None:
+            return
+        self.lost = reason
+        for connection in (self._writing, self._reading):
+            connection.give_up(reason)
+
+
+def _nothing(_: str) -> None:
+    """Nobody asks."""

@@ -1,0 +1,110 @@
+"""Connections and AMQP channels of pika as awaitables."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from channel_layer.rabbitmq.amqp import AMQPError, ChannelClosedByBroker, Connection, Got, Properties, parameters
+from channel_layer.rabbitmq.schema import Schema
+from tests.conftest import free_port
+
+from .conftest import connected, run
+
+
+def test_messages_are_taken_in_hand_and_given_back_to_their_places(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            one, other = await connection.channel(), await connection.channel()
+            queue = schema.reports.name
+            await one.declare(queue)
+            for n in range(3):
+                one.publish("", queue, b"%d" % n, Properties(), mandatory=True)
+            found: list[Got] = []
+            consumer = await other.consume(queue, found.append)
+            assert (await other.length(queue)).messages == 0
+            assert [got.body for got in found] == [b"0", b"1", b"2"]
+            await other.cancel(consumer)
+            other.ack(found[0].tag)
+            other.give_back(found[2].tag, multiple=True)
+            got = await other.get(queue)
+            assert got is not None
+            assert got.body == b"1"
+            await other.close()
+            while (await one.length(queue)).messages != 2:  # the queue hears of it a moment later
+                pass
+            await one.delete(queue)
+
+    run(main())
+
+
+def test_a_get_from_an_empty_queue_is_none(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            channel = await connection.channel()
+            await channel.declare(schema.reports.name)
+            assert await asyncio.gather(*(channel.get(schema.reports.name) for _ in range(3))) == [None] * 3
+            await channel.delete(schema.reports.name)
+
+    run(main())
+
+
+def test_what_the_broker_refuses_fails_the_call_and_all_that_follow(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            channel = await connection.channel()
+            for _ in range(2):
+                with pytest.raises(ChannelClosedByBroker) as caught:
+                    await channel.length(schema.reports.name)
+                assert caught.value.reply_code == 404
+            assert not channel.is_open
+            assert connection.is_open
+
+    run(main())
+
+
+def test_to_end_a_consumer_that_the_broker_has_ended_is_no_error(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            channel, admin = await connection.channel(), await connection.channel()
+            told: asyncio.Queue[str] = asyncio.Queue()
+            channel.cancelled = told.put_nowait
+            await channel.declare(schema.reports.name)
+            consumer = await channel.consume(schema.reports.name, lambda _: None)
+            await admin.delete(schema.reports.name)
+            assert await told.get() == consumer
+            await channel.cancel(consumer)
+
+    run(main())
+
+
+def test_calls_that_wait_for_a_connection_that_is_given_up_fail(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            channel = await connection.channel()
+            asking = asyncio.ensure_future(channel.declare(schema.reports.name))
+            await asyncio.sleep(0)
+            connection.give_up(TimeoutError("gone"))
+            with pytest.raises(TimeoutError, match="gone"):
+                await asking
+            with pytest.raises(TimeoutError, match="gone"):
+                channel.publish("", "somewhere", b"", Properties(), mandatory=True)
+
+    run(main())
+
+
+def test_nobody_there_is_an_error() -> None:
+    async def main() -> None:
+        with pytest.raises(AMQPError):
+            await Connection.connect(parameters(f"amqp://127.0.0.1:{free_port()}/", 5, 10, "tests"), 5)
+
+    run(main())
+
+
+def test_the_broker_tells_its_version(rabbitmq_url: str) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            assert int(connection.version.split(".")[0]) >= 3
+
+    run(main())

@@ -1,0 +1,134 @@
+"""The session that is kept, and what is refused at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from channel_layer.exceptions import LayerUnavailable, LayerUnusable
+from channel_layer.rabbitmq.session import Session
+from tests.conftest import free_port
+
+from .conftest import an_engine, run, until
+
+
+def test_while_the_broker_is_away_calls_fail_at_once_between_attempts(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+    connect = Session.open
+
+    async def counted(parameters: object, seconds: float) -> Session:
+        attempts.append(parameters)
+        return await connect(parameters, seconds)
+
+    monkeypatch.setattr(Session, "open", counted)
+
+    async def main() -> None:
+        async with an_engine(f"amqp://guest:guest@127.0.0.1:{free_port()}/", prefix) as engine:
+            found = []
+            for _ in range(3):
+                with pytest.raises(LayerUnavailable) as caught:
+                    await engine.session()
+                found.append(caught.value)
+            assert not any(error.uncertain for error in found)
+            assert len(attempts) == 1
+
+    run(main())
+
+
+def test_the_next_node_of_a_cluster_is_tried(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine([f"amqp://127.0.0.1:{free_port()}/", rabbitmq_url], prefix) as engine:  # type: ignore[arg-type]
+            await engine.check()
+
+    run(main())
+
+
+def test_a_broker_that_is_too_old_is_named_with_its_version(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "version", property(lambda self: "3.7.28"))
+
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            with pytest.raises(LayerUnusable, match=r"is version 3\.7\.28; the layer needs 3\.8 or later"):
+                await engine.session()
+
+    run(main())
+
+
+def test_calls_at_the_same_time_make_one_session(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            sessions = await asyncio.gather(*(engine.session() for _ in range(5)))
+            assert len(set(map(id, sessions))) == 1
+
+    run(main())
+
+
+def test_sending_goes_on_when_the_table_of_names_was_removed(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            session = await engine.session()
+            await session.ask(lambda channel: channel.delete(engine._schema.names.name))
+            sent = await engine.send([engine._layer.prepare("work", {"n": 1})])
+            assert sent.error is None
+            assert len(await engine.receive(["work"], 1, 10, False)) == 1
+            await until(lambda: not engine._unnoted)
+            await engine.flush()
+
+    run(main())
+
+
+def test_looks_that_are_cancelled_leave_no_channels_open(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([engine._layer.prepare("work", {"n": 1})])
+            session = await engine.session()
+            for n in range(60):
+                looking = asyncio.ensure_future(engine.age("work"))
+                for _ in range(n):
+                    await asyncio.sleep(0)
+                looking.cancel()
+                await asyncio.wait([looking])
+            await until(lambda: len([each for each in session._reading._channels if each.is_open]) <= 2)
+            assert len(await engine.receive(["work"], 1, 10, False)) == 1
+            await engine.flush()
+
+    run(main())
+
+
+@pytest.mark.parametrize("minutes", [-5, 0, 5])
+def test_what_is_put_back_is_not_lost_by_clocks_that_differ(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([engine._layer.prepare("work", {"n": 1})])
+            (taken,) = await engine.receive(["work"], 1, 10, False)
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() + 60 * minutes)
+            item = engine._layer.prepare("work", taken.message)
+            await engine.put_front("work", [(engine._encoded(item), taken.expires)])
+            assert len(await engine.receive(["work"], 1, 10, False)) == 1
+            await engine.flush()
+
+    run(main())
+
+
+def test_to_close_what_has_sent_leaves_no_connection(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([engine._layer.prepare("work", {"n": 1})])
+            await engine.flush()
+            engine.counts.add("work", 1, 0)
+            session = await engine.session()
+            await engine.close()
+            assert engine._current is None
+            assert not session._writing.is_open
+            assert not session._reading.is_open
+
+    run(main())

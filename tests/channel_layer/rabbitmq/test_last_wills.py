@@ -1,0 +1,166 @@
+"""Tokens of processes, and the last wills behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from channel_layer.delivery import LastWill, Outgoing
+from channel_layer.rabbitmq import last_wills, records
+from channel_layer.rabbitmq.engine import Engine
+from channel_layer.rabbitmq.last_wills import release_seconds
+
+from .conftest import an_engine, run, until
+
+
+def will(engine: Engine, n: int, withdraws: bool = False) -> Outgoing:
+    item = engine._layer.prepare("gone", {"n": n, "real": True}) if withdraws else Outgoing("gone", b"")
+    item.last_will = LastWill(f"process!{n}", None if withdraws else engine._layer.prepare("gone", {"n": n}))
+    return item
+
+
+async def received(engine: Engine, timeout: float = 10) -> list[dict[str, object]]:
+    return [dict(item.message) for item in await engine.receive(["gone"], 100, timeout, False)]
+
+
+def test_a_connection_that_breaks_and_is_made_anew_in_time_changes_nothing(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        told: list[Collection[str]] = []
+        async with an_engine(rabbitmq_url, prefix, presence=3) as engine, an_engine(rabbitmq_url, prefix) as other:
+            engine._layer.watch_last_wills("process!", told.append)
+            await engine.send([will(engine, 1)])
+            for _ in range(3):
+                (await engine.session()).give_up()
+                await engine.receive(["process!"], 1, 0.05, False)
+            assert await received(other, release_seconds(3) / 2) == []
+            await engine.send([will(engine, 1, withdraws=True)])
+            assert await received(other) == [{"n": 1, "real": True}]
+            assert told == []
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_successor_knows_what_its_predecessor_left(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix, presence=2) as old, an_engine(rabbitmq_url, prefix) as new:
+            await old.send([will(old, 1), will(old, 2)])
+            await old.stop_receiving(["process!"])
+            await new.send([will(new, 3), will(new, 1, withdraws=True)])
+            assert await received(new) == [{"n": 1, "real": True}]
+            keeping = asyncio.ensure_future(new.receive(["process!"], 1, release_seconds(2) + 0.5, False))
+            assert await received(new, release_seconds(2)) == []
+            await keeping
+            assert await received(new, 0) == []
+            await new.flush()
+
+    run(main())
+
+
+def test_what_a_predecessor_left_is_carried_out_when_its_successor_is_gone(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as other:
+            async with an_engine(rabbitmq_url, prefix, presence=0.6) as old:
+                await old.send([will(old, 1)])
+                async with an_engine(rabbitmq_url, prefix, presence=0.6) as new:
+                    await old.stop_receiving(["process!"])
+                    await new.send([will(new, 2)])
+            found: list[object] = []
+            while len(found) < 2:
+                found += [message["n"] for message in await received(other)]
+            assert sorted(found) == [1, 2]  # type: ignore[type-var]
+            assert await received(other, 0.5) == []
+            await other.flush()
+
+    run(main())
+
+
+def test_groups_pass_over_a_process_that_is_gone_until_it_comes_back(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix, presence=0.5) as engine:
+            await engine.memberships.add("group", "process!a")
+            await engine.send([will(engine, 1)])
+            await engine.receive(["process!"], 10, 0.05, False)
+            assert engine._layer.index.members("process!", "group") == ("a",)
+            assert await received(other) == [{"n": 1}]
+            await until(lambda: is_empty(other))
+            while await other.memberships.channels("group") != ["process!a"]:
+                await engine.receive(["process!"], 10, 0.05, False)
+            await other.send([other._layer.prepare("group", {"n": 2}, group=True)])
+            found = await engine.receive(["process!"], 10, 10, False)
+            assert [list(delivery.members or ()) for delivery in found] == [["a"]]
+            await other.flush()
+
+    async def is_empty(engine: Engine) -> bool:
+        return await engine.memberships.channels("group") == []
+
+    run(main())
+
+
+def test_a_token_is_renewed_before_the_broker_minds(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_wills, "RENEW_SECONDS", 0.05)
+
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix, presence=1) as engine:
+            await engine.send([will(engine, 1)])
+            receiving = asyncio.ensure_future(engine.receive(["process!"], 1, 3, False))
+            person = engine._wills._persons["process!"]
+            first = dict(person.tokens)
+            await until(lambda: person.tokens != first)
+            assert set(person.tokens) == {person.life}
+            await receiving
+            session = await engine.session()
+            assert (await session.length(engine._schema.grace("process!"))).messages == 0
+            await engine.send([will(engine, 1, withdraws=True)])
+            assert await received(engine) == [{"n": 1, "real": True}]
+            await engine.flush()
+
+    run(main())
+
+
+def test_what_others_have_carried_out_meanwhile_is_not_sent_again(rabbitmq_url: str, prefix: str) -> None:
+    """The broker may notice only late that a connection is gone, and the process goes on in another life until then."""
+
+    async def main() -> None:
+        told: list[Collection[str]] = []
+        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix, presence=1) as engine:
+            engine._layer.watch_last_wills("process!", told.append)
+            await engine.send([will(engine, 1), will(engine, 2)])
+            person = engine._wills._persons["process!"]
+            life, channel = person.life, person.channel
+            assert channel is not None
+            person.channel = None  # the connection counts as lost here, and not for the broker
+            person.tokens.clear()
+            await engine.send([will(engine, 2, withdraws=True)])
+            assert person.doubtful == {life}
+            assert await received(other) == [{"n": 2, "real": True}]
+            await engine._wills.carry_out(await other.session(), records.pack(("process!", life)))
+            assert await received(other) == [{"n": 1}]
+            await engine.send([will(engine, 1, withdraws=True)])
+            await engine.receive(["process!"], 1, 0.3, False)
+            await until(lambda: not person.doubtful)
+            assert await received(other, 0) == []
+            assert [set(names) for names in told] in ([], [{"1"}])
+            await other.flush()
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_records_of_wills_do_not_pile_up(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            for n in range(700):
+                await engine.send([will(engine, n), will(engine, n, withdraws=True)])
+                await engine.receive(["gone"], 10, 10, False)
+            person = engine._wills._persons["process!"]
+            session = await engine.session()
+            queue = engine._schema.wills("process!", person.life).name
+            assert (await session.ask(lambda channel: channel.length(queue))).messages < 1000
+            await engine.flush()
+
+    run(main())
