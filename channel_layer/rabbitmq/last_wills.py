@@ -291,6 +291,9 @@ class LastWills:
                 await self._issue(session, reader, person, channel, person.life)
             for life in list(person.doubtful):
                 await self._settle(session, reader, person, life)
+            for life in person.tokens:
+                queue = self._schema.wills(reader, life)
+                session.kept[queue.name] = queue
 
     async def _adopt(self, session: Session, reader: str, person: _Person, channel: Channel, got: Got) -> None:
         """Take a token that lay free, of this process or of its predecessor, and what was left with it."""
@@ -320,8 +323,10 @@ class LastWills:
 
     async def _settle(self, session: Session, reader: str, person: _Person, life: str) -> None:
         """Find out if others have carried out all last wills of a life."""
-        if await session.is_there(self._schema.wills(reader, life).name):
+        queue = self._schema.wills(reader, life)
+        if await session.is_there(queue.name):
             return
+        session.kept.pop(queue.name, None)
         person.doubtful.discard(life)
         gone = {channel for channel, left in person.wills.items() if left.life == life}
         for channel in gone:
