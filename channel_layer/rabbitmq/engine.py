@@ -66,6 +66,7 @@ class Engine:
         self._where = where
         self._schema = schema
         self._current: Session | None = None
+        self._lost_sessions: list[Session] = []
         self._connecting = asyncio.Lock()
         self._backoff = Backoff(0.2, 5.0)
         self._failed: tuple[float, LayerUnavailable] | None = None
@@ -102,6 +103,10 @@ class Engine:
         async with self._connecting:
             if self._current is not None and self._current.lost is None:
                 return self._current
+            if self._current is not None:
+                self._lost_sessions = [one for one in self._lost_sessions if not one.is_closed]
+                self._lost_sessions.append(self._current)
+                self._current = None
             if self._failed is not None and time.monotonic() < self._failed[0]:
                 raise copy.copy(self._failed[1])
             try:
@@ -158,8 +163,9 @@ class Engine:
                     await self.counts.write()
             except (LayerUnavailable, *LOST):
                 pass
-        if session is not None:
-            await session.close()
+        # Those that were lost may still be closing.
+        await asyncio.gather(*(one.close() for one in (session, *self._lost_sessions) if one is not None))
+        self._lost_sessions.clear()
         self._current = None
 
     # -- calls -----------------------------------------------------------------------------------

@@ -77,6 +77,11 @@ class Session:
         return self
 
     @property
+    def is_closed(self) -> bool:
+        """Nothing of it is left."""
+        return self._writing.is_closed and self._reading.is_closed
+
+    @property
     def version(self) -> str:
         """Version of the broker."""
         return self._reading.version

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from channel_layer.rabbitmq import amqp
 from channel_layer.rabbitmq.amqp import AMQPError, ChannelClosedByBroker, Connection, Got, Properties, parameters
 from channel_layer.rabbitmq.schema import Schema
 from tests.conftest import free_port
@@ -106,5 +107,17 @@ def test_the_broker_tells_its_version(rabbitmq_url: str) -> None:
     async def main() -> None:
         async with connected(rabbitmq_url) as connection:
             assert int(connection.version.split(".")[0]) >= 3
+
+    run(main())
+
+
+def test_a_broker_that_does_not_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch, rabbitmq_url: str) -> None:
+    monkeypatch.setattr(amqp, "CLOSE_SECONDS", 0.05)
+
+    async def main() -> None:
+        connection = await Connection.connect(parameters(rabbitmq_url, 10, 10, "tests"), 10)
+        monkeypatch.setattr(connection._raw, "_send_connection_close", lambda *_: None)  # the broker hears of nothing
+        await connection.close()
+        assert connection.is_closed
 
     run(main())
