@@ -10,7 +10,7 @@ from channel_layer.channel import AnswerableMessage, Channel, Group, Message
 from channel_layer.delivery import Content, Outgoing
 from channel_layer.exceptions import ChannelFull
 from channel_layer.layer import ChannelLayer
-from channel_layer.outbox import Outbox, current_outbox, start_collecting, stop_collecting
+from channel_layer.outbox import Outbox, begin_collecting, current_outbox, stop_collecting
 
 if TYPE_CHECKING:  # models want the apps to be ready
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -61,7 +61,7 @@ class PendingMessageStore:
         """Hold back what this thread or task sends from now on. Inside of a consumer: forget what was sent so far."""
         outbox = current_outbox()
         if outbox is None:
-            start_collecting(_Own())
+            begin_collecting(_Own())
         else:
             outbox.clear()
 

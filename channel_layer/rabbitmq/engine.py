@@ -20,7 +20,7 @@ from .chores import Chores
 from .errors import failed, not_connected
 from .last_wills import TOKEN, LastWills
 from .loop_thread import undisturbed
-from .memberships import FLUSH, RESTORE, Memberships
+from .memberships import FLUSH, MEMBER, RESTORE, Memberships
 from .publisher import BrokerBlocked
 from .receiver import LostInTaking, Receiver
 from .schema import FOREVER, Queue, Schema
@@ -36,9 +36,6 @@ CALL_SECONDS = 4.0
 
 TICK_SHARE = 12
 """Number of looks at who still receives, in the time of ``presence``."""
-
-COMPACT_EVERY = 200
-"""Names of queues after which a process reads all of them, which drops those that were noted twice."""
 
 CLOCKS_SECONDS = 5.0
 """By how much clocks of machines may differ before they tell nothing of how long a message has left."""
@@ -72,9 +69,9 @@ class Engine:
         self._failed: tuple[float, LayerUnavailable] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._read_in: dict[str, Session] = {}
-        self._reports = self._noted = 0
         self._unnoted: set[str] = set()
         self._upkeep: asyncio.Task[None] | None = None
+        self._is_closed = False
         capacity = layer.capacity.of_reader
         self.counts = Counts(self.session, schema)
         self.receiver = Receiver(
@@ -88,7 +85,7 @@ class Engine:
             self.receiver.is_read, self.memberships.remove, self.background,
         )  # fmt: skip
         self._sending = Sending(schema, capacity, layer.expiry, self._ready, self._wills)
-        self._chores = Chores(schema, {TOKEN: self._wills.carry_out, "member": self.memberships.due}, self.background)
+        self._chores = Chores(schema, {TOKEN: self._wills.carry_out, MEMBER: self.memberships.due}, self.background)
 
     # -- the session -----------------------------------------------------------------------------
 
@@ -98,6 +95,8 @@ class Engine:
         Raises:
             LayerUnavailable: the broker cannot be reached; nothing has happened.
         """
+        if self._is_closed:
+            raise LayerUnavailable(self._where, "it is being closed", uncertain=False)
         if self._current is not None and self._current.lost is None:
             return self._current
         async with self._connecting:
@@ -151,7 +150,7 @@ class Engine:
         raise errors[0]
 
     async def close(self) -> None:
-        """Give back what is in hand and close the connections. The next call connects anew."""
+        """Give back what is in hand and close the connections, for good."""
         if self._upkeep is not None:
             self._upkeep.cancel()
             self._upkeep = None
@@ -163,6 +162,10 @@ class Engine:
                     await self.counts.write()
             except (LayerUnavailable, *LOST):
                 pass
+        self._is_closed = True  # or what runs in the background would connect anew
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         # Those that were lost may still be closing.
         await asyncio.gather(*(one.close() for one in (session, *self._lost_sessions) if one is not None))
         self._lost_sessions.clear()
@@ -223,18 +226,16 @@ class Engine:
         """Put back what was handed to a caller that had gone. What came for a group has its members no more."""
         for item in deliveries:
             if item.members is None:
-                reader, local = names.split(item.channel)
                 prepared = self._layer.prepare(item.channel, item.message, item.headers)
-                frame = codec.frame(codec.DIRECT, local, prepared.body, prepared.headers)
-                self.background(self.put_front(reader, [(frame, item.expires)]))
+                self.background(self.put_front([prepared], [item.expires]))
             else:
                 self._lost(1)
 
-    async def put_front(self, reader: str, frames: Sequence[tuple[bytes, float | None]]) -> None:
-        """Store frames, each with the time at which it expires, at the front of a channel."""
+    async def put_front(self, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
+        """Store messages for channels, each with the time at which it expires, at the fronts of these."""
         session = await self.session()
-        for frame, expires in frames:
-            await self._front(session, reader, frame, None, None, expires)
+        for item, until in zip(items, expires, strict=True):
+            await self._front(session, names.split(item.target)[0], self._encoded(item), None, None, until)
 
     async def stop_receiving(self, readers: Sequence[str]) -> None:
         """Leave what comes on some channels, and the last wills of their process, to others."""
@@ -283,12 +284,8 @@ class Engine:
         await session.ask(lambda channel: channel.declare_exchange(self._schema.groups, "direct"))
 
     async def put_report(self, name: str, data: bytes, seconds: float) -> None:
-        """Keep a report; now and then drop those that others have replaced."""
-        session = await self.session()
-        await records.add(session, self._schema.reports, name, data, seconds)
-        self._reports += 1
-        if self._reports % 50 == 0:
-            await records.read(session, self._schema.reports, records.latest)
+        """Keep a report."""
+        await records.add(await self.session(), self._schema.reports, name, data, seconds)
 
     async def reports(self) -> list[tuple[str, bytes | None, float]]:
         """The reports that are kept."""
@@ -373,19 +370,15 @@ class Engine:
             self.background(self._write_name(name))
 
     async def _write_name(self, name: str) -> None:
-        session = await self.session()
-        await records.add(session, self._schema.names, name, b"", 2 * FOREVER)
+        await records.add(await self.session(), self._schema.names, name, b"", 2 * FOREVER)
         self._unnoted.discard(name)
-        self._noted += 1
-        if self._noted % COMPACT_EVERY == 0:
-            await records.read(session, self._schema.names, records.latest)
 
     async def _begin_reading(self, session: Session, reader: str) -> None:
         """Before messages of this process come: was something lost since it last received, with the last session?"""
         await self._wills.beat(session, reader)
         if any(self._layer.index.memberships(reader)):
             is_new = self._read_in.get(reader) is not session
-            if is_new or not await session.is_still_there(self._schema.main(reader, 1).name):
+            if is_new or not await session.is_there(self._schema.main(reader, 1).name):
                 await self._ready(session, reader)
                 await self._front(session, reader, b"", RESTORE, None)
         self._read_in[reader] = session

@@ -34,9 +34,6 @@ from .session import Session
 RETRY_SECONDS = 0.1
 """Pause after last wills have found no room on their channel."""
 
-COMPACT_EVERY = 500
-"""Records after which they are read, which drops those that are not needed."""
-
 AT_ONCE = 20
 """Last wills that are taken from their queue and sent together."""
 
@@ -79,7 +76,6 @@ class _Person:
         self.channel: Channel | None = None
         self.active_until = 0.0
         self.renewed = 0.0
-        self.appended = 0
         self.changing = asyncio.Lock()
 
     def holds(self) -> bool:
@@ -241,11 +237,7 @@ class LastWills:
         person.wills.pop(channel, None)
         if value is not None:
             person.wills[channel] = Left(life, value)
-        queue = self._schema.wills(reader, life)
-        person.appended += 1
-        if person.appended % COMPACT_EVERY == 0:
-            self._background(records.read(session, queue, records.latest))
-        return records.add(session, queue, channel, value, FOREVER)
+        return records.add(session, self._schema.wills(reader, life), channel, value, FOREVER)
 
     async def _claim(self, session: Session, reader: str, person: _Person, channel: str, left: Left) -> bool:
         """Take the last will of a channel from those of a life that others may be carrying out; false if they have."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .. import codec, names
+from .. import names
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError
 from ..forks import forget_in_children
@@ -102,12 +103,7 @@ class RabbitmqChannelLayer(ChannelLayer):
 
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         if items:
-            reader, local = names.split(channel)
-            frames = [
-                (codec.frame(codec.DIRECT, local, item.body, item.headers), until)
-                for item, until in zip(items, expires, strict=True)
-            ]
-            self._thread.run(self._call(lambda engine: engine.put_front(reader, frames)))
+            self._thread.run(self._call(lambda engine: engine.put_front(items, expires)))
 
     async def aoldest_age(self, channel: str) -> float | None:
         """See `ChannelLayer.aoldest_age`."""
@@ -195,7 +191,7 @@ class RabbitmqChannelLayer(ChannelLayer):
         if engine is not None and self._thread.is_idle:
             self._engine = None
             await self._thread.arun(engine.close)
-            self._thread.stop()
+            await asyncio.to_thread(self._thread.stop)
 
     def describe(self) -> str:
         """See `ChannelLayer.describe`."""

@@ -144,10 +144,15 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
     What it has told a broker would otherwise have an answer that nobody hears.
     """
-    task = asyncio.ensure_future(work)
+    return await asyncio.shield(beside(work))
+
+
+def beside(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin to run a coroutine that nobody may wait for, and keep it until it has ended."""
+    task = asyncio.create_task(work)
     _running.add(task)
     task.add_done_callback(_end)
-    return await asyncio.shield(task)
+    return task
 
 
 _running: set[asyncio.Future[Any]] = set()

@@ -20,7 +20,7 @@ from ..members import MembershipIndex
 from . import records
 from .publisher import Answer
 from .records import Folded, Record
-from .schema import Queue, Schema
+from .schema import Schema
 from .session import Session
 
 LEASE_SECONDS = 60.0
@@ -28,10 +28,6 @@ LEASE_SECONDS = 60.0
 
 PRUNE_SECONDS = 2 * LEASE_SECONDS
 """Time after which the reader of a queue removes a binding that another process has made."""
-
-COMPACT_LEAST = 200
-"""Least number of records after which a process reads a roster that it has added them to, which drops what is not
-needed; otherwise it is as many as were needed when it last looked."""
 
 BETWEEN = " "
 """Between group and channel in the key of a record. No name has one."""
@@ -74,7 +70,6 @@ class Memberships:
         self._lease = ""
         self._own: set[tuple[str, str]] = set()
         self._of_others: dict[tuple[str, str, str], float] = {}
-        self._until_compact: dict[str, int] = {}
         self._changing = asyncio.Lock()
 
     # -- for any process -------------------------------------------------------------------------
@@ -294,15 +289,7 @@ class Memberships:
         roster, at = self._schema.roster(group), time.time()
         value = b"" if is_member else None
         await records.add(session, roster, group + BETWEEN + channel, value, self._group_expiry, at)
-        left = self._until_compact[roster.name] = self._until_compact.get(roster.name, COMPACT_LEAST) - 1
-        if left <= 0:
-            self._until_compact[roster.name] = COMPACT_LEAST
-            self._background(self._compact(session, roster))
         return at
-
-    async def _compact(self, session: Session, roster: Queue) -> None:
-        found = await records.read(session, roster, records.latest)
-        self._until_compact[roster.name] = max(COMPACT_LEAST, len(found))
 
 
 def _without(reader: str, found: Sequence[Record]) -> Folded[None]:

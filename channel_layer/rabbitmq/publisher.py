@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from itertools import takewhile
 
 from .amqp import TRANSIENT, Channel, Connection, Properties
 
@@ -89,7 +90,8 @@ class Publisher:
         return answer
 
     def _on_confirmed(self, tag: int, multiple: bool, stored: bool) -> None:
-        numbers = [number for number in self._open if number <= tag] if multiple else [tag]
+        # They are open in the order of their numbers.
+        numbers = list(takewhile(lambda number: number <= tag, self._open)) if multiple else [tag]
         for number in numbers:
             answer = self._open.pop(number, None)
             found = Answer.STORED if stored else Answer.REFUSED

@@ -8,6 +8,7 @@ rest back to their places. So appending costs one message, and reading keeps the
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -15,13 +16,19 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgpack  # type: ignore[import-untyped]
 
 from .amqp import ACCESS_REFUSED, NOT_FOUND, ChannelClosedByBroker, Got
-from .loop_thread import undisturbed
+from .loop_thread import beside, undisturbed
 from .publisher import Answer
 from .schema import FOREVER, Queue
-from .session import Session
+from .session import LOST, Session
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_log = logging.getLogger("channel_layer.rabbitmq")
+
+COMPACT_LEAST = 200
+"""Least number of records after which a process that has added them reads the queue, which drops what is not needed;
+otherwise it is as many as were needed when it last looked."""
 
 RETRY_SECONDS = 0.02
 """Pause while somebody else reads the same records."""
@@ -76,21 +83,27 @@ def unpack(data: bytes) -> Any:
 
 
 async def add(
-    session: Session, queue: Queue, key: str, value: bytes | None, seconds: float, at: float | None = None
+    session: Session,
+    queue: Queue,
+    key: str,
+    value: bytes | None,
+    seconds: float,
+    at: float | None = None,
+    fold: Fold[Any] | None = None,
 ) -> None:
     """Add a record that is dropped after some time.
+
+    Args:
+        fold: says which records are still needed, once this process has added many; `latest` if left out.
 
     Raises:
         AMQPError: the connection is lost; it may have been added.
     """
-    body = pack((key, value, time.time() if at is None else at))
-    session.kept[queue.name] = queue
-    answer = Answer.NO_QUEUE
-    while answer is Answer.NO_QUEUE:
-        await session.declare(queue)
-        answer = await session.publisher.publish(queue.name, body, seconds=seconds)
-        if answer is Answer.NO_QUEUE:
-            session.gone(queue.name)
+    await _append(session, queue, Record(key, value, time.time() if at is None else at), seconds)
+    left = session.until_read[queue.name] = session.until_read.get(queue.name, COMPACT_LEAST) - 1
+    if left <= 0:
+        session.until_read[queue.name] = COMPACT_LEAST
+        beside(_compact(session, queue, fold or latest))
 
 
 async def read(session: Session, queue: Queue, fold: Fold[T]) -> T:
@@ -100,6 +113,27 @@ async def read(session: Session, queue: Queue, fold: Fold[T]) -> T:
         AMQPError: the connection is lost.
     """
     return await undisturbed(_read(session, queue, fold))
+
+
+async def _append(session: Session, queue: Queue, record: Record, seconds: float) -> None:
+    body = pack(record)
+    session.kept[queue.name] = queue
+    answer = Answer.NO_QUEUE
+    while answer is Answer.NO_QUEUE:
+        await session.declare(queue)
+        answer = await session.publisher.publish(queue.name, body, seconds=seconds)
+        if answer is Answer.NO_QUEUE:
+            session.gone(queue.name)
+
+
+async def _compact(session: Session, queue: Queue, fold: Fold[Any]) -> None:
+    """Drop records that are not needed; nobody waits for that."""
+    try:
+        await _read(session, queue, fold)
+    except LOST:
+        return  # the next session counts from the beginning
+    except Exception:
+        _log.exception("Records of the channel layer could not be made fewer")
 
 
 async def _read(session: Session, queue: Queue, fold: Fold[T]) -> T:
@@ -112,8 +146,9 @@ async def _read(session: Session, queue: Queue, fold: Fold[T]) -> T:
                 await channel.length(queue.name)
                 taken = tuple(found)
                 folded = fold([_opened(got) for got in taken])
+                session.until_read[queue.name] = max(COMPACT_LEAST, len(folded.kept))
                 for record in folded.added:
-                    await add(session, queue, record.key, record.value, FOREVER, record.at)
+                    await _append(session, queue, record, FOREVER)
                 for n, got in enumerate(taken):
                     if n not in folded.kept:
                         channel.ack(got.tag)

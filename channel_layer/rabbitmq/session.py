@@ -36,6 +36,7 @@ class Session:
         publisher: sends; see there.
         declared: names of queues that were there when they were last used.
         kept: queues of records that this process adds to; `keep` them.
+        until_read: records that this process adds to a queue until it reads them; see `channel_layer.rabbitmq.records`.
         bound: bindings that this process has made.
         made: called with the name of each queue that was declared.
         lost: why it is of no more use; ``None`` as long as it is.
@@ -45,6 +46,7 @@ class Session:
         self.publisher: Publisher
         self.declared: set[str] = set()
         self.kept: dict[str, Queue] = {}
+        self.until_read: dict[str, int] = {}
         self.bound: set[tuple[str, ...]] = set()
         self.made: Callable[[str], None] = _nothing
         self.lost: BaseException | None = None
@@ -97,15 +99,12 @@ class Session:
         return await self._reading.channel()
 
     async def ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
-        """Ask on an AMQP channel that all share, in turns.
+        """Ask on an AMQP channel that all share, in turns. Not ended by the caller's cancellation.
 
         Raises:
             AMQPError: it failed; a channel that the broker has closed therefore is replaced by the next call.
         """
-        async with self._one_admin:
-            if self._admin is None or not self._admin.is_open:
-                self._admin = await undisturbed(self._reading.channel())
-            return await question(self._admin)
+        return await undisturbed(self._ask(question))
 
     @asynccontextmanager
     async def short_lived(self) -> AsyncIterator[Channel]:
@@ -137,10 +136,6 @@ class Session:
 
     async def is_there(self, name: str) -> bool:
         """Find out if a queue exists, without making it."""
-        return await undisturbed(self._is_there(name))
-
-    async def is_still_there(self, name: str) -> bool:
-        """The same as `is_there`, for a queue that hardly ever is not."""
         try:
             await self.ask(lambda channel: channel.length(name))
         except ChannelClosedByBroker as error:
@@ -188,15 +183,12 @@ class Session:
         """The broker does not answer; everything that waits for it fails."""
         self._on_lost(TimeoutError("it does not answer in time"))
 
-    async def _is_there(self, name: str) -> bool:
-        try:
-            async with self.short_lived() as channel:
-                await channel.length(name)
-        except ChannelClosedByBroker as error:
-            if error.reply_code == NOT_FOUND:
-                return False
-            raise
-        return True
+    async def _ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
+        # Until the answer is there: with some the broker closes the channel, under the next question if that was there.
+        async with self._one_admin:
+            if self._admin is None or not self._admin.is_open:
+                self._admin = await self._reading.channel()
+            return await question(self._admin)
 
     async def _declare(self, queue: Queue) -> None:
         try:

@@ -14,9 +14,6 @@ from .session import Session
 SUM = "sum"
 """Key of a record that holds what others before it have held."""
 
-COMPACT_EVERY = 20
-"""Records after which a process adds them up."""
-
 
 class Counts:
     """Counts what this process sends. Runs in one event loop.
@@ -29,7 +26,6 @@ class Counts:
         self._session = session
         self._queue = schema.counts
         self._counts: dict[str, list[int]] = {}
-        self._written = 0
         self.begun = 0.0
 
     def add(self, family: str, sent: int, refused: int) -> None:
@@ -49,10 +45,7 @@ class Counts:
         counts, self._counts = self._counts, {}
         if counts:
             session = await self._session()
-            await records.add(session, self._queue, "", records.pack(counts), FOREVER, self.begun)
-            self._written += 1
-            if self._written % COMPACT_EVERY == 0:
-                await self.total(None)
+            await records.add(session, self._queue, "", records.pack(counts), FOREVER, self.begun, _added_up)
 
     async def total(self, family: str | None) -> Statistics:
         """The numbers of a channel, or of all.

@@ -80,10 +80,7 @@ class Planner:
             )
             keys += (key_of.queues + reader, key_of.statistics(reader))
             args += (storage.capacity_of(reader), len(pairs))
-            if storage.sealer is None:  # as `frame` does it, without a call for each message
-                args += [codec.frame(codec.DIRECT, local, item.body, item.headers) for local, item in pairs]
-            else:
-                args += [storage.frame(reader, local, item) for local, item in pairs]
+            args += storage.frames(reader, pairs)
             queues.append([item for _, item in pairs])
         for shard, (keys, args, queues) in by_shard.items():
             plan.add_push(shard, Call(scripts.PUSH, keys, args), queues)

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ def own_part(alias: str, hosts: list[str] | None = None) -> Iterator[Part]:
         raise VerificationError("the settings come from no module with CHANNEL_LAYERS; name one with --settings")
     layer = channel_layers[alias].channel_layer
     own: dict[str, Any]
+    tidied: Callable[[Any], AbstractContextManager[Callable[[], None] | None]] | None = None
     token = secrets.token_hex(4)
     if hosts is not None and isinstance(layer, RedisClusterChannelLayer):
         raise VerificationError(f"--own-redis starts a server in no cluster, and {alias!r} is {layer.describe()}")
@@ -110,24 +111,21 @@ def own_part(alias: str, hosts: list[str] | None = None) -> Iterator[Part]:
     elif isinstance(layer, SqliteChannelLayer):
         own = {"path": f"{layer.path}-verify-{token}", "name": None}
     elif is_postgres(alias):
-        own = {"schema": f"{layer.schema[:SCHEMA_LENGTH]}_verify_{token}"}
+        own, tidied = {"schema": f"{layer.schema[:SCHEMA_LENGTH]}_verify_{token}"}, _schema
     elif is_rabbitmq(alias):
-        own = {"prefix": f"{layer.prefix[:PREFIX_LENGTH].rstrip(':')}-verify-{token}:"}
+        own, tidied = {"prefix": f"{layer.prefix[:PREFIX_LENGTH].rstrip(':')}-verify-{token}:"}, _queues
     else:
         raise VerificationError(
             f"channel layer {alias!r} ({layer.describe()}) has no part of its own for a verification, whose messages "
             "would mix with the project's; verify with the sqlite, redis, postgres or rabbitmq layer"
         )
     plan = json.dumps({"settings": module, "alias": alias, "own": own})
-    entry = channel_layers.config(alias)
-    if is_postgres(alias):
-        with _schema(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})) as cut:
-            yield Part(plan, cut)
-    elif is_rabbitmq(alias):
-        with _queues(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})):
-            yield Part(plan)
-    else:
+    if tidied is None:
         yield Part(plan)
+        return
+    entry = channel_layers.config(alias)
+    with tidied(make_layer(alias, entry, {**(entry.get("CONFIG") or {}), **own})) as cut:
+        yield Part(plan, cut)
 
 
 @contextmanager

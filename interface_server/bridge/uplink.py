@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from channel_layer.backoff import Backoff
@@ -250,17 +250,14 @@ class Uplink:
             return
         if not self._held:
             self._retries.reset()
-        for entry in batch:  # as `_stored` does it: this is done for each frame
+        self._stored(batch, now)
+
+    def _stored(self, entries: Iterable[Entry], now: float) -> None:
+        for entry in entries:
             entry.stored_at = now
             self._bytes -= len(entry.item.body) + _OVERHEAD
             if entry.report and entry.sender is not None:
                 entry.sender.sent(entry.item)
-
-    def _stored(self, entry: Entry, now: float) -> None:
-        entry.stored_at = now
-        self._bytes -= len(entry.item.body) + _OVERHEAD
-        if entry.report and entry.sender is not None:
-            entry.sender.sent(entry.item)
 
     def _fail(self, batch: list[Entry], error: LayerUnavailable, seconds: float) -> None:
         """Deal with what could not be sent; if nothing can be sent now, the layer is down."""
@@ -283,7 +280,7 @@ class Uplink:
         unsent = []
         for entry, fate in zip(batch, fates, strict=True):
             if fate is Fate.STORED:
-                self._stored(entry, now)
+                self._stored((entry,), now)
             elif fate is Fate.FULL:
                 if entry.patient:
                     entry.full_since = entry.full_since or now

@@ -12,8 +12,8 @@ import pytest
 from channel_layer.channel import Channel, Group, Message
 from channel_layer.exceptions import ChannelFull, InvalidMessage, InvalidName
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.outbox import collecting
 from channel_layer.registry import channel_layers
+from tests.fixtures.outboxes import collecting
 
 
 @pytest.fixture

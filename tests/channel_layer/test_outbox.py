@@ -9,7 +9,8 @@ import pytest
 
 from channel_layer.channel import Channel, Group
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.outbox import Outbox, collecting, current_outbox, stop_collecting
+from channel_layer.outbox import Outbox, current_outbox, stop_collecting
+from tests.fixtures.outboxes import collecting
 
 
 def test_outside_a_block_there_is_no_outbox() -> None:

@@ -15,10 +15,10 @@ from django.core import signals
 from django.test import override_settings
 
 from channel_layer.exceptions import ChannelFull
-from channel_layer.outbox import collecting
 from channels.handler import AsgiHandler, AsgiRequest, ViewConsumer
 from channels.http import flow
 from tests.conftest import wait_until
+from tests.fixtures.outboxes import collecting
 from workers.streams import Streams
 
 from . import views

@@ -12,10 +12,10 @@ import channel_layer.channel
 from channel_layer.channel import Channel, Group
 from channel_layer.exceptions import ChannelFull
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.outbox import collecting
 from channels.message import Message, PendingMessageStore, pending_message_store
 from routing import Router, route
 from tests.conftest import wait_until
+from tests.fixtures.outboxes import collecting
 
 from ..workers.tools import working
 

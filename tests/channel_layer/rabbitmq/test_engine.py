@@ -112,7 +112,7 @@ def test_what_is_put_back_is_not_lost_by_clocks_that_differ(
             now = time.time
             monkeypatch.setattr(time, "time", lambda: now() + 60 * minutes)
             item = engine._layer.prepare("work", taken.message)
-            await engine.put_front("work", [(engine._encoded(item), taken.expires)])
+            await engine.put_front([item], [taken.expires])
             assert len(await engine.receive(["work"], 1, 10, False)) == 1
             await engine.flush()
 
@@ -130,5 +130,27 @@ def test_to_close_what_has_sent_leaves_no_connection(rabbitmq_url: str, prefix: 
             assert engine._current is None
             assert not session._writing.is_open
             assert not session._reading.is_open
+
+    run(main())
+
+
+def test_what_runs_in_the_background_does_not_connect_anew_after_the_end(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as engine:
+            await engine.flush()
+            ended = asyncio.Event()
+
+            async def late() -> None:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+            engine.background(late())
+            await asyncio.sleep(0)
+            await engine.close()
+            assert ended.is_set()
+            with pytest.raises(LayerUnavailable, match="it is being closed"):
+                await engine.session()
 
     run(main())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from channel_layer.rabbitmq import statistics
+from channel_layer.rabbitmq import records
 
-from .conftest import an_engine, run
+from .conftest import an_engine, run, until
 
 
 def test_what_processes_count_is_added_up(rabbitmq_url: str, prefix: str) -> None:
@@ -32,7 +32,7 @@ def test_what_processes_count_is_added_up(rabbitmq_url: str, prefix: str) -> Non
 def test_records_are_added_up_before_they_are_many(
     rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "COMPACT_EVERY", 5)
+    monkeypatch.setattr(records, "COMPACT_LEAST", 4)
 
     async def main() -> None:
         async with an_engine(rabbitmq_url, prefix) as engine:
@@ -40,7 +40,11 @@ def test_records_are_added_up_before_they_are_many(
                 engine.counts.add("a", 1, 0)
                 await engine.counts.write()
             session = await engine.session()
-            assert (await session.ask(lambda channel: channel.length(engine._schema.counts.name))).messages < 5
+
+            async def are_few() -> bool:
+                return (await session.length(engine._schema.counts)).messages < 5
+
+            await until(are_few)
             assert (await engine.counts.total("a"))["messages_count"] == 12
             await engine.flush()
 
