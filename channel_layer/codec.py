@@ -212,9 +212,18 @@ def _check(value: Any, target: str | None, path: str, depth: int) -> None:
     if type(value) is list or (isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType)):
         inner = ""
         for item in value:
-            if type(item) not in _SCALARS:
-                inner = inner or f"{path}[]"
-                _check(item, target, inner, depth + 1)
+            kind = type(item)
+            if kind in _SCALARS:
+                continue
+            if depth < MAX_DEPTH and (kind is tuple or kind is list):
+                # HTTP headers are pairs, each of which would cost a call.
+                for part in item:
+                    if type(part) not in _SCALARS:
+                        break
+                else:
+                    continue
+            inner = inner or f"{path}[]"
+            _check(item, target, inner, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 
 from channel_layer.messages import ResponseChunk, ResponseMessage
 
+from ..runtime.django_internals import header_fields
 from ..runtime.sync_threads import SyncThreads
 
 Bytes = TypeVar("Bytes", bytes, memoryview)
@@ -31,7 +32,7 @@ def is_whole(response: HttpResponseBase) -> TypeGuard[HttpResponse]:
 
 def encode_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     """Encode headers and cookies of a response as pairs of byte strings."""
-    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in header_fields(response)]
     for cookie in response.cookies.values():
         headers.append((b"Set-Cookie", cookie.output(header="").encode("ascii").strip()))
     return headers

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import django.db
+from django.conf import settings
 from django.core import cache, signals
 from django.core.cache.backends.base import BaseCache
 from django.core.handlers import base
 from django.http.response import HttpResponseBase
+from django.urls import get_urlconf
 from django.utils.module_loading import import_string
 
 from channel_layer.channel import Message
+from workers.streams import current_streams
 
 from .. import db
 from ..runtime.django_internals import close_resources, receiver_keys
@@ -44,7 +47,9 @@ def close(response: HttpResponseBase) -> None:
     db.close_old_connections()
     if _caches.want_closing():
         cache.close_caches()
-    base.reset_urlconf(sender=None)
+    # The context of a worker's message ends with it, and to forget costs more than to look.
+    if current_streams.get() is None or get_urlconf() != settings.ROOT_URLCONF:
+        base.reset_urlconf(sender=None)
 
 
 def _ids(*receivers: Callable[..., None]) -> Sequence[int]:

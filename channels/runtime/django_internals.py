@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -68,6 +68,11 @@ def hand_over_resources(response: HttpResponseBase, replacement: HttpResponseBas
 def finish_as(response: HttpResponseBase, handler: type) -> None:
     """Name the handler that a response sends ``request_finished`` for."""
     response._handler_class = handler  # type: ignore[attr-defined]
+
+
+def header_fields(response: HttpResponseBase) -> Iterable[tuple[str, str]]:
+    """The names and values of a response's headers; ``items()`` looks each of them up again by its name."""
+    return response.headers._store.values()
 
 
 def iterator_of(response: HttpResponseBase) -> Any:

@@ -22,7 +22,7 @@ class AsgiResponse:
 
     def start(self, head: Head, content: bytes, more: bool) -> None:
         """See `ResponseWriter.start`."""
-        headers = list(head.headers)
+        headers = [(field.name, field.value) for field in head.fields]
         length = len(content) if head.length is None and not more and content else head.length
         if length is not None:
             headers.append((b"content-length", b"%d" % length))

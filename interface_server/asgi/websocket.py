@@ -45,7 +45,7 @@ class AsgiSocket:
         """See `Socket.reject`. Where the server answers with nothing but 403, that is it."""
         if self._can_answer and denial is not None:
             length = (b"content-length", b"%d" % len(denial.content))
-            headers = [*((name.lower(), value) for name, value in denial.head.headers), length]
+            headers = [*((field.lowered, field.value) for field in denial.head.fields), length]
             self._answer(status, headers, denial.content)
         elif self._can_answer and status != 403:
             self._answer(status, [(b"retry-after", b"%d" % self._context.options.retry_after)] if status == 503 else [])

@@ -55,6 +55,12 @@ class HttpExchange:
         writer: the client's side.
     """
 
+    __slots__ = (
+        "_all_received", "_begun", "_bodiless", "_context", "_deadline", "_download", "_flow", "_gone", "_has_body",
+        "_heard", "_is_endless", "_is_short_of_room", "_local", "_opened", "_piece", "_progress", "_scope",
+        "_sent_at", "_span", "_started", "_status", "_upload", "_writer", "_written", "channel", "phase",
+    )  # fmt: skip
+
     kind = Kind.REQUEST
     user = None
     last_will = None

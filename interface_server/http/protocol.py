@@ -63,6 +63,13 @@ class HttpProtocol(asyncio.Protocol):
         connections: every open connection of the server; this one enters and leaves it.
     """
 
+    __slots__ = (
+        "_begun", "_between", "_client", "_closing_at", "_connections", "_context", "_current", "_deaf", "_framing",
+        "_head_bytes", "_head_raw", "_headers", "_in_head", "_line", "_loop", "_made", "_method", "_options",
+        "_parser", "_raw", "_read_paused", "_reading", "_refusal", "_secure", "_served", "_server", "_since",
+        "_surplus", "_transport", "_upgrade", "_url", "_waiting",
+    )  # fmt: skip
+
     is_websocket = False
 
     def __init__(self, context: Context, connections: Connections) -> None:

@@ -62,6 +62,13 @@ class WebSocketProtocol(asyncio.Protocol):
         transport: the open transport.
     """
 
+    __slots__ = (
+        "_backlog", "_closing_at", "_connection", "_connections", "_context", "_deaf", "_decoder", "_extensions",
+        "_frames", "_is_held", "_is_open", "_is_text", "_kept", "_kept_bytes", "_meter", "_options", "_parts",
+        "_paused", "_ping", "_pinged_at", "_progress", "_response", "_resumed", "_taken", "_transport", "_unparsed",
+        "_written",
+    )  # fmt: skip
+
     is_websocket = True
 
     def __init__(self, context: Context, connections: set[Any], transport: asyncio.Transport) -> None:

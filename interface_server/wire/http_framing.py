@@ -6,7 +6,7 @@ import http
 import time
 from email.utils import formatdate
 
-from .responses import Head
+from .responses import Field, Head
 
 _STATUS_LINES = {int(status): b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in http.HTTPStatus}
 _date: tuple[int, bytes] = (0, b"")
@@ -68,8 +68,7 @@ class Framing:
 def head_bytes(head: Head, framing: Framing, close: bool) -> list[bytes]:
     """Pieces of the status line and all fields."""
     pieces = [_STATUS_LINES.get(head.status) or b"HTTP/1.1 %d \r\n" % head.status]
-    for name, value in head.headers:
-        pieces += (name, b": ", value, b"\r\n")
+    pieces += [field.line for field in head.fields]
     if not head.has_date:
         pieces.append(date_field())
     pieces.append(framing.field)
@@ -95,5 +94,5 @@ def short_response(status: int, *fields: tuple[bytes, bytes]) -> bytes:
     """A whole response that says its status, with further fields, and closes the connection."""
     text = http.HTTPStatus(status).phrase.encode() + b"\n"
     head = Head({"status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
-    head.headers += fields  # the server's own, so they may be about the connection
+    head.fields += [Field.of(*field) for field in fields]  # the server's own, so they may be about the connection
     return b"".join([*head_bytes(head, Framing(head, text, False, False, False), close=True), text])

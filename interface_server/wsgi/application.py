@@ -181,7 +181,7 @@ def _status_line(status: int) -> str:
 
 
 def _fields(head: Head, content: bytes, more: bool, method: str) -> Fields:
-    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+    fields = [(field.name.decode("latin-1"), field.value.decode("latin-1")) for field in head.fields]
     length = head.length
     if length is None and not more and not head.bodiless(method):
         length = len(content)

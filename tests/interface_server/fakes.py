@@ -99,7 +99,7 @@ class FakeSocket:
         self.calls.append(("accept", subprotocol, *fields))
 
     def reject(self, status: int, denial: Denial | None = None) -> None:
-        whole = () if denial is None else (denial.head.headers, denial.content)
+        whole = () if denial is None else ([(field.name, field.value) for field in denial.head.fields], denial.content)
         self.calls.append(("reject", status, *whole))
 
     def send(self, payload: Payload) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import django.db
 import pytest
+from django.conf import settings
 from django.core import cache, signals
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
@@ -17,6 +18,7 @@ from django.urls import get_urlconf, set_urlconf
 
 from channels.handler import AsgiHandler
 from channels.http import request_signals
+from workers.streams import Streams
 
 Seen = list[tuple[str, Any, Any]]
 
@@ -95,6 +97,14 @@ def test_the_urlconf_of_the_request_is_forgotten() -> None:
     set_urlconf("tests.channels.urls")
     request_signals.close(respond())
     assert get_urlconf() is None
+
+
+def test_a_worker_forgets_only_a_urlconf_of_the_request(streams: Streams) -> None:
+    for urlconf, after in (("of.one.request", None), (settings.ROOT_URLCONF, settings.ROOT_URLCONF)):
+        set_urlconf(urlconf)
+        request_signals.close(respond())
+        assert get_urlconf() == after, "consumers of the same message must not see the URLs of one request"
+    set_urlconf(None)
 
 
 @pytest.mark.usefixtures("either_way")

@@ -198,6 +198,13 @@ def test_a_response_names_its_handler_when_it_is_closed() -> None:
     assert senders == [Handler], VERSIONS
 
 
+def test_the_headers_of_a_response_are_found_as_they_are_spelled() -> None:
+    response = HttpResponse(headers={"X-One": "1"})
+    response["x-two"] = "2"
+    assert list(internals.header_fields(response)) == list(response.items()), VERSIONS
+    assert ("x-two", "2") in internals.header_fields(response), VERSIONS
+
+
 def test_a_streaming_response_has_an_iterator() -> None:
     parts = [b"a"]
     assert list(internals.iterator_of(StreamingHttpResponse(parts))) == parts, VERSIONS

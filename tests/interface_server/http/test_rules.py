@@ -9,7 +9,7 @@ from interface_server.http.rules import body_chunk, own_answer, status_of
 @pytest.mark.parametrize("status", [400, 408, 413, 500, 503, 504])
 def test_an_answer_of_the_server_itself_says_what_is_wrong(status: int) -> None:
     head, text = own_answer(status, 7)
-    fields = dict(head.headers)
+    fields = {field.name: field.value for field in head.fields}
     assert head.status == status
     assert fields.pop(b"content-type") == b"text/plain; charset=utf-8"
     assert fields == ({b"retry-after": b"7"} if status == 503 else {})

@@ -8,13 +8,24 @@ from interface_server.wire.responses import BadResponse, Head, beginning_of, con
 def test_the_fields_about_framing_are_not_passed_on() -> None:
     head = Head({"status": 200, "headers": [[b"Content-Length", b"3"], [b"Transfer-Encoding", b"chunked"],
                                             [b"Connection", b"close"], [b"X-A", b"b"], [b"Date", b"now"]]})  # fmt: skip
-    assert head.headers == [(b"X-A", b"b"), (b"Date", b"now")]
+    assert [field[:2] for field in head.fields] == [(b"X-A", b"b"), (b"Date", b"now")]
     assert (head.length, head.close, head.has_date) == (3, True, True)
 
 
+def test_a_field_that_was_seen_before_is_checked_by_its_bytes() -> None:
+    for value in (b"b", b"b\n", b"b", b"x" * 300):
+        if b"\n" in value:
+            with pytest.raises(BadResponse, match="control character"):
+                Head({"status": 200, "headers": [[b"X-A", value]]})
+        else:
+            assert [field.line for field in Head({"status": 200, "headers": [["X-A", value]]}).fields] == [
+                b"X-A: %b\r\n" % value
+            ]
+
+
 def test_headers_may_be_left_out() -> None:
-    assert Head({"status": 200}).headers == []
-    assert Head({"status": 200, "headers": None}).headers == []
+    assert Head({"status": 200}).fields == []
+    assert Head({"status": 200, "headers": None}).fields == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +61,7 @@ def test_a_head_that_must_not_go_out_is_refused(message: dict[str, object]) -> N
 )
 def test_headers_as_text_are_latin_1(pair: object) -> None:
     head = Head({"status": 200, "headers": [pair, ("Content-Length", "3")]})
-    assert (head.headers, head.length) == ([(b"X-Name", b"Zo\xeb")], 3)
+    assert ([field[:2] for field in head.fields], head.length) == ([(b"X-Name", b"Zo\xeb")], 3)
 
 
 def test_text_that_no_header_can_carry_is_named() -> None:
