@@ -143,9 +143,10 @@ class Delivery:
             those members of the group that belong to ``channel``, as they were when it was sent.
         expires: when it would have expired, for the layer alone, on a clock of its own; ``None`` if it does not say.
         server: for the layer alone, which of its servers it came from.
+        taken_at: when it came, by `time.monotonic`, if its receiver wants to know; else 0.
     """
 
-    __slots__ = ("channel", "expires", "headers", "members", "message", "server")
+    __slots__ = ("channel", "expires", "headers", "members", "message", "server", "taken_at")
 
     def __init__(
         self,
@@ -161,6 +162,7 @@ class Delivery:
         self.members = members
         self.expires = expires
         self.server = 0
+        self.taken_at = 0.0
 
     def __repr__(self) -> str:
         to = "" if self.members is None else f" to {len(self.members)} members"

@@ -4,7 +4,7 @@
 
     ConsumerSignal
     ├── ConsumeLater              put the message at the back of its channel and try again
-    │   └── LeaveToOthers         the same without a limit of tries
+    │   └── LeaveToOthers         put it back to the front of its channel, as if nobody had taken it
     └── ChannelSocketException    do something instead of failing: ``run(message)``
 
 An application framework derives its own from these. Anything else that a consumer raises is an error:
@@ -27,7 +27,7 @@ class ConsumeLater(ConsumerSignal):
 
 
 class LeaveToOthers(ConsumeLater):
-    """This worker has no room; the message goes to the back of its channel as often as it takes until one has."""
+    """This worker has no room; the message goes back to where it was, with the time at which it expires."""
 
 
 class ChannelSocketException(ConsumerSignal):

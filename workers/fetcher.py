@@ -20,6 +20,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
@@ -28,6 +29,7 @@ from channel_layer.backoff import Backoff
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, clause
 from channel_layer.layer import ChannelLayer
+from channel_layer.messages import RESUME
 
 from .async_limit import REFUSED, Admission, AsyncLimit
 from .facts import Facts
@@ -273,6 +275,10 @@ class Fetcher:
         self._facts.receives += 1
         if deliveries:
             self._facts.received(deliveries[0].channel, self._layer.waited(deliveries))
+            if deliveries[0].channel == RESUME:
+                now = time.monotonic()
+                for delivery in deliveries:
+                    delivery.taken_at = now
         if self._failure is not None:
             self._facts.up = True
             logger.warning("channel layer %s is back", self._layer.describe())

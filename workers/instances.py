@@ -58,6 +58,10 @@ UNSTEADY_SECONDS = 60.0
 """A process that was held up for `HELD_UP_SECONDS` asks about each new lease so long afterwards: it may have had the
 message for long, and others the connection by now."""
 
+STARTING_AT_A_TIME = 500
+STARTING_PAUSE_SECONDS = 0.005
+"""Number of instances that wait for the event loop to begin them, beyond which threads wait for it, too."""
+
 SPREAD = (0.1, 0.9)
 """The parts of the grace period between which clients are closed whose applications cannot go on elsewhere."""
 
@@ -611,11 +615,21 @@ class Instances:
         self._balance = Balance()
         self._loop.get().call_soon_threadsafe(self._open)
 
-    def begin(self, hosted: Hosted) -> None:
-        """Run an application in a copy of the calling context; returns at once."""
+    def begin(self, hosted: Hosted, taken_at: float = 0.0) -> None:
+        """Run an application in a copy of the calling context.
+
+        Blocks while many others are to begin first: its server waits for a sign only so long from when the message for
+        it was taken.
+
+        Args:
+            taken_at: when that was, by `time.monotonic`; 0 if it was just now.
+        """
+        while self._starting >= STARTING_AT_A_TIME and not self._leaving:
+            time.sleep(STARTING_PAUSE_SECONDS)
         with self._lock:
             self._starting += 1
-        self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context(), time.monotonic())
+        begun_at = taken_at or time.monotonic()
+        self._loop.get().call_soon_threadsafe(self._start, hosted, contextvars.copy_context(), begun_at)
 
     def beat(self) -> None:
         """Send a heartbeat to the interface servers, if one is due. Called again and again by one thread."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from channel_layer.channel import Channel, Message
 from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
-from channel_layer.exceptions import ChannelLayerError
+from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
 from channel_layer.outbox import Outbox, begin_collecting, end_collecting
@@ -56,7 +56,7 @@ def run_stream_here(stream: Stream) -> None:
     asyncio.run(stream.run())
 
 
-def refuse_to_host(hosted: Hosted) -> None:
+def refuse_to_host(hosted: Hosted, delivery: Delivery) -> None:
     """Refuse an application, where nothing runs that could hold it.
 
     Raises:
@@ -77,7 +77,7 @@ class Runner:
         retries: how often a message may be consumed later.
         send_later: puts a message back to its channel after a pause.
         begin_stream: takes over a stream that a consumer returns.
-        host: takes over an application that a consumer returns; may raise `ConsumeLater`.
+        host: takes over an application that a consumer returns for a message; may raise `ConsumeLater`.
         facts: remembers errors.
     """
 
@@ -89,7 +89,7 @@ class Runner:
         retries: int,
         send_later: SendLater,
         begin_stream: Callable[[Stream], None] = run_stream_here,
-        host: Callable[[Hosted], None] = refuse_to_host,
+        host: Callable[[Hosted, Delivery], None] = refuse_to_host,
         facts: Facts | None = None,
     ) -> None:
         self._layer = layer
@@ -157,7 +157,7 @@ class Runner:
             if isinstance(result, Stream):
                 self._begin_stream(result)
             elif isinstance(result, Hosted):
-                self._host(result)
+                self._host(result, delivery)
                 return "hosted", consumer, None
             else:
                 self._tell_of_result(consumer, result)
@@ -208,6 +208,8 @@ class Runner:
                 error.run(message)
                 return "ok"
             outbox.clear()
+            if isinstance(error, LeaveToOthers) and self._is_put_back(delivery):
+                return "later"
             if isinstance(error, ConsumeLater):
                 has_limit = not isinstance(error, LeaveToOthers)
                 return self._requeue(message, delivery, consumer, outbox, has_limit)
@@ -218,6 +220,19 @@ class Runner:
             self._facts.failed(delivery.channel, _name(consumer), another)
             logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
         return "failed"
+
+    def _is_put_back(self, delivery: Delivery) -> bool:
+        """Put a message back to where it was. Its sender may ask the layer whether it still waits, by its age."""
+        try:
+            self._layer.put_back(delivery.channel, [delivery])
+        except ChannelLayerError as error:
+            uncertain = isinstance(error, LayerUnavailable) and error.uncertain
+            logger.warning(
+                "a message on %s %s put back: %s", delivery.channel, "may not be" if uncertain else "is not", error
+            )
+            return uncertain
+        self._facts.given_back += 1
+        return True
 
     def _requeue(
         self, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox, has_limit: bool

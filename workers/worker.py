@@ -302,11 +302,13 @@ class Worker:
             logger.warning("this worker stops, for another to take its place: %s", reason)
             self.stop()
 
-    def _host(self, hosted: Hosted) -> None:
+    def _host(self, hosted: Hosted, delivery: Delivery) -> None:
         if self.termed or self._instances.is_full:
-            # The client of a handshake does not wait for long; a connection that has lost its instance does.
-            raise LeaveToOthers if hosted.epoch else ConsumeLater
-        self._instances.begin(hosted)
+            if not hosted.epoch:  # the client of a handshake does not wait for long
+                raise ConsumeLater
+            self._leave_out_taken_over()
+            raise LeaveToOthers
+        self._instances.begin(hosted, delivery.taken_at)
 
     def _start_application(self) -> None:
         """Wait until the application has started, or the worker is told to stop."""
@@ -439,7 +441,12 @@ class Worker:
     def _level(self) -> None:
         """Give instances to workers that have fewer, which alone take them over meanwhile."""
         self._instances.level()
-        self._fetcher.leave_out(TAKEN_OVER if self._instances.holds_back else frozenset())
+        self._leave_out_taken_over()
+
+    def _leave_out_taken_over(self) -> None:
+        """Have other workers take over the instances that are made again, as long as this one is not to."""
+        others = self._instances.holds_back or self._instances.is_full
+        self._fetcher.leave_out(TAKEN_OVER if others else frozenset())
 
     def _tell_senders(self) -> None:
         """Tell the senders of messages whose consumers are slow; see `Notices`."""

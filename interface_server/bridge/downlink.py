@@ -146,6 +146,10 @@ class Downlink:
                     continue
                 if "flow" in delivery.headers:
                     self._tell_gone(delivery.headers["flow"])
+                instance = delivery.headers.get("lease")
+                if instance and delivery.headers.get("epoch"):
+                    # It was made again too late: others have dealt with the end of its connection.
+                    self._hosts.dismiss(instance)
                 self._states.hear_late(delivery.channel[start:], delivery.headers)
 
     def _tell_gone(self, flow: str) -> None:

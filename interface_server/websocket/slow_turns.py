@@ -8,9 +8,11 @@ consumer that has run for a second, and of what was stored long ago the layer kn
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final
 
 from channel_layer.delivery import Headers
+from channel_layer.messages import RESUME
 
 from ..bridge.context import Context
 
@@ -19,6 +21,15 @@ LOOK_SECONDS = 2.0
 
 LOST_TURN_SECONDS = 5.0
 """Duration of the turn of a message that may have been lost on its way to the channel."""
+
+RESUME_SECONDS = 8.0
+"""Time after which an instance that is to be made again, and of which no worker tells, was lost with its worker.
+
+A worker tells of it before anything else, and one that was held up asks first whether it still may.
+"""
+
+JUMP_SECONDS = 2.5
+"""A look that comes so late says nothing about workers: this process was held up itself."""
 
 SIGN_SECONDS = 2.5
 """Within which a worker that took a message, and is alive, has given a sign of it."""
@@ -47,13 +58,16 @@ class SlowTurn:
         worker, consumer: names of the worker that is at it and of its consumer, once that has said so.
     """
 
-    __slots__ = ("_begun_at", "_channel", "_context", "_lost", "_stored_at", "_waited_until", "consumer", "worker")
+    __slots__ = (
+        "_begun_at", "_channel", "_context", "_looked_at", "_lost", "_stored_at", "_waited_until", "consumer", "worker",
+    )  # fmt: skip
 
     def __init__(self, context: Context, channel: str, stored_at: float) -> None:
         self._context = context
         self._channel = channel
         self._stored_at = self._waited_until = stored_at
         self._begun_at: float | None = None
+        self._looked_at = inf
         self._lost = False
         self.worker: str | None = None
         self.consumer: str | None = None
@@ -93,6 +107,9 @@ class SlowTurn:
         turn_timeout = self._context.options.turn_timeout
         if self._begun_at is not None:
             return NOT_FINISHED if now - self._begun_at >= turn_timeout else None
+        was_held_up, self._looked_at = now - self._looked_at > JUMP_SECONDS, now
+        if self._channel == RESUME and (was_held_up or self._context.uplink.down is not None):
+            self._waited_until = max(self._waited_until, now)  # no sign of a worker could be heard
         if self._context.uplink.down is not None:
             if self._lost:  # what was sent to a frozen broker is stored when that comes back
                 self._stored_at = now
@@ -107,7 +124,12 @@ class SlowTurn:
         expires = self._stored_at + self._context.layer.expiry
         if now > expires + SIGN_SECONDS:
             return EXPIRED if self._waited_until > expires - NEWS_SECONDS else DIED
-        if may_wait or now - self._waited_until < (LOST_TURN_SECONDS if self._lost else turn_timeout):
+        patience = turn_timeout
+        if self._lost:
+            patience = LOST_TURN_SECONDS
+        elif self._channel == RESUME and front.stored != inf:  # the layer can tell that it waits no more
+            patience = min(patience, RESUME_SECONDS)
+        if may_wait or now - self._waited_until < patience:
             return None
         return LOST if self._lost else DIED
 

@@ -30,7 +30,7 @@ from interface_server.websocket import connection as connection_module
 from interface_server.websocket import lease as lease_module
 from interface_server.websocket.connection import Phase, WebSocketConnection
 from interface_server.websocket.lease import Lease
-from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST
+from interface_server.websocket.slow_turns import DIED, EXPIRED, LOST, RESUME_SECONDS
 from tests.interface_server.fakes import FakeSocket, QuietContext, RecordingUplink, scope
 from workers import instances as instances_module
 from workers import outlet as outlet_module
@@ -38,7 +38,8 @@ from workers.inbox import Listener
 from workers.instances import LEFT, Event, Hosted, Instances, NotCarried, Receive, Send
 from workers.sync_side import SyncSide
 
-TAKEN_SECONDS, LOST_SECONDS, EXPIRY_SECONDS = 30.0, 5.0, 60.0
+TAKEN_SECONDS = {CONNECT: 30.0, RESUME: RESUME_SECONDS}
+LOST_SECONDS, EXPIRY_SECONDS = 5.0, 60.0
 
 
 class Job:
@@ -241,7 +242,8 @@ class Worker:
                 )
             app.stays = self.world.stays(app.reply_channel)
             self.apps.append(app)
-            self.instances.begin(app)
+            assert job.taken_at is not None
+            self.instances.begin(app, job.taken_at)
         self.jobs.clear()
 
 
@@ -251,7 +253,7 @@ class World:
     Attributes:
         losses: how often the answer to a write is lost, of 1.
         told: connection → the events that its application has begun, as pairs of epoch and name.
-        given_up: connections whose worker could not wait for their application.
+        given_up: connections whose application could not go on elsewhere.
         dropped: connection → events that were given up with the worker that had them.
     """
 
@@ -287,6 +289,8 @@ class World:
         before = list(lease._events)
         goes_on = lose(lease, begun_until)
         self.dropped[lease._channel] += [name_of(event.content) for event in before if event not in lease._events]
+        if not goes_on:
+            self.given_up.add(lease._channel)
         return goes_on
 
     def begun(self, app: App, event: Event) -> None:
@@ -385,6 +389,8 @@ class World:
             if message.get("close") == LEFT:
                 self.given_up.add(connection.channel)
             connection.deliver(message, item.headers)
+        elif item.headers and item.headers.get("epoch") and item.headers.get("lease"):
+            self.context.hosts.dismiss(item.headers["lease"])
 
     async def second(self) -> None:
         """A second passes. What the server was sent reaches it meanwhile."""
@@ -452,6 +458,7 @@ class Watch:
     def __init__(self, world: World, context: Any, channel: str, stored_at: float) -> None:
         self._world = world
         self._since = stored_at
+        self._patience = TAKEN_SECONDS.get(channel, 30.0)
         self._job = world.taken.get(stored_at)
         self._lost = False
 
@@ -469,7 +476,7 @@ class Watch:
         if job is not None and job.taken_at is None:
             return EXPIRED
         since = self._since if job is None or job.taken_at is None else job.taken_at
-        if now - since < (LOST_SECONDS if self._lost else TAKEN_SECONDS):
+        if now - since < (LOST_SECONDS if self._lost else self._patience):
             return None
         return LOST if self._lost else DIED
 

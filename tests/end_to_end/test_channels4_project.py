@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,6 +15,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
+from channel_layer.messages import RESUME
+from channel_layer.redis import RedisChannelLayer
+from interface_server.websocket.slow_turns import RESUME_SECONDS
 from tests.conftest import wait_until
 from tests.end_to_end.channels4_site import SECONDS, Site, serving
 from tests.end_to_end.processes import Service
@@ -147,6 +151,25 @@ def test_a_worker_that_is_killed_costs_the_event_in_hand_at_most(site: Site, soc
         heard.append(hear(socket))
     assert [one["text"] for one in heard][-2:] == ["two", "three"]
     assert [one["said"] for one in heard][-2:] in ([2, 3], [3, 4])
+
+
+def test_a_worker_that_is_killed_before_it_says_a_word_costs_the_event_in_hand_and_a_few_seconds(
+    site: Site, sockets: Any, redis_url: str
+) -> None:
+    socket = sockets("/ws/chat/doom/")
+    assert say(socket, "one")["said"] == 1
+    site.worker.stop()
+    layer = RedisChannelLayer(hosts=[f"{redis_url.rpartition('/')[0]}/11"])
+    socket.send(json.dumps({"text": "in hand"}))
+    try:  # what a worker takes that is killed at once
+        [taken] = layer.receive_batch([RESUME], timeout=SECONDS)
+    finally:
+        layer.close()
+    assert [json.loads(event["text"])["text"] for event in taken.message["events"]] == ["in hand"]
+    site.worker.start()
+    began = time.monotonic()
+    assert say(socket, "two")["said"] == 2
+    assert time.monotonic() - began < RESUME_SECONDS + 7
 
 
 def test_an_application_that_is_no_consumer(site: Site, sockets: Any) -> None:

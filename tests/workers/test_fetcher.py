@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from channel_layer.delivery import Delivery
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import RESUME
 from workers import fetcher as module
 from workers.async_limit import Admission, AsyncLimit
 from workers.fetcher import Fetcher, Fetching, Pace, Watch
@@ -185,6 +187,16 @@ def test_channels_that_are_left_out_keep_their_messages_until_they_are_not() -> 
     thread.join(20)
     assert not thread.is_alive()
     assert len(layer.receive_batch(["a"])) == 1
+
+
+def test_it_is_known_how_long_ago_an_instance_to_be_made_again_was_taken() -> None:
+    layer = MemoryChannelLayer()
+    fetcher = Fetcher(layer, [RESUME], Sends(lambda: None))  # type: ignore[arg-type]
+    layer.send(RESUME, {})
+    before = time.monotonic()
+    taken = fetcher.next()
+    assert taken is not None
+    assert before <= taken[0].taken_at <= time.monotonic()
 
 
 def test_messages_go_back_only_if_none_was_handed_out_meanwhile() -> None:

@@ -316,6 +316,27 @@ def test_a_worker_that_was_held_up_begins_nothing_before_the_server_has_answered
     play(scene)
 
 
+def test_a_worker_asks_first_about_an_instance_whose_message_it_has_had_for_long(play: Callable[..., None]) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.let_go(stage.worker)
+        worker = stage.add_worker()
+        stage.connection.received("one")
+        await settle()
+        while stage.line.waiting:
+            stage.store()
+        worker.take(stage.jobs.popleft())
+        for _ in range(3):  # in the hands of its threads, while the process runs well
+            stage.now += 1.0
+            worker.instances.beat()
+        worker.begin()
+        await settle()
+        assert (1, "one") not in stage.names
+        await stage.go_on()
+        assert stage.names[-1] == (1, "one")
+
+    play(scene)
+
+
 def test_a_worker_that_lost_its_leases_meanwhile_begins_nothing_any_more(play: Callable[..., None]) -> None:
     async def scene(stage: Stage) -> None:
         for text in ("one", "two"):

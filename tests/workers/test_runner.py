@@ -8,6 +8,7 @@ import pytest
 
 from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery, Outgoing
+from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from channel_layer.outbox import Outbox
 from workers.exceptions import ChannelSocketException, ConsumeLater, LeaveToOthers
@@ -41,10 +42,27 @@ class Case:
         return [(found.message, found.headers) for found in everything(self.layer, channel)]
 
 
-def test_what_is_left_to_others_is_put_back_without_a_limit() -> None:
+def test_what_is_left_to_others_goes_back_to_where_it_was() -> None:
     case = Case(raising(LeaveToOthers()), retries=2)
-    assert [case.run({"tries": tries}) for tries in (2, 3, 5000)] == ["later"] * 3
-    assert [pause for pause, _, _ in case.later][-1] == LONGEST_PAUSE
+    case.layer.send("here", {"behind": True})
+    for tries in (2, 3, 5000):
+        assert case.run({"tries": tries}, tries=tries) == "later"
+    found = everything(case.layer, "here")
+    assert [delivery.message.get("tries") for delivery in found] == [5000, 3, 2, None]
+    assert [(delivery.headers or {}).get("tries") for delivery in found] == [5000, 3, 2, None]
+    assert case.outbox == case.later == []
+
+
+def test_what_cannot_be_put_back_is_sent_later_without_a_limit_or_may_be_there() -> None:
+    for uncertain in (False, True):
+        case = Case(raising(LeaveToOthers()), retries=2)
+
+        def fail(*args: Any, uncertain: bool = uncertain) -> None:
+            raise LayerUnavailable("here", "it is away", uncertain=uncertain)
+
+        case.layer._put_front = fail  # type: ignore[method-assign]
+        assert case.run({"tries": 5000}) == "later"
+        assert [pause for pause, _, _ in case.later] == [LONGEST_PAUSE] * (not uncertain)
     assert Case(raising(ConsumeLater()), retries=2).run({"tries": 2}) == "dropped"
 
 

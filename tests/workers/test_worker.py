@@ -15,7 +15,7 @@ from channel_layer.memory import MemoryChannelLayer
 from channel_layer.messages import RESUME
 from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
-from workers.instances import HOSTS
+from workers.instances import HOSTS, Hosted
 
 from .tools import FlakyLayer, Routes, everything, received, stop_in_vain, working
 
@@ -344,6 +344,41 @@ def test_a_worker_that_takes_instances_over_tells_the_others_and_no_other_does(
         assert worker._loop.running is None
     with working(layer, Routes(**{RESUME: print})):
         eventually(lambda: len(layer.group_channels(HOSTS)) == 1, "the worker to be in the group")
+
+
+class Staying(Hosted):
+    """An application that waits for its first event for ever."""
+
+    name = "an application"
+    is_orphan = False
+
+    def __init__(self, message: Any) -> None:
+        self.reply_channel, self.epoch, self.done = message["reply_channel"], 1, 0
+        self.events: list[tuple[int, dict[str, Any]]] = []
+
+    async def run(self, receive: Any, send: Any) -> None:
+        await receive()
+
+    def reply_to(self, event: dict[str, Any]) -> dict[str, Any]:
+        return event
+
+
+def test_a_worker_without_room_leaves_instances_that_are_made_again_where_they_are(
+    layer: FlakyLayer, eventually: Any
+) -> None:
+    with working(layer, Routes(**{RESUME: Staying}), instances=1, grace=0.2) as worker:
+        for number in range(3):
+            layer.send(RESUME, {"reply_channel": f"daphne.x!{number}"})
+        eventually(lambda: worker._fetcher._left_out == frozenset({RESUME}), "the worker to be full")
+        waiting: list[str] = []
+
+        def are_back() -> bool:
+            waiting.extend(delivery.message["reply_channel"] for delivery in everything(layer, RESUME))
+            return len(waiting) == 2
+
+        eventually(are_back, "the others to be put back")
+        assert set(waiting) < {f"daphne.x!{number}" for number in range(3)}
+        assert worker._instances.count == 1
 
 
 def test_globs_narrow_down_the_channels(layer: FlakyLayer) -> None:

@@ -11,6 +11,7 @@ from channel_layer.delivery import ALIVE, SHARED, Delivery
 from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.bridge.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
+from interface_server.bridge.hosts import Hosts
 from interface_server.bridge.replies import Reply
 from interface_server.bridge.uplink import Uplink
 from tests.interface_server.fakes import FlakyLayer, QuietContext
@@ -45,6 +46,7 @@ class Case:
         self.context.name = NAME
         self.context.connections.update(self.ears)  # type: ignore[arg-type]
         self.uplink = self.context.uplink = Uplink(layer, self.context.options)
+        self.context.hosts = Hosts(NAME, self.uplink, self.context.connections)
         self.downlink = Downlink(self.context)
 
 
@@ -116,6 +118,21 @@ def test_the_producer_of_a_response_to_nobody_hears_of_it(caplog: pytest.LogCapt
 
     with_downlink(layer, test)
     assert "hears nothing" in caplog.text
+
+
+def test_an_instance_that_was_made_again_too_late_is_ended() -> None:
+    layer = MemoryChannelLayer()
+
+    async def test(case: Case) -> None:
+        writing = asyncio.create_task(case.uplink.run())
+        for local, headers in (("gone", {"epoch": 0, "lease": "worker.a!1"}), ("gone", {"epoch": 3, "lease": None})):
+            layer.send_batch([layer.prepare(NAME + local, {}, headers)])  # type: ignore[arg-type]
+        layer.send_batch([layer.prepare(NAME + "gone", {}, {"epoch": 3, "lease": "worker.a!7"})])
+        heard = await layer.areceive_batch(["worker.a!"], limit=9, timeout=30)
+        assert [(found.channel, found.message) for found in heard] == [("worker.a!7", {"gone": True})]
+        writing.cancel()
+
+    with_downlink(layer, test)
 
 
 def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotten() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from websockets.sync.client import connect
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import RESUME
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 from interface_server.bridge.backlog import Front
@@ -24,6 +26,7 @@ from interface_server.websocket.slow_turns import (
     LOST,
     LOST_TURN_SECONDS,
     NOT_FINISHED,
+    RESUME_SECONDS,
     SIGN_SECONDS,
     SlowTurn,
 )
@@ -37,7 +40,7 @@ STORED_AT = 100.0
 class Case:
     """A turn whose message was stored at `STORED_AT`; consumers get 30 seconds, messages 60."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str = "c") -> None:
         self.oldest: float | None = 0.0
         self.is_left = False
         self.now = STORED_AT
@@ -48,18 +51,30 @@ class Case:
             uplink=self.uplink,
             backlog=SimpleNamespace(front=self.front, is_deserted=lambda *args: self.is_left),
         )
-        self.turn = SlowTurn(context, "c", STORED_AT)
+        self.turn = SlowTurn(context, channel, STORED_AT)
+        self.knows_age = True
 
     def front(self, channel: str, since: float) -> Front | None:
         """Asked this moment: the oldest message was stored then, or none waits."""
         if self.oldest is None or self.now <= since:
             return None
-        return Front(self.now, min(self.oldest, self.now), self.now, self.now)
+        return Front(self.now, min(self.oldest, self.now) if self.knows_age else inf, self.now, self.now)
 
     def over(self, after: float, oldest: float | None = float("inf")) -> str | None:
-        """What becomes of the turn so long after the message was stored, if that is the oldest message then."""
-        self.now, self.oldest = STORED_AT + after, oldest
+        """What becomes of the turn so long after the message was stored, if that is the oldest message then.
+
+        It is looked at every second until then.
+        """
+        self.oldest = oldest
+        while self.now + 1 < STORED_AT + after:
+            self.now += 1
+            self.turn.over(self.now)
+        self.now = STORED_AT + after
         return self.turn.over(self.now)
+
+    def held_up(self, until: float) -> None:
+        """Nobody looks until then."""
+        self.now = STORED_AT + until
 
 
 def test_a_message_that_waits_keeps_its_turn_until_it_expires() -> None:
@@ -86,6 +101,32 @@ def test_the_time_of_a_consumer_counts_from_when_its_message_was_taken() -> None
 
 def test_a_message_that_was_taken_and_of_which_nobody_tells_is_given_up_in_time() -> None:
     case = Case()
+    assert case.over(29.9) is None
+    assert case.over(30) == DIED
+
+
+def test_an_instance_that_a_worker_took_and_does_not_tell_of_is_made_again_soon() -> None:
+    case = Case(RESUME)
+    assert case.over(20, oldest=STORED_AT) is None
+    assert case.over(20 + RESUME_SECONDS - 0.1) is None
+    assert case.over(20 + RESUME_SECONDS) == DIED
+
+
+def test_while_nobody_could_be_heard_a_worker_is_not_taken_for_gone() -> None:
+    case = Case(RESUME)
+    assert case.over(3) is None
+    case.held_up(20)
+    assert case.over(20) is None
+    case.uplink.down = LayerUnavailable("here", "it is away")
+    assert case.over(40) is None
+    case.uplink.down = None
+    assert case.over(40 + RESUME_SECONDS - 0.1) is None
+    assert case.over(40 + RESUME_SECONDS) == DIED
+
+
+def test_where_the_layer_cannot_tell_what_waits_an_instance_has_the_time_of_a_consumer() -> None:
+    case = Case(RESUME)
+    case.knows_age = False
     assert case.over(29.9) is None
     assert case.over(30) == DIED
 
