@@ -127,7 +127,7 @@ def test_what_others_have_carried_out_meanwhile_is_not_sent_again(rabbitmq_url: 
 
     async def main() -> None:
         told: list[Collection[str]] = []
-        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix, presence=1) as engine:
+        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix, presence=6) as engine:
             engine._layer.watch_last_wills("process!", told.append)
             await engine.send([will(engine, 1), will(engine, 2)])
             person = engine._wills._persons["process!"]
