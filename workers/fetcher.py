@@ -352,17 +352,27 @@ class Fetcher:
         """Put messages back to the front of their channels, in order. Those that surely did not get there stay here."""
         for channel, together in groupby(deliveries, key=lambda delivery: delivery.channel):
             batch = list(together)
-            try:
-                self._layer.put_back(channel, batch)
-            except LayerUnavailable as error:
-                if error.uncertain:
-                    self._facts.lost.add("not given back", len(batch))
-                    logger.error("%d messages of %s may be lost: %s", len(batch), channel, error)
-                    continue
+            if not put_back(self._layer, channel, batch, self._facts):
                 with self._lock:
                     self._ready.extend(batch)
-            except Exception:
-                self._facts.lost.add("not given back", len(batch))
-                logger.exception("%d messages of %s could not be put back and are lost", len(batch), channel)
-            else:
-                self._facts.given_back += len(batch)
+
+
+def put_back(layer: ChannelLayer, channel: str, batch: Sequence[Delivery], facts: Facts) -> bool:
+    """Put messages back to the front of their channel, in order.
+
+    Returns:
+        False if they surely did not get there, and are still the caller's. If they may be lost, that is counted.
+    """
+    try:
+        layer.put_back(channel, batch)
+    except LayerUnavailable as error:
+        if not error.uncertain:
+            return False
+        facts.lost.add("not given back", len(batch))
+        logger.error("%d messages of %s may be lost: %s", len(batch), channel, error)
+    except Exception:
+        facts.lost.add("not given back", len(batch))
+        logger.exception("%d messages of %s could not be put back and are lost", len(batch), channel)
+    else:
+        facts.given_back += len(batch)
+    return True

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from channel_layer.channel import Channel, Message
 from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
-from channel_layer.exceptions import ChannelLayerError, LayerUnavailable
+from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import check_channel
 from channel_layer.outbox import Outbox, begin_collecting, end_collecting
@@ -22,6 +22,7 @@ from routing.routes import Consumer, Matcher
 
 from .exceptions import ChannelSocketException, ConsumeLater, LeaveToOthers
 from .facts import Facts, name_of
+from .fetcher import put_back
 from .hooks import Hooks
 from .instances import Hosted
 from .streams import Stream
@@ -208,8 +209,8 @@ class Runner:
                 error.run(message)
                 return "ok"
             outbox.clear()
-            if isinstance(error, LeaveToOthers) and self._is_put_back(delivery):
-                return "later"
+            if isinstance(error, LeaveToOthers) and put_back(self._layer, delivery.channel, [delivery], self._facts):
+                return "later"  # where it was: its sender may ask the layer by its age whether it still waits
             if isinstance(error, ConsumeLater):
                 has_limit = not isinstance(error, LeaveToOthers)
                 return self._requeue(message, delivery, consumer, outbox, has_limit)
@@ -220,19 +221,6 @@ class Runner:
             self._facts.failed(delivery.channel, _name(consumer), another)
             logger.exception("error in %s raised by %s on %s", type(error).__name__, _name(consumer), delivery.channel)
         return "failed"
-
-    def _is_put_back(self, delivery: Delivery) -> bool:
-        """Put a message back to where it was. Its sender may ask the layer whether it still waits, by its age."""
-        try:
-            self._layer.put_back(delivery.channel, [delivery])
-        except ChannelLayerError as error:
-            uncertain = isinstance(error, LayerUnavailable) and error.uncertain
-            logger.warning(
-                "a message on %s %s put back: %s", delivery.channel, "may not be" if uncertain else "is not", error
-            )
-            return uncertain
-        self._facts.given_back += 1
-        return True
 
     def _requeue(
         self, message: Message, delivery: Delivery, consumer: Consumer | None, outbox: Outbox, has_limit: bool

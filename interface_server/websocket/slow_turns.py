@@ -15,6 +15,7 @@ from channel_layer.delivery import Headers
 from channel_layer.messages import RESUME
 
 from ..bridge.context import Context
+from ..bridge.hosts import JUMP_SECONDS, SILENT_SECONDS
 
 LOOK_SECONDS = 2.0
 """From when on a turn counts as slow. Workers have told of their part before."""
@@ -22,14 +23,11 @@ LOOK_SECONDS = 2.0
 LOST_TURN_SECONDS = 5.0
 """Duration of the turn of a message that may have been lost on its way to the channel."""
 
-RESUME_SECONDS = 8.0
+RESUME_SECONDS: Final = SILENT_SECONDS
 """Time after which an instance that is to be made again, and of which no worker tells, was lost with its worker.
 
 A worker tells of it before anything else, and one that was held up asks first whether it still may.
 """
-
-JUMP_SECONDS = 2.5
-"""A look that comes so late says nothing about workers: this process was held up itself."""
 
 SIGN_SECONDS = 2.5
 """Within which a worker that took a message, and is alive, has given a sign of it."""
