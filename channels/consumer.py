@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
-from .db import aclose_old_connections, database_sync_to_async
+from .db import aclose_old_connections, connections_caretaker, database_sync_to_async, looking_after_connections
 from .exceptions import StopConsumer
 from .hosting.thread_sends import ThreadSends
 from .layers import get_channel_layer
@@ -79,7 +79,7 @@ class AsyncConsumer:
         self.base_send = send
         if self._sync and lease is not None:
             self.base_send = sends = ThreadSends(send)
-            dispatch = functools.partial(_dispatch_in_thread, self.dispatch, sends)
+            dispatch = functools.partial(_dispatch_in_thread, _in_thread(self), sends)
         elif self._sync:
             self.base_send = async_to_sync(send)
         attach = getattr(lease, "attach", None)
@@ -166,6 +166,26 @@ async def _dispatch_in_thread(
         await dispatch(message)
     finally:
         await sends.end()
+
+
+def _in_thread(consumer: AsyncConsumer) -> Callable[[Event], Awaitable[object]]:
+    """What calls the handler of an event in the thread of a sync consumer: the short way, if nothing else is wanted."""
+    caretaker = connections_caretaker.get()
+    if caretaker is not None and caretaker.is_used and _dispatch_of(type(consumer)) is _DISPATCH:
+        return functools.partial(caretaker.call, functools.partial(_handle, consumer))
+    return consumer.dispatch
+
+
+def _dispatch_of(kind: type[AsyncConsumer]) -> object:
+    return next(base.__dict__["dispatch"] for base in kind.__mro__ if "dispatch" in base.__dict__)
+
+
+_DISPATCH = _dispatch_of(SyncConsumer)
+
+
+def _handle(consumer: AsyncConsumer, message: Event) -> None:
+    with looking_after_connections:
+        _handler(consumer, message)(message)
 
 
 def _handler(consumer: AsyncConsumer, message: Event) -> Any:

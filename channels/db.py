@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -48,23 +48,39 @@ _threads_with_connections: set[int] = set()
 
 def close_old_connections(**kwargs: object) -> None:
     """Close the calling thread's connections that are unusable or have outlived CONN_MAX_AGE."""
+    for connection in _to_look_at():
+        connection.close_if_unusable_or_obsolete()
+    _forget_closed()
+
+
+def _to_look_at() -> list[BaseDatabaseWrapper]:
     now = time.monotonic()
     if now >= _mine.walk_at:
         _mine.walk_at = now + WALK_SECONDS
-        django.db.close_old_connections()
-    elif _mine.opened:
-        for connection in _mine.opened:
-            connection.close_if_unusable_or_obsolete()
-    else:
-        return
-    _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
+        _mine.opened = [*django.db.connections.all(initialized_only=True)]
+    return _mine.opened
+
+
+def _forget_closed() -> None:
+    if _mine.opened:
+        _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
 
 
 class Caretaker(Protocol):
-    """Looks after the connections of the thread in which the sync code of a consumer runs."""
+    """The thread in which the sync code of a consumer runs, and what looks after its connections."""
+
+    @property
+    def is_used(self) -> bool:
+        """True if that is where `sync_to_async` runs functions in the current context: middleware may change that."""
 
     def renew(self) -> None:
         """Have broken connections closed before the next job: it may come after a long time."""
+
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function in the thread, as `sync_to_async` does there but without what that looks up for each call.
+
+        The same goes for the context, for `async_to_sync` in the function, and for cancellation.
+        """
 
 
 connections_caretaker: ContextVar[Caretaker | None] = ContextVar("channels_connections_caretaker", default=None)
@@ -113,11 +129,8 @@ class DatabaseSyncToAsync(SyncToAsync[P, R]):
 
     def thread_handler(self, loop: Any, *args: Any, **kwargs: object) -> Any:
         """Run the function in its thread, with the thread's connections looked after."""
-        _close_idle()
-        try:
+        with looking_after_connections:
             return super().thread_handler(loop, *args, **kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            _close_idle()
 
 
 database_sync_to_async = DatabaseSyncToAsync
@@ -134,13 +147,25 @@ async def aclose_old_connections() -> None:
         await sync_to_async(_close_idle)()
 
 
+class _LookingAfter:
+    """A block in a thread at both ends of which its old connections are closed."""
+
+    def __enter__(self) -> None:
+        _close_idle()
+
+    def __exit__(self, *error: object) -> None:
+        _close_idle()
+
+
+looking_after_connections = _LookingAfter()
+
+
 def _close_idle() -> None:
-    opened = False
-    for connection in django.db.connections.all(initialized_only=True):
+    for connection in _to_look_at():
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        opened = opened or connection.connection is not None
-    if not opened:
+    _forget_closed()
+    if not _mine.opened:
         _threads_with_connections.discard(threading.get_ident())
 
 

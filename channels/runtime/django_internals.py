@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, _restore_context
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.handlers.base import BaseHandler
@@ -217,6 +219,33 @@ def run_in(executor: Executor, context: ThreadSensitiveContext) -> None:
     """
     SyncToAsync.context_to_thread_executor[context] = executor
     SyncToAsync.thread_sensitive_context.set(context)
+
+
+def runs_in(executor: object) -> bool:
+    """True if `sync_to_async` uses an executor in the current context, on whose event loop no thread waits."""
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    return context is not None and SyncToAsync.context_to_thread_executor.get(context) is executor
+
+
+def prepare_thread(loop: AbstractEventLoop, tasks: list[Task[Any]]) -> None:
+    """Have `async_to_sync` in the calling thread run coroutines on an event loop, as inside `sync_to_async`.
+
+    Args:
+        loop: the one.
+        tasks: given the task of the coroutine that the thread waits for, while it does.
+    """
+    local = SyncToAsync.threadlocal
+    local.main_event_loop, local.main_event_loop_pid, local.task_context = loop, os.getpid(), tasks
+
+
+def has_locals(context: Context) -> bool:
+    """True if a context has values of asgiref's `Local`, which belong to the thread that has set them."""
+    return any(variable.name == "asgiref.local" for variable in context)
+
+
+def adopt_context(context: Context) -> None:
+    """Set what is set in another context in the current one; values of `Local` belong to this thread from then on."""
+    _restore_context(context)
 
 
 def open_ended(pattern: Any) -> Any:

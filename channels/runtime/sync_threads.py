@@ -9,6 +9,7 @@ The same goes for streams, which have no end: their connections are looked after
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import queue
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
@@ -26,8 +27,9 @@ from django.db import connections
 from workers.sync_side import SyncSide
 
 from ..db import close_old_connections, connections_caretaker, keeping_old_connections
-from .django_internals import run_in
+from .django_internals import adopt_context, has_locals, prepare_thread, run_in, runs_in
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("channels.sync_threads")
@@ -107,10 +109,12 @@ class _Ticket:
     It has of an executor what asyncio calls, and so is a third of one: a quiet consumer keeps it.
     """
 
-    __slots__ = ("_look_besides", "_threads", "thread")
+    __slots__ = ("_contexts", "_look_besides", "_threads", "thread")
 
     def __init__(self, threads: list[_Thread]) -> None:
         self._threads = threads
+        # That of the consumer after a call, and the same one as it is in the thread.
+        self._contexts: tuple[contextvars.Context, contextvars.Context] | None = None
         self._look_besides: int | None = 1
         self.thread: _Thread | None = None
 
@@ -123,6 +127,44 @@ class _Ticket:
         if self.thread is not None:
             self.thread.consumers -= 1
             self.thread.look_after_connections(besides=0)
+
+    @property
+    def is_used(self) -> bool:
+        """See `Caretaker.is_used`."""
+        return runs_in(self)
+
+    async def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Caretaker.call`; one at a time."""
+        here = contextvars.copy_context()
+        context, known = here.copy(), False
+        if self._contexts is not None and here == self._contexts[0]:
+            context, known = self._contexts[1], True
+        self._contexts = None  # of a call that is cancelled the thread may still be in it
+        before = context.copy()
+        tasks: list[asyncio.Task[Any]] = []
+        prepared = functools.partial(_prepared, asyncio.get_running_loop(), tasks, context, known, function)
+        running: asyncio.Future[T] = self.submit(context.run, prepared, *args, **kwargs)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            task = tasks[0] if tasks else None
+            if task is not None:
+                # The function waits for a coroutine, which hears of this first; what it makes of that decides.
+                task.cancel()
+                await asyncio.wait([task])
+            if running.done():
+                if not running.cancelled():
+                    running.exception()  # or asyncio logs that nobody has asked for it
+                raise
+            if task is None or task.cancelled():
+                running.cancel()
+            return await running
+        finally:
+            # To compare them takes no time if nothing was set: then they have their content in common.
+            if context != before:
+                adopt_context(context)
+            if running.done() and not running.cancelled():
+                self._contexts = contextvars.copy_context(), context
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """Run a function in the thread; to be called on an event loop, as `run_in_executor` does.
@@ -156,6 +198,22 @@ class _Ticket:
             self._look_besides = None
         self.thread.put(job)
         return future
+
+
+def _prepared(
+    loop: asyncio.AbstractEventLoop,
+    tasks: list[asyncio.Task[Any]],
+    context: contextvars.Context,
+    known: bool,
+    function: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Call a function in the thread and in the context that are meant for it."""
+    prepare_thread(loop, tasks)
+    if not known and has_locals(context):
+        adopt_context(context)
+    return function(*args, **kwargs)
 
 
 def _settle(future: asyncio.Future[Any], outcome: Callable[[], None]) -> None:

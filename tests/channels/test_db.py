@@ -41,8 +41,8 @@ def closed() -> Iterator[None]:
 def walks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """An entry for each walk through all connections."""
     found: list[int] = []
-    real = django.db.close_old_connections
-    monkeypatch.setattr(django.db, "close_old_connections", lambda: (found.append(1), real())[1])
+    real = django.db.connections.all
+    monkeypatch.setattr(django.db.connections, "all", lambda **kwargs: (found.append(1), real(**kwargs))[1])
     monkeypatch.setattr(db, "WALK_SECONDS", 3600.0)
     suspect_connections()
     close_old_connections()

@@ -109,7 +109,8 @@ def test_after_an_error_all_connections_of_the_thread_are_looked_at(
     layer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks, message = [], Message({}, "a", layer)
-    monkeypatch.setattr(django.db, "close_old_connections", lambda: walks.append(1))
+    real = django.db.connections.all
+    monkeypatch.setattr(django.db.connections, "all", lambda **kwargs: (walks.append(1), real(**kwargs))[1])
     monkeypatch.setattr(db, "WALK_SECONDS", 3600.0)
     hook = DjangoHook()
     db.suspect_connections()
