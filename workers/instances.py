@@ -256,24 +256,29 @@ class Instance(Listener):
     async def receive(self) -> Event:
         """The next event; the one before is done with."""
         self._receiver = asyncio.current_task()
-        self._end_turn()
+        if self._current:
+            self._end_turn()
         while True:
             if self._leaving and not self._farewell and not self._is_orphaned and await self._let_go():
                 await asyncio.get_running_loop().create_future()  # until it is cancelled
             if self._pending and not self.is_muted and (self._is_orphaned or self._may_begin()):
                 turn, event = self._pending.pop(0)
                 self._current, self.since = turn or self._done, time.monotonic()
-                self._heard = self._heard or event.get("type") != CONNECT
-                self._knows_end = self._knows_end or event.get("type") == DISCONNECT
+                kind = event.get("type")
+                if kind != CONNECT:
+                    self._heard = True
+                    if kind == DISCONNECT:
+                        self._knows_end = True
                 if self._spans is not None:
-                    self._spans.begin(turn, str(event.get("type")))
+                    self._spans.begin(turn, str(kind))
                 return event
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters = (*self._waiters, waiter)  # one, and so smaller than a list
+            waiters = self._waiters = (*self._waiters, waiter)  # one, and so smaller than a list
             try:
                 await waiter
             finally:
-                self._waiters = tuple(other for other in self._waiters if other is not waiter)
+                alone = self._waiters is waiters and len(waiters) == 1
+                self._waiters = () if alone else tuple(other for other in self._waiters if other is not waiter)
 
     def _may_begin(self) -> bool:
         """True if the next event may begin: the lease holds, and the server has the end of the one before.
@@ -297,8 +302,6 @@ class Instance(Listener):
             await self._instances.outlet.room()
 
     def _end_turn(self) -> None:
-        if not self._current:
-            return
         self._done, self._current, self._connects = self._current, 0, False
         if self._spans is not None:
             self._spans.end()
@@ -337,12 +340,11 @@ class Instance(Listener):
         headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
         item = self._instances.outlet.prepare(self.hosted.reply_channel, message, headers)
         self._last = item
-        assert item.headers is not None
         if not self._has_lease:
+            assert item.headers is not None
             item.headers["lease"], self._has_lease = self.channel, True
             item.headers.update(self.hosted.news())
-        self._instances.outlet.add(item)
-        self._instances.outlet.ask(self)
+        self._instances.outlet.add(item, self)
 
     def introduce(self) -> None:
         """Tell the connection who has it."""

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from channel_layer import tracing
 from channel_layer.backoff import Backoff
@@ -25,6 +25,9 @@ ROOM_BYTES = 4_194_304
 """Bytes that may wait here before applications have to."""
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
+
+_Address: TypeAlias = tuple[str, int, int]
+"""A connection in a message to several, its epoch, and the number of the last event that is done."""
 
 PLAIN = frozenset({"epoch", "turn", "trace", "traced_at"})
 """Headers of messages that can be put together."""
@@ -89,10 +92,13 @@ class Outlet:
         self._text, self._text_body = text, item.body
         return item
 
-    def add(self, item: Outgoing) -> None:
-        """Write a message with the next batch; returns at once."""
+    def add(self, item: Outgoing, speaker: Speaker | None = None) -> None:
+        """Write a message with the next batch, before which a speaker is asked; returns at once."""
         self._append(item)
-        self._start()
+        if speaker is not None:
+            self._speakers[speaker] = None
+        if self._task is None:
+            self._start()
 
     def _append(self, item: Outgoing) -> None:
         self._items.append(item)
@@ -102,7 +108,8 @@ class Outlet:
     def ask(self, speaker: Speaker) -> None:
         """Have a speaker asked before the next batch is written."""
         self._speakers[speaker] = None
-        self._start()
+        if self._task is None:
+            self._start()
 
     def has_written(self, number: int) -> bool:
         """True if the first so many messages are stored, or lost for good."""
@@ -126,9 +133,8 @@ class Outlet:
             await asyncio.shield(self._room)
 
     def _start(self) -> None:
-        if self._task is None:
-            # A context of its own: it does not belong to the one who happens to be the first.
-            self._task = asyncio.get_running_loop().create_task(self._write_all(), context=contextvars.Context())
+        # A context of its own: it does not belong to the one who happens to be the first.
+        self._task = asyncio.get_running_loop().create_task(self._write_all(), context=contextvars.Context())
 
     async def _write_all(self) -> None:
         retries = Backoff(FIRST_RETRY, LAST_RETRY)
@@ -217,7 +223,8 @@ def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
     The order of the messages to each single connection stays.
     """
     places: dict[tuple[str, bytes], int] = {}
-    together: dict[int, list[int]] = {}
+    together: dict[int, list[_Address]] = {}
+    joined: list[int] = []
     last: dict[str, int] = {}
     for position, item in enumerate(batch):
         target, body, headers = item.target, item.body, item.headers
@@ -225,27 +232,29 @@ def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
         last[target] = position
         if body == EMPTY or headers is None or not headers.keys() <= PLAIN:
             continue
-        key = (target.partition("!")[0], body)
-        place = places.get(key)
-        if place is None or place < before:
-            places[key] = position
-        else:
-            together.setdefault(place, [place]).append(position)
-            last[target] = place
+        process, _, local = target.partition("!")
+        place = places.setdefault((process, body), position)
+        if place == position or place < before:
+            places[process, body] = position
+            continue
+        if place not in together:
+            together[place] = [_address(batch[place])]
+        together[place].append((local, headers.get("epoch", 0), headers.get("turn", 0)))
+        joined.append(position)
+        last[target] = place
     result: list[Outgoing | None] = [*batch]
-    for place, positions in together.items():
+    for place, addresses in together.items():
         item = batch[place]
-        content = {"reply": unpack_body(item.body), "to": [_address(batch[position]) for position in positions]}
         try:
+            content = {"reply": unpack_body(item.body), "to": addresses}
             result[place] = layer.prepare(split(item.target)[0] + SHARED, content)
         except MessageTooLarge:
             return batch
-        for position in positions[1:]:
-            result[position] = None
+    for position in joined:
+        result[position] = None
     return [one for one in result if one is not None]
 
 
-def _address(item: Outgoing) -> tuple[str, int, int]:
-    """A connection in a message to several, with what is said of its events."""
+def _address(item: Outgoing) -> _Address:
     headers = item.headers or {}
     return item.target.partition("!")[2], headers.get("epoch", 0), headers.get("turn", 0)

@@ -8,7 +8,6 @@ from typing import Protocol
 from channel_layer.delivery import SHARED, Headers, Message, Outgoing
 from channel_layer.exceptions import ChannelLayerError, MessageTooLarge
 from channel_layer.layer import ChannelLayer
-from channel_layer.names import split
 from channel_layer.tracing import Turn
 
 from .uplink import Entry, Uplink
@@ -39,13 +38,7 @@ class Event:
 
 
 class Member(Protocol):
-    """The lease of a connection, as far as a broadcast knows it.
-
-    Attributes:
-        worker: the channel of the worker that has its instance.
-    """
-
-    worker: str | None
+    """The lease of a connection, as far as a broadcast knows it."""
 
     def unsent(self, event: Event) -> None:
         """An event that was to go with a broadcast did not."""
@@ -77,16 +70,20 @@ class Broadcast:
 
     def add(self, worker: str, lease: Member, event: Event) -> None:
         """Have it go to the instance that a worker has."""
-        self._parts.setdefault(split(worker)[0], Part()).members.append((lease, event))
+        process, _, local = worker.partition("!")
+        part = self._parts.get(process)
+        if part is None:
+            part = self._parts[process] = Part()
+        part.members.append((lease, event))
+        part.to.append((local, event.turn))
 
     def send(self) -> None:
         """Send it to those that were added, before anything happens to their connections."""
         parts, self._parts = self._parts, {}
         for process, part in parts.items():
-            to = [[(lease.worker or "").partition("!")[2], event.turn] for lease, event in part.members]
             entry: Entry | None = None
             try:
-                item = self._layer.prepare(process + SHARED, {"event": self.content, "to": to}, self._headers)
+                item = self._layer.prepare(f"{process}!{SHARED}", {"event": self.content, "to": part.to}, self._headers)
                 entry = self._uplink.put(item, part, patient=True, kept=True)
             except MessageTooLarge:
                 pass  # for all of them together; it goes to each alone
@@ -98,10 +95,16 @@ class Broadcast:
 
 
 class Part:
-    """Those of the connections whose instances one worker has. The uplink tells it if the message was not stored."""
+    """Those of the connections whose instances one worker has. The uplink tells it if the message was not stored.
+
+    Attributes:
+        members: their leases, each with its event.
+        to: of each, in the same order, the local part of the instance's channel and the number of the event.
+    """
 
     def __init__(self) -> None:
         self.members: list[tuple[Member, Event]] = []
+        self.to: list[tuple[str, int]] = []
 
     def taken_back(self) -> None:
         """The message was withdrawn before it was written: the event goes to each application alone."""

@@ -269,7 +269,7 @@ class WebSocketConnection:
             return
         self._carry_out(reply)
         if turn:
-            lease.hear({"turn": turn})
+            lease.done(turn)
             self._after_events()
 
     def has_moved_on(self, epoch: int) -> bool:

@@ -141,15 +141,7 @@ class Lease:
             self._checkpoint = headers["checkpoint"]
         if "consumer" in headers:
             self.consumer = sys.intern(headers["consumer"])  # thousands have the same
-        done = headers.get("turn", 0)
-        while self._events and self._events[0].turn <= done:
-            event = self._events.pop(0)
-            self.read_ahead -= event.size
-            if event.span is not None:
-                event.span.end()
-            self._under_way = max(0, self._under_way - 1)
-            if event.entry is not None and event.entry.stored_at:
-                self._context.facts.turn_over(event.entry.stored_at)
+        self._over(headers.get("turn", 0))
         if headers.get("ended"):
             self.close()  # what is left is for nobody
             return
@@ -160,6 +152,23 @@ class Lease:
             elif headers.get("at_once") and self._resuming is None:
                 self._resume()
         self._go_on()
+
+    def done(self, turn: int) -> None:
+        """The application is done with events up to this one, and nothing else is said of the instance."""
+        self._over(turn)
+        self._go_on()
+
+    def _over(self, turn: int) -> None:
+        events = self._events
+        while events and events[0].turn <= turn:
+            event = events.pop(0)
+            self.read_ahead -= event.size
+            if event.span is not None:
+                event.span.end()
+            if self._under_way:
+                self._under_way -= 1
+            if event.entry is not None and event.entry.stored_at:
+                self._context.facts.turn_over(event.entry.stored_at)
 
     def lost(self, begun_until: float) -> bool:
         """The worker is gone, and the event in hand with it; returns whether the application can go on elsewhere.
@@ -366,8 +375,10 @@ class Lease:
         self._checkpoint = None
 
     def _go_on(self, window: int = WINDOW) -> None:
+        if not self._events:
+            return
         if self.worker is None:
-            if self._events and self._resuming is None:
+            if self._resuming is None:
                 self._resume()
             return
         while self._under_way < min(window, len(self._events)):
