@@ -154,7 +154,7 @@ class Lease:
         self._go_on()
 
     def done(self, turn: int) -> None:
-        """The application is done with events up to this one, and nothing else is said of the instance."""
+        """Take in that the application is done with events up to this one; nothing else is said of the instance."""
         self._over(turn)
         self._go_on()
 
