@@ -169,7 +169,7 @@ async def _dispatch_in_thread(
 
 
 def _in_thread(consumer: AsyncConsumer) -> Callable[[Event], Awaitable[object]]:
-    """What calls the handler of an event in the thread of a sync consumer: the short way, if nothing else is wanted."""
+    """The way to the handlers of a sync consumer in its thread: the short one, if nothing else is wanted."""
     caretaker = connections_caretaker.get()
     if caretaker is not None and caretaker.is_used and _dispatch_of(type(consumer)) is _DISPATCH:
         return functools.partial(caretaker.call, functools.partial(_handle, consumer))
