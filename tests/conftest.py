@@ -368,10 +368,16 @@ def running_rabbitmq(directory: Path, server: RabbitmqServer | None = None) -> I
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server that the tests of this run share, each under a prefix of its own."""
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitmqServer]:
+    """A real server that the tests of this run share."""
     with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
-        yield server.url
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: RabbitmqServer) -> str:
+    """Address of the shared server, for tests that have a prefix of their own."""
+    return rabbitmq_server.url
 
 
 def free_port() -> int:

@@ -19,9 +19,9 @@ BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networ
 WAIT_MILLISECONDS = 60_000
 expect.set_options(timeout=WAIT_MILLISECONDS)  # five seconds by default, which a busy machine may stand still
 
-FIRST_BROKER, SECOND_BROKER, THIRD_BROKER = "redis", "sqlite", "postgres"
+FIRST_BROKER, SECOND_BROKER, OTHER_BROKERS = "redis", "sqlite", ["postgres", "rabbitmq"]
 
-redis_databases, postgres_databases = itertools.count(1), itertools.count(1)
+redis_databases, postgres_databases, virtual_hosts = itertools.count(1), itertools.count(1), itertools.count(1)
 """Each module's processes have one for themselves."""
 
 
@@ -29,14 +29,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the brokers: both, but the first alone for what a browser shows, where none of what is asserted is theirs.
 
     A few browser tests are marked ``both_brokers``: they show that pages get along with the second, too. Some of them
-    are marked ``third_broker`` besides.
+    are marked ``other_brokers`` besides. With names in ``BROKERS`` all run on these.
     """
     if "broker" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker
         first_alone = "browser" in metafunc.fixturenames and not marked("both_brokers")
         brokers = [FIRST_BROKER] if first_alone else [FIRST_BROKER, SECOND_BROKER]
-        if marked("third_broker"):
-            brokers.append(THIRD_BROKER)
+        if marked("other_brokers"):
+            brokers += OTHER_BROKERS
+        brokers = os.environ.get("BROKERS", "").split() or brokers
         metafunc.parametrize("broker", brokers, indirect=True, scope="module")
 
 
@@ -52,11 +53,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment that gives a project its channel layer: a Redis server, a file, or a PostgreSQL server."""
+    """The environment that gives a project its channel layer: a server of that kind, or a file."""
     if request.param == FIRST_BROKER:
         server = request.getfixturevalue("redis_url").rpartition("/")[0]
         return {"REDIS_URL": f"{server}/{next(redis_databases)}"}
-    if request.param == THIRD_BROKER:
+    if request.param == "rabbitmq":
+        server = request.getfixturevalue("rabbitmq_server")
+        return {"REDIS_URL": "", "RABBITMQ_URL": server.virtual_host(f"tests_{next(virtual_hosts)}")}
+    if request.param == "postgres":
         dsn = request.getfixturevalue("postgres_dsn")
         name = f"tests_{next(postgres_databases)}"
         with psycopg.connect(dsn, autocommit=True) as connection:

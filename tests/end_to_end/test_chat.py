@@ -41,7 +41,7 @@ def expect_texts(page: Page, *texts: str) -> None:
 
 
 @pytest.mark.both_brokers
-@pytest.mark.third_broker
+@pytest.mark.other_brokers
 def test_two_pages_in_one_room_see_each_others_messages(open_page: Open, room: str) -> None:
     ada, bob = open_page(room, "Ada"), open_page(room, "Bob")
     wait_connected(ada, bob)

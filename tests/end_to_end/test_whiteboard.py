@@ -142,7 +142,7 @@ def expect_strokes(count: int, *players: Player) -> None:
 
 
 @pytest.mark.both_brokers
-@pytest.mark.third_broker
+@pytest.mark.other_brokers
 def test_a_worker_is_replaced_in_the_middle_of_a_line(come: Callable[[], Player]) -> None:
     ada, bob = come(), come()
     expect(ada.page.locator("#here")).to_contain_text("With ")
