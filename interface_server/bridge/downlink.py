@@ -27,6 +27,11 @@ LEAST_BATCH, BATCH = 8, 512
 BATCH_BYTES = 4_194_304
 WAIT_SECONDS = 2.0
 MEMBERS_AT_A_TIME = 500
+
+EVENTS_AT_A_TIME = 125
+"""Members of a group in one message to a worker, which begins with the first ones while the next are still dealt with
+here: 500 in one message took an eighth longer until all had their answers, on two cores."""
+
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 LEAST_DOWN = 0.2
@@ -172,6 +177,7 @@ class Downlink:
             logger.error("a message to a group was ignored: %s", error)
             return
         gone = []
+        portion = MEMBERS_AT_A_TIME if broadcast is None else EVENTS_AT_A_TIME
         for count, local in enumerate(delivery.members or (), 1):
             connection = self._connections.get(local)
             if connection is None:
@@ -184,7 +190,7 @@ class Downlink:
                     connection.apply(reply)
             except Exception:
                 logger.exception("a message for a member of a group could not be handled")
-            if count % MEMBERS_AT_A_TIME == 0:
+            if count % portion == 0:
                 if broadcast is not None:
                     broadcast.send()
                 await asyncio.sleep(0)

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from channel_layer.codec import unpack_body
+from channel_layer.memory import MemoryChannelLayer
 from channel_layer.messages import CONNECT, DISCONNECT
 from channel_layer.names import split
 from interface_server.websocket.connection import WebSocketConnection
+from tests.conftest import wait_until
 from tests.end_to_end.lease_simulator import App, Worker, World, end, name_of, settle
 from workers import balance, instances
-from workers.event_loop import _make_task
+from workers.event_loop import EventLoop, _make_task
+from workers.inbox import Inbox
 from workers.instances import (
     BEAT_SECONDS,
     DOUBT_SECONDS,
     LEFT,
+    STARTING_AT_A_TIME,
     UNSTEADY_SECONDS,
     Event,
     Hosted,
+    Instances,
     NotCarried,
     Receive,
     Send,
 )
 from workers.lease_questions import ASK_SECONDS, UNANSWERED_SECONDS
+from workers.sync_side import SyncSide
 
 Scene = Callable[["Stage"], Coroutine[Any, Any, None]]
 
@@ -891,3 +898,31 @@ def test_operators_hear_what_runs_with_the_lease_and_what_is_new_with_a_checkpoi
         assert stage.connection.facts()["user"] == "ada", "what is not told again stays known"
 
     play(scene)
+
+
+def test_threads_wait_while_many_instances_are_still_to_begin() -> None:
+    layer = MemoryChannelLayer()
+    loop = EventLoop(layer.aclose)
+    held = Instances(10_000, layer, loop, Inbox(layer, loop), SyncSide())
+    release, all_begun = threading.Event(), threading.Event()
+
+    async def returns(receive: Receive, send: Send) -> None: ...
+
+    def begin() -> None:
+        for _ in range(STARTING_AT_A_TIME + 1):
+            held.begin(Own(returns))
+        all_begun.set()
+
+    loop.get().call_soon_threadsafe(release.wait, 60)  # it is busy with something else
+    thread = threading.Thread(target=begin)
+    thread.start()
+    try:
+        wait_until(lambda: held._starting == STARTING_AT_A_TIME, "the first ones to be there")
+        assert not all_begun.wait(0.1)
+        release.set()
+        assert all_begun.wait(60)
+        wait_until(lambda: held.is_idle, "all of them to begin, and to end")
+    finally:
+        release.set()
+        thread.join(60)
+        loop.close()
