@@ -10,7 +10,8 @@ import pytest
 from channel_layer.delivery import ALIVE, SHARED, Delivery
 from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.bridge.downlink import BATCH, BATCH_BYTES, LEAST_BATCH, Downlink, next_limit
+from interface_server.bridge.broadcast import Broadcast, Event
+from interface_server.bridge.downlink import BATCH, BATCH_BYTES, EVENTS_AT_A_TIME, LEAST_BATCH, Downlink, next_limit
 from interface_server.bridge.hosts import Hosts
 from interface_server.bridge.replies import Reply
 from interface_server.bridge.uplink import Uplink
@@ -145,6 +146,35 @@ def test_members_of_a_group_share_one_reply_and_those_that_are_gone_are_forgotte
         await become(lambda: case.context.departures._gone)
         assert case.ears["a"].got[0] is case.ears["b"].got[0]
         assert case.context.departures._gone == {NAME + "gone"}
+
+    with_downlink(layer, test)
+
+
+class Guest(Ear):
+    """A connection whose instance a worker has."""
+
+    def __init__(self, number: int, uplink: Uplink) -> None:
+        super().__init__()
+        self._number, self._uplink = number, uplink
+
+    def take_shared(self, broadcast: Broadcast) -> None:
+        self.got.append(len(self._uplink._queue))
+        broadcast.add(f"worker.a!{self._number}", self, Event(1, broadcast.content, 0))  # type: ignore[arg-type]
+
+
+def test_an_event_goes_to_the_worker_of_the_first_members_while_the_next_are_joined() -> None:
+    layer = MemoryChannelLayer()
+    count = 2 * EVENTS_AT_A_TIME + 1
+
+    async def test(case: Case) -> None:
+        guests = [Guest(number, case.uplink) for number in range(count)]
+        for number, guest in enumerate(guests):
+            case.context.connections[str(number)] = guest  # type: ignore[assignment]
+            layer.group_add("g", f"{NAME}{number}")
+        layer.send_group("g", {"type": "chat.message"})
+        await become(lambda: guests[-1].got)
+        waiting = [guest.got[0] for guest in guests]
+        assert waiting == [number // EVENTS_AT_A_TIME for number in range(count)]
 
     with_downlink(layer, test)
 
