@@ -172,7 +172,8 @@ def _in_thread(consumer: AsyncConsumer) -> Callable[[Event], Awaitable[object]]:
     """The way to the handlers of a sync consumer in its thread: the short one, if nothing else is wanted."""
     caretaker = connections_caretaker.get()
     if caretaker is not None and caretaker.is_used and _dispatch_of(type(consumer)) is _DISPATCH:
-        return functools.partial(caretaker.call, functools.partial(_handle, consumer))
+        call: Callable[..., Awaitable[object]] = caretaker.call
+        return functools.partial(call, _handle, consumer)
     return consumer.dispatch
 
 
