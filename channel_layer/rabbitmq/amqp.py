@@ -1,6 +1,6 @@
 """Connections and AMQP channels of pika, whose callbacks become awaitables. Everything of pika is in here.
 
-All of it runs in one event loop. One private name of pika is used, by `Connection.close`, which can do without it.
+All of it runs in one event loop. One private name of pika is used, by `Connection`, which can do without it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Connection:
 
     @classmethod
     async def connect(cls, parameters: Any, seconds: float) -> Connection:
-        """Connect and log in.
+        """Connect and log in. Nothing is left open if that fails, or is cancelled.
 
         Raises:
             AMQPError, OSError: it cannot be reached, or refuses.
@@ -92,16 +92,19 @@ class Connection:
         self._raw = AsyncioConnection(
             parameters,
             on_open_callback=lambda _: _settle(self._opened, None),
-            on_open_error_callback=lambda _, error: _fail(self._opened, error),
+            on_open_error_callback=self._on_open_error,
             on_close_callback=self._on_close,
             custom_ioloop=self._loop,
         )
         try:
             async with asyncio.timeout(seconds):
-                await self._opened
+                await asyncio.shield(self._opened)
         except BaseException:
-            if not self._raw.is_closed and not self._raw.is_closing:
-                self._raw.close()
+            # pika that is told to close while it resolves a name may go on to connect, and nobody would know of that
+            # connection. So whatever comes of it is awaited, unless it is past that.
+            if self._transport() is None:
+                await asyncio.wait([self._opened], timeout=seconds)
+            await self.close()
             raise
         self._raw.add_on_connection_blocked_callback(self._on_blocked)
         self._raw.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -138,11 +141,11 @@ class Connection:
 
     async def close(self) -> None:
         """Close it; what was not acknowledged goes back to its queues. A broker that does not answer is cut off."""
-        if self._raw.is_open:
+        if not self._raw.is_closed and not self._raw.is_closing:
             self._raw.close()
         if self._raw.is_closing:
             await asyncio.wait([self._closed], timeout=CLOSE_SECONDS)
-            if not self._closed.done() and (transport := getattr(self._raw, "_transport", None)) is not None:
+            if not self._closed.done() and (transport := self._transport()) is not None:
                 transport.abort()  # pika itself gives up when heartbeats are missing, much later
                 await asyncio.wait([self._closed], timeout=CLOSE_SECONDS)
 
@@ -152,6 +155,13 @@ class Connection:
             channel.fail(reason)
         if self._raw.is_open:
             self._raw.close()
+
+    def _transport(self) -> Any:
+        return getattr(self._raw, "_transport", None)
+
+    def _on_open_error(self, _: Any, reason: BaseException) -> None:
+        _fail(self._opened, reason)
+        _settle(self._closed, None)
 
     def _on_close(self, _: Any, reason: BaseException) -> None:
         _fail(self._opened, reason)
@@ -244,13 +254,19 @@ class Channel:
         """Bound what a consumer that begins from now on has in hand; 0 for no bound."""
         await self._ask(self._raw.basic_qos, prefetch_count=most)
 
-    async def consume(self, queue: str, take: Callable[[Got], None], exclusive: bool = False) -> str:
-        """Have messages handed to ``take`` until `cancel`; returns the consumer's tag."""
+    async def consume(self, queue: str, take: Callable[[Got], None], exclusive: bool = False, priority: int = 0) -> str:
+        """Have messages handed to ``take`` until `cancel`; returns the consumer's tag.
+
+        Args:
+            exclusive: no other consumer may be there.
+            priority: consumers with a lower one get messages only when this one can take no more.
+        """
 
         def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:
             take(Got(method.delivery_tag, properties, body))
 
-        frame = await self._ask(self._raw.basic_consume, queue, on_message, exclusive=exclusive)
+        arguments = {"x-priority": priority} if priority else None
+        frame = await self._ask(self._raw.basic_consume, queue, on_message, exclusive=exclusive, arguments=arguments)
         return str(frame.method.consumer_tag)
 
     async def cancel(self, consumer: str) -> None:

@@ -7,7 +7,7 @@ import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import codec, names
 from ..backoff import Backoff
@@ -27,6 +27,8 @@ from .schema import FOREVER, Queue, Schema
 from .sending import Sending, Sent
 from .session import LOST, Session
 from .statistics import Counts
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 3.0
 """Time that one attempt to connect may take."""
@@ -64,10 +66,11 @@ class Engine:
         self._schema = schema
         self._current: Session | None = None
         self._lost_sessions: list[Session] = []
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Session] | None = None
         self._backoff = Backoff(0.2, 5.0)
         self._failed: tuple[float, LayerUnavailable] | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Future[object]] = set()
+        self._unfinished: set[asyncio.Future[Any]] = set()
         self._read_in: dict[str, Session] = {}
         self._unnoted: set[str] = set()
         self._upkeep: asyncio.Task[None] | None = None
@@ -96,18 +99,30 @@ class Engine:
             LayerUnavailable: the broker cannot be reached; nothing has happened.
         """
         if self._is_closed:
-            raise LayerUnavailable(self._where, "it is being closed", uncertain=False)
+            raise self._closed()
         if self._current is not None and self._current.lost is None:
             return self._current
-        async with self._connecting:
-            if self._current is not None and self._current.lost is None:
-                return self._current
+        if self._connecting is None:
+            if self._failed is not None and time.monotonic() < self._failed[0]:
+                raise copy.copy(self._failed[1])
+            # In a task of the engine: a caller that is cancelled leaves it to others, and `close` to nobody.
+            self._connecting = asyncio.create_task(self._begin_session())
+        connecting = self._connecting
+        try:
+            return await asyncio.shield(connecting)
+        except LayerUnavailable as error:
+            raise copy.copy(error) from error  # each of those who wait has one to itself
+        except asyncio.CancelledError:
+            if connecting.cancelled():
+                raise self._closed() from None
+            raise
+
+    async def _begin_session(self) -> Session:
+        try:
             if self._current is not None:
                 self._lost_sessions = [one for one in self._lost_sessions if not one.is_closed]
                 self._lost_sessions.append(self._current)
                 self._current = None
-            if self._failed is not None and time.monotonic() < self._failed[0]:
-                raise copy.copy(self._failed[1])
             try:
                 self._current = await self._connect()
             except LayerUnavailable as error:
@@ -118,6 +133,11 @@ class Engine:
             if self._upkeep is None:
                 self._upkeep = asyncio.create_task(self._look_after())
             return self._current
+        finally:
+            self._connecting = None
+
+    def _closed(self) -> LayerUnavailable:
+        return LayerUnavailable(self._where, "it is being closed", uncertain=False)
 
     async def _connect(self) -> Session:
         errors: list[LayerUnavailable] = []
@@ -130,35 +150,42 @@ class Engine:
             except Exception as error:  # pika has a class of its own for each step that failed
                 errors.append(not_connected(error, self._where))
                 continue
-            version = tuple(int(part) for part in session.version.split(".")[:2] if part.isdigit())
-            if version < OLDEST:
-                await session.close()
-                raise LayerUnusable(
-                    self._where,
-                    f"RabbitMQ at {self._where} is version {session.version}; the layer needs {OLDEST[0]}.{OLDEST[1]} "
-                    "or later.",
-                    uncertain=False,
-                )
             try:
-                await session.ask(lambda channel: channel.declare_exchange(self._schema.groups, "direct"))
-                await session.declare(self._schema.names)
-                session.made = self._note_name
-            except LOST as error:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._prepare(session)
+            except BaseException as error:
                 await session.close()
-                raise failed(error, self._where, uncertain=False) from error
+                if isinstance(error, LOST):
+                    raise failed(error, self._where, uncertain=False) from error
+                raise
             return session
         raise errors[0]
 
+    async def _prepare(self, session: Session) -> None:
+        """See if a broker can be used, and make what is needed for all calls."""
+        version = tuple(int(part) for part in session.version.split(".")[:2] if part.isdigit())
+        if version < OLDEST:
+            raise LayerUnusable(
+                self._where,
+                f"RabbitMQ at {self._where} is version {session.version}; the layer needs {OLDEST[0]}.{OLDEST[1]} "
+                "or later.",
+                uncertain=False,
+            )
+        await session.ask(lambda channel: channel.declare_exchange(self._schema.groups, "direct"))
+        await session.declare(self._schema.names)
+        session.made = self._note_name
+
     async def close(self) -> None:
-        """Give back what is in hand and close the connections, for good."""
+        """Give back what is in hand and close the connections, for good; also one that is being made."""
         if self._upkeep is not None:
             self._upkeep.cancel()
-            self._upkeep = None
-        session = self._current
-        if session is not None and session.lost is None:
+            await asyncio.wait([self._upkeep])
+        if self._current is not None and self._current.lost is None:
             try:
                 async with asyncio.timeout(CALL_SECONDS):
                     await self.receiver.stop_all()
+                    if self._unfinished:
+                        await asyncio.wait(list(self._unfinished))
                     await self.counts.write()
             except (LayerUnavailable, *LOST):
                 pass
@@ -166,8 +193,12 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         # Those that were lost may still be closing.
-        await asyncio.gather(*(one.close() for one in (session, *self._lost_sessions) if one is not None))
+        left = [one for one in (self._current, *self._lost_sessions) if one is not None]
+        await asyncio.gather(*(one.close() for one in left))
         self._lost_sessions.clear()
         self._current = None
 
@@ -182,7 +213,7 @@ class Engine:
         session = await self.session()
         if session.publisher.blocked():
             raise failed(BrokerBlocked(session.publisher.blocked()), self._where, uncertain=False)
-        sending = asyncio.ensure_future(self._sending.send(session, items))
+        sending = self._finish(asyncio.ensure_future(self._sending.send(session, items)))
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 sent = await asyncio.shield(sending)
@@ -227,7 +258,7 @@ class Engine:
         for item in deliveries:
             if item.members is None:
                 prepared = self._layer.prepare(item.channel, item.message, item.headers)
-                self.background(self.put_front([prepared], [item.expires]))
+                self._finish(self._begin(self.put_front([prepared], [item.expires])))
             else:
                 self._lost(1)
 
@@ -311,11 +342,21 @@ class Engine:
 
     def background(self, work: Awaitable[object]) -> None:
         """Run something that nobody waits for; a failure because the broker is away is not logged."""
+        self._begin(work)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _begin(self, work: Awaitable[object]) -> asyncio.Future[object]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
-    # -- inside ----------------------------------------------------------------------------------
+    def _finish(self, task: asyncio.Future[T]) -> asyncio.Future[T]:
+        """Have `close` wait for the end of something, because messages are in it."""
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return task
 
     def _ended(self, task: asyncio.Future[object]) -> None:
         self._tasks.discard(task)

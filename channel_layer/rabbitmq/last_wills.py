@@ -160,8 +160,14 @@ class LastWills:
         """Put in force again what was before a last will that rode with a message which was refused."""
         reader = names.split(will.channel)[0]
         person = self._persons[reader]
-        life, value = (person.life, None) if before is None else before
-        return self._put(session, reader, person, will.channel, life, value)
+        if before is None or before.life in person.tokens:
+            life, value = (person.life, None) if before is None else before
+            return self._put(session, reader, person, will.channel, life, value)
+        # It was not withdrawn from a life that others may have, and what is put there now might be seen by nobody.
+        withdrawn = self._put(session, reader, person, will.channel, person.life, None)
+        if before.life in person.doubtful:
+            person.wills[will.channel] = before
+        return withdrawn
 
     async def beat(self, session: Session, reader: str) -> None:
         """This process receives from one of its channels now.
@@ -219,7 +225,7 @@ class LastWills:
         if await self._remove_if_unread(session, self._schema.main(reader, 1)):
             await self._remove_if_unread(session, self._schema.front(reader))
             await self._gone(session, reader)  # who hears of it finds no member of it
-        while due := await records.read(session, queue, _first):
+        while due := await records.read(session, queue, _first, make=False):
             for record in due:
                 assert record.value is not None
                 target, frame = records.unpack(record.value)
@@ -243,7 +249,10 @@ class LastWills:
         """Take the last will of a channel from those of a life that others may be carrying out; false if they have."""
         queue = self._schema.wills(reader, left.life)
         person.wills.pop(channel, None)
-        return await session.is_there(queue.name) and await records.read(session, queue, partial(_one, channel))
+        claimed = await records.read(session, queue, partial(_one, channel), make=False)
+        if claimed:  # it is of the life in which `undo` would put it in force again
+            person.wills[channel] = Left(person.life, left.value)
+        return claimed
 
     async def _hold(self, session: Session, reader: str, person: _Person) -> None:
         """Make sure that this process holds a token, an old one if there is any."""
@@ -263,10 +272,12 @@ class LastWills:
             person.channel = channel = await session.writing_channel()
             person.renewed = time.monotonic()
             channel.cancelled = lambda _: person.tokens.clear()
-            await channel.consume(held.name, lambda got: self._take(person, channel, got))
+            # The broker may not have noticed that the old connection is gone, and would hand tokens to its consumers.
+            newest = time.time_ns() // 1_000_000
+            await channel.consume(held.name, lambda got: self._take(person, channel, got), priority=newest)
             lay_free: list[Got] = []
             take = lay_free.append
-            await channel.consume(grace.name, lambda got: take(got))
+            await channel.consume(grace.name, lambda got: take(got), priority=newest)
             await channel.length(grace.name)
             # A token comes later if the broker notices only then that the old connection is gone.
             take = lambda got: self._background(self._adopt(session, reader, person, channel, got))  # noqa: E731
@@ -279,6 +290,8 @@ class LastWills:
             if person.life not in person.tokens:
                 if person.life and not was_lost:
                     person.doubtful.add(person.life)
+                    # Who carries it out removes the queue; to make it anew would keep this process in doubt for ever.
+                    session.kept.pop(self._schema.wills(reader, person.life).name, None)
                 person.life = uuid.uuid4().hex[:12]
                 await self._issue(session, reader, person, channel, person.life)
             for life in list(person.doubtful):

@@ -18,7 +18,7 @@ from ..reports import REPORTS
 from .amqp import parameters
 from .engine import CALL_SECONDS, Engine
 from .errors import failed
-from .loop_thread import LoopThread
+from .loop_thread import LoopThread, undisturbed
 from .schema import Schema
 from .sending import Sent
 
@@ -179,18 +179,14 @@ class RabbitmqChannelLayer(ChannelLayer):
 
     def close(self) -> None:
         """See `ChannelLayer.close`; what other threads or loops are waiting for goes on."""
-        engine = self._engine
-        if engine is not None and self._thread.is_idle:
-            self._engine = None
-            self._thread.run(engine.close())
+        if self._engine is not None and self._thread.is_idle:
+            self._thread.run(self._end())
             self._thread.stop()
 
     async def aclose(self) -> None:
         """See `ChannelLayer.aclose`; what other threads or loops are waiting for goes on."""
-        engine = self._engine
-        if engine is not None and self._thread.is_idle:
-            self._engine = None
-            await self._thread.arun(engine.close)
+        if self._engine is not None and self._thread.is_idle:
+            await self._thread.arun(self._end)
             await asyncio.to_thread(self._thread.stop)
 
     def describe(self) -> str:
@@ -209,6 +205,13 @@ class RabbitmqChannelLayer(ChannelLayer):
         if self._engine is None:
             self._engine = Engine(self, self._urls, self._where, self._schema)
         return self._engine
+
+    async def _end(self) -> None:
+        # In the thread, so that calls which were withdrawn before have their engine to regret what they took.
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._thread.withdrawn(CALL_SECONDS)
+            await undisturbed(engine.close())
 
     async def _send(self, items: Sequence[Outgoing]) -> Sent:
         return await self._running().send(items)

@@ -26,7 +26,8 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._calls = 0
+        self._awaited: set[Future[Any]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._of_parents: list[asyncio.AbstractEventLoop] = []
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -37,6 +38,8 @@ class LoopThread:
         except BaseException:
             future.cancel()  # the caller was interrupted; a coroutine that has ended does not notice
             raise
+        finally:
+            self._awaited.discard(future)
 
     async def arun(self, work: Callable[[], Coroutine[Any, Any, T]], regret: Callable[[T], None] | None = None) -> T:
         """Async form of `run`, for any other event loop. A cancelled caller cancels the coroutine.
@@ -51,18 +54,26 @@ class LoopThread:
         except asyncio.CancelledError:
             self.soon(call.withdraw)
             raise
+        finally:
+            self._awaited.discard(future)
 
     @property
     def is_idle(self) -> bool:
-        """No call is under way."""
+        """Nobody waits for a call. Those whose callers were cancelled may be about to end; see `withdrawn`."""
         with self._lock:
-            return not self._calls
+            return not self._awaited
+
+    async def withdrawn(self, seconds: float) -> None:
+        """Wait up to ``seconds`` for the end of all other calls; to be called in the loop, when it `is_idle`."""
+        others = self._under_way - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=seconds)
 
     def stop(self) -> None:
-        """End the thread, unless a call is under way; the next call begins another one. Blocks until it has ended."""
+        """End the thread, unless somebody waits for a call; the next begins another one. Blocks until it has ended."""
         with self._lock:
             loop, thread = self._loop, self._thread
-            if loop is None or thread is None or self._calls:
+            if loop is None or thread is None or self._awaited:
                 return
             self._loop = self._thread = None
         loop.call_soon_threadsafe(loop.stop)
@@ -83,7 +94,8 @@ class LoopThread:
             self._of_parents.append(self._loop)
         self._lock = threading.Lock()
         self._loop = self._thread = None
-        self._calls = 0
+        self._awaited = set()
+        self._under_way = set()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._lock:
@@ -92,16 +104,18 @@ class LoopThread:
                 self._loop.set_exception_handler(_log_quietly)
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
-            self._calls += 1
-            future = asyncio.run_coroutine_threadsafe(self._counted(work), self._loop)
+            future = asyncio.run_coroutine_threadsafe(self._known(work), self._loop)
+            self._awaited.add(future)
         return future
 
-    async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _known(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
         try:
             return await work
         finally:
-            with self._lock:
-                self._calls -= 1
+            self._under_way.discard(task)
 
 
 class _Call(Generic[T]):
@@ -111,16 +125,20 @@ class _Call(Generic[T]):
         self._work = work
         self._regret = regret
         self._task: asyncio.Task[Any] | None = None
+        self._is_withdrawn = False
         self._results: list[T] = []
 
     async def run(self) -> T:
         """Run it."""
+        if self._is_withdrawn:  # before the loop came to it
+            raise asyncio.CancelledError
         self._task = asyncio.current_task()
         self._results.append(await self._work())
         return self._results[0]
 
     def withdraw(self) -> None:
         """Nobody waits for it any more."""
+        self._is_withdrawn = True
         if self._results and self._regret is not None:
             self._regret(self._results[0])
         elif self._task is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from ..delivery import Delivery
 from .amqp import Got
@@ -134,16 +135,18 @@ class Receiver:
         return set(self._subscriptions)
 
     async def stop(self, channels: Sequence[str]) -> None:
-        """Give back what is in hand of some channels that nobody receives on."""
-        for channel in channels:
-            if channel not in self._users:
-                await self._pause(channel)
+        """Give back what is in hand of some channels that nobody receives on. Goes on if the caller is cancelled."""
+        pauses = [self._begin_pause(channel) for channel in channels if channel not in self._users]
+        if pauses:
+            await asyncio.wait(pauses)
 
     async def stop_all(self) -> None:
-        """The same for all channels."""
+        """The same for all channels, with what is being taken for callers that have gone."""
         for pause in self._pauses.values():
             pause.cancel()
         self._pauses.clear()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
         await self.stop(list(self._subscriptions))
 
     async def answered(self, *questions: Awaitable[None]) -> None:
@@ -178,7 +181,7 @@ class Receiver:
     async def _take(self, channel: str, limit: int, channels: Sequence[str]) -> list[Delivery]:
         subscription = self._subscriptions[channel]
         taken, unproven = subscription.take(limit)
-        taking = asyncio.ensure_future(self._end_taking(subscription, unproven, channels if limit == 1 else ()))
+        taking = self._begin_task(self._end_taking(subscription, unproven, channels if limit == 1 else ()))
         try:
             await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -225,11 +228,17 @@ class Receiver:
             hold = self._hold_own if channel.endswith("!") else HOLD_SECONDS
             self._pauses[channel] = loop.call_later(hold, self._begin_pause, channel)
 
-    def _begin_pause(self, channel: str) -> None:
-        self._pauses.pop(channel, None)
-        task = asyncio.get_running_loop().create_task(self._pause(channel))
+    def _begin_pause(self, channel: str) -> asyncio.Task[None]:
+        pause = self._pauses.pop(channel, None)
+        if pause is not None:
+            pause.cancel()
+        return self._begin_task(self._pause(channel))
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _pause(self, channel: str) -> None:
         subscription = self._subscriptions.get(channel)

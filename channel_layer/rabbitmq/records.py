@@ -106,13 +106,16 @@ async def add(
         beside(_compact(session, queue, fold or latest))
 
 
-async def read(session: Session, queue: Queue, fold: Fold[T]) -> T:
+async def read(session: Session, queue: Queue, fold: Fold[T], make: bool = True) -> T:
     """Read all records and drop those that are not needed any more. Not ended by the caller's cancellation.
+
+    Args:
+        make: whether a queue that is not there is made. Otherwise it has no records.
 
     Raises:
         AMQPError: the connection is lost.
     """
-    return await undisturbed(_read(session, queue, fold))
+    return await undisturbed(_read(session, queue, fold, make))
 
 
 async def _append(session: Session, queue: Queue, record: Record, seconds: float) -> None:
@@ -129,16 +132,17 @@ async def _append(session: Session, queue: Queue, record: Record, seconds: float
 async def _compact(session: Session, queue: Queue, fold: Fold[Any]) -> None:
     """Drop records that are not needed; nobody waits for that."""
     try:
-        await _read(session, queue, fold)
+        await _read(session, queue, fold, make=False)
     except LOST:
         return  # the next session counts from the beginning
     except Exception:
         _log.exception("Records of the channel layer could not be made fewer")
 
 
-async def _read(session: Session, queue: Queue, fold: Fold[T]) -> T:
+async def _read(session: Session, queue: Queue, fold: Fold[T], make: bool) -> T:
     while True:
-        await session.declare(queue)
+        if make:
+            await session.declare(queue)
         try:
             async with session.short_lived() as channel:
                 found: list[Got] = []
@@ -156,6 +160,8 @@ async def _read(session: Session, queue: Queue, fold: Fold[T]) -> T:
         except ChannelClosedByBroker as error:
             if error.reply_code == NOT_FOUND:
                 session.gone(queue.name)
+                if not make:
+                    return fold(()).result
             elif error.reply_code != ACCESS_REFUSED or "exclusive" not in str(error.reply_text):
                 raise
             await asyncio.sleep(RETRY_SECONDS)

@@ -58,7 +58,7 @@ class Session:
 
     @classmethod
     async def open(cls, parameters: Any, seconds: float) -> Session:
-        """Connect.
+        """Connect. Nothing is left open if that fails, or is cancelled.
 
         Raises:
             AMQPError, OSError, TimeoutError: it cannot be done.
@@ -73,8 +73,7 @@ class Session:
             async with asyncio.timeout(seconds):
                 self.publisher = await Publisher.on(await self.writing_channel(), made[0])
         except BaseException:
-            for connection in made:
-                await connection.close()
+            await asyncio.gather(*(connection.close() for connection in made))
             raise
         return self
 

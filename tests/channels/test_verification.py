@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -319,12 +320,11 @@ def test_a_part_of_rabbitmq_has_a_prefix_of_its_own_and_leaves_no_queue(
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "demo.settings")
     config = {"url": rabbitmq_url, "prefix": "a-prefix-of-many-letters-and-a-colon:"}
     entry = {"BACKEND": "channel_layer.rabbitmq.RabbitmqChannelLayer", "CONFIG": config}
-    with override_settings(CHANNEL_LAYERS={"default": {**POSTGRES["default"], **entry}}):
+    with override_settings(CHANNEL_LAYERS={"default": {**POSTGRES["default"], **entry}}), ExitStack() as stack:
         with own_part("default") as part:
             prefix = json.loads(part.plan)["own"]["prefix"]
             assert prefix.startswith("a-prefix-of-many-let-verify-")
-            layer = RabbitmqChannelLayer(rabbitmq_url, prefix=prefix)
+            layer = stack.enter_context(closing(RabbitmqChannelLayer(rabbitmq_url, prefix=prefix)))
             layer.send("work", {"n": 1})
             assert rabbitmq_url not in part.plan
         assert layer.receive(["work"]) == (None, None)
-        layer.close()

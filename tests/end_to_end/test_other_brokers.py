@@ -7,7 +7,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,8 +105,9 @@ def echo(socket: ClientConnection, text: str) -> Any:
 def test_sockets_and_groups_outlive_workers_and_a_crash_of_the_server(other: Other, tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     environment = other.environment | {"PRESENCE": str(PRESENCE), "ENDS": str(ends)}
-    layer = other.layer()
-    with Project("tests.fixtures.sockets_project", tmp_path, environment, workers=1) as project, ExitStack() as stack:
+    with ExitStack() as stack:
+        layer = stack.enter_context(closing(other.layer()))
+        project = stack.enter_context(Project("tests.fixtures.sockets_project", tmp_path, environment, workers=1))
         sockets = [stack.enter_context(connect(f"ws://127.0.0.1:{project.port}/")) for _ in range(SOCKETS)]
         assert [echo(socket, str(n)) for n, socket in enumerate(sockets)] == [str(n) for n in range(SOCKETS)]
         layer.send_group("everybody", {"text": "all"})
@@ -139,7 +140,6 @@ def test_sockets_and_groups_outlive_workers_and_a_crash_of_the_server(other: Oth
             "each socket's end to be reported",
         )
         assert sorted(lines) == sorted(f"{channel} 1006" for channel in channels)
-    layer.close()
 
 
 def test_an_instance_of_channels_4_goes_on_in_another_worker(other: Other, tmp_path: Path) -> None:

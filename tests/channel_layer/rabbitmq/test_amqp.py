@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ from channel_layer.rabbitmq.amqp import AMQPError, ChannelClosedByBroker, Connec
 from channel_layer.rabbitmq.schema import Schema
 from tests.conftest import free_port
 
-from .conftest import connected, run
+from .conftest import Opened, connected, give_up, run, stopped_at_every_step
 
 
 def test_messages_are_taken_in_hand_and_given_back_to_their_places(rabbitmq_url: str, schema: Schema) -> None:
@@ -99,6 +100,33 @@ def test_nobody_there_is_an_error() -> None:
     async def main() -> None:
         with pytest.raises(AMQPError):
             await Connection.connect(parameters(f"amqp://127.0.0.1:{free_port()}/", 5, 10, "tests"), 5)
+
+    run(main())
+
+
+def test_a_connection_that_is_given_up_while_it_is_made_leaves_no_socket(rabbitmq_url: str, opened: Opened) -> None:
+    async def stop(making: asyncio.Task[Connection]) -> None:
+        await give_up(making)
+        assert opened.left() == []
+
+    run(stopped_at_every_step(lambda: Connection.connect(parameters(rabbitmq_url, 10, 10, "tests"), 10), stop))
+
+
+def test_consumers_with_a_higher_priority_get_messages_first(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with connected(rabbitmq_url) as connection:
+            channel = await connection.channel()
+            queue = schema.reports.name
+            await channel.declare(queue)
+            old: list[Got] = []
+            new: asyncio.Queue[Got] = asyncio.Queue()
+            await channel.consume(queue, old.append, priority=1)
+            await channel.consume(queue, new.put_nowait, priority=time.time_ns())
+            for n in range(4):
+                channel.publish("", queue, b"%d" % n, Properties(), mandatory=True)
+            assert [(await new.get()).body for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+            assert old == []
+            await channel.delete(queue)
 
     run(main())
 

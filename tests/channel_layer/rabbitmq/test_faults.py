@@ -24,6 +24,8 @@ from channel_layer.rabbitmq import RabbitmqChannelLayer
 from tests.conftest import running_rabbitmq, wait_until
 from tests.fixtures.rabbitmq_server import RabbitmqServer
 
+OpenLayer = Callable[..., RabbitmqChannelLayer]
+
 take, take_many = Tools.take, Tools.take_many
 
 
@@ -42,11 +44,13 @@ def will(layer: RabbitmqChannelLayer, n: int) -> Outgoing:
 
 
 @pytest.mark.slow
-def test_after_a_crash_of_the_server_members_are_put_back_and_last_wills_asked_for(tmp_path: Path) -> None:
+def test_after_a_crash_of_the_server_members_are_put_back_and_last_wills_asked_for(
+    tmp_path: Path, open_layer: OpenLayer
+) -> None:
     directory = tmp_path / "broker"
     told: list[Collection[str]] = []
     with running_rabbitmq(directory) as server:
-        layer = RabbitmqChannelLayer(server.url)
+        layer = open_layer(server.url)
         layer.watch_last_wills("process!", told.append)
         layer.group_add("group", "process!a")
         layer.send_batch([will(layer, 1)])
@@ -61,12 +65,13 @@ def test_after_a_crash_of_the_server_members_are_put_back_and_last_wills_asked_f
         layer.send_group("group", {"n": 2})
         assert take(layer, "process!") == [("process!a", {"n": 2})]
         assert told == [set()]  # none was carried out, all are to be left again
-        layer.close()
 
 
 @pytest.mark.slow
-def test_a_server_that_takes_no_messages_says_why_and_can_be_read(server: RabbitmqServer) -> None:
-    layer = RabbitmqChannelLayer(server.url)
+def test_a_server_that_takes_no_messages_says_why_and_can_be_read(
+    server: RabbitmqServer, open_layer: OpenLayer
+) -> None:
+    layer = open_layer(server.url)
     layer.send_batch([layer.prepare("work", {"n": n}) for n in range(5)])
     server.control("set_vm_memory_high_watermark", "0.000001")
 
@@ -88,12 +93,13 @@ def test_a_server_that_takes_no_messages_says_why_and_can_be_read(server: Rabbit
     layer.send("work", {"n": 5})
     while numbers(take(layer, "work")) != [5]:  # what was sent before the alarm was known may come now, too
         pass
-    layer.close()
 
 
 @pytest.mark.slow
-def test_what_a_frozen_server_was_sent_has_an_unknown_fate_and_comes_at_most_once(server: RabbitmqServer) -> None:
-    layer = RabbitmqChannelLayer(server.url)
+def test_what_a_frozen_server_was_sent_has_an_unknown_fate_and_comes_at_most_once(
+    server: RabbitmqServer, open_layer: OpenLayer
+) -> None:
+    layer = open_layer(server.url)
     layer.send("work", {"n": 0})
     assert numbers(take(layer, "work")) == [0]
     pids = [int(pid) for pid in server.control("eval", "os:getpid().").strip('"\n').split()]
@@ -114,13 +120,12 @@ def test_what_a_frozen_server_was_sent_has_an_unknown_fate_and_comes_at_most_onc
     while 3 not in seen:
         seen += numbers(take(layer, "work"))
     assert seen in ([1, 3], [3])
-    layer.close()
 
 
 @pytest.mark.slow
-def test_no_message_comes_twice_when_connections_are_cut(server: RabbitmqServer) -> None:
-    layers = [RabbitmqChannelLayer(server.url) for _ in range(2)]
-    sender = RabbitmqChannelLayer(server.url)
+def test_no_message_comes_twice_when_connections_are_cut(server: RabbitmqServer, open_layer: OpenLayer) -> None:
+    layers = [open_layer(server.url) for _ in range(2)]
+    sender = open_layer(server.url)
     total, seen = 1500, []
     stopping = threading.Event()
     done: list[int] = []
@@ -133,22 +138,22 @@ def test_no_message_comes_twice_when_connections_are_cut(server: RabbitmqServer)
                 time.sleep(0.01)
 
     threads = [threading.Thread(target=read, args=(layer,)) for layer in layers for _ in range(2)]
+    lost = lambda: sum(layer.counters.possible_losses for layer in layers)  # noqa: E731
     for thread in threads:
         thread.start()
-    for n in range(total):
-        if works(lambda n=n: sender.send("work", {"n": n})):  # type: ignore[misc]
-            done.append(n)
-        if n % 500 == 250:
-            server.control("close_all_connections", "cut by a test")
-    lost = lambda: sum(layer.counters.possible_losses for layer in layers)  # noqa: E731
-    wait_until(lambda: len(set(done) - set(seen)) <= lost(), "all messages to come, or to be counted as lost")
-    stopping.set()
-    for thread in threads:
-        thread.join(30)
+    try:
+        for n in range(total):
+            if works(lambda n=n: sender.send("work", {"n": n})):  # type: ignore[misc]
+                done.append(n)
+            if n % 500 == 250:
+                server.control("close_all_connections", "cut by a test")
+        wait_until(lambda: len(set(done) - set(seen)) <= lost(), "all messages to come, or to be counted as lost")
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(30)
     assert len(seen) == len(set(seen))
     assert len(set(done) - set(seen)) <= lost()
-    for layer in (*layers, sender):
-        layer.close()
 
 
 KILLED = """
@@ -182,21 +187,20 @@ def test_what_a_killed_process_had_not_handed_out_comes_to_others(
     ],
 )
 def test_a_broker_that_refuses_us_is_named_without_the_password(
-    rabbitmq_url: str, change: Callable[[str], str], words: str
+    rabbitmq_url: str, change: Callable[[str], str], words: str, open_layer: OpenLayer
 ) -> None:
-    layer = RabbitmqChannelLayer(change(rabbitmq_url))
+    layer = open_layer(change(rabbitmq_url))
     with pytest.raises(LayerUnusable) as caught:
         layer.check()
     assert words in str(caught.value)
     assert "wrong" not in str(caught.value)
-    layer.close()
 
 
 @pytest.mark.slow
-def test_a_right_that_is_missing_is_named(server: RabbitmqServer) -> None:
+def test_a_right_that_is_missing_is_named(server: RabbitmqServer, open_layer: OpenLayer) -> None:
     server.control("add_user", "reader", "secret")
     server.control("set_permissions", "reader", "^$", "^$", ".*")
-    layer = RabbitmqChannelLayer(server.url.replace("guest:guest", "reader:secret"))
+    layer = open_layer(server.url.replace("guest:guest", "reader:secret"))
     with pytest.raises(LayerUnusable, match=r"lacks a right: ACCESS_REFUSED.*#groups.*rabbitmqctl set_permissions"):
         layer.check()
     server.control("set_permissions", "reader", "^millrace:", r"^(millrace:.*|amq\.default)$", "^millrace:")
@@ -205,7 +209,6 @@ def test_a_right_that_is_missing_is_named(server: RabbitmqServer) -> None:
     layer.send_batch([will(layer, 1)])
     layer.send_group("group", {"n": 1})
     assert take(layer, "process!") == [("process!a", {"n": 1})]
-    layer.close()
 
 
 def test_a_queue_of_another_capacity_is_used_as_it_is(
@@ -220,7 +223,7 @@ def test_a_queue_of_another_capacity_is_used_as_it_is(
 
 
 @pytest.mark.slow
-def test_replicated_channels_outlive_a_node(tmp_path: Path) -> None:
+def test_replicated_channels_outlive_a_node(tmp_path: Path, open_layer: OpenLayer) -> None:
     with ExitStack() as stack:
         servers = RabbitmqServer.cluster(tmp_path / "cluster", 3)
         for server in servers:
@@ -228,7 +231,7 @@ def test_replicated_channels_outlive_a_node(tmp_path: Path) -> None:
         for server in servers[1:]:
             server.join(servers[0])
         urls = [server.url for server in servers]
-        layers = [RabbitmqChannelLayer(urls[n:] + urls[:n], queue_type="quorum") for n in range(3)]
+        layers = [open_layer(urls[n:] + urls[:n], queue_type="quorum") for n in range(3)]
         layers[1].group_add("group", "process!a")
         layers[0].send_batch([layers[0].prepare("work", {"n": n}) for n in range(20)])
         servers[0].kill()
@@ -238,5 +241,3 @@ def test_replicated_channels_outlive_a_node(tmp_path: Path) -> None:
         assert take(layers[1], "process!") == [("process!a", {"n": 1})]
         assert layers[2].send_batch([layers[2].prepare("work", {"n": 21})]) == []
         assert numbers(take(layers[1], "work")) == [21]
-        for layer in layers:
-            layer.close()

@@ -12,7 +12,7 @@ from channel_layer.rabbitmq import last_wills, records
 from channel_layer.rabbitmq.engine import Engine
 from channel_layer.rabbitmq.last_wills import release_seconds
 
-from .conftest import an_engine, run, until
+from .conftest import a_session, an_engine, run, until
 
 
 def will(engine: Engine, n: int, withdraws: bool = False) -> Outgoing:
@@ -127,7 +127,7 @@ def test_what_others_have_carried_out_meanwhile_is_not_sent_again(rabbitmq_url: 
 
     async def main() -> None:
         told: list[Collection[str]] = []
-        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix, presence=6) as engine:
+        async with an_engine(rabbitmq_url, prefix) as other, an_engine(rabbitmq_url, prefix) as engine:
             engine._layer.watch_last_wills("process!", told.append)
             await engine.send([will(engine, 1), will(engine, 2)])
             person = engine._wills._persons["process!"]
@@ -140,12 +140,52 @@ def test_what_others_have_carried_out_meanwhile_is_not_sent_again(rabbitmq_url: 
             assert await received(other) == [{"n": 2, "real": True}]
             await engine._wills.carry_out(await other.session(), records.pack(("process!", life)))
             assert await received(other) == [{"n": 1}]
+            await (await engine.session()).keep()
             await engine.send([will(engine, 1, withdraws=True)])
             while person.doubtful:  # it is found out while this process receives
                 await engine.receive(["process!"], 1, 0.1, False)
             assert await received(other, 0) == []
             assert [set(names) for names in told] in ([], [{"1"}])
             await other.flush()
+
+    run(main())
+
+
+def test_a_token_comes_to_the_newest_connection_though_the_broker_takes_an_old_one_for_alive(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as broken, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 1)])
+            channel = await broken.channel()
+            for queue in (engine._schema.token("process!"), engine._schema.grace("process!")):
+                await channel.consume(queue.name, lambda _: None)  # so that its turn is next
+            (await engine.session()).give_up()
+            assert (await engine.send([will(engine, 2)])).error is None
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_last_will_that_is_put_in_force_again_lies_where_it_will_be_carried_out(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    """Others may have the life that it was left in, and remove that before they could see it."""
+
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix, capacity=1) as engine:
+            await engine.send([will(engine, 1)])
+            person = engine._wills._persons["process!"]
+            doubted = person.life
+            person.channel = None  # the connection counts as lost here, and not for the broker
+            person.tokens.clear()
+            await engine.send([engine._layer.prepare("gone", {"n": 0})])
+            sent = await engine.send([will(engine, 1, withdraws=True)])
+            assert len(sent.outcome.refused) == 1
+            assert person.doubtful == {doubted}
+            queue = engine._schema.wills("process!", person.life)
+            assert list(await records.read(await engine.session(), queue, records.latest)) == ["process!1"]
+            await engine.flush()
 
     run(main())
 

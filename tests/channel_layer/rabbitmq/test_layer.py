@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from typing import Any
@@ -44,6 +45,21 @@ def test_options_that_cannot_work_are_named(options: dict[str, Any]) -> None:
 def test_it_is_described_without_passwords() -> None:
     layer = RabbitmqChannelLayer(["amqp://user:secret@one/project", "amqps://user:secret@two/project"], prefix="p:")
     assert layer.describe() == "RabbitMQ at one:5672, two:5671, virtual host project, prefix p:"
+
+
+def test_a_layer_in_which_a_receive_was_cancelled_can_be_closed(make_layer: MakeLayer) -> None:
+    async def main() -> None:
+        layer = make_layer()
+        receiving = asyncio.ensure_future(layer.areceive_batch(["work"], timeout=60))
+        await layer.asend("elsewhere", {"n": 1})
+        receiving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await receiving
+        await layer.aclose()
+
+    before = threading.active_count()
+    asyncio.run(main())
+    assert threading.active_count() == before
 
 
 def test_a_layer_that_was_closed_leaves_nothing_behind(make_layer: MakeLayer) -> None:

@@ -10,8 +10,6 @@ import pytest
 
 from channel_layer.rabbitmq.loop_thread import LoopThread
 
-from .conftest import until
-
 
 async def where() -> int:
     return threading.get_ident()
@@ -35,9 +33,10 @@ def test_errors_reach_the_caller() -> None:
 
 def test_a_cancelled_caller_cancels_the_call() -> None:
     thread = LoopThread("tests")
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     async def wait() -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -45,7 +44,7 @@ def test_a_cancelled_caller_cancels_the_call() -> None:
 
     async def main() -> None:
         waiting = asyncio.ensure_future(thread.arun(wait))
-        await until(lambda: not thread.is_idle)
+        await asyncio.to_thread(begun.wait, 30)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -67,3 +66,57 @@ def test_a_forked_process_begins_anew() -> None:
     assert thread.run(where()) == parent
     os.close(read)
     os.close(write)
+
+
+def test_a_call_that_was_cancelled_before_its_turn_is_not_made() -> None:
+    thread = LoopThread("tests")
+    done: list[str] = []
+    begun, goes_on = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        begun.set()
+        goes_on.wait(30)
+
+    async def work() -> None:
+        done.append("work")
+
+    async def main() -> None:
+        holding = asyncio.ensure_future(thread.arun(hold))
+        await asyncio.to_thread(begun.wait, 30)
+        working = asyncio.ensure_future(thread.arun(work))
+        await asyncio.sleep(0)
+        working.cancel()
+        await asyncio.wait([working])
+        goes_on.set()
+        await holding
+        await thread.arun(lambda: thread.withdrawn(30))
+
+    asyncio.run(main())
+    assert done == []
+    thread.stop()
+
+
+def test_calls_whose_callers_have_gone_keep_it_from_nothing_and_can_be_waited_for() -> None:
+    thread = LoopThread("tests")
+    done: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            done.append("wait")
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(thread.arun(wait))
+        await asyncio.sleep(0)
+        await thread.arun(where)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert thread.is_idle
+        await thread.arun(lambda: thread.withdrawn(30))
+
+    asyncio.run(main())
+    assert done == ["wait"]
+    thread.stop()

@@ -105,3 +105,16 @@ def test_what_is_added_in_the_place_of_others_comes_before_they_go(rabbitmq_url:
             await session.ask(lambda channel: channel.delete(schema.reports.name))
 
     run(main())
+
+
+def test_who_only_looks_makes_no_queue(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as session:
+            assert await records.read(session, schema.reports, records.latest, make=False) == {}
+            assert not await session.is_there(schema.reports.name)
+            await records.add(session, schema.reports, "a", b"1", 60)
+            assert values(await records.read(session, schema.reports, records.latest, make=False)) == {"a": b"1"}
+            await session.ask(lambda channel: channel.delete(schema.reports.name))
+            assert await records.read(session, schema.reports, records.latest, make=False) == {}
+
+    run(main())

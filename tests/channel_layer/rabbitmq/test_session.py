@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from channel_layer.rabbitmq.amqp import ChannelClosedByBroker
+from channel_layer.rabbitmq.amqp import ChannelClosedByBroker, parameters
 from channel_layer.rabbitmq.schema import Queue, Schema
-from channel_layer.rabbitmq.session import LOST
+from channel_layer.rabbitmq.session import LOST, Session
 
-from .conftest import a_session, run, until
+from .conftest import Opened, a_session, give_up, run, stopped_at_every_step, until
 
 
 def test_a_queue_is_declared_once_however_many_ask(rabbitmq_url: str, schema: Schema) -> None:
@@ -53,6 +53,25 @@ def test_the_loss_of_either_connection_ends_it(rabbitmq_url: str) -> None:
                 await until(lambda: session.lost is not None)
                 with pytest.raises(LOST):
                     await session.declare(Queue("tests.nowhere", {}))
+
+    run(main())
+
+
+def test_a_session_that_is_given_up_while_it_is_opened_leaves_no_connection(rabbitmq_url: str, opened: Opened) -> None:
+    async def stop(making: asyncio.Task[Session]) -> None:
+        await give_up(making)
+        assert opened.left() == []
+
+    run(stopped_at_every_step(lambda: Session.open(parameters(rabbitmq_url, 10, 10, "tests"), 10), stop))
+
+
+def test_questions_at_the_same_time_do_not_suffer_from_one_that_fails(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as session:
+            await session.declare(schema.reports)
+            names = [schema.reports.name, "tests.nowhere"] * 10
+            assert await asyncio.gather(*map(session.is_there, names)) == [True, False] * 10
+            await session.ask(lambda channel: channel.delete(schema.reports.name))
 
     run(main())
 
