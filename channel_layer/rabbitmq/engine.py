@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import codec, names
@@ -19,7 +19,7 @@ from .amqp import Got, parameters
 from .chores import Chores
 from .errors import failed, not_connected
 from .last_wills import TOKEN, LastWills
-from .loop_thread import undisturbed
+from .loop_thread import beside, undisturbed
 from .memberships import FLUSH, MEMBER, RESTORE, Memberships
 from .publisher import BrokerBlocked
 from .receiver import LostInTaking, Receiver
@@ -85,7 +85,7 @@ class Engine:
         )
         self._wills = LastWills(
             self.session, schema, layer.presence, self._encoded, self._store, layer._tell_of_last_wills,
-            self.receiver.is_read, self.memberships.remove, self.background,
+            self.receiver.is_read, self.memberships.remove, self.background, self._to_the_end,
         )  # fmt: skip
         self._sending = Sending(schema, capacity, layer.expiry, self._ready, self._wills)
         self._chores = Chores(schema, {TOKEN: self._wills.carry_out, MEMBER: self.memberships.due}, self.background)
@@ -184,6 +184,8 @@ class Engine:
             try:
                 async with asyncio.timeout(CALL_SECONDS):
                     await self.receiver.stop_all()
+                    for task in self._tasks - self._unfinished:
+                        task.cancel()  # or they would begin more of what has to be waited for
                     if self._unfinished:
                         await asyncio.wait(list(self._unfinished))
                     await self.counts.write()
@@ -357,6 +359,9 @@ class Engine:
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return task
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(self._finish(beside(work)))
 
     def _ended(self, task: asyncio.Future[object]) -> None:
         self._tasks.discard(task)

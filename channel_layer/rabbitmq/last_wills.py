@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import names
 from ..delivery import LastWill, Outgoing
@@ -94,6 +94,7 @@ class LastWills:
         is_read: whether this process waits for messages of a reader.
         gone: removes the members of a process that is gone.
         background: runs something that nobody waits for.
+        to_the_end: runs something to its end, though the caller is cancelled or the layer closed.
     """
 
     def __init__(
@@ -107,10 +108,12 @@ class LastWills:
         is_read: Callable[[str], bool],
         gone: Callable[[Session, str], Awaitable[None]],
         background: Callable[[Awaitable[object]], None],
+        to_the_end: Callable[[Coroutine[Any, Any, tuple[int, bool]]], Awaitable[tuple[int, bool]]],
     ) -> None:
         self._session = session
         self._schema = schema
         self._presence = presence
+        self._to_the_end = to_the_end
         self._encoded = encoded
         self._store = store
         self._told = told
@@ -225,16 +228,26 @@ class LastWills:
         if await self._remove_if_unread(session, self._schema.main(reader, 1)):
             await self._remove_if_unread(session, self._schema.front(reader))
             await self._gone(session, reader)  # who hears of it finds no member of it
-        while due := await records.read(session, queue, _first, make=False):
-            for record in due:
-                assert record.value is not None
-                target, frame = records.unpack(record.value)
-                if not await self._store(session, target, frame):
-                    await records.add(session, queue, record.key, record.value, FOREVER, record.at)
-                    await asyncio.sleep(RETRY_SECONDS)
+        while True:
+            due, had_room = await self._to_the_end(self._send_some(session, queue))
+            if not due:
+                break
+            if not had_room:
+                await asyncio.sleep(RETRY_SECONDS)
         await self._remove(session, queue)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    async def _send_some(self, session: Session, queue: Queue) -> tuple[int, bool]:
+        """Send some last wills of a process that is gone; returns their number, and whether there was room for all."""
+        due, had_room = await records.read(session, queue, _first, make=False), True
+        for record in due:
+            assert record.value is not None
+            target, frame = records.unpack(record.value)
+            if not await self._store(session, target, frame):
+                await records.add(session, queue, record.key, record.value, FOREVER, record.at)
+                had_room = False
+        return len(due), had_room
 
     def _put(
         self, session: Session, reader: str, person: _Person, channel: str, life: str, value: bytes | None

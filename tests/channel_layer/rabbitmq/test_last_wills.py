@@ -11,6 +11,8 @@ from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.rabbitmq import last_wills, records
 from channel_layer.rabbitmq.engine import Engine
 from channel_layer.rabbitmq.last_wills import release_seconds
+from channel_layer.rabbitmq.sending import Sending
+from channel_layer.rabbitmq.session import Session
 
 from .conftest import a_session, an_engine, run, until
 
@@ -72,6 +74,36 @@ def test_what_a_predecessor_left_is_carried_out_when_its_successor_is_gone(rabbi
                 found += [message["n"] for message in await received(other)]
             assert sorted(found) == [1, 2]  # type: ignore[type-var]
             assert await received(other, 0.5) == []
+            await other.flush()
+
+    run(main())
+
+
+def test_an_engine_that_is_closed_while_it_carries_out_last_wills_loses_none(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun = asyncio.Event()
+    store = Sending.store
+
+    async def slowly(sending: Sending, session: Session, target: str, frame: bytes) -> bool:
+        has_begun.set()
+        await asyncio.sleep(0.01)
+        return await store(sending, session, target, frame)
+
+    async def main() -> None:
+        async with an_engine(rabbitmq_url, prefix) as other:
+            async with an_engine(rabbitmq_url, prefix, presence=0.6) as gone:
+                await gone.send([will(gone, n) for n in range(12)])
+            monkeypatch.setattr(Sending, "store", slowly)
+            async with an_engine(rabbitmq_url, prefix, presence=0.6) as heir:
+                receiving = asyncio.ensure_future(heir.receive(["nothing"], 1, 20, False))
+                await has_begun.wait()
+                receiving.cancel()
+                await asyncio.wait([receiving])
+            found: list[object] = []
+            while len(found) < 12:
+                found += [message["n"] for message in await received(other)]
+            assert sorted(found) == [*range(12)]  # type: ignore[type-var]
             await other.flush()
 
     run(main())
