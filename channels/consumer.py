@@ -171,7 +171,8 @@ async def _dispatch_in_thread(
 def _in_thread(consumer: AsyncConsumer) -> Callable[[Event], Awaitable[object]]:
     """The way to the handlers of a sync consumer in its thread: the short one, if nothing else is wanted."""
     caretaker = connections_caretaker.get()
-    if caretaker is not None and caretaker.is_used and _dispatch_of(type(consumer)) is _DISPATCH:
+    has_own = "dispatch" in vars(consumer) or _dispatch_of(type(consumer)) is not _DISPATCH
+    if caretaker is not None and caretaker.is_used and not has_own:
         call: Callable[..., Awaitable[object]] = caretaker.call
         return functools.partial(call, _handle, consumer)
     return consumer.dispatch

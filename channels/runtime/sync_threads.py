@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import operator
 import queue
 import threading
 import time
@@ -137,7 +138,7 @@ class _Ticket:
         """See `Caretaker.call`; one at a time."""
         here = contextvars.copy_context()
         context, known = here.copy(), False
-        if self._contexts is not None and here == self._contexts[0]:
+        if self._contexts is not None and _are_same(here, self._contexts[0]):
             context, known = self._contexts[1], True
         self._contexts = None  # of a call that is cancelled the thread may still be in it
         before = context.copy()
@@ -160,8 +161,7 @@ class _Ticket:
                 running.cancel()
             return await running
         finally:
-            # To compare them takes no time if nothing was set: then they have their content in common.
-            if context != before:
+            if not _are_same(context, before):
                 adopt_context(context)
             if running.done() and not running.cancelled():
                 self._contexts = contextvars.copy_context(), context
@@ -198,6 +198,15 @@ class _Ticket:
             self._look_besides = None
         self.thread.put(job)
         return future
+
+
+def _are_same(one: contextvars.Context, other: contextvars.Context) -> bool:
+    """True if the same objects are set in two contexts; others that are equal to them may change on their own."""
+    return (
+        len(one) == len(other)
+        and all(map(operator.is_, one, other))
+        and all(map(operator.is_, one.values(), other.values()))
+    )
 
 
 def _prepared(

@@ -107,6 +107,34 @@ def test_what_a_call_sets_is_set_for_the_consumer_and_its_next_call(play: Callab
     play(scene)
 
 
+class Unequal:
+    """Has no opinion on whether it is equal to another one, as an array has not."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("it was compared")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("make", [Unequal, list], ids=["cannot be compared", "are equal"])
+def test_it_is_the_very_object_that_is_set_though_another_is_equal(
+    play: Callable[[Scene], None], make: Callable[[], object]
+) -> None:
+    held: contextvars.ContextVar[object] = contextvars.ContextVar("held")
+
+    async def scene(call: Call) -> None:
+        for _ in range(3):
+            value = make()
+            await call(held.set, value)
+            assert held.get() is value
+            assert await call(held.get) is value
+            value = make()
+            held.set(value)
+            assert await call(held.get) is value
+
+    play(scene)
+
+
 def test_consumers_in_one_thread_see_nothing_of_each_other(play: Callable[[Scene], None]) -> None:
     async def consumer(call: Call, text: str) -> None:
         for turn in range(20):
