@@ -20,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
@@ -104,6 +104,10 @@ class _Thread:
         connections.close_all()
 
 
+_Slot: TypeAlias = list[asyncio.Future[T]]
+"""Holds the future that gets the outcome of a call: another one if the first was cancelled and it still counts."""
+
+
 class _Ticket:
     """The executor of one consumer: the thread with the least to do when it is first used.
 
@@ -142,28 +146,32 @@ class _Ticket:
             context, known = self._contexts[1], True
         self._contexts = None  # of a call that is cancelled the thread may still be in it
         before = context.copy()
+        loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[Any]] = []
-        prepared = functools.partial(_prepared, asyncio.get_running_loop(), tasks, context, known, function)
-        running: asyncio.Future[T] = self.submit(context.run, prepared, *args, **kwargs)
+        slot: _Slot[T] = [loop.create_future()]
+        prepared = functools.partial(_prepared, loop, tasks, context, known, function)
+        self._put(loop, slot, functools.partial(context.run, prepared, *args, **kwargs))
         try:
-            return await asyncio.shield(running)
+            return await slot[0]
         except asyncio.CancelledError:
-            task = tasks[0] if tasks else None
-            if task is not None:
-                # The function waits for a coroutine, which hears of this first; what it makes of that decides.
-                task.cancel()
-                await asyncio.wait([task])
-            if running.done():
-                if not running.cancelled():
-                    running.exception()  # or asyncio logs that nobody has asked for it
+            if not tasks:
+                raise  # it has not begun, or goes on for nobody
+            # The function waits for a coroutine, which hears of this first; what it makes of that decides.
+            task = tasks[0]
+            outcome: asyncio.Future[T] = loop.create_future()
+            slot[0] = outcome
+            task.cancel()
+            await asyncio.wait([task])
+            if outcome.done():
+                outcome.exception()  # or asyncio logs that nobody has asked for it
                 raise
-            if task is None or task.cancelled():
-                running.cancel()
-            return await running
+            if task.cancelled():
+                raise
+            return await outcome
         finally:
             if not _are_same(context, before):
                 adopt_context(context)
-            if running.done() and not running.cancelled():
+            if slot[0].done() and not slot[0].cancelled():
                 self._contexts = contextvars.copy_context(), context
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> asyncio.Future[T]:
@@ -173,20 +181,24 @@ class _Ticket:
         short function.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        slot: _Slot[T] = [loop.create_future()]
+        self._put(loop, slot, functools.partial(function, *args, **kwargs))
+        return slot[0]
 
+    def _put(self, loop: asyncio.AbstractEventLoop, slot: _Slot[T], function: Callable[[], T]) -> None:
         def job() -> None:
-            if future.cancelled():
+            if slot[0].cancelled():
                 return
-            outcome: Callable[[], None]
+            outcome: T | None = None
+            failure: BaseException | None = None
             try:
-                outcome = functools.partial(future.set_result, function(*args, **kwargs))
+                outcome = function()
             except StopIteration as error:  # a future takes no such exception
-                outcome = functools.partial(future.set_exception, RuntimeError(f"a function raised {error!r}"))
+                failure = RuntimeError(f"a function raised {error!r}")
             except BaseException as error:
-                outcome = functools.partial(future.set_exception, error)
+                failure = error
             try:
-                loop.call_soon_threadsafe(_settle, future, outcome)
+                loop.call_soon_threadsafe(_settle, slot, outcome, failure)
             except RuntimeError:
                 pass  # the loop was closed meanwhile, and nobody waits
 
@@ -197,7 +209,6 @@ class _Ticket:
             self.thread.look_after_connections(self._look_besides)
             self._look_besides = None
         self.thread.put(job)
-        return future
 
 
 def _are_same(one: contextvars.Context, other: contextvars.Context) -> bool:
@@ -225,9 +236,14 @@ def _prepared(
     return function(*args, **kwargs)
 
 
-def _settle(future: asyncio.Future[Any], outcome: Callable[[], None]) -> None:
-    if not future.done():
-        outcome()
+def _settle(slot: _Slot[Any], outcome: object, failure: BaseException | None) -> None:
+    future = slot[0]
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(outcome)
+    else:
+        future.set_exception(failure)
 
 
 _ticket = cast("ContextVar[_Ticket | None]", connections_caretaker)
