@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
+from tests.end_to_end.layers import environment_of
 from tests.end_to_end.processes import Project
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -20,9 +19,6 @@ WAIT_MILLISECONDS = 60_000
 expect.set_options(timeout=WAIT_MILLISECONDS)  # five seconds by default, which a busy machine may stand still
 
 FIRST_BROKER, SECOND_BROKER, OTHER_BROKERS = "redis", "sqlite", ["postgres", "rabbitmq"]
-
-redis_databases, postgres_databases, virtual_hosts = itertools.count(1), itertools.count(1), itertools.count(1)
-"""Each module's processes have one for themselves."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,19 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment that gives a project its channel layer: a server of that kind, or a file."""
-    if request.param == FIRST_BROKER:
-        server = request.getfixturevalue("redis_url").rpartition("/")[0]
-        return {"REDIS_URL": f"{server}/{next(redis_databases)}"}
-    if request.param == "rabbitmq":
-        server = request.getfixturevalue("rabbitmq_server")
-        return {"REDIS_URL": "", "RABBITMQ_URL": server.virtual_host(f"tests_{next(virtual_hosts)}")}
-    if request.param == "postgres":
-        dsn = request.getfixturevalue("postgres_dsn")
-        name = f"tests_{next(postgres_databases)}"
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return {"REDIS_URL": "", "POSTGRES_DSN": f"{dsn.rpartition('/')[0]}/{name}"}
-    return {"REDIS_URL": "", "CHANNEL_FILE": str(tmp_path_factory.mktemp("layer") / "layer.sqlite3")}
+    return environment_of(request.param, request, tmp_path_factory.mktemp("layer"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import free_port, wait_until
-from tests.end_to_end.conftest import redis_databases
+from tests.end_to_end.layers import redis_databases
 from tests.end_to_end.processes import Service, daphne
 
 PACKAGE = "tests.fixtures.portable_project"

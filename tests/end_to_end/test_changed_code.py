@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.conftest import wait_until
-from tests.end_to_end.conftest import redis_databases
+from tests.end_to_end.layers import redis_databases
 from tests.end_to_end.processes import Project, Service
 
 pytestmark = pytest.mark.slow

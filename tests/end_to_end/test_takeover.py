@@ -29,7 +29,7 @@ from interface_server.takeover.successor import Succession, ask
 from interface_server.wire.websocket_frames import message_frame
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.channels4_site import SECONDS, serving
-from tests.end_to_end.layers import layer_of
+from tests.end_to_end.layers import environment_of, layer_of
 from tests.end_to_end.processes import Service, daphne
 from tests.end_to_end.systemd import Systemd
 from tests.end_to_end.test_channels4_project import hear, say
@@ -271,24 +271,11 @@ def test_it_is_the_same_without_uvloop(redis_url: str, tmp_path: Path) -> None:
     crowd.check()
 
 
-def on_sqlite(request: pytest.FixtureRequest, directory: Path) -> dict[str, str]:
-    return {"CHANNEL_FILE": str(directory / "layer.sqlite3")}
-
-
-def on_postgres(request: pytest.FixtureRequest, directory: Path) -> dict[str, str]:
-    return {"POSTGRES_DSN": request.getfixturevalue("postgres_dsn")}
-
-
-def on_rabbitmq(request: pytest.FixtureRequest, directory: Path) -> dict[str, str]:
-    return {"RABBITMQ_URL": request.getfixturevalue("rabbitmq_server").virtual_host("takeover")}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("on", [on_sqlite, on_postgres, on_rabbitmq], ids=["sqlite", "postgres", "rabbitmq"])
-def test_it_is_the_same_over_other_brokers(on: Any, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    environment = {"REDIS_URL": "", **on(request, tmp_path)}
+@pytest.mark.parametrize("name", ["sqlite", "postgres", "rabbitmq"])
+def test_it_is_the_same_over_other_brokers(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    environment = environment_of(name, request, tmp_path)
     layer = layer_of(environment)
-    layer.flush()
     with at(tmp_path, environment, layer) as servers:
         with Crowd(servers, 4) as crowd:
             crowd.goes_on()
