@@ -29,7 +29,12 @@ def get_handler_name(message: Event) -> str:
     """
     if "type" not in message:
         raise ValueError("Incoming message has no 'type' attribute")
-    name: str = message["type"].replace(".", "_")
+    return _handler_name(message["type"])
+
+
+@functools.lru_cache(maxsize=512)
+def _handler_name(kind: str) -> str:
+    name = kind.replace(".", "_")
     if name.startswith("_"):
         raise ValueError("Malformed type in message (leading underscore)")
     return name
@@ -106,7 +111,10 @@ class AsyncConsumer:
             ValueError: there is none, or the event has no proper type.
         """
         handler = _handler(self, message)
-        await aclose_old_connections()
+        if (caretaker := connections_caretaker.get()) is not None:
+            caretaker.renew()  # what the line below does, without a coroutine around it
+        else:
+            await aclose_old_connections()
         await handler(message)
 
     async def send(self, message: Event) -> None:

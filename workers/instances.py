@@ -36,7 +36,7 @@ from .event_loop import EventLoop
 from .hooks import Hooks
 from .inbox import Address, Inbox, Listener
 from .lease_questions import ASK_SECONDS, UNANSWERED_SECONDS, LeaseQuestions, Leases
-from .outlet import Outlet
+from .outlet import Outlet, Said, is_frame
 from .stacks import log_with_stack
 from .sync_side import SyncSide
 from .tracing import EventSpans
@@ -167,8 +167,8 @@ class Instance(Listener):
     __slots__ = (
         "_at_once", "_checkpoint", "_connects", "_current", "_done", "_farewell", "_fresh_checkpoint", "_given_up",
         "_has_lease", "_heard", "_instances", "_is_orphaned", "_knows_end", "_last", "_leaving", "_patience",
-        "_pending", "_receiver", "_spans", "_told", "_told_with", "_waiters", "_was_asked", "broken_off_at", "hosted",
-        "in_the_way", "is_muted", "server", "since", "task", "tasks",
+        "_pending", "_place", "_receiver", "_said_at", "_spans", "_told", "_told_with", "_waiters", "_was_asked",
+        "broken_off_at", "hosted", "in_the_way", "is_muted", "server", "since", "task", "tasks",
     )  # fmt: skip
 
     def __init__(self, instances: Instances, hosted: Hosted, server: str) -> None:
@@ -194,7 +194,8 @@ class Instance(Listener):
             self._heard = True
         self._checkpoint: bytes | None = None
         self._fresh_checkpoint = False
-        self._last: Outgoing | None = None
+        self._last: Outgoing | Said | None = None
+        self._place = self._said_at = 0
         self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._receiver: asyncio.Task[Any] | None = None
         self._leaving = False
@@ -223,10 +224,7 @@ class Instance(Listener):
         """Take an event, or news of the connection."""
         if "type" in message:
             if headers is not None and "turn" in headers:
-                if self._spans is not None:
-                    self._spans.expect(headers["turn"], headers)
-                if message["type"] != DISCONNECT or not self._hears_of_end:
-                    self._push(headers["turn"], message)
+                self.take(message, headers["turn"], headers)
         elif message.get("gone"):
             logger.warning("%s is hosted elsewhere by now; its instance here ends", self.hosted.name)
             self.end()
@@ -236,14 +234,21 @@ class Instance(Listener):
                 self._push(0, {"type": DISCONNECT, "code": 1006})
             self.wake()
 
-    @property
-    def _hears_of_end(self) -> bool:
-        """True if the end of the connection is in hand, or waits to be."""
-        return self._knows_end or any(event.get("type") == DISCONNECT for _, event in self._pending)
+    def take(self, event: Event, turn: int, headers: Headers | None) -> None:
+        """Take an event with a number, and with the headers that it came with."""
+        if self._spans is not None and headers is not None:
+            self._spans.expect(turn, headers)
+        if event["type"] != DISCONNECT or not self._hears_of_end:
+            self._push(turn, event)
 
     def _push(self, turn: int, event: Event) -> None:
         self._pending.append((turn, event))
         self.wake()
+
+    @property
+    def _hears_of_end(self) -> bool:
+        """True if the end of the connection is in hand, or waits to be."""
+        return self._knows_end or any(event.get("type") == DISCONNECT for _, event in self._pending)
 
     def wake(self) -> None:
         """Have the application look for an event."""
@@ -255,7 +260,8 @@ class Instance(Listener):
 
     async def receive(self) -> Event:
         """The next event; the one before is done with."""
-        self._receiver = asyncio.current_task()
+        if self._receiver is None or self.tasks.running:  # else there is just one task
+            self._receiver = asyncio.current_task()
         if self._current:
             self._end_turn()
         while True:
@@ -307,7 +313,8 @@ class Instance(Listener):
             self._spans.end()
         self.since = time.monotonic()
         self._take_checkpoint()
-        self._instances.outlet.ask(self)
+        if self._last is None:  # else it will be asked anyway
+            self._instances.outlet.ask(self)
 
     def _take_checkpoint(self) -> None:
         if self._connects:
@@ -337,14 +344,19 @@ class Instance(Listener):
     def _say(self, message: dict[str, Any], **more: Any) -> None:
         if self._is_orphaned:
             return  # nobody is there to hear
-        headers: Headers = {"epoch": self.hosted.epoch, **more}  # type: ignore[typeddict-item]
-        item = self._instances.outlet.prepare(self.hosted.reply_channel, message, headers)
-        self._last = item
+        outlet, hosted = self._instances.outlet, self.hosted
+        if self._has_lease and not more and is_frame(message):
+            said = outlet.say(self, self.server, hosted.reply_channel, hosted.epoch, message, self._said_at)
+            self._last, self._said_at, self._place = said, said.number, len(said.addresses) - 1
+            return
+        headers: Headers = {"epoch": hosted.epoch, **more}  # type: ignore[typeddict-item]
+        item = self._instances.layer.prepare(hosted.reply_channel, message, headers)
         if not self._has_lease:
             assert item.headers is not None
             item.headers["lease"], self._has_lease = self.channel, True
-            item.headers.update(self.hosted.news())
-        self._instances.outlet.add(item, self)
+            item.headers.update(hosted.news())
+        outlet.add(item, self)
+        self._last, self._said_at = item, outlet.added
 
     def introduce(self) -> None:
         """Tell the connection who has it."""
@@ -353,12 +365,21 @@ class Instance(Listener):
 
     def last_words(self) -> Outgoing | None:
         """See `Speaker.last_words`: the number of the last event that is done, and a new checkpoint."""
-        item, self._last = self._last, None
+        last, self._last = self._last, None
         if self._told == self._done and not self._fresh_checkpoint:
             return None
         if self.is_muted or self._is_orphaned:
             return None
-        alone = item is None
+        item, alone = last, last is None
+        if isinstance(item, Said):
+            if not item.is_shared:
+                item = item.item
+            elif self._fresh_checkpoint:
+                item, alone = item.take_out(self._place), True
+            else:
+                item.end_turn(self._place, self._done)
+                self._told, self._told_with = self._done, self._instances.outlet.added
+                return None
         if item is None:
             item = Outgoing(self.hosted.reply_channel, EMPTY, {"epoch": self.hosted.epoch})
         assert item.headers is not None
@@ -908,9 +929,9 @@ class Instances:
         """Deliver an event in portions: the interface server sends the answers of one while the next are at work."""
         copy = copied if any(type(value) in (dict, list) for value in event.values()) else dict
         for number, (local, turn) in enumerate(members, 1):
-            listener = self._inbox.find(local)
-            if listener is not None:
-                listener.deliver(copy(event), {"turn": turn} if headers is None else {**headers, "turn": turn})
+            instance = self._inbox.find(local)
+            if isinstance(instance, Instance):
+                instance.take(copy(event), turn, headers)
             if number % PORTION == 0:
                 yield
 

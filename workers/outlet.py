@@ -8,10 +8,9 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from channel_layer import tracing
 from channel_layer.backoff import Backoff
 from channel_layer.codec import EMPTY, pack_body, unpack_body
-from channel_layer.delivery import SHARED, Headers, Message, Outgoing
+from channel_layer.delivery import SHARED, Message, Outgoing
 from channel_layer.exceptions import LayerUnavailable, MessageTooLarge, clause
 from channel_layer.layer import ChannelLayer
 from channel_layer.names import split
@@ -26,11 +25,9 @@ ROOM_BYTES = 4_194_304
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
 
-_Address: TypeAlias = tuple[str, int, int]
-"""A connection in a message to several, its epoch, and the number of the last event that is done."""
-
-PLAIN = frozenset({"epoch", "turn", "trace", "traced_at"})
-"""Headers of messages that can be put together."""
+Address: TypeAlias = tuple[str, int, int]
+"""A connection in a message to several: the local part of its name, its epoch, and the number of the last event that is
+done; 0 if that is not news."""
 
 
 class Speaker(Protocol):
@@ -41,6 +38,55 @@ class Speaker(Protocol):
 
     def wake(self) -> None:
         """More has been written."""
+
+
+class Said:
+    """A frame that is not written yet: equal ones for other connections of the same interface server join it.
+
+    So it is encoded once, by this process and by that one.
+
+    Attributes:
+        item: the frame for the first connection, who has it alone as long as there is one address.
+        number: of the message among all of its outlet.
+        addresses: of the connections; ``None`` for one that was taken out.
+    """
+
+    __slots__ = ("addresses", "item", "number")
+
+    def __init__(self, item: Outgoing, number: int) -> None:
+        self.item = item
+        self.number = number
+        self.addresses: list[Address | None] = []
+
+    @property
+    def is_shared(self) -> bool:
+        """True if others have joined the first one."""
+        return len(self.addresses) > 1
+
+    def end_turn(self, place: int, turn: int) -> None:
+        """Say with it, to the connection with an address, which event is done."""
+        address = self.addresses[place]
+        assert address is not None
+        self.addresses[place] = (address[0], address[1], turn)
+
+    def take_out(self, place: int) -> Outgoing:
+        """The frame for the connection with an address, which is to get it by itself."""
+        address, self.addresses[place] = self.addresses[place], None
+        assert address is not None
+        if place == 0:
+            return self.item
+        return Outgoing(split(self.item.target)[0] + address[0], self.item.body, {"epoch": address[1]})
+
+    def messages(self, layer: ChannelLayer) -> list[Outgoing]:
+        """What is written: one message for all, unless that is too large."""
+        addresses = [one for one in self.addresses if one is not None]
+        server, body = split(self.item.target)[0], self.item.body
+        if len(addresses) > 1:
+            try:
+                return [layer.prepare(server + SHARED, {"reply": unpack_body(body), "to": addresses})]
+            except MessageTooLarge:
+                pass
+        return [Outgoing(server + local, body, {"epoch": epoch, "turn": turn}) for local, epoch, turn in addresses]
 
 
 class Outlet:
@@ -65,8 +111,8 @@ class Outlet:
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._text: str | None = None
-        self._text_body = EMPTY
+        self._open: dict[tuple[str, str | bytes], Said] = {}
+        self._shared: list[Said] = []
 
     @property
     def is_idle(self) -> bool:
@@ -78,19 +124,35 @@ class Outlet:
         """True while applications have to wait for `room`."""
         return self._bytes > ROOM_BYTES
 
-    def prepare(self, channel: str, message: Message, headers: Headers) -> Outgoing:
-        """Encode a message for a connection, once if many instances say the same one after the other.
+    def say(self, speaker: Speaker, server: str, channel: str, epoch: int, frame: Message, after: int) -> Said:
+        """Write a frame for a connection with the next batch, before which the speaker is asked; returns at once.
+
+        Args:
+            speaker: whose frame it is.
+            server: the part of the name that all connections of the interface server have in common.
+            channel: name of the connection.
+            epoch: of the instance.
+            frame: ``text`` or ``bytes``, and nothing else.
+            after: the number of the last message to this connection, in front of which the frame must not come.
+
+        Returns:
+            the frame, with the address of this connection as the last one.
 
         Raises: as `ChannelLayer.prepare`.
         """
-        text = message.get("text")
-        if type(text) is not str or len(message) != 1:
-            return self._layer.prepare(channel, message, headers)
-        if text == self._text:
-            return Outgoing(channel, self._text_body, tracing.stamp(headers) if tracing.is_on else headers)
-        item = self._layer.prepare(channel, message, headers)
-        self._text, self._text_body = text, item.body
-        return item
+        [content] = frame.values()
+        said = self._open.get((server, content))
+        if said is None or said.number <= after:
+            item = self._layer.prepare(channel, frame, {"epoch": epoch})
+            self._append(item)
+            said = self._open[server, content] = Said(item, self.added)
+        else:
+            if len(said.addresses) == 1:
+                self._shared.append(said)
+            self._bytes += OVERHEAD
+        said.addresses.append((channel[len(server) :], epoch, 0))
+        self.ask(speaker)
+        return said
 
     def add(self, item: Outgoing, speaker: Speaker | None = None) -> None:
         """Write a message with the next batch, before which a speaker is asked; returns at once."""
@@ -145,12 +207,12 @@ class Outlet:
                     item = speaker.last_words()
                     if item is not None:
                         self._append(item)
+                self._close_frames()
                 count = fitting(self._items)
                 batch, self._items = self._items[:count], self._items[count:]
                 # One that is tried again may stand for several, which cannot be counted before it is written.
                 behind = max(0, self._retrying - count)
-                written = self._written if behind else self.added - len(self._items)
-                batch = merged(batch, self._layer)
+                written = self._written if behind else max(self._written, self.added - len(self._items))
                 if not batch:
                     continue
                 left = await self._write(batch)
@@ -167,6 +229,15 @@ class Outlet:
                     self._room = None
         finally:
             self._task = None
+
+    def _close_frames(self) -> None:
+        """Let nothing join the frames from here on, and put those that are for several into their places."""
+        self._open.clear()
+        if self._shared:
+            end = len(self._items) - self.added - 1
+            messages = {end + said.number: said.messages(self._layer) for said in self._shared}
+            self._shared.clear()
+            self._items = [one for place, item in enumerate(self._items) for one in messages.get(place, (item,))]
 
     def _recount(self, left: Sequence[Outgoing] = ()) -> None:
         self._bytes = sum(len(item.body) + OVERHEAD for item in (*left, *self._items))
@@ -212,49 +283,11 @@ class Outlet:
         return left
 
 
+def is_frame(message: Message) -> bool:
+    """True if a message to a connection has a frame for the client and says nothing else."""
+    return len(message) == 1 and ("text" in message or "bytes" in message)
+
+
 def without_frame(reply: Message) -> Message:
     """A message to a connection without what it has for the client to read."""
     return {key: value for key, value in reply.items() if key not in ("text", "bytes")}
-
-
-def merged(batch: list[Outgoing], layer: ChannelLayer) -> list[Outgoing]:
-    """Put equal messages to connections of one interface server together, so that it encodes them once.
-
-    The order of the messages to each single connection stays.
-    """
-    places: dict[tuple[str, bytes], int] = {}
-    together: dict[int, list[_Address]] = {}
-    joined: list[int] = []
-    last: dict[str, int] = {}
-    for position, item in enumerate(batch):
-        target, body, headers = item.target, item.body, item.headers
-        before = last.get(target, -1)
-        last[target] = position
-        if body == EMPTY or headers is None or not headers.keys() <= PLAIN:
-            continue
-        process, _, local = target.partition("!")
-        place = places.setdefault((process, body), position)
-        if place == position or place < before:
-            places[process, body] = position
-            continue
-        if place not in together:
-            together[place] = [_address(batch[place])]
-        together[place].append((local, headers.get("epoch", 0), headers.get("turn", 0)))
-        joined.append(position)
-        last[target] = place
-    result: list[Outgoing | None] = [*batch]
-    for place, addresses in together.items():
-        item = batch[place]
-        try:
-            content = {"reply": unpack_body(item.body), "to": addresses}
-            result[place] = layer.prepare(split(item.target)[0] + SHARED, content)
-        except MessageTooLarge:
-            return batch
-    for position in joined:
-        result[position] = None
-    return [one for one in result if one is not None]
-
-
-def _address(item: Outgoing) -> _Address:
-    headers = item.headers or {}
-    return item.target.partition("!")[2], headers.get("epoch", 0), headers.get("turn", 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -21,7 +20,7 @@ from ..scope.sessions import SessionState, changed_session, session_names
 from ..scope.users import name_if_known
 from ..utils import name_that_thing
 from . import checkpoints
-from .checkpoints import BadCheckpoint
+from .checkpoints import BadCheckpoint, Marks, is_same
 from .events import (
     ACCEPT,
     ANY,
@@ -120,7 +119,7 @@ class HostedApplication(Hosted):
         self._resume: Callable[[Any], Awaitable[None]] | None = None
         self._state: Any = None
         self._packed = b""
-        self._marks: tuple[object, ...] = ()
+        self._marks: Marks | None = None
         self._receive: Receive
         self._denial: Denial | None = None
         self.session: SessionState | None = None
@@ -236,21 +235,21 @@ class HostedApplication(Hosted):
         consumer = self._consumer
         if consumer is None:
             return super().checkpoint()
-        scope, (keys, values) = consumer.scope, self._given
+        scope = consumer.scope
         session = changed_session(scope)
-        marks: list[object] | None = None
-        if session is None and len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
-            marks = checkpoints.marks(consumer.__dict__)
-            if marks is not None:
-                marks += (type(consumer), _key_of(scope.get("user")))
-                if len(marks) == len(self._marks) and all(map(operator.is_, marks, self._marks)):
-                    return self._packed
+        marks: Marks | None = None
+        if session is None:
+            more = (*scope.values(), type(consumer), _key_of(scope.get("user")))
+            if self._marks is not None and self._marks.hold_for(consumer.__dict__, *more):
+                return self._packed
+            if is_same(scope.values(), self._given[1]):
+                marks = Marks.of(consumer.__dict__, *more)
         added = self._added()
-        self._marks = ()  # of the last checkpoint that was made
+        self._marks = None  # of the last checkpoint that was made
         identity = self._identity(added, session)
         own = self._without_shared(consumer.__dict__)
         self._packed = checkpoints.pack(own, added, identity, self.reply_channel, self._packed)
-        self._marks = tuple(marks or ())
+        self._marks = marks
         return self._packed
 
     def _without_shared(self, attributes: Scope) -> Scope:
@@ -288,7 +287,7 @@ class HostedApplication(Hosted):
     def _added(self) -> Scope:
         """Keys that handlers have set in the scope."""
         scope, (keys, values) = self._consumer.scope, self._given
-        if len(scope) == len(keys) and all(map(operator.is_, scope.values(), values)):
+        if is_same(scope.values(), values):
             return {}
         given = dict(zip(keys, values, strict=True))
         added = {key: value for key, value in scope.items() if given.get(key, self) is not value}

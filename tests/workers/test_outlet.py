@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,7 +15,7 @@ from channel_layer.delivery import SHARED, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
 from workers import outlet as module
-from workers.outlet import Outlet
+from workers.outlet import Outlet, Said
 
 
 class Layer(MemoryChannelLayer):
@@ -40,6 +42,38 @@ class Speaker:
     def last_words(self) -> Outgoing | None:
         self.asked += 1
         return self.item
+
+    def wake(self) -> None:
+        raise AssertionError("it waits for nothing")
+
+
+class Member:
+    """One of those who say the same; may be done with an event, or want to add to its own message."""
+
+    def __init__(self, outlet: Outlet, channel: str, turn: int = 0, news: bool = False) -> None:
+        self.outlet, self.channel, self.turn, self.news = outlet, channel, turn, news
+        self.last: tuple[Said, int] | None = None
+        self.number = 0
+
+    def say(self, text: str) -> Member:
+        server = self.channel.partition("!")[0] + "!"
+        said = self.outlet.say(self, server, self.channel, 1, {"text": text}, self.number)
+        self.last, self.number = (said, len(said.addresses) - 1), said.number
+        return self
+
+    def last_words(self) -> Outgoing | None:
+        assert self.last is not None
+        said, place = self.last
+        if said.is_shared and not self.news:
+            if self.turn:
+                said.end_turn(place, self.turn)
+            return None
+        item = said.take_out(place) if said.is_shared else said.item
+        assert item.headers is not None
+        item.headers["turn"] = self.turn
+        if self.news:
+            item.headers["checkpoint"] = b"new"
+        return item if said.is_shared else None
 
     def wake(self) -> None:
         raise AssertionError("it waits for nothing")
@@ -122,11 +156,12 @@ def test_who_waits_for_messages_to_be_stored_is_woken_each_time_more_are() -> No
                 if not found[-1][1]:
                     outlet.wake_later(self)
 
-        # Two that are one message, which is refused at first; the third comes while they wait.
+        # Two for one connection and one that joins, refused at first; another comes while they wait.
         refused = asyncio.Event()
         layer.answers = [lambda items: refused.set() or list(items)]
-        for name in ("d!1", "d!2"):
-            outlet.add(layer.prepare(name, {"text": "equal"}, {"epoch": 1}))
+        Member(outlet, "d!1").say("equal")
+        Member(outlet, "d!2").say("equal")
+        outlet.add(layer.prepare("d!1", {"text": "behind"}))
         assert not outlet.has_written(1)
         outlet.wake_later(Waiting(None))
         await refused.wait()
@@ -179,36 +214,92 @@ def test_of_equal_messages_that_were_put_together_the_news_survive_too() -> None
     async def scene(outlet: Outlet, layer: Layer) -> None:
         layer.answers = [failing(LayerUnavailable("here", "an answer was lost"))]
         for local in "12":
-            outlet.add(layer.prepare(f"d!{local}", {"text": "same"}, {"epoch": 0, "turn": 2}))
+            Member(outlet, f"d!{local}", turn=2).say("same")
 
-    assert said(play(scene)) == [(f"d!{SHARED}", {"reply": {}, "to": [["1", 0, 2], ["2", 0, 2]]})]
+    assert said(play(scene)) == [(f"d!{SHARED}", {"reply": {}, "to": [["1", 1, 2], ["2", 1, 2]]})]
 
 
 def test_equal_messages_to_connections_of_one_server_are_one_message() -> None:
     async def scene(outlet: Outlet, layer: Layer) -> None:
-        for target in ("d!1", "d!2", "e!1"):
-            outlet.add(layer.prepare(target, {"text": "same"}, {"epoch": 1}))
-        outlet.add(layer.prepare("d!1", {"text": "other"}, {"epoch": 1}))
+        one = Member(outlet, "d!1").say("same")
+        Member(outlet, "d!2", turn=7).say("same")
+        Member(outlet, "e!1").say("same")
+        one.say("other")
 
     assert said(play(scene)) == [
-        (f"d!{SHARED}", {"reply": {"text": "same"}, "to": [["1", 1, 0], ["2", 1, 0]]}),
+        (f"d!{SHARED}", {"reply": {"text": "same"}, "to": [["1", 1, 0], ["2", 1, 7]]}),
         ("e!1", {"text": "same"}),
         ("d!1", {"text": "other"}),
     ]
 
 
-def test_putting_together_keeps_the_order_of_each_connection() -> None:
+def test_bytes_are_put_together_and_never_with_text() -> None:
     async def scene(outlet: Outlet, layer: Layer) -> None:
-        outlet.add(layer.prepare("d!1", {"text": "same"}, {"epoch": 0}))
-        outlet.add(layer.prepare("d!2", {"text": "first"}, {"epoch": 0}))
-        outlet.add(layer.prepare("d!2", {"text": "same"}, {"epoch": 0}))
+        speaker = Speaker(None)
+        for frame in ({"text": "a"}, {"bytes": b"a"}, {"bytes": b"a"}):
+            outlet.say(speaker, "d!", f"d!{outlet.added}", 1, frame, 0)
 
-    to_second = [
-        message["text"] if target == "d!2" else message["reply"]["text"]
-        for target, message in said(play(scene))
-        if target != "d!1"
+    assert said(play(scene)) == [
+        ("d!0", {"text": "a"}),
+        (f"d!{SHARED}", {"reply": {"bytes": b"a"}, "to": [["1", 1, 0], ["2", 1, 0]]}),
     ]
-    assert to_second == ["first", "same"]
+
+
+def test_one_who_has_more_to_say_gets_its_message_by_itself() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        for local, news in (("1", True), ("2", False), ("3", True), ("4", False)):
+            Member(outlet, f"d!{local}", turn=2, news=news).say("same")
+
+    layer = play(scene)
+    assert said(layer) == [
+        (f"d!{SHARED}", {"reply": {"text": "same"}, "to": [["2", 1, 2], ["4", 1, 2]]}),
+        ("d!1", {"text": "same"}),
+        ("d!3", {"text": "same"}),
+    ]
+    assert [item.headers for item in layer.batches[0][1:]] == [{"epoch": 1, "turn": 2, "checkpoint": b"new"}] * 2
+
+
+def test_one_who_is_left_alone_gets_an_ordinary_message_and_none_is_written_for_nobody() -> None:
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        Member(outlet, "d!1", turn=2, news=True).say("same")
+        Member(outlet, "d!2", turn=3).say("same")
+        for local in "34":
+            Member(outlet, f"d!{local}", turn=2, news=True).say("other")
+        await written(outlet)
+        assert outlet.has_written(outlet.added)
+
+    layer = play(scene)
+    assert [item.target for item in layer.batches[0]] == ["d!2", "d!1", "d!3", "d!4"]
+    assert layer.batches[0][0].headers == {"epoch": 1, "turn": 3}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_putting_together_keeps_the_order_of_each_connection(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_RETRY", 0.001)
+    dice = random.Random(seed)
+    expected: dict[str, list[str]] = defaultdict(list)
+
+    async def scene(outlet: Outlet, layer: Layer) -> None:
+        members = [
+            Member(outlet, f"{server}!{number}", news=dice.random() < 0.2) for server in "de" for number in "123"
+        ]
+        for _ in range(60):
+            if dice.random() < 0.1:
+                await asyncio.sleep(0)  # a write begins
+            if dice.random() < 0.1:
+                layer.answers.append(failing(LayerUnavailable("here", "away", uncertain=False)))
+            member = dice.choice(members)
+            expected[member.channel].append(text := dice.choice("ab"))
+            member.say(text)
+
+    heard: dict[str, list[str]] = defaultdict(list)
+    for target, message in said(play(scene)):
+        if "to" in message:
+            for local, _, _ in message["to"]:
+                heard[f"{target[:2]}{local}"].append(message["reply"]["text"])
+        else:
+            heard[target].append(message["text"])
+    assert heard == expected
 
 
 def test_applications_wait_while_too_much_waits_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,23 +320,14 @@ def test_applications_wait_while_too_much_waits_here(monkeypatch: pytest.MonkeyP
     play(scene)
 
 
-def test_the_same_text_is_encoded_once_and_nothing_else_is_taken_for_it() -> None:
-    async def scene(outlet: Outlet, layer: Layer) -> None:
-        one, same, other = (outlet.prepare(f"d!{n}", {"text": text}, {"epoch": n}) for n, text in enumerate("aab"))
-        assert one.body is same.body
-        assert (same.target, same.headers) == ("d!1", {"epoch": 1})
-        assert unpack_body(other.body) == {"text": "b"}
-        again = outlet.prepare("d!1", {"text": "b", "close": True}, {"epoch": 1})
-        assert unpack_body(again.body) == {"text": "b", "close": True}
-
-    play(scene)
-    assert unpack_body(Outlet(Layer()).prepare("d!1", {"text": ""}, {"epoch": 0}).body) == {"text": ""}
-
-
 def test_equal_messages_that_are_too_large_together_go_one_by_one() -> None:
     async def scene(outlet: Outlet, layer: Layer) -> None:
         large = "x" * (layer.max_message_size - 20)
         for number in range(3):
-            outlet.add(outlet.prepare(f"d!{number}", {"text": large}, {"epoch": 0, "turn": 2}))
+            Member(outlet, f"d!{number}", turn=number).say(large)
+        outlet.add(layer.prepare("d!0", {"text": "behind"}))
 
-    assert [target for target, _ in said(play(scene))] == ["d!0", "d!1", "d!2"]
+    layer = play(scene)
+    items = [item for batch in layer.batches for item in batch]
+    assert [item.target for item in items] == ["d!0", "d!1", "d!2", "d!0"]
+    assert [(item.headers or {}).get("turn") for item in items] == [0, 1, 2, None]

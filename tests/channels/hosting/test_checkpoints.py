@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import operator
 import pickle
 import sys
 import threading
@@ -20,7 +19,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.utils.safestring import mark_safe
 
-from channels.hosting.checkpoints import MOST_BYTES, BadCheckpoint, _sign, marks, pack, unpack
+from channels.hosting.checkpoints import MOST_BYTES, BadCheckpoint, Marks, _sign, pack, unpack
 from workers.instances import NotCarried
 
 NAME, OTHER = "daphne.x!s.a", "daphne.x!s.b"
@@ -154,11 +153,11 @@ def test_what_is_not_listed_stands_in_the_way_where_it_is_kept() -> None:
 
 
 def is_unchanged(attributes: dict[str, Any], change: Any) -> bool:
-    before = marks(attributes)
-    change(attributes)
-    after = marks(attributes)
+    before = Marks.of(attributes)
     assert before is not None
-    return after is not None and len(before) == len(after) and all(map(operator.is_, before, after))
+    assert before.hold_for(attributes)
+    change(attributes)
+    return before.hold_for(attributes)
 
 
 PLAIN = {"room": "lobby", "n": 1, "names": ["a", "b"], "counts": {"a": 1, "b": 2}, "scope": {"k": object()}}
@@ -171,6 +170,7 @@ PLAIN = {"room": "lobby", "n": 1, "names": ["a", "b"], "counts": {"a": 1, "b": 2
         lambda own: own.update(n=True),
         lambda own: own.update(more=None),
         lambda own: own.pop("n"),
+        lambda own: own.update(m=own.pop("n")),
         lambda own: own["names"].append("c"),
         lambda own: own["names"].__setitem__(0, "z"),
         lambda own: own["names"].reverse(),
@@ -186,9 +186,19 @@ def test_no_change_of_plain_attributes_is_overlooked(change: Any) -> None:
     assert not is_unchanged({**PLAIN, "names": ["a", "b"], "counts": {"a": 1, "b": 2}}, change)
 
 
-def test_what_is_the_servers_does_not_count_and_what_is_the_same_is_unchanged() -> None:
-    assert is_unchanged(dict(PLAIN), lambda own: own.update(scope={}))
+def test_what_is_the_same_is_unchanged_however_the_servers_own_changes_inside() -> None:
     assert is_unchanged(dict(PLAIN), lambda own: own.update(n=own["n"]))
+    assert is_unchanged({**PLAIN, "scope": {}}, lambda own: own["scope"].update(user=Room("a")))
+
+
+def test_more_objects_have_to_stay_the_same_ones() -> None:
+    user = Room("a")
+    before = Marks.of(PLAIN, user, 1)
+    assert before is not None
+    assert before.hold_for(PLAIN, user, 1)
+    assert not before.hold_for(PLAIN, Room("a"), 1)
+    assert not before.hold_for(PLAIN, user, True)
+    assert not before.hold_for(PLAIN, user)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +207,4 @@ def test_what_is_the_servers_does_not_count_and_what_is_the_same_is_unchanged() 
     ids=lambda value: type(value).__name__,
 )
 def test_of_what_can_change_inside_there_are_no_marks(value: Any) -> None:
-    assert marks({"n": 1, "thing": value}) is None
+    assert Marks.of({"n": 1, "thing": value}) is None
