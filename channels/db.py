@@ -48,9 +48,10 @@ _threads_with_connections: set[int] = set()
 
 def close_old_connections(**kwargs: object) -> None:
     """Close the calling thread's connections that are unusable or have outlived CONN_MAX_AGE."""
-    for connection in _to_look_at():
-        connection.close_if_unusable_or_obsolete()
-    _forget_closed()
+    if opened := _to_look_at():
+        for connection in opened:
+            connection.close_if_unusable_or_obsolete()
+        _forget_closed()
 
 
 def _to_look_at() -> list[BaseDatabaseWrapper]:
@@ -62,8 +63,7 @@ def _to_look_at() -> list[BaseDatabaseWrapper]:
 
 
 def _forget_closed() -> None:
-    if _mine.opened:
-        _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
+    _mine.opened = [connection for connection in _mine.opened if connection.connection is not None]
 
 
 class Caretaker(Protocol):
@@ -161,10 +161,11 @@ looking_after_connections = _LookingAfter()
 
 
 def _close_idle() -> None:
-    for connection in _to_look_at():
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
-    _forget_closed()
+    if opened := _to_look_at():
+        for connection in opened:
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+        _forget_closed()
     if not _mine.opened:
         _threads_with_connections.discard(threading.get_ident())
 

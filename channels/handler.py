@@ -71,6 +71,7 @@ class AsgiHandler(ViewHandler):
         for answered in on_answer:
             answered(request)
         finish_as(response, self.__class__)
+        request_signals.forget_urlconf(request, response)
         return response, request.method != "HEAD"
 
     def replies(self, response: HttpResponseBase, with_content: bool) -> Generator[ResponseChunk, None, None]:

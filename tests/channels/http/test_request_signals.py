@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core import cache, signals
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_urlconf, set_urlconf
@@ -103,9 +103,13 @@ def test_the_urlconf_of_the_request_is_forgotten() -> None:
 def test_a_worker_forgets_only_a_urlconf_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     # Tests that ran before may have connected Django's own receivers in another order, which is as if others listened.
     monkeypatch.setattr(request_signals, "_AT_END", receiver_keys(signals.request_finished))
-    for urlconf, after in (("of.one.request", None), (settings.ROOT_URLCONF, settings.ROOT_URLCONF)):
-        set_urlconf(urlconf)
-        request_signals.close(respond())
+    for urlconf, after in (("of.one.request", None), (None, settings.ROOT_URLCONF)):
+        request, response = HttpRequest(), respond()
+        if urlconf is not None:
+            request.urlconf = urlconf
+        set_urlconf(urlconf or settings.ROOT_URLCONF)
+        request_signals.forget_urlconf(request, response)
+        request_signals.close(response)
         assert get_urlconf() == after, "consumers of the same message must not see the URLs of one request"
     set_urlconf(None)
 
