@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from channel_layer.memory import MemoryChannelLayer
 from channel_layer.messages import RESUME
 from workers import fetcher as module
 from workers.async_limit import Admission, AsyncLimit
-from workers.fetcher import Fetcher, Fetching, Pace, Watch
+from workers.fetcher import Fetcher, Fetching, Pace, Watch, _Usage
 
 from .interleaving import Scene, interleave
 from .tools import FlakyLayer, everything
@@ -85,6 +86,53 @@ def test_fast_consumers_get_many_messages_at_once_and_slow_ones_one() -> None:
     pace.record(1.0)
     assert pace.limit == 1
     assert pace.is_slow
+
+
+def quick_pace() -> Pace:
+    pace = Pace()
+    for _ in range(200):
+        pace.record(0.000_01)
+    pace.begin()
+    return pace
+
+
+def took(consumer: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    consumer()
+    return time.perf_counter() - started
+
+
+def compute() -> None:
+    """Run for 20 ms of a processor's time."""
+    end = time.thread_time() + 0.02
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.mark.parametrize("consumer", [lambda: time.sleep(0.02), compute], ids=["waits", "computes"])
+def test_a_consumer_that_takes_long_makes_batches_small(consumer: Callable[[], object]) -> None:
+    pace = quick_pace()
+    pace.record(took(consumer))
+    assert pace.limit == 1
+    assert pace.is_slow
+
+
+def test_the_time_for_which_the_system_runs_others_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    usages = iter([_Usage(7, 1.0, 10.0), _Usage(7, 1.001_95, 10.022)])
+    pace = quick_pace()
+    monkeypatch.setattr(module, "_usage", lambda: next(usages))
+    pace.begin()
+    pace.record(0.000_01)
+    pace.record(0.0205)  # behind 1.5 ms of others; it ran for 0.45 ms itself
+    assert pace.limit == 8
+
+
+def test_where_nobody_counts_for_threads_all_of_the_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = quick_pace()
+    monkeypatch.delattr("resource.RUSAGE_THREAD", raising=False)
+    pace.begin()
+    pace.record(0.02)
+    assert pace.limit == 1
 
 
 @pytest.mark.parametrize("fast", [False, True])
