@@ -91,7 +91,7 @@ class Pace:
             self._seconds += (seconds - self._seconds) * 0.1
 
     def _own(self, seconds: float) -> float:
-        """Of a long time, what was not spent on others: all of it, if the thread has waited for anything."""
+        """The part of a long time that was not spent on others: all of it, if the thread has waited for anything."""
         before: _Usage | None = getattr(self._mine, "usage", None)
         now = self._mine.usage = _usage()
         if before is None or now is None or before.waits != now.waits:
@@ -112,7 +112,7 @@ class Pace:
 
 
 class _Usage(NamedTuple):
-    """What a thread has used so far.
+    """The use that a thread has made of the machine so far.
 
     Attributes:
         waits: how often it has waited for something, be it a lock.

@@ -78,7 +78,7 @@ class Said:
         return Outgoing(split(self.item.target)[0] + address[0], self.item.body, {"epoch": address[1]})
 
     def messages(self, layer: ChannelLayer) -> list[Outgoing]:
-        """What is written: one message for all, unless that is too large."""
+        """The messages to be written: one for all, unless that is too large."""
         addresses = [one for one in self.addresses if one is not None]
         server, body = split(self.item.target)[0], self.item.body
         if len(addresses) > 1:

@@ -100,7 +100,7 @@ def is_plain(value: object) -> bool:
 
 
 class Marks:
-    """What an instance was, to see whether it has changed: as long as each object is the same one, it has not.
+    """The objects that make up an instance, to see whether it has changed: as long as each is the same one, it has not.
 
     To look takes a fraction of the time of `pack`, and happens at the end of each event.
     """
