@@ -108,7 +108,7 @@ class Marks:
     __slots__ = ("_contents", "_names", "_objects")
 
     def __init__(self, attributes: Attributes, more: Iterable[object], contents: Sequence[_Content]) -> None:
-        self._names = tuple(attributes)
+        self._names = names_of(attributes)
         self._objects = (*attributes.values(), *more)
         self._contents = contents
 
@@ -148,6 +148,16 @@ _Content: TypeAlias = tuple[Any, Sequence[object]]
 
 def _content(box: Any) -> Sequence[object]:
     return (*box, *box.values()) if type(box) is dict else tuple(box)
+
+
+def names_of(values: Attributes) -> tuple[str, ...]:
+    """The keys of attributes, or of a scope: those of most connections are the same ones, and kept once."""
+    return _shared(tuple(values))
+
+
+@lru_cache(maxsize=256)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
 
 
 def is_same(values: Collection[object], others: Collection[object]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from channel_layer.delivery import Headers, Message
@@ -20,7 +19,7 @@ from ..scope.sessions import SessionState, changed_session, session_names
 from ..scope.users import name_if_known
 from ..utils import name_that_thing
 from . import checkpoints
-from .checkpoints import BadCheckpoint, Marks, is_same
+from .checkpoints import BadCheckpoint, Marks, is_same, names_of
 from .events import (
     ACCEPT,
     ANY,
@@ -309,7 +308,7 @@ class HostedApplication(Hosted):
         It is given the attributes of the one before it. Returns whether there was one.
         """
         self._consumer = consumer
-        self._given = _shared_names(tuple(consumer.scope)), tuple(consumer.scope.values())
+        self._given = names_of(consumer.scope), tuple(consumer.scope.values())
         if self._restore is None:
             return False
         own, added, (kind, user, _) = self._restore
@@ -331,12 +330,6 @@ class HostedApplication(Hosted):
 
 _Identity: TypeAlias = tuple[str, Any, SessionState | None]
 """The class of an instance, the key of the user (``None`` for nobody), and the session if that was changed."""
-
-
-@lru_cache(maxsize=256)
-def _shared_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys of a scope: those of most connections are the same ones."""
-    return names
 
 
 def _key_of(user: object) -> Any:
