@@ -19,8 +19,8 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 
 Properties = pika.BasicProperties
 
-TRANSIENT = 1
-"""``delivery_mode`` of messages that a queue need not keep over a restart of the broker."""
+TRANSIENT, PERSISTENT = 1, 2
+"""``delivery_mode`` of messages that a durable queue loses or keeps when the broker is restarted."""
 
 AMQPError = exceptions.AMQPError
 ChannelClosedByBroker = exceptions.ChannelClosedByBroker
@@ -30,6 +30,12 @@ REFUSED = (exceptions.ProbableAuthenticationError, exceptions.AuthenticationErro
 
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED = 404, 406, 403
 """Reply codes with which a broker closes an AMQP channel."""
+
+FEATURE = "transient_nonexcl_queues"
+"""RabbitMQ's name for queues that do not outlive its restart and are not for one connection alone."""
+
+INTERNAL_ERROR = 541
+"""Reply code with which a broker closes the connection of who asks for a feature that it does not permit any more."""
 
 CLOSE_SECONDS = 3.0
 """Time for which a broker may take to say goodbye."""
@@ -216,8 +222,8 @@ class Channel:
 
     # -- queues and exchanges --------------------------------------------------------------------
 
-    async def declare(self, queue: str, arguments: Mapping[str, Any] | None = None, durable: bool = False) -> None:
-        """Make a queue if there is none of the name."""
+    async def declare(self, queue: str, arguments: Mapping[str, Any] | None = None, durable: bool = True) -> None:
+        """Make a queue if there is none of the name; a durable one outlives a restart of the broker."""
         await self._ask(self._raw.queue_declare, queue, durable=durable, arguments=dict(arguments or {}))
 
     async def length(self, queue: str) -> Length:

@@ -25,7 +25,7 @@ from .publisher import BrokerBlocked
 from .receiver import LostInTaking, Receiver
 from .schema import FOREVER, Queue, Schema
 from .sending import Sending, Sent
-from .session import LOST, Session
+from .session import LOST, Session, version_of
 from .statistics import Counts
 
 T = TypeVar("T")
@@ -145,7 +145,9 @@ class Engine:
             heartbeat = max(2, min(30, round(self._layer.presence / 3)))
             try:
                 session = await Session.open(
-                    parameters(url, CONNECT_SECONDS, heartbeat, f"millrace {self._schema.prefix}"), CONNECT_SECONDS
+                    parameters(url, CONNECT_SECONDS, heartbeat, f"millrace {self._schema.prefix}"),
+                    CONNECT_SECONDS,
+                    self._schema.prefix,
                 )
             except Exception as error:  # pika has a class of its own for each step that failed
                 errors.append(not_connected(error, self._where))
@@ -163,8 +165,7 @@ class Engine:
 
     async def _prepare(self, session: Session) -> None:
         """See if a broker can be used, and make what is needed for all calls."""
-        version = tuple(int(part) for part in session.version.split(".")[:2] if part.isdigit())
-        if version < OLDEST:
+        if version_of(session.version) < OLDEST:
             raise LayerUnusable(
                 self._where,
                 f"RabbitMQ at {self._where} is version {session.version}; the layer needs {OLDEST[0]}.{OLDEST[1]} "
@@ -445,9 +446,8 @@ class Engine:
             headers = {"expires": round((time.time() + seconds) * 1000)}
         else:
             seconds = None
-        await session.publisher.publish(
-            self._schema.front(reader).name, body, kind=kind, headers=headers, seconds=seconds
-        )
+        name, is_kept = self._schema.front(reader).name, seconds is None
+        await session.publisher.publish(name, body, kind=kind, headers=headers, seconds=seconds, is_kept=is_kept)
 
     def _left(self, expires: float | None) -> float:
         """Seconds until a message expires. Clocks that differ by more than a little tell nothing."""

@@ -204,7 +204,7 @@ class LastWills:
                 person.renewed = now
                 held = self._schema.token(reader)
                 for life in list(person.tokens):
-                    await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN)
+                    await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN, is_kept=True)
             for life in list(person.doubtful):
                 await self._settle(session, reader, person, life)
 
@@ -327,7 +327,7 @@ class LastWills:
     async def _issue(self, session: Session, reader: str, person: _Person, channel: Channel, life: str) -> None:
         """Put a token on the queue that this process takes it in hand from, and wait until it has."""
         held = self._schema.token(reader)
-        await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN)
+        await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN, is_kept=True)
         while life not in person.tokens and channel.is_open:
             await channel.length(held.name)
 

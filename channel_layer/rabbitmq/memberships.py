@@ -271,7 +271,7 @@ class Memberships:
         """Put something on a reader's queue, behind all messages; if that is full, where nothing is refused."""
         queue = self._schema.main(reader, 1).name
         publish = session.publisher.publish
-        answer = await publish(queue, body, kind=kind, headers=headers, seconds=self._group_expiry)
+        answer = await publish(queue, body, kind=kind, headers=headers, seconds=self._group_expiry, is_kept=True)
         if answer is Answer.NO_QUEUE:
             session.gone(queue)
         elif answer is Answer.REFUSED:
@@ -282,7 +282,7 @@ class Memberships:
         timers = self._schema.timers(self._group_expiry)
         for queue in (self._schema.chores, timers):
             await session.declare(queue, anew=True)
-        await session.publisher.publish(timers.name, records.pack((group, channel, at)), kind=MEMBER)
+        await session.publisher.publish(timers.name, records.pack((group, channel, at)), kind=MEMBER, is_kept=True)
 
     async def _note(self, session: Session, group: str, channel: str, is_member: bool) -> float:
         """Add a record of a member, or of one that is none any more; returns the time that it names."""

@@ -6,7 +6,7 @@ import asyncio
 from enum import Enum
 from itertools import takewhile
 
-from .amqp import TRANSIENT, Channel, Connection, Properties
+from .amqp import PERSISTENT, TRANSIENT, Channel, Connection, Properties
 
 
 class Answer(Enum):
@@ -60,6 +60,7 @@ class Publisher:
         kind: str | None = None,
         seconds: float | None = None,
         headers: dict[str, int | str] | None = None,
+        is_kept: bool = False,
     ) -> asyncio.Future[Answer]:
         """Send one message; the answer fails with the reason if the connection is lost before it comes.
 
@@ -67,6 +68,7 @@ class Publisher:
             key: name of a queue, or with ``exchange`` the routing key.
             kind: tells messages apart that are not frames.
             seconds: time after which the broker drops it.
+            is_kept: a queue that outlives a restart of the broker keeps it.
 
         Raises:
             AMQPError: the connection is lost; nothing was sent.
@@ -76,7 +78,7 @@ class Publisher:
             raise BrokerBlocked(self.blocked())
         number = self._last + 1
         properties = Properties(
-            delivery_mode=TRANSIENT,
+            delivery_mode=PERSISTENT if is_kept else TRANSIENT,
             message_id=str(number),
             type=kind,
             expiration=None if seconds is None else str(max(1, round(seconds * 1000))),

@@ -124,7 +124,7 @@ async def _append(session: Session, queue: Queue, record: Record, seconds: float
     answer = Answer.NO_QUEUE
     while answer is Answer.NO_QUEUE:
         await session.declare(queue)
-        answer = await session.publisher.publish(queue.name, body, seconds=seconds)
+        answer = await session.publisher.publish(queue.name, body, seconds=seconds, is_kept=True)
         if answer is Answer.NO_QUEUE:
             session.gone(queue.name)
 

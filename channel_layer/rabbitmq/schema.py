@@ -43,8 +43,8 @@ class Queue(NamedTuple):
     """A queue as it is declared.
 
     Attributes:
-        durable: it outlives a restart of the broker. Only replicated ones do: a queue on a node that is down could not
-            be made anew on another one otherwise.
+        durable: it outlives a restart of the broker. Where others are permitted, only replicated ones do: a queue on a
+            node that is down could not be made on another one otherwise.
     """
 
     name: str

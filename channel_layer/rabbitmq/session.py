@@ -9,11 +9,24 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from .amqp import NOT_FOUND, PRECONDITION_FAILED, AMQPError, Channel, ChannelClosedByBroker, Connection, Length
+from .amqp import (
+    ACCESS_REFUSED,
+    FEATURE,
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    AMQPError,
+    Channel,
+    ChannelClosedByBroker,
+    Connection,
+    ConnectionClosed,
+    Length,
+)
 from .loop_thread import undisturbed
 from .publisher import Publisher
 from .schema import Queue
@@ -24,6 +37,9 @@ _log = logging.getLogger("channel_layer.rabbitmq")
 
 MOST_DECLARED = 10_000
 """Queues of which it is remembered that they are there."""
+
+MAY_REFUSE_TRANSIENT = (3, 12)
+"""The oldest version whose configuration can forbid features that are on their way out."""
 
 LOST = (AMQPError, OSError, TimeoutError)
 """Errors of a lost connection, and of a broker that refuses something."""
@@ -40,6 +56,7 @@ class Session:
         bound: bindings that this process has made.
         made: called with the name of each queue that was declared.
         lost: why it is of no more use; ``None`` as long as it is.
+        makes_durable: whether all queues outlive a restart of the broker, because it permits no others.
     """
 
     def __init__(self, writing: Connection, reading: Connection) -> None:
@@ -50,6 +67,7 @@ class Session:
         self.bound: set[tuple[str, ...]] = set()
         self.made: Callable[[str], None] = _nothing
         self.lost: BaseException | None = None
+        self.makes_durable = False
         self._writing = writing
         self._reading = reading
         self._admin: Channel | None = None
@@ -57,8 +75,13 @@ class Session:
         self._declaring: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
-    async def open(cls, parameters: Any, seconds: float) -> Session:
+    async def open(cls, parameters: Any, seconds: float, prefix: str = "") -> Session:
         """Connect. Nothing is left open if that fails, or is cancelled.
+
+        Args:
+            parameters: see `channel_layer.rabbitmq.amqp.parameters`.
+            seconds: the longest time for each step.
+            prefix: begins the names of queues that the user may make.
 
         Raises:
             AMQPError, OSError, TimeoutError: it cannot be done.
@@ -72,6 +95,7 @@ class Session:
                 connection.lost = self._on_lost
             async with asyncio.timeout(seconds):
                 self.publisher = await Publisher.on(await self.writing_channel(), made[0])
+            self.makes_durable = not await permits_transient(made[0].version, parameters, seconds, prefix)
         except BaseException:
             await asyncio.gather(*(connection.close() for connection in made))
             raise
@@ -190,9 +214,10 @@ class Session:
             return await question(self._admin)
 
     async def _declare(self, queue: Queue) -> None:
+        durable = queue.durable or self.makes_durable
         try:
             try:
-                await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, queue.durable))
+                await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
             except ChannelClosedByBroker as error:
                 if error.reply_code != PRECONDITION_FAILED:
                     raise
@@ -216,6 +241,41 @@ class Session:
         self.lost = reason
         for connection in (self._writing, self._reading):
             connection.give_up(reason)
+
+
+async def permits_transient(version: str, parameters: Any, seconds: float, prefix: str) -> bool:
+    """Find out if a broker makes queues that do not outlive its restart, for several connections to use.
+
+    RabbitMQ 4.3 and later do not, unless their configuration permits it. A broker that does not closes the connection
+    of who asks, so this is one of its own.
+
+    Raises:
+        AMQPError, OSError, TimeoutError: it cannot be found out.
+    """
+    if version_of(version) < MAY_REFUSE_TRANSIENT:
+        return True
+    connection = await Connection.connect(parameters, seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            channel = await connection.channel()
+            name = f"{prefix}#permitted.{uuid.uuid4().hex[:12]}"
+            await channel.declare(name, {"x-expires": 60_000}, durable=False)
+            await channel.delete(name)
+    except ConnectionClosed as error:
+        if error.reply_code != INTERNAL_ERROR or FEATURE not in str(error.reply_text):
+            raise
+        return False
+    except ChannelClosedByBroker as error:
+        if error.reply_code != ACCESS_REFUSED:
+            raise  # else the next question, whose answer is needed, is refused as well
+    finally:
+        await connection.close()
+    return True
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Major and minor version of a broker."""
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
 def _nothing(_: str) -> None:

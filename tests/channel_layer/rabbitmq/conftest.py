@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from channel_layer.conformance import MakeLayer
-from channel_layer.rabbitmq import RabbitmqChannelLayer, amqp
+from channel_layer.rabbitmq import RabbitmqChannelLayer, amqp, session
 from channel_layer.rabbitmq.amqp import Connection, parameters
 from channel_layer.rabbitmq.engine import Engine
 from channel_layer.rabbitmq.schema import Schema
@@ -103,6 +103,16 @@ def server(tmp_path: Path) -> Iterator[RabbitmqServer]:
 
 
 @pytest.fixture
+def only_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any broker is taken for one that permits no other queues than those that outlive its restart."""
+
+    async def permits_transient(*arguments: object) -> bool:
+        return False
+
+    monkeypatch.setattr(session, "permits_transient", permits_transient)
+
+
+@pytest.fixture
 def schema(prefix: str) -> Schema:
     """Names with the test's own prefix."""
     return Schema(prefix, expiry=60, presence=30, quorum=False)
@@ -130,11 +140,11 @@ async def connected(url: str) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def a_session(url: str) -> AsyncIterator[Session]:
     """A session that is closed at the end of the block."""
-    session = await Session.open(parameters(url, 10, 10, "tests"), 10)
+    opened = await Session.open(parameters(url, 10, 10, "tests"), 10)
     try:
-        yield session
+        yield opened
     finally:
-        await session.close()
+        await opened.close()
 
 
 @asynccontextmanager

@@ -26,9 +26,9 @@ def test_while_the_broker_is_away_calls_fail_at_once_between_attempts(
     attempts = []
     connect = Session.open
 
-    async def counted(parameters: object, seconds: float) -> Session:
-        attempts.append(parameters)
-        return await connect(parameters, seconds)
+    async def counted(*arguments: Any) -> Session:
+        attempts.append(arguments)
+        return await connect(*arguments)
 
     monkeypatch.setattr(Session, "open", counted)
 

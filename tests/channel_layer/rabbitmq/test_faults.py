@@ -17,7 +17,7 @@ import pytest
 
 from channel_layer.conformance import Tools
 from channel_layer.conformance.tools import numbers
-from channel_layer.delivery import LastWill, Outgoing
+from channel_layer.delivery import Delivery, LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.outcome import Fate, fates
 from channel_layer.rabbitmq import RabbitmqChannelLayer
@@ -44,6 +44,36 @@ def will(layer: RabbitmqChannelLayer, n: int) -> Outgoing:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("only_durable")
+def test_durable_queues_keep_members_and_last_wills_over_a_crash_of_the_server(
+    tmp_path: Path, open_layer: OpenLayer
+) -> None:
+    directory = tmp_path / "broker"
+    told: list[Collection[str]] = []
+    with running_rabbitmq(directory) as server:
+        layer, other = open_layer(server.url, presence=6), open_layer(server.url, presence=6)
+        layer.watch_last_wills("process!", told.append)
+        layer.group_add("group", "process!a")
+        layer.send_batch([will(layer, 1)])
+    with running_rabbitmq(directory, server):
+        wait_until(lambda: works(lambda: layer.receive_batch(["process!"], timeout=0.1)), "the server to be back")
+        wait_until(lambda: layer.group_channels("group") == ["process!a"], "the member to be put back")
+        layer.send_group("group", {"n": 2})
+        assert take(layer, "process!") == [("process!a", {"n": 2})]
+        assert told == []
+        wait_until(lambda: works(lambda: other.receive_batch(["other!"], timeout=0.1)), "the other one to be back")
+        layer.close()
+        found: list[Delivery] = []
+
+        def carried_out() -> bool:
+            found.extend(other.receive_batch(["gone"], timeout=0.2))
+            other.receive_batch(["other!"], timeout=0.1)  # a process that receives deals with chores
+            return bool(found)
+
+        wait_until(carried_out, "the last will")
+        assert numbers(found) == [1]
+
+
 def test_after_a_crash_of_the_server_members_are_put_back_and_last_wills_asked_for(
     tmp_path: Path, open_layer: OpenLayer
 ) -> None:

@@ -18,6 +18,11 @@ class TestRabbitmq(ConformanceSuite):
     elsewhere = {"neighbour": "next:"}
 
 
+@pytest.mark.usefixtures("only_durable")
+class TestRabbitmqWithDurableQueues(TestRabbitmq):
+    pass
+
+
 @pytest.mark.parametrize(
     "url",
     [

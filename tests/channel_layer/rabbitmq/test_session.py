@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from channel_layer.rabbitmq.amqp import ChannelClosedByBroker, parameters
+from channel_layer.rabbitmq import session as module
+from channel_layer.rabbitmq.amqp import ChannelClosedByBroker, ConnectionClosed, parameters
 from channel_layer.rabbitmq.schema import Queue, Schema
-from channel_layer.rabbitmq.session import LOST, Session
+from channel_layer.rabbitmq.session import LOST, Session, permits_transient
 
 from .conftest import Opened, a_session, give_up, run, stopped_at_every_step, until
 
@@ -84,5 +85,55 @@ def test_a_binding_is_forgotten_with_its_queue(rabbitmq_url: str) -> None:
             session.gone("one")
             assert session.bound == {("other", "group", "")}
             assert session.declared == {"other"}
+
+    run(main())
+
+
+class Refusing:
+    """A connection that the broker closes when a queue is declared."""
+
+    version = "4.3.0"
+
+    def __init__(self, code: int, text: str) -> None:
+        self.error = ConnectionClosed(code, text)
+        self.is_closed = False
+
+    async def connect(self, *arguments: object) -> Refusing:
+        return self
+
+    async def channel(self) -> Refusing:
+        return self
+
+    async def declare(self, name: str, arguments: object, durable: bool) -> None:
+        raise self.error
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+def test_queues_are_durable_where_the_broker_permits_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = Refusing(541, "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.")
+    monkeypatch.setattr(module, "Connection", refusing)
+    assert not run(permits_transient("4.3.0", None, 5, "p:"))
+    assert refusing.is_closed
+    assert run(permits_transient("3.11.28", None, 5, "p:")), "it is not asked"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(541, "INTERNAL_ERROR"), (320, "CONNECTION_FORCED - transient_nonexcl_queues")]
+)
+def test_another_error_is_no_answer(code: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Connection", refusing := Refusing(code, text))
+    with pytest.raises(ConnectionClosed):
+        run(permits_transient("4.3.0", None, 5, "p:"))
+    assert refusing.is_closed
+
+
+def test_a_broker_that_is_asked_keeps_nothing_of_it(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        arguments = parameters(rabbitmq_url, 10, 10, "tests")
+        async with a_session(rabbitmq_url) as session:
+            permitted = await permits_transient("3.12", arguments, 10, prefix)
+            assert permitted is not session.makes_durable
 
     run(main())
