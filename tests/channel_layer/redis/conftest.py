@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import socketserver
 import subprocess
@@ -21,6 +20,7 @@ import redis
 from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.redis.cluster import slot_of, tags_for
 from tests.conftest import free_port, wait_until
+from tests.fixtures.freezing import freeze, thaw
 
 T = TypeVar("T")
 
@@ -53,11 +53,11 @@ class OwnRedis:
 
     def freeze(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        thaw(self.process.pid)
 
     def ask(self, *words: Any) -> Any:
         """A command, on a connection of its own."""
@@ -232,9 +232,6 @@ class SentinelService:
         process.kill()
         process.wait(10)
 
-    def signal(self, port: int, number: int) -> None:
-        self._processes[port].send_signal(number)
-
     def primary(self) -> int:
         """The port of the primary, as the first Sentinel that answers has it."""
         for _, port in self.addresses:
@@ -343,8 +340,11 @@ class ClusterService:
         process.kill()
         process.wait(10)
 
-    def signal(self, port: int, number: int) -> None:
-        self._processes[port].send_signal(number)
+    def freeze(self, port: int) -> None:
+        freeze(self._processes[port].pid)
+
+    def thaw(self, port: int) -> None:
+        thaw(self._processes[port].pid)
 
     def ask(self, port: int, *words: Any) -> Any:
         """A command to a node, on a connection of its own."""

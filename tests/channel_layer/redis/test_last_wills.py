@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
 import uuid
@@ -132,10 +130,9 @@ def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
     process.send_batch([leaving(process, "a")])
     with Reading(process):
         eventually(lambda: ask(survivor, "EXISTS", survivor.prefix + "p:process!"), "the process to be present")
-        assert own_redis.process is not None
-        os.kill(own_redis.process.pid, signal.SIGSTOP)
+        own_redis.freeze()
         time.sleep(2.5)
-        os.kill(own_redis.process.pid, signal.SIGCONT)
+        own_redis.thaw()
         until = time.monotonic() + 2
         while time.monotonic() < until:
             assert ends(survivor) == []
