@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 
 import pytest
 
 from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.rabbitmq import last_wills, records
+from channel_layer.rabbitmq.amqp import Got
 from channel_layer.rabbitmq.engine import Engine
 from channel_layer.rabbitmq.last_wills import release_seconds
+from channel_layer.rabbitmq.schema import FOREVER
 from channel_layer.rabbitmq.sending import Sending
 from channel_layer.rabbitmq.session import Session
 
@@ -192,6 +195,90 @@ def test_a_token_comes_to_the_newest_connection_though_the_broker_takes_an_old_o
             channel = await broken.channel()
             for queue in (engine._schema.token("process!"), engine._schema.grace("process!")):
                 await channel.consume(queue.name, lambda _: None)  # so that its turn is next
+            (await engine.session()).give_up()
+            assert (await engine.send([will(engine, 2)])).error is None
+            await engine.flush()
+
+    run(main())
+
+
+FAR = 2**62
+"""A priority that no consumer of the layer has: that of a process which has begun to receive a moment later."""
+
+
+def test_a_late_token_that_a_newer_process_has_taken_is_left_to_it(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as newer, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 1)])
+            person, schema = engine._wills._persons["process!"], engine._schema
+            newer_channel, taken = await newer.channel(), asyncio.Queue[Got]()
+            await newer_channel.consume(schema.token("process!").name, taken.put_nowait, priority=FAR)
+            late = records.pack(("process!", "late"))
+            await newer.publisher.publish(schema.grace("process!").name, late, kind=last_wills.TOKEN)
+            assert (await taken.get()).body == late
+            await until(lambda: not engine._tasks)
+            assert set(person.tokens) == {person.life}
+            assert (await engine.send([will(engine, 2)])).error is None
+            await engine.stop_receiving(["process!"])
+            assert (await newer.length(schema.grace("process!"))).messages == 1  # and not the other one
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_process_whose_own_token_a_newer_one_has_taken_says_so_and_is_tried_again(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as newer, an_engine(rabbitmq_url, prefix) as engine:
+            for queue in (engine._schema.grace("process!"), engine._schema.token("process!")):
+                await newer.declare(queue)
+            channel = await newer.channel()
+            await channel.consume(engine._schema.token("process!").name, lambda _: None, priority=FAR)
+            session = await engine.session()
+            item = will(engine, 1)
+            sent = await engine.send([item])
+            assert sent.outcome.unsent == [item]
+            assert str(sent.error) == "another process has begun to receive what comes for process!"
+            assert await engine.session() is session
+            await channel.close()
+            assert (await engine.send([will(engine, 1)])).error is None
+            await engine.flush()
+
+    run(main())
+
+
+def test_what_was_left_with_a_token_that_an_older_process_has_published_is_known(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as older, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 2)])
+            person, schema = engine._wills._persons["process!"], engine._schema
+            frame = engine._sending.encoded(engine._layer.prepare("gone", {"n": 1}))
+            left = schema.wills("process!", "before")
+            await records.add(older, left, "process!1", records.pack(("gone", frame)), FOREVER)
+            token = records.pack(("process!", "before"))
+            await older.publisher.publish(schema.token("process!").name, token, kind=last_wills.TOKEN)
+            await until(lambda: "process!1" in person.wills)
+            await engine.send([will(engine, 1, withdraws=True)])
+            assert await received(engine) == [{"n": 1, "real": True}]
+            assert await records.read(older, left, records.latest) == {}
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_token_comes_to_the_newest_connection_though_the_clock_was_set_back(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as broken, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 1)])
+            channel, before = await broken.channel(), time.time_ns() // 1_000_000 - 60_000
+            for queue in (engine._schema.token("process!"), engine._schema.grace("process!")):
+                await channel.consume(queue.name, lambda _: None, priority=before)
+            monkeypatch.setattr(time, "time_ns", lambda: (before - 60_000) * 1_000_000)
             (await engine.session()).give_up()
             assert (await engine.send([will(engine, 2)])).error is None
             await engine.flush()
