@@ -28,7 +28,7 @@ from . import records
 from .amqp import PRECONDITION_FAILED, Channel, ChannelClosedByBroker, Got
 from .loop_thread import undisturbed
 from .records import Folded, Record
-from .schema import FOREVER, TOKEN_SHARE, Queue, Schema
+from .schema import FOREVER, Queue, Schema
 from .session import Session
 
 RETRY_SECONDS = 0.1
@@ -406,15 +406,6 @@ class LastWills:
         await session.ask(lambda channel: channel.delete(queue.name))
         session.gone(queue.name)
         session.kept.pop(queue.name, None)
-
-
-def release_seconds(presence: float) -> float:
-    """Longest time after the last sign of a process until its token is due.
-
-    >>> release_seconds(30)
-    40.0
-    """
-    return presence / 2 + presence * TOKEN_SHARE
 
 
 def _first(found: Sequence[Record]) -> Folded[list[Record]]:
