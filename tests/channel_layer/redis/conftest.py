@@ -64,6 +64,11 @@ class OwnRedis:
         with redis.Redis.from_url(self.url) as client:
             return client.execute_command(*words)
 
+    def blocked(self) -> list[int]:
+        """The connections whose calls wait in it."""
+        with redis.Redis.from_url(self.url) as client:
+            return [int(found["id"]) for found in client.client_list() if "b" in found["flags"]]
+
     def _accepts(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
