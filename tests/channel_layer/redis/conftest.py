@@ -9,7 +9,7 @@ import socketserver
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -373,6 +373,11 @@ class ClusterService:
             if first <= slot <= last:
                 return int(node[1])
         raise LookupError(slot)
+
+    def migrate(self, source: int, target: int, keys: Iterable[str | bytes]) -> None:
+        """Move keys of a slot that is on its way; those that are not there are passed over."""
+        for key in keys:
+            self.ask(source, "MIGRATE", "127.0.0.1", target, key, 0, 5000)
 
     def identity(self, port: int) -> str:
         """What the other nodes know the node as."""
