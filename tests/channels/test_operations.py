@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -40,9 +40,9 @@ class System(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def system(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("system")
-    url = f"{redis_url.rpartition('/')[0]}/15"
+    url = new_database()
     environment = {
         "DJANGO_SETTINGS_MODULE": f"{PACKAGE}.settings",
         "REDIS_URL": url,
