@@ -27,7 +27,7 @@ from typing import ClassVar
 import workers.exceptions
 from channel_layer.channel import Message
 from channel_layer.exceptions import ChannelFull, MessageTooLarge
-from channel_layer.messages import SocketReply
+from channel_layer.messages import CONNECT, SocketReply
 
 from .backends import InvalidChannelLayerError
 
@@ -81,10 +81,10 @@ class DenyConnection(ChannelSocketException):
 
     def run(self, message: Message) -> None:
         """Send the rejection; raises `ValueError` for a message that is not a ``websocket.connect``."""
-        if message.channel.name != "websocket.connect":
+        if message.channel.name != CONNECT:
             raise ValueError(
                 f"DenyConnection was raised for a message on {message.channel.name!r}; it can only reject a "
-                "'websocket.connect'. Raise WebsocketCloseException to close a socket that is open."
+                f"{CONNECT!r}. Raise WebsocketCloseException to close a socket that is open."
             )
         message.reply_channel.send({"accept": False})  # type: ignore[union-attr]  # a WebSocket has one
 

@@ -80,6 +80,9 @@ PORTS = range(10_240, 32_768)
 CONNECT_SECONDS = 30.0
 """Time to connect to a Redis server. A busy machine takes longer than the layer allows, whose users try again then."""
 
+DATABASES = 1000
+"""Of the Redis server that tests share; one is empty when it is given out, and used by one test or module."""
+
 MOST_PROCESSES = 12
 
 BROWSERS = 2
@@ -233,8 +236,15 @@ def redis_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_url(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real server that belongs to this test run. Tests share it, each under its own prefix."""
-    with running_redis(redis_server, tmp_path_factory.mktemp("redis")) as url:
+    with running_redis(redis_server, tmp_path_factory.mktemp("redis"), "--databases", str(DATABASES)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def new_database(redis_url: str) -> Callable[[], str]:
+    """``new_database()``: URL of a database of that server that nobody has used, for projects that set no prefix."""
+    numbers = iter(range(1, DATABASES))
+    return lambda: f"{redis_url.rpartition('/')[0]}/{next(numbers)}"
 
 
 @contextlib.contextmanager

@@ -6,14 +6,17 @@ import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import redis
 from websockets.sync.client import connect
 
 from tests.conftest import HANDSHAKE_SECONDS
 
 TESTS = """
 import os
+from collections.abc import Callable
 from pathlib import Path
 import pytest
 
@@ -54,3 +57,11 @@ def test_processes_that_tests_start_keep_compiled_modules(tmp_path: Path) -> Non
 def test_websockets_are_opened_with_the_patience_of_a_busy_machine() -> None:
     assert inspect.signature(connect).parameters["open_timeout"].default == HANDSHAKE_SECONDS
     assert HANDSHAKE_SECONDS >= 60
+
+
+def test_a_new_database_is_another_each_time_and_empty(new_database: Callable[[], str]) -> None:
+    urls = [new_database() for _ in range(20)]  # a server has 16 by default
+    assert len(set(urls)) == len(urls)
+    for url in urls:
+        with redis.Redis.from_url(url) as client:
+            assert client.dbsize() == 0

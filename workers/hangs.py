@@ -19,7 +19,7 @@ from channel_layer.codec import EMPTY
 from channel_layer.delivery import Delivery, Headers, Outgoing
 from channel_layer.exceptions import ChannelLayerError
 from channel_layer.layer import ChannelLayer
-from channel_layer.messages import CONNECT
+from channel_layer.messages import CONNECT, RECEIVE
 from channel_layer.names import check_channel
 
 from .async_runner import AsyncRunner
@@ -31,7 +31,6 @@ from .watchdog import STALL_SECONDS
 
 logger = logging.getLogger(__name__)
 
-RECEIVE: Final = "websocket.receive"
 INTERNAL_ERROR: Final = 1011
 """Close code of a WebSocket whose consumer hung (RFC 6455, section 7.4.1)."""
 

@@ -99,13 +99,21 @@ class LastWillRules(Tools):
     def test_a_process_that_waits_for_messages_lives(self, make_layer: MakeLayer) -> None:
         process, survivor = self.processes(make_layer, 2, presence=1.5)
         process.send_batch([leaving(process, 1)])
-        reading = threading.Thread(target=process.receive_batch, args=(["process!"],), kwargs={"timeout": 3})
+        is_withdrawn = threading.Event()
+
+        def read() -> None:
+            while not is_withdrawn.is_set():
+                process.receive_batch(["process!"], timeout=1)
+
+        reading = threading.Thread(target=read)
         reading.start()
-        self.let_run(2.5)
-        assert self.nothing(survivor, "gone")
-        process.send("process!1", {})
-        reading.join(PATIENCE)
-        process.send_batch([withdrawing(process, 1)])
+        try:
+            self.let_run(2.5)
+            assert self.nothing(survivor, "gone")
+            process.send_batch([withdrawing(process, 1)])
+        finally:
+            is_withdrawn.set()
+            reading.join(PATIENCE)
         assert [item.message for item in self.take_many(survivor, "gone")] == [{"n": 1, "real": True}]
 
     def test_a_message_that_claims_a_last_will_comes_once_however_often_it_is_sent(self, make_layer: MakeLayer) -> None:

@@ -28,7 +28,7 @@ from . import records
 from .amqp import PRECONDITION_FAILED, Channel, ChannelClosedByBroker, Got
 from .loop_thread import undisturbed
 from .records import Folded, Record
-from .schema import FOREVER, TOKEN_SHARE, Queue, Schema
+from .schema import FOREVER, Queue, Schema
 from .session import Session
 
 RETRY_SECONDS = 0.1
@@ -39,6 +39,10 @@ AT_ONCE = 20
 
 RENEW_SECONDS = 300.0
 """Time after which a token is replaced by a copy. Brokers cut off who has had a message in hand for long."""
+
+ROUNDS = 2
+"""Answers to wait for until a token that was stored has come, or never will. The broker says that it is stored before
+the queue hands it over, and may give the first answer in between."""
 
 TOKEN = "token"
 """Kind of message that a token is, also among the chores."""
@@ -63,6 +67,8 @@ class _Person:
         wills: by channel, all that are in force.
         tokens: name of a life → tag of its token in hand. That of a predecessor may be among them.
         life: name of the life that last wills are left in now.
+        issuing: lives whose tokens this process has published, and not in hand yet.
+        priority: that of its consumers; each new one has a higher one.
         doubtful: lives whose tokens others may have.
         carried_out: channels whose last wills others have sent.
     """
@@ -71,6 +77,8 @@ class _Person:
         self.wills: dict[str, Left] = {}
         self.tokens: dict[str, int] = {}
         self.life = ""
+        self.issuing: set[str] = set()
+        self.priority = 0
         self.doubtful: set[str] = set()
         self.carried_out: set[str] = set()
         self.channel: Channel | None = None
@@ -286,8 +294,10 @@ class LastWills:
             person.renewed = time.monotonic()
             channel.cancelled = lambda _: person.tokens.clear()
             # The broker may not have noticed that the old connection is gone, and would hand tokens to its consumers.
-            newest = time.time_ns() // 1_000_000
-            await channel.consume(held.name, lambda got: self._take(person, channel, got), priority=newest)
+            person.priority = newest = max(time.time_ns() // 1_000_000, person.priority + 1)  # clocks may be set back
+            await channel.consume(
+                held.name, lambda got: self._take(session, reader, person, channel, got), priority=newest
+            )
             lay_free: list[Got] = []
             take = lay_free.append
             await channel.consume(grace.name, lambda got: take(got), priority=newest)
@@ -306,7 +316,8 @@ class LastWills:
                     # Who carries it out removes the queue; to make it anew would keep this process in doubt for ever.
                     session.kept.pop(self._schema.wills(reader, person.life).name, None)
                 person.life = uuid.uuid4().hex[:12]
-                await self._issue(session, reader, person, channel, person.life)
+                if not await self._issue(session, reader, person, channel, person.life):
+                    raise ConnectionError(f"another process has begun to receive what comes for {reader}")
             for life in list(person.doubtful):
                 await self._settle(session, reader, person, life)
             for life in person.tokens:
@@ -316,28 +327,43 @@ class LastWills:
     async def _adopt(self, session: Session, reader: str, person: _Person, channel: Channel, got: Got) -> None:
         """Take a token that lay free, of this process or of its predecessor, and what was left with it."""
         life = records.unpack(got.body)[1]
-        await self._issue(session, reader, person, channel, life)
+        is_in_hand = await self._issue(session, reader, person, channel, life)
         channel.ack(got.tag)
+        if is_in_hand:
+            await self._learn(session, reader, person, life)
+
+    async def _learn(self, session: Session, reader: str, person: _Person, life: str) -> None:
+        """Know what was left in a life whose token this process has in hand."""
         if life != person.life and life not in person.doubtful:
             found = await records.read(session, self._schema.wills(reader, life), records.latest)
             for record in found.values():
                 person.wills.setdefault(record.key, Left(life, record.value or b""))
         person.doubtful.discard(life)
 
-    async def _issue(self, session: Session, reader: str, person: _Person, channel: Channel, life: str) -> None:
-        """Put a token on the queue that this process takes it in hand from, and wait until it has."""
-        held = self._schema.token(reader)
-        await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN, is_kept=True)
-        while life not in person.tokens and channel.is_open:
-            await channel.length(held.name)
+    async def _issue(self, session: Session, reader: str, person: _Person, channel: Channel, life: str) -> bool:
+        """Put a token on the queue that this process takes it in hand from; false if another process has taken it.
 
-    @staticmethod
-    def _take(person: _Person, channel: Channel, got: Got) -> None:
+        Raises:
+            AMQPError: the connection is lost.
+        """
+        held = self._schema.token(reader)
+        person.issuing.add(life)
+        try:
+            await session.publisher.publish(held.name, records.pack((reader, life)), kind=TOKEN, is_kept=True)
+            for _ in range(ROUNDS):
+                await channel.length(held.name)
+        finally:
+            person.issuing.discard(life)
+        return life in person.tokens
+
+    def _take(self, session: Session, reader: str, person: _Person, channel: Channel, got: Got) -> None:
         life = records.unpack(got.body)[1]
         old = person.tokens.get(life)
         person.tokens[life] = got.tag
         if old is not None:
             channel.ack(old)
+        elif life not in person.issuing:  # a process that received before has published it
+            self._background(self._learn(session, reader, person, life))
 
     async def _settle(self, session: Session, reader: str, person: _Person, life: str) -> None:
         """Find out if others have carried out all last wills of a life."""
@@ -380,15 +406,6 @@ class LastWills:
         await session.ask(lambda channel: channel.delete(queue.name))
         session.gone(queue.name)
         session.kept.pop(queue.name, None)
-
-
-def release_seconds(presence: float) -> float:
-    """Longest time after the last sign of a process until its token is due.
-
-    >>> release_seconds(30)
-    40.0
-    """
-    return presence / 2 + presence * TOKEN_SHARE
 
 
 def _first(found: Sequence[Record]) -> Folded[list[Record]]:

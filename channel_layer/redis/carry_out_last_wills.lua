@@ -6,6 +6,9 @@
 -- A process that lives gives heartbeats every few seconds. If they are missing, this server may have been away
 -- just as well, and let the presence of everybody expire. So the process is marked first, and has the time until the
 -- mark comes up to show that it is there; the mark itself expires too.
+--
+-- In a cluster nothing is carried out while the slot is on its way: a node refuses to look at a key that it has not, and
+-- the presence of a process that is gone is one. The script ends there, before it has sent anything.
 
 local processes = KEYS[1]       -- zset, those that have left last wills here → when to see whether they are alive
 local all_statistics = KEYS[2]  -- hash, of the whole layer
@@ -29,7 +32,12 @@ local function room_in(queue, capacity, wanted)
     return wanted - make_room(queue, redis.call('LLEN', queue) + wanted - capacity)
 end
 
-local function push(channel, frames)
+-- The last wills are taken away first. An error ends a script where it stands, and the next look would send again what
+-- was pushed, and was not taken away.
+local function move(process, members, channel, frames)
+    redis.call('SADD', carried_out .. process, unpack(members))
+    redis.call('PEXPIRE', carried_out .. process, kept_ms)
+    redis.call('HDEL', last_wills .. process, unpack(members))
     local queue = queues .. channel
     local length = redis.call('RPUSH', queue, unpack(frames))
     keep(queue, length == #frames, lifetime)
@@ -40,15 +48,17 @@ end
 -- Carry out some last wills; returns how many, and whether a channel was full.
 local function carry_out(process)
     local picked = redis.call('HRANDFIELD', last_wills .. process, most, 'WITHVALUES')
-    local rooms, frames, done, full = {}, {}, {}, false
+    local rooms, frames, members, done, full = {}, {}, {}, 0, false
     for i = 1, #picked, 2 do
         local capacity, channel, frame = string.match(picked[i + 1], '^(%d+):([^:]*):(.*)$')
         if frame then
             rooms[channel] = rooms[channel] or room_in(queues .. channel, tonumber(capacity), #picked / 2)
             frames[channel] = frames[channel] or {}
+            members[channel] = members[channel] or {}
             if #frames[channel] < rooms[channel] then
                 table.insert(frames[channel], stamp .. frame)
-                done[#done + 1] = picked[i]
+                table.insert(members[channel], picked[i])
+                done = done + 1
             else
                 full = true
             end
@@ -59,15 +69,10 @@ local function carry_out(process)
     end
     for channel, waiting in pairs(frames) do
         if #waiting > 0 then
-            push(channel, waiting)
+            move(process, members[channel], channel, waiting)
         end
     end
-    if #done > 0 then
-        redis.call('HDEL', last_wills .. process, unpack(done))
-        redis.call('SADD', carried_out .. process, unpack(done))
-        redis.call('PEXPIRE', carried_out .. process, kept_ms)
-    end
-    return #done, full
+    return done, full
 end
 
 local due = redis.call('ZRANGE', processes, '-inf', ms, 'BYSCORE', 'LIMIT', 0, MOST_PROCESSES)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from ..exceptions import LayerConfigurationError, LayerUnavailable, clause
+from ..exceptions import LayerConfigurationError, LayerUnavailable
 from ..forks import forget_in_children
 from .scripts import Call
 from .sync_driver import SyncConnection, SyncDriver
@@ -93,15 +93,11 @@ class Poller:
             LayerUnavailable: the connection was lost, and perhaps a message with it.
         """
         connection = self._connections.pop(shard)
-        try:
-            if connection.is_overdue and not connection.has_answer():
-                self._driver.abandon(connection)
-                connection.host.outage.begin("no answer to a blocking pop")
-                raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
-            replies = self._driver.finish(connection)
-        except LayerUnavailable as error:
-            logger.warning("%s; a message may be lost", clause(error))
-            raise
+        if connection.is_overdue and not connection.has_answer():
+            self._driver.abandon(connection)
+            connection.host.outage.begin("no answer to a blocking pop")
+            raise LayerUnavailable(connection.host.name, "no answer to a blocking pop")
+        replies = self._driver.finish(connection)
         self._refusals.forget(connection.host.name)
         return replies
 

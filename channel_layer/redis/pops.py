@@ -13,7 +13,7 @@ from typing import TypeAlias
 from .. import codec
 from ..cipher import Sealer
 from ..delivery import Delivery
-from ..exceptions import LayerUnavailable
+from ..exceptions import LayerUnavailable, clause
 from ..layer import ChannelLayer
 from .errors import is_unblocked, raise_replies
 from .hosts import BLOCK_SECONDS, Host
@@ -123,14 +123,20 @@ class Pops:
         return kept
 
     @contextmanager
-    def guarded(self, shard: int, channels: list[str]) -> Iterator[None]:
-        """Surround a pop, which may fail and take a message with it."""
+    def guarded(self, shard: int, channels: list[str], *, alone: bool = True) -> Iterator[None]:
+        """Surround a pop, which may fail and take a message with it.
+
+        Args:
+            alone: whether the caller is told. Otherwise it may go on with other servers, so the log says it.
+        """
         try:
             yield
         except LayerUnavailable as error:
             self._presence.reconnect(shard, channels)
             if error.uncertain:
                 self._layer.counters.possible_losses += 1
+                if not alone:
+                    logger.warning("%s; a message may be lost", clause(error))
             raise
 
     def _read_before(self, shard: int, channels: list[str], replies: list[Reply]) -> list[str]:

@@ -128,7 +128,7 @@ class Receiving:
             self._pollers.give_back(purpose, poller)
 
     def _finish_pop(self, poller: Poller, shard: int, channels: list[str]) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(shard, channels):
+        with self._pops.guarded(shard, channels, alone=False):
             replies = poller.finish(shard)
         return self.received(shard, channels, replies)
 
@@ -145,6 +145,9 @@ class Receiving:
             for shard in poller.waiting:
                 try:
                     deliveries, _ = self._finish_pop(poller, shard, shards[shard])
+                except LayerUnavailable:
+                    continue  # and what may be lost is in the log
+                try:
                     self._put_back(deliveries)
                 except LayerUnavailable as error:
                     logger.warning("messages may be lost at the end of a receive: %s", error)
@@ -196,7 +199,7 @@ class Receiving:
         while True:
             block = self._pops.block_until(deadline)
             for shard in set(shards) - poller.waiting - (set() if block else looked):
-                pop = self._apop(shard, shards[shard], limit, block)
+                pop = self._apop(shard, shards[shard], limit, block, alone=False)
                 # Who asks the only server of its channels takes its time by itself.
                 poller.begin(shard, pop, rests=homes != {shard})
                 if not block:
@@ -221,8 +224,10 @@ class Receiving:
             if not asked and more is not More.NOW and time.monotonic() >= deadline:
                 return []
 
-    async def _apop(self, shard: int, here: list[str], limit: int, block: float) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(shard, here):
+    async def _apop(
+        self, shard: int, here: list[str], limit: int, block: float, *, alone: bool = True
+    ) -> tuple[list[Delivery], More]:
+        with self._pops.guarded(shard, here, alone=alone):
             replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block), blocks=True)
             deliveries, more, lost = self._pops.read(shard, here, replies)
         for reader in lost:

@@ -217,7 +217,7 @@ class Database:
                 raise
             if self.is_hurried:
                 raise BusyError from error
-            return patience.retry(work, error, partial(_version, connection))
+        return patience.retry(work, partial(_version, connection))
 
     def _translated(self, error: sqlite3.Error) -> LayerUnavailable:
         committing, self._committing = self._committing, False

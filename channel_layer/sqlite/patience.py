@@ -35,8 +35,11 @@ class Patience:
         self._since = self._last = 0.0
         self._seen: object = None
 
-    def retry(self, work: Callable[[], T], busy: sqlite3.OperationalError, version: Callable[[], object]) -> T:
-        """Do ``work`` again, which was ``busy`` and has no effect when it is, until it is not.
+    def retry(self, work: Callable[[], T], version: Callable[[], object]) -> T:
+        """Do ``work`` again, which was busy and has no effect when it is, until it is not.
+
+        No error is kept in a variable: it leads to the frames of all callers. They would lead to it, and would be kept
+        with the messages in them until the garbage collector comes.
 
         Args:
             version: something that changes when others get something done.
@@ -56,13 +59,12 @@ class Patience:
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
-                busy = error
+                self._last = now = time.monotonic()
+                if now >= give_up:
+                    before, self._seen = self._seen, version()
+                    if self._seen == before or now - begun > CROWDED_SECONDS:
+                        raise
+                    self._since, give_up = now, now + LOCK_SECONDS
             else:
                 self._last = 0.0
                 return result
-            self._last = now = time.monotonic()
-            if now >= give_up:
-                before, self._seen = self._seen, version()
-                if self._seen == before or now - begun > CROWDED_SECONDS:
-                    raise busy
-                self._since, give_up = now, now + LOCK_SECONDS

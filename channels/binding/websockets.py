@@ -11,7 +11,7 @@ from django.core.serializers.base import DeserializedObject
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
 
-from channel_layer.messages import SocketReply
+from channel_layer.messages import RECEIVE, SocketReply
 from interface_server.logs.server_log import printable
 
 from ..generic.applying import Captured, Handler, enforce_ordering
@@ -79,7 +79,7 @@ class WebsocketBinding(Binding):
             BadFrame: as `deserialize`.
             ValueError: as `run_action`.
         """
-        if message.channel.name == "websocket.receive":
+        if message.channel.name == RECEIVE:
             super().trigger_inbound(message, **kwargs)
 
     def deserialize(self, message: DecoratedMessage) -> tuple[str, Key, Json]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from channel_layer.channel import Group
-from channel_layer.messages import SocketReply
+from channel_layer.messages import CONNECT, DISCONNECT, RECEIVE, SocketReply
 
 from ..decorating import iscoroutinefunction
 from ..message import DecoratedMessage
@@ -33,9 +33,9 @@ class WebsocketConsumer(BaseConsumer):
     """
 
     method_mapping: ClassVar[Mapping[str, str]] = {
-        "websocket.connect": "raw_connect",
-        "websocket.receive": "raw_receive",
-        "websocket.disconnect": "raw_disconnect",
+        CONNECT: "raw_connect",
+        RECEIVE: "raw_receive",
+        DISCONNECT: "raw_disconnect",
     }
     http_user: bool = False
     http_user_and_session: bool = False

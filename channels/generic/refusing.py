@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 
 from channel_layer.channel import Message
 from channel_layer.exceptions import ChannelLayerError
+from channel_layer.messages import CONNECT, RECEIVE
 from interface_server.logs.server_log import printable
 
 UNSUPPORTED = 1003
@@ -59,7 +60,7 @@ def _close(message: Message, code: int) -> None:
     While the handshake waits it is a rejection. Nothing is sent for a socket that is gone, or for messages
     of another kind.
     """
-    if message.reply_channel is not None and message.channel.name in ("websocket.connect", "websocket.receive"):
+    if message.reply_channel is not None and message.channel.name in (CONNECT, RECEIVE):
         try:
             message.reply_channel.send({"close": code}, immediately=True)
         except ChannelLayerError:

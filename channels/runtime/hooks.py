@@ -10,6 +10,7 @@ from django.db import connections
 from django.http import HttpRequest
 
 from channel_layer.channel import Message
+from channel_layer.messages import HTTP_DISCONNECT, HTTP_REQUEST
 from workers.hooks import AfterEvent, Hook
 
 from .. import signals
@@ -44,7 +45,7 @@ class DjangoHook(Hook):
 
     def worker_process_ready(self, worker: Any) -> None:
         """The project is loaded."""
-        if worker.router.is_chosen("http.disconnect"):
+        if worker.router.is_chosen(HTTP_DISCONNECT):
             self._ends = RequestEnds()
         signals.worker_process_ready.send(sender=worker)
 
@@ -55,7 +56,7 @@ class DjangoHook(Hook):
     def before(self, message: Message) -> None:
         """A consumer is about to run."""
         prefix_urls(message)
-        if self._ends is not None and message.channel.name == "http.request":
+        if self._ends is not None and message.channel.name == HTTP_REQUEST:
             self._ends.ask(message)
         if has_only_receiver(signals.consumer_started, signals.LOOK_AFTER):
             close_old_connections()

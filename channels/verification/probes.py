@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from channel_layer.channel import AnswerableMessage, Group
+from channel_layer.messages import CONNECT, DISCONNECT, HTTP_REQUEST, RECEIVE
 
 from ..generic.websocket import AsyncWebsocketConsumer
 from ..routing import ProtocolTypeRouter, route
@@ -50,13 +51,13 @@ def page(message: AnswerableMessage) -> None:
 
 
 routing = [
-    route("websocket.connect", accept, path=rf"^{PATH}/echo/"),
-    route("websocket.connect", join, path=rf"^{PATH}/group/"),
-    route("websocket.connect", watch, path=rf"^{PATH}/watch/"),
-    route("websocket.receive", echo, path=rf"^{PATH}/(echo|watch)/"),
-    route("websocket.receive", spread, path=rf"^{PATH}/group/"),
-    route("websocket.disconnect", leave, path=rf"^{PATH}/(echo|group|watch)/"),
-    route("http.request", page, path=rf"^{PATH}/page"),
+    route(CONNECT, accept, path=rf"^{PATH}/echo/"),
+    route(CONNECT, join, path=rf"^{PATH}/group/"),
+    route(CONNECT, watch, path=rf"^{PATH}/watch/"),
+    route(RECEIVE, echo, path=rf"^{PATH}/(echo|watch)/"),
+    route(RECEIVE, spread, path=rf"^{PATH}/group/"),
+    route(DISCONNECT, leave, path=rf"^{PATH}/(echo|group|watch)/"),
+    route(HTTP_REQUEST, page, path=rf"^{PATH}/page"),
 ]
 
 

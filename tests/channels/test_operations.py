@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.channels.operations.layers import away
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.processes import Service, daphne
+from tests.fixtures.freezing import frozen
 
 PACKAGE = "tests.fixtures.sockets_project"
 SOCKETS = 26
@@ -40,9 +40,9 @@ class System(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def system(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("system")
-    url = f"{redis_url.rpartition('/')[0]}/15"
+    url = new_database()
     environment = {
         "DJANGO_SETTINGS_MODULE": f"{PACKAGE}.settings",
         "REDIS_URL": url,
@@ -147,8 +147,7 @@ def test_one_connection_is_shown_with_its_turn_and_its_last_events(system: Syste
 def test_a_process_that_stands_still_is_named_and_the_others_answer(system: System) -> None:
     name = system.name_of(system.webs[0])
     problem = f"{name} did not answer within 2 seconds"
-    system.webs[0].running.send_signal(signal.SIGSTOP)
-    try:
+    with frozen(system.webs[0].running.pid):
         began = time.monotonic()
         status, out, _ = run(system.layers, "connections", "--json")
         assert 2 <= time.monotonic() - began < 20
@@ -156,8 +155,6 @@ def test_a_process_that_stands_still_is_named_and_the_others_answer(system: Syst
         assert (status, found["count"], found["problems"]) == (1, SOCKETS, [problem])
         status, out, err = run(system.layers, "close", "--path", "/work/", "--yes")
         assert (status, out, err) == (1, "1 WebSocket closed\n", f"{problem}\n")
-    finally:
-        system.webs[0].running.send_signal(signal.SIGCONT)
     system.webs[0].wait_to_say("came too late and is left alone")
     assert machine(system, "connections", "--path", "/work/")["count"] == 1
     wait_until(lambda: system.sockets[SOCKETS].close_code == 1000, "the close")

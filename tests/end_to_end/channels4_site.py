@@ -69,10 +69,9 @@ class Site:
 
 
 @contextmanager
-def serving(package: str, redis_url: str, database: int, directory: Path) -> Iterator[Site]:
+def serving(package: str, redis_url: str, directory: Path) -> Iterator[Site]:
     """A project as a site, with one worker that has a grace period of six seconds."""
-    url = f"{redis_url.rpartition('/')[0]}/{database}"
-    project = Project(package, directory, {"REDIS_URL": url}, workers=1)
+    project = Project(package, directory, {"REDIS_URL": redis_url}, workers=1)
     project.web.command[1] = f"{package}.asgi:application"
     project.workers[0].command += ["--grace", "6"]
     with project:

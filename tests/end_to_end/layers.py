@@ -15,7 +15,7 @@ from channel_layer.rabbitmq import RabbitmqChannelLayer
 from channel_layer.redis import RedisChannelLayer
 from channel_layer.sqlite import SqliteChannelLayer
 
-redis_databases, postgres_databases, virtual_hosts = itertools.count(1), itertools.count(1), itertools.count(1)
+postgres_databases, virtual_hosts = itertools.count(1), itertools.count(1)
 
 
 def environment_of(broker: str, request: pytest.FixtureRequest, directory: Path) -> dict[str, str]:
@@ -27,8 +27,7 @@ def environment_of(broker: str, request: pytest.FixtureRequest, directory: Path)
         directory: for the file.
     """
     if broker == "redis":
-        server = request.getfixturevalue("redis_url").rpartition("/")[0]
-        return {"REDIS_URL": f"{server}/{next(redis_databases)}"}
+        return {"REDIS_URL": request.getfixturevalue("new_database")()}
     if broker == "rabbitmq":
         server = request.getfixturevalue("rabbitmq_server")
         return {"REDIS_URL": "", "RABBITMQ_URL": server.virtual_host(f"tests_{next(virtual_hosts)}")}

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import free_port, wait_until
-from tests.end_to_end.layers import redis_databases
+from tests.end_to_end.layers import environment_of
 from tests.end_to_end.processes import Service, daphne
 
 PACKAGE = "tests.fixtures.portable_project"
@@ -45,13 +45,10 @@ def answers(port: int) -> bool:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def ports(
-    request: pytest.FixtureRequest, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[int]]:
+def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
     """The ports of two processes that serve the application."""
     directory = tmp_path_factory.mktemp(request.param)
-    url = f"{redis_url.rpartition('/')[0]}/{next(redis_databases)}"
-    environment = {"DJANGO_SETTINGS_MODULE": f"{PACKAGE}.settings", "REDIS_URL": url}
+    environment = environment_of("redis", request, directory) | {"DJANGO_SETTINGS_MODULE": f"{PACKAGE}.settings"}
     found = [free_port(), free_port()]
     services = [
         Service(f"{request.param}-{port}", SERVERS[request.param](port), environment, directory) for port in found

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.conftest import wait_until
-from tests.end_to_end.layers import redis_databases
+from tests.end_to_end.layers import environment_of
 from tests.end_to_end.processes import Project, Service
 
 pytestmark = pytest.mark.slow
@@ -19,9 +19,8 @@ PACKAGE = "tests.fixtures.portable_project"
 SECONDS = 60
 
 
-def test_a_client_whose_path_is_gone_connects_again_and_is_told(redis_url: str, tmp_path: Path) -> None:
-    url = f"{redis_url.rpartition('/')[0]}/{next(redis_databases)}"
-    project = Project(PACKAGE, tmp_path, {"REDIS_URL": url}, workers=1)
+def test_a_client_whose_path_is_gone_connects_again_and_is_told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    project = Project(PACKAGE, tmp_path, environment_of("redis", request, tmp_path), workers=1)
     project.web.command[1] = f"{PACKAGE}.asgi:application"
     [old] = project.workers
     new = Service("worker-2", old.command, {**project.environment, "MOVED": "yes"}, tmp_path)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,8 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def board(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    # The project knows nothing of prefixes; a database of its own keeps it apart from other tests.
-    board = Board(tmp_path_factory.mktemp("board"), f"{redis_url.rpartition('/')[0]}/15")
+def board(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    board = Board(tmp_path_factory.mktemp("board"), new_database())
     board.run("migrate", "-v0")
     create = (
         "from django.contrib.auth.models import User; [User.objects.create_user(n, password='secret') for n in 'ab']"

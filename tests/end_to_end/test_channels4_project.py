@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from http.client import IncompleteRead
 from pathlib import Path
@@ -24,8 +24,8 @@ from tests.end_to_end.processes import Service
 
 
 @pytest.fixture(scope="module")
-def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serving("tests.fixtures.channels4_project", redis_url, 11, tmp_path_factory.mktemp("channels4")) as site:
+def site(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving("tests.fixtures.channels4_project", new_database(), tmp_path_factory.mktemp("channels4")) as site:
         yield site
 
 
@@ -154,12 +154,12 @@ def test_a_worker_that_is_killed_costs_the_event_in_hand_at_most(site: Site, soc
 
 
 def test_a_worker_that_is_killed_before_it_says_a_word_costs_the_event_in_hand_and_a_few_seconds(
-    site: Site, sockets: Any, redis_url: str
+    site: Site, sockets: Any
 ) -> None:
     socket = sockets("/ws/chat/doom/")
     assert say(socket, "one")["said"] == 1
     site.worker.stop()
-    layer = RedisChannelLayer(hosts=[f"{redis_url.rpartition('/')[0]}/11"])
+    layer = RedisChannelLayer(hosts=[site.project.environment["REDIS_URL"]])
     socket.send(json.dumps({"text": "in hand"}))
     try:  # what a worker takes that is killed at once
         [taken] = layer.receive_batch([RESUME], timeout=SECONDS)

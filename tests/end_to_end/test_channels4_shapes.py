@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,8 +22,8 @@ ROUNDS = max(len(shape.steps) for shape in SHAPES.values())
 
 
 @pytest.fixture(scope="module")
-def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serving("tests.fixtures.channels4_shapes", redis_url, 12, tmp_path_factory.mktemp("shapes")) as site:
+def site(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving("tests.fixtures.channels4_shapes", new_database(), tmp_path_factory.mktemp("shapes")) as site:
         yield site
 
 

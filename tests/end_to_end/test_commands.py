@@ -9,7 +9,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,8 +26,8 @@ TOO_LATE = "does not answer within 2 seconds"
 
 
 @pytest.fixture(scope="module")
-def redis_of_module(redis_url: str) -> str:
-    return f"{redis_url.rpartition('/')[0]}/13"
+def redis_of_module(new_database: Callable[[], str]) -> str:
+    return new_database()
 
 
 @pytest.fixture(scope="module")

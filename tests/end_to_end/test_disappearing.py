@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sqlite3
 import threading
 import time
@@ -25,6 +23,7 @@ from channel_layer.layer import ChannelLayer
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.layers import layer_of
 from tests.end_to_end.processes import Project, Service, daphne
+from tests.fixtures.freezing import frozen
 from tests.fixtures.sockets_project.consumers import GROUP
 
 SOCKETS = 500
@@ -189,11 +188,8 @@ def test_a_server_that_was_held_up_closes_what_was_reported_and_goes_on(
     count = 100
     clients.open(project.port, count)
     process = project.web.running
-    os.kill(process.pid, signal.SIGSTOP)
-    try:
+    with frozen(process.pid):
         lines = ends.wait_for(count)
-    finally:
-        os.kill(process.pid, signal.SIGCONT)
     assert len({line.split()[0] for line in lines}) == count
     assert clients.codes() == [1012] * count
     clients.open(project.port, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,17 +36,17 @@ def status_of(url: str) -> int:
         return error.code
 
 
-def sockets(redis_url: str, number: int, tmp_path: Path, *options: str) -> Project:
-    environment = {"REDIS_URL": f"{redis_url.rpartition('/')[0]}/{number}", "ENDS": str(tmp_path / "ends")}
+def sockets(redis_url: str, tmp_path: Path, *options: str) -> Project:
+    environment = {"REDIS_URL": redis_url, "ENDS": str(tmp_path / "ends")}
     project = Project("tests.fixtures.sockets_project", tmp_path, environment, workers=1)
     project.workers[0].command += ["--consumer-timeout", "1", *options]
     return project
 
 
 def test_a_socket_is_closed_a_request_is_answered_and_both_processes_are_replaced(
-    redis_url: str, tmp_path: Path
+    new_database: Callable[[], str], tmp_path: Path
 ) -> None:
-    project = sockets(redis_url, 13, tmp_path, "--processes", "2", "--threads", "2")
+    project = sockets(new_database(), tmp_path, "--processes", "2", "--threads", "2")
     with project, connect(f"ws://127.0.0.1:{project.port}/") as other:
         with connect(f"ws://127.0.0.1:{project.port}/work/") as client:
             client.send("600")
@@ -59,8 +60,10 @@ def test_a_socket_is_closed_a_request_is_answered_and_both_processes_are_replace
         project.workers[0].stop()
 
 
-def test_a_worker_of_its_own_ends_for_its_manager_to_start_it_again(redis_url: str, tmp_path: Path) -> None:
-    project = sockets(redis_url, 12, tmp_path)
+def test_a_worker_of_its_own_ends_for_its_manager_to_start_it_again(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    project = sockets(new_database(), tmp_path)
     with project:
         assert status_of(f"{project.url}/hang/") == 500
         process = project.workers[0].process
@@ -68,8 +71,8 @@ def test_a_worker_of_its_own_ends_for_its_manager_to_start_it_again(redis_url: s
         assert process.wait(SECONDS) == 75
 
 
-def test_a_process_whose_interpreter_is_held_is_replaced(redis_url: str, tmp_path: Path) -> None:
-    project = sockets(redis_url, 11, tmp_path, "--processes", "2", "--threads", "1")
+def test_a_process_whose_interpreter_is_held_is_replaced(new_database: Callable[[], str], tmp_path: Path) -> None:
+    project = sockets(new_database(), tmp_path, "--processes", "2", "--threads", "1")
     project.web.command += ["--http-timeout", "2"]
     with project:
         assert status_of(f"{project.url}/stuck/") == 504
@@ -77,8 +80,8 @@ def test_a_process_whose_interpreter_is_held_is_replaced(redis_url: str, tmp_pat
         project.workers[0].stop()
 
 
-def test_a_handler_of_an_application_is_ended_alone(redis_url: str, tmp_path: Path) -> None:
-    environment = {"REDIS_URL": f"{redis_url.rpartition('/')[0]}/10"}
+def test_a_handler_of_an_application_is_ended_alone(new_database: Callable[[], str], tmp_path: Path) -> None:
+    environment = {"REDIS_URL": new_database()}
     project = Project("tests.fixtures.channels4_project", tmp_path, environment, workers=1)
     project.web.command[1] = "tests.fixtures.channels4_project.asgi:application"
     project.workers[0].command += ["--consumer-timeout", "1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def project(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    url = f"{redis_url.rpartition('/')[0]}/12"
-    project = Project(PACKAGE, tmp_path_factory.mktemp("lifespan"), {"REDIS_URL": url}, workers=1)
+def project(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(PACKAGE, tmp_path_factory.mktemp("lifespan"), {"REDIS_URL": new_database()}, workers=1)
     project.web.command[1] = f"{PACKAGE}.asgi:application"
     with project:
         yield project

@@ -31,9 +31,13 @@ GRACE = 4.0
 
 
 @pytest.fixture(scope="module")
-def files(redis_url: str, many_descriptors: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def files(
+    new_database: Callable[[], str], many_descriptors: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """The project being served, by one worker."""
-    with Project("tests.fixtures.files_project", tmp_path_factory.mktemp("slow"), {"REDIS_URL": redis_url}, 1) as one:
+    with Project(
+        "tests.fixtures.files_project", tmp_path_factory.mktemp("slow"), {"REDIS_URL": new_database()}, 1
+    ) as one:
         yield one
 
 

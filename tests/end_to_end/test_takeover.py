@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from interface_server.wire.websocket_frames import message_frame
 from tests.conftest import free_port, wait_until
 from tests.end_to_end.channels4_site import SECONDS, serving
 from tests.end_to_end.layers import environment_of, layer_of
-from tests.end_to_end.processes import Service, daphne
+from tests.end_to_end.processes import ROOT, Service, daphne
 from tests.end_to_end.systemd import Systemd
 from tests.end_to_end.test_channels4_project import hear, say
 from tests.interface_server.helpers import Workers, accept, respond
@@ -40,7 +40,6 @@ UPGRADE = (
     b"GET /alone HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-DATABASE = 12
 AHEAD = 20
 """Frames that are sent before the answer to the first has come, however slow the machine is."""
 
@@ -121,10 +120,9 @@ def at(
 
 
 @pytest.fixture
-def servers(redis_url: str, tmp_path: Path) -> Iterator[Servers]:
-    url = f"{redis_url.rpartition('/')[0]}/{DATABASE}"
+def servers(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Servers]:
+    url = new_database()
     layer = RedisChannelLayer(hosts=[url])
-    layer.flush()
     with at(tmp_path, {"REDIS_URL": url}, layer, "--permessage-deflate") as servers:
         yield servers
 
@@ -258,12 +256,11 @@ def test_under_load_three_takeovers_in_a_row_lose_double_and_reorder_nothing(ser
 
 
 @pytest.mark.slow
-def test_it_is_the_same_without_uvloop(redis_url: str, tmp_path: Path) -> None:
+def test_it_is_the_same_without_uvloop(new_database: Callable[[], str], tmp_path: Path) -> None:
     (tmp_path / "uvloop.py").write_text("raise ImportError('as where there is none')\n")
-    url = f"{redis_url.rpartition('/')[0]}/{DATABASE}"
+    url = new_database()
     layer = RedisChannelLayer(hosts=[url])
-    layer.flush()
-    environment = {"REDIS_URL": url, "PYTHONPATH": str(tmp_path)}
+    environment = {"REDIS_URL": url, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with at(tmp_path, environment, layer, "--permessage-deflate") as servers, Crowd(servers, 4) as crowd:
         crowd.goes_on()
         servers.succeed()
@@ -285,13 +282,11 @@ def test_it_is_the_same_over_other_brokers(name: str, request: pytest.FixtureReq
 
 
 @pytest.mark.slow
-def test_it_is_the_same_over_several_servers(redis_url: str, tmp_path: Path) -> None:
-    urls = [f"{redis_url.rpartition('/')[0]}/{database}" for database in (DATABASE, 13, 14, 15)]
+def test_it_is_the_same_over_several_servers(new_database: Callable[[], str], tmp_path: Path) -> None:
+    urls = [new_database() for _ in range(4)]
     layer = RedisChannelLayer(hosts=urls)
-    layer.flush()
     with at(tmp_path, {"REDIS_URL": " ".join(urls)}, layer) as servers:
         take_over_three_times(servers, 4)
-    layer.flush()
 
 
 def request(servers: Servers) -> socket.socket:
@@ -474,10 +469,10 @@ def test_a_client_in_the_midst_of_a_message_is_told_to_come_again(servers: Serve
 
 
 @pytest.mark.slow
-def test_instances_of_channels_4_stay_with_their_sockets(redis_url: str, tmp_path: Path) -> None:
+def test_instances_of_channels_4_stay_with_their_sockets(new_database: Callable[[], str], tmp_path: Path) -> None:
     path = tmp_path / "takeover"
     path.mkdir(mode=0o700)
-    with serving("tests.fixtures.channels4_project", redis_url, 13, tmp_path) as site, ExitStack() as stack:
+    with serving("tests.fixtures.channels4_project", new_database(), tmp_path) as site, ExitStack() as stack:
         project = site.project
         project.web.stop()
         project.web.command += ["--takeover", str(path / "socket")]
@@ -526,10 +521,9 @@ class Restarted(Servers):
 
 
 @pytest.fixture
-def service(redis_url: str, tmp_path: Path) -> Iterator[Restarted]:
-    url = f"{redis_url.rpartition('/')[0]}/{DATABASE}"
+def service(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Restarted]:
+    url = new_database()
     layer = RedisChannelLayer(hosts=[url])
-    layer.flush()
     with at(tmp_path, {"REDIS_URL": url}, layer, "--permessage-deflate", kind=Restarted) as servers:
         assert isinstance(servers, Restarted)
         yield servers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from websockets.sync.client import connect
@@ -14,9 +15,9 @@ TURN_TIMEOUT = 2
 
 
 def test_frames_run_one_at_a_time_whether_their_worker_is_killed_or_none_is_there(
-    redis_url: str, tmp_path: Path
+    new_database: Callable[[], str], tmp_path: Path
 ) -> None:
-    url, runs = f"{redis_url.rpartition('/')[0]}/14", tmp_path / "runs"
+    url, runs = new_database(), tmp_path / "runs"
     layer = RedisChannelLayer(hosts=[url])
     project = Project("tests.fixtures.sockets_project", tmp_path, {"REDIS_URL": url, "ENDS": str(runs)}, workers=2)
     project.web.command += ["--turn-timeout", str(TURN_TIMEOUT)]

@@ -24,7 +24,7 @@ class TwoLayers(Project):
 
     def __init__(self, redis_url: str, directory: Path) -> None:
         environment = {
-            "REDIS_URL": f"{redis_url.rpartition('/')[0]}/12",
+            "REDIS_URL": redis_url,
             "CHANNEL_FILE": str(directory / "operators.sqlite3"),
         }
         super().__init__(PACKAGE, directory, environment, workers=1)
@@ -60,8 +60,8 @@ Open = Callable[[str], ClientConnection]
 
 
 @pytest.fixture(scope="module")
-def project(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoLayers]:
-    with TwoLayers(redis_url, tmp_path_factory.mktemp("layers")) as project:
+def project(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoLayers]:
+    with TwoLayers(new_database(), tmp_path_factory.mktemp("layers")) as project:
         try:
             yield project
         finally:

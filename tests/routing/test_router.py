@@ -10,6 +10,7 @@ import pytest
 
 from channel_layer.channel import Message
 from channel_layer.memory import MemoryChannelLayer
+from channel_layer.messages import SERVED
 from routing import Route, Router, RoutingError, include, route, route_class
 
 from .consumers import ByChannel, anything, as_dict, as_list, in_room, later, plain
@@ -203,6 +204,12 @@ class TestDefaults:
         router.check_default(plain)
         assert [router.is_chosen(name) for name in ("http.disconnect", "jobs")] == [True, True]
         assert [router.is_chosen(name) for name in ("websocket.connect", "websocket.receive", "other")] == [False] * 3
+
+    def test_it_listens_where_an_interface_server_sends(self) -> None:
+        """The names are written there a second time, as routing knows nothing of channel layers."""
+        router = Router()
+        router.check_default(plain)
+        assert router.channels == set(SERVED)
 
     def test_without_one_http_is_not_routed(self) -> None:
         router = Router()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -13,6 +11,7 @@ import pytest
 
 from channel_layer.postgres import connections
 from channel_layer.postgres.connections import AsyncConnection, Connection, Statement, TimedOut, has_ended
+from tests.fixtures.freezing import frozen
 
 Ask = Callable[..., list[tuple]]
 
@@ -61,12 +60,8 @@ def test_a_cancelled_statement_takes_its_connection_along_at_once(postgres_dsn: 
 def test_a_frozen_server_process_is_given_up(postgres_dsn: str) -> None:
     with Connection.connect(postgres_dsn, autocommit=True) as connection:
         pid = connection.pgconn.backend_pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            with pytest.raises(TimedOut):
-                connection.rows(Statement("SELECT 1"))
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        with frozen(pid), pytest.raises(TimedOut):
+            connection.rows(Statement("SELECT 1"))
 
 
 def test_a_connection_that_the_server_has_ended_is_noticed_before_it_is_used(

@@ -15,6 +15,7 @@ from channel_layer.conformance import MakeLayer
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.postgres import PostgresChannelLayer, connections, drivers
 from tests.conftest import running_postgres, server_directory
+from tests.fixtures.freezing import frozen
 
 Ask = Callable[..., list[tuple]]
 
@@ -56,8 +57,7 @@ def test_a_frozen_server_is_an_uncertain_outage_and_then_a_short_one(
 ) -> None:
     pid = send()
     monkeypatch.setattr(connections, "CALL_SECONDS", 0.3)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         with pytest.raises(LayerUnavailable, match=r"did not answer within 0\.3 s") as caught:
             send()
         assert caught.value.uncertain
@@ -66,8 +66,6 @@ def test_a_frozen_server_is_an_uncertain_outage_and_then_a_short_one(
             send()
         assert not caught.value.uncertain  # it was not even tried
         assert time.monotonic() - began < drivers.REFUSE_SECONDS
-    finally:
-        os.kill(pid, signal.SIGCONT)
     time.sleep(drivers.REFUSE_SECONDS)
     assert send() != pid
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +20,7 @@ from channel_layer.exceptions import LayerUnavailable, LayerUnusable
 from channel_layer.outcome import Fate, fates
 from channel_layer.rabbitmq import RabbitmqChannelLayer
 from tests.conftest import running_rabbitmq, wait_until
+from tests.fixtures.freezing import frozen
 from tests.fixtures.rabbitmq_server import RabbitmqServer
 
 OpenLayer = Callable[..., RabbitmqChannelLayer]
@@ -132,18 +131,12 @@ def test_what_a_frozen_server_was_sent_has_an_unknown_fate_and_comes_at_most_onc
     layer = open_layer(server.url)
     layer.send("work", {"n": 0})
     assert numbers(take(layer, "work")) == [0]
-    pids = [int(pid) for pid in server.control("eval", "os:getpid().").strip('"\n').split()]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     items = [layer.prepare("work", {"n": 1})]
-    try:
+    with frozen(server.pid):
         with pytest.raises(LayerUnavailable) as caught:
             layer.send_batch(items)
         assert fates(items, [], caught.value) == [Fate.UNKNOWN]
         assert not works(lambda: layer.receive_batch(["work"], timeout=10))
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
     wait_until(lambda: works(layer.check), "the server to be back")
     layer.send("work", {"n": 3})
     seen: list[int] = []

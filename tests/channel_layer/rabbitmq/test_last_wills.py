@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 
 import pytest
 
 from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.rabbitmq import last_wills, records
+from channel_layer.rabbitmq.amqp import Got
 from channel_layer.rabbitmq.engine import Engine
-from channel_layer.rabbitmq.last_wills import release_seconds
+from channel_layer.rabbitmq.schema import FOREVER
 from channel_layer.rabbitmq.sending import Sending
 from channel_layer.rabbitmq.session import Session
 
-from .conftest import a_session, an_engine, run, until
+from .conftest import PATIENCE, a_session, an_engine, run, until
+
+LONG = 10 * PATIENCE
+"""``presence`` of a process that is not to be missed, however slow the machine is: the test would end before."""
 
 
 def will(engine: Engine, n: int, withdraws: bool = False) -> Outgoing:
@@ -30,15 +35,21 @@ async def received(engine: Engine, timeout: float = 10) -> list[dict[str, object
 def test_a_connection_that_breaks_and_is_made_anew_in_time_changes_nothing(rabbitmq_url: str, prefix: str) -> None:
     async def main() -> None:
         told: list[Collection[str]] = []
-        async with an_engine(rabbitmq_url, prefix, presence=3) as engine, an_engine(rabbitmq_url, prefix) as other:
+        async with an_engine(rabbitmq_url, prefix, presence=LONG) as engine:
             engine._layer.watch_last_wills("process!", told.append)
             await engine.send([will(engine, 1)])
+            person, schema = engine._wills._persons["process!"], engine._schema
+            life = person.life
             for _ in range(3):
                 (await engine.session()).give_up()
                 await engine.receive(["process!"], 1, 0.05, False)
-            assert await received(other, release_seconds(3) / 2) == []
+                await until(lambda: {life, person.life} <= set(person.tokens) and not person.doubtful)
+            session = await engine.session()
+            for queue in (schema.grace("process!"), schema.chores):  # no token is left that could come to be due
+                assert (await session.length(queue)).messages == 0
             await engine.send([will(engine, 1, withdraws=True)])
-            assert await received(other) == [{"n": 1, "real": True}]
+            assert await received(engine) == [{"n": 1, "real": True}]
+            assert await records.read(session, schema.wills("process!", life), records.latest) == {}
             assert told == []
             await engine.flush()
 
@@ -47,15 +58,20 @@ def test_a_connection_that_breaks_and_is_made_anew_in_time_changes_nothing(rabbi
 
 def test_a_successor_knows_what_its_predecessor_left(rabbitmq_url: str, prefix: str) -> None:
     async def main() -> None:
-        async with an_engine(rabbitmq_url, prefix, presence=2) as old, an_engine(rabbitmq_url, prefix) as new:
+        async with (
+            an_engine(rabbitmq_url, prefix, presence=LONG) as old,
+            an_engine(rabbitmq_url, prefix, presence=LONG) as new,
+        ):
             await old.send([will(old, 1), will(old, 2)])
             await old.stop_receiving(["process!"])
             await new.send([will(new, 3), will(new, 1, withdraws=True)])
             assert await received(new) == [{"n": 1, "real": True}]
-            keeping = asyncio.ensure_future(new.receive(["process!"], 1, release_seconds(2) + 0.5, False))
-            assert await received(new, release_seconds(2)) == []
-            await keeping
-            assert await received(new, 0) == []
+            life, person = old._wills._persons["process!"].life, new._wills._persons["process!"]
+            assert set(person.tokens) == {life, person.life}
+            session, schema = await new.session(), new._schema
+            for queue in (schema.grace("process!"), schema.chores):  # no token is left that could come to be due
+                assert (await session.length(queue)).messages == 0
+            assert list(await records.read(session, schema.wills("process!", life), records.latest)) == ["process!2"]
             await new.flush()
 
     run(main())
@@ -118,6 +134,7 @@ def test_groups_pass_over_a_process_that_is_gone_until_it_comes_back(rabbitmq_ur
             assert engine._layer.index.members("process!", "group") == ("a",)
             assert await received(other) == [{"n": 1}]
             await until(lambda: is_empty(other))
+            engine._wills._presence = LONG
             while await other.memberships.channels("group") != ["process!a"]:
                 await engine.receive(["process!"], 10, 0.05, False)
             await other.send([other._layer.prepare("group", {"n": 2}, group=True)])
@@ -137,14 +154,12 @@ def test_a_token_is_renewed_before_the_broker_minds(
     monkeypatch.setattr(last_wills, "RENEW_SECONDS", 0.05)
 
     async def main() -> None:
-        async with an_engine(rabbitmq_url, prefix, presence=1) as engine:
+        async with an_engine(rabbitmq_url, prefix, presence=LONG) as engine:
             await engine.send([will(engine, 1)])
-            receiving = asyncio.ensure_future(engine.receive(["process!"], 1, 3, False))
             person = engine._wills._persons["process!"]
             first = dict(person.tokens)
             await until(lambda: person.tokens != first)
             assert set(person.tokens) == {person.life}
-            await receiving
             session = await engine.session()
             assert (await session.length(engine._schema.grace("process!"))).messages == 0
             await engine.send([will(engine, 1, withdraws=True)])
@@ -192,6 +207,90 @@ def test_a_token_comes_to_the_newest_connection_though_the_broker_takes_an_old_o
             channel = await broken.channel()
             for queue in (engine._schema.token("process!"), engine._schema.grace("process!")):
                 await channel.consume(queue.name, lambda _: None)  # so that its turn is next
+            (await engine.session()).give_up()
+            assert (await engine.send([will(engine, 2)])).error is None
+            await engine.flush()
+
+    run(main())
+
+
+FAR = 2**62
+"""A priority that no consumer of the layer has: that of a process which has begun to receive a moment later."""
+
+
+def test_a_late_token_that_a_newer_process_has_taken_is_left_to_it(rabbitmq_url: str, prefix: str) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as newer, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 1)])
+            person, schema = engine._wills._persons["process!"], engine._schema
+            newer_channel, taken = await newer.channel(), asyncio.Queue[Got]()
+            await newer_channel.consume(schema.token("process!").name, taken.put_nowait, priority=FAR)
+            late = records.pack(("process!", "late"))
+            await newer.publisher.publish(schema.grace("process!").name, late, kind=last_wills.TOKEN)
+            assert (await taken.get()).body == late
+            await until(lambda: not engine._tasks)
+            assert set(person.tokens) == {person.life}
+            assert (await engine.send([will(engine, 2)])).error is None
+            await engine.stop_receiving(["process!"])
+            assert (await newer.length(schema.grace("process!"))).messages == 1  # and not the other one
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_process_whose_own_token_a_newer_one_has_taken_says_so_and_is_tried_again(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as newer, an_engine(rabbitmq_url, prefix) as engine:
+            for queue in (engine._schema.grace("process!"), engine._schema.token("process!")):
+                await newer.declare(queue)
+            channel = await newer.channel()
+            await channel.consume(engine._schema.token("process!").name, lambda _: None, priority=FAR)
+            session = await engine.session()
+            item = will(engine, 1)
+            sent = await engine.send([item])
+            assert sent.outcome.unsent == [item]
+            assert str(sent.error) == "another process has begun to receive what comes for process!"
+            assert await engine.session() is session
+            await channel.close()
+            assert (await engine.send([will(engine, 1)])).error is None
+            await engine.flush()
+
+    run(main())
+
+
+def test_what_was_left_with_a_token_that_an_older_process_has_published_is_known(
+    rabbitmq_url: str, prefix: str
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as older, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 2)])
+            person, schema = engine._wills._persons["process!"], engine._schema
+            frame = engine._sending.encoded(engine._layer.prepare("gone", {"n": 1}))
+            left = schema.wills("process!", "before")
+            await records.add(older, left, "process!1", records.pack(("gone", frame)), FOREVER)
+            token = records.pack(("process!", "before"))
+            await older.publisher.publish(schema.token("process!").name, token, kind=last_wills.TOKEN)
+            await until(lambda: "process!1" in person.wills)
+            await engine.send([will(engine, 1, withdraws=True)])
+            assert await received(engine) == [{"n": 1, "real": True}]
+            assert await records.read(older, left, records.latest) == {}
+            await engine.flush()
+
+    run(main())
+
+
+def test_a_token_comes_to_the_newest_connection_though_the_clock_was_set_back(
+    rabbitmq_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as broken, an_engine(rabbitmq_url, prefix) as engine:
+            await engine.send([will(engine, 1)])
+            channel, before = await broken.channel(), time.time_ns() // 1_000_000 - 60_000
+            for queue in (engine._schema.token("process!"), engine._schema.grace("process!")):
+                await channel.consume(queue.name, lambda _: None, priority=before)
+            monkeypatch.setattr(time, "time_ns", lambda: (before - 60_000) * 1_000_000)
             (await engine.session()).give_up()
             assert (await engine.send([will(engine, 2)])).error is None
             await engine.flush()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import socketserver
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ import redis
 from channel_layer.redis import RedisChannelLayer, RedisClusterChannelLayer
 from channel_layer.redis.cluster import slot_of, tags_for
 from tests.conftest import free_port, wait_until
+from tests.fixtures.freezing import freeze, thaw
 
 T = TypeVar("T")
 
@@ -53,16 +53,21 @@ class OwnRedis:
 
     def freeze(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        thaw(self.process.pid)
 
     def ask(self, *words: Any) -> Any:
         """A command, on a connection of its own."""
         with redis.Redis.from_url(self.url) as client:
             return client.execute_command(*words)
+
+    def blocked(self) -> list[int]:
+        """The connections whose calls wait in it."""
+        with redis.Redis.from_url(self.url) as client:
+            return [int(found["id"]) for found in client.client_list() if "b" in found["flags"]]
 
     def _accepts(self) -> bool:
         try:
@@ -232,9 +237,6 @@ class SentinelService:
         process.kill()
         process.wait(10)
 
-    def signal(self, port: int, number: int) -> None:
-        self._processes[port].send_signal(number)
-
     def primary(self) -> int:
         """The port of the primary, as the first Sentinel that answers has it."""
         for _, port in self.addresses:
@@ -343,8 +345,11 @@ class ClusterService:
         process.kill()
         process.wait(10)
 
-    def signal(self, port: int, number: int) -> None:
-        self._processes[port].send_signal(number)
+    def freeze(self, port: int) -> None:
+        freeze(self._processes[port].pid)
+
+    def thaw(self, port: int) -> None:
+        thaw(self._processes[port].pid)
 
     def ask(self, port: int, *words: Any) -> Any:
         """A command to a node, on a connection of its own."""
@@ -368,6 +373,11 @@ class ClusterService:
             if first <= slot <= last:
                 return int(node[1])
         raise LookupError(slot)
+
+    def migrate(self, source: int, target: int, keys: Iterable[str | bytes]) -> None:
+        """Move keys of a slot that is on its way; those that are not there are passed over."""
+        for key in keys:
+            self.ask(source, "MIGRATE", "127.0.0.1", target, key, 0, 5000)
 
     def identity(self, port: int) -> str:
         """What the other nodes know the node as."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 
 import pytest
@@ -63,7 +62,7 @@ def test_nobody_waits_on_the_event_loop_for_a_node_that_is_asked_where_the_slots
     async def test() -> None:
         await layer.areceive_batch(["x"])
         for port in cluster.ports:
-            cluster.signal(port, signal.SIGSTOP)
+            cluster.freeze(port)
         moved.moved(("127.0.0.1", cluster.ports[0]))  # so that somebody has to be asked again
         asking = asyncio.create_task(asyncio.to_thread(moved._guide.cluster.learn))
         await asyncio.sleep(0.6)
@@ -72,7 +71,7 @@ def test_nobody_waits_on_the_event_loop_for_a_node_that_is_asked_where_the_slots
         assert not asking.done()
         assert time.monotonic() - began < 0.5
         for port in cluster.ports:
-            cluster.signal(port, signal.SIGCONT)
+            cluster.thaw(port)
         await asking
 
     in_loop(layer, test())

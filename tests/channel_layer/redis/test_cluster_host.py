@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from channel_layer.exceptions import LayerUnavailable
@@ -44,10 +42,10 @@ def test_a_node_that_was_frozen_meanwhile_is_not_used_any_more(
         moving = slot_of_name(traffic.sender, channels[-1])
         old = cluster.node_of(moving, cluster.ports[0])
         witness = next(port for port in cluster.ports if port != old)
-        cluster.signal(old, signal.SIGSTOP)
+        cluster.freeze(old)
         wait_until(lambda: cluster.node_of(moving, witness) != old, "the promotion", within=40)
         traffic.goes_on()
-        cluster.signal(old, signal.SIGCONT)
+        cluster.thaw(old)
         wait_until(lambda: cluster.is_complete(old), "the old node as a replica")
         traffic.goes_on()
     traffic.check()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import redis
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer, scripts
 from tests.conftest import running_redis, wait_until
+from tests.fixtures.freezing import freeze, thaw
 
 from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis, in_loop
 
@@ -148,15 +147,14 @@ def test_a_frozen_server_ends_a_receive_with_an_error_and_recovers(
 ) -> None:
     layer = make_redis_layer(own_redis.url, connection_kwargs={"socket_timeout": 0.5, "socket_connect_timeout": 0.5})
     layer.send("x", {"n": 1})
-    assert own_redis.process is not None
-    os.kill(own_redis.process.pid, signal.SIGSTOP)
+    own_redis.freeze()
     try:
         with pytest.raises(LayerUnavailable):
             layer.receive_batch(["y"], timeout=0.1)
         with pytest.raises(LayerUnavailable):
             layer.send("x", {"n": 2})
     finally:
-        os.kill(own_redis.process.pid, signal.SIGCONT)
+        own_redis.thaw()
     layer.send("x", {"n": 3})
     numbers = [delivery.message["n"] for delivery in layer.receive_batch(["x"], limit=10)]
     assert numbers[0] == 1
@@ -352,21 +350,21 @@ class TestHeldUp:
                 return any("b" in info["flags"] for info in client.client_list())
 
             def is_handed_over_while_held_up() -> bool:
-                process.send_signal(signal.SIGSTOP)
+                freeze(process.pid)
                 is_waiting = waits()
                 if is_waiting:
                     layer.send("held-up", {"text": "there"})
                     if not any(client.type(key) == b"list" for key in client.scan_iter()):
                         return True
                     client.flushdb()  # the server had given up waiting just before
-                process.send_signal(signal.SIGCONT)
+                thaw(process.pid)
                 return False
 
             try:
                 wait_until(waits)
                 wait_until(is_handed_over_while_held_up)
                 time.sleep(2.1)  # longer than the answer may take
-                process.send_signal(signal.SIGCONT)
+                thaw(process.pid)
                 output, _ = process.communicate(timeout=20)
                 assert output.decode().strip() == "there"
             finally:

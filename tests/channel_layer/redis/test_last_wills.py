@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
 import uuid
@@ -12,13 +10,17 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer, last_will_calls
+from channel_layer.redis.cluster import slot_of, tags_for
+from channel_layer.redis.last_will_calls import LastWillCalls
 from channel_layer.redis.scripts import plain
+from tests.conftest import wait_until
 
-from .conftest import MakeRedisLayer, OwnRedis, Several
+from .conftest import ClusterService, MakeClusterLayer, MakeRedisLayer, OwnRedis, Several
 
 Eventually = Callable[..., Any]
 SOON = 0.4
@@ -125,6 +127,53 @@ def test_what_is_no_last_will_is_dropped(
     eventually(lambda: ends(layer) or ask(layer, "EXISTS", layer.prefix + "w:process!") == 0, "the junk to go")
 
 
+def test_a_look_that_ends_with_an_error_sends_nothing_again(
+    redis_url: str, make_redis_layer: MakeRedisLayer, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = make_redis_layer(redis_url, presence=SOON)
+    layer.send_batch([leaving(layer, "a"), leaving(layer, "b")])
+    ask(layer, "SET", layer.prefix + "s:gone", "none of ours")
+    found: list[str] = []
+    eventually(lambda: found.extend(ends(layer)) or len(found) >= 2, "the last wills")
+    assert "heartbeats or last wills have to wait: WRONGTYPE" in caplog.text
+    until = time.monotonic() + 2 * SOON
+    while time.monotonic() < until:
+        found += ends(layer)
+    assert sorted(found) == ["a", "b"]
+    assert sorted(ask(layer, "SMEMBERS", layer.prefix + "x:process!")) == [b"a", b"b"]
+
+
+def test_a_last_will_that_is_due_while_its_slot_moves_waits_for_the_move_and_is_sent_once(
+    make_cluster_layer: MakeClusterLayer, shared_cluster: ClusterService
+) -> None:
+    layer = make_cluster_layer(hosts=shared_cluster.addresses, prefix=f"{uuid.uuid4().hex}:", tags=1, presence=SOON)
+    keys, slot = layer._storage.keys[0], slot_of(tags_for(1)[0])
+    look = LastWillCalls(layer._storage).carry_out(0)
+    declared = [keys.processes, keys.all_statistics]
+    others = [keys.last_wills + "process!", keys.queues + "gone", keys.statistics("gone")]
+    others += [keys.carried_out + "process!", keys.marks + "process!"]
+    ahead = [[], *([key] for key in (*declared, *others)), *([key for key in others if key != one] for one in others)]
+    for turn, moved in enumerate(ahead):
+        source = shared_cluster.node_of(slot, shared_cluster.ports[0])
+        target = next(port for port in shared_cluster.ports if port != source)
+        layer.send("gone", {"name": "before"})
+        layer.send_batch([leaving(layer, f"{turn}")])
+        layer._sync.run(0, [plain("ZADD", keys.processes, 1, "process!"), plain("SET", keys.marks + "process!", "")])
+        shared_cluster.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", shared_cluster.identity(source))
+        shared_cluster.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", shared_cluster.identity(target))
+        shared_cluster.migrate(source, target, moved)
+        for _ in range(2):
+            with pytest.raises(redis.ResponseError):
+                shared_cluster.ask(source, *look.command_with_text())
+        shared_cluster.migrate(source, target, shared_cluster.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1000))
+        for port in (target, source):
+            shared_cluster.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", shared_cluster.identity(target))
+        found: list[str] = []
+        wait_until(lambda: found.extend(ends(layer)) or str(turn) in found, "the last will")  # noqa: B023 - awaited here
+        assert found == ["before", f"{turn}"]
+        assert ends(layer) == []
+
+
 def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
     own_redis: OwnRedis, make_redis_layer: MakeRedisLayer, eventually: Eventually
 ) -> None:
@@ -132,10 +181,9 @@ def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(
     process.send_batch([leaving(process, "a")])
     with Reading(process):
         eventually(lambda: ask(survivor, "EXISTS", survivor.prefix + "p:process!"), "the process to be present")
-        assert own_redis.process is not None
-        os.kill(own_redis.process.pid, signal.SIGSTOP)
+        own_redis.freeze()
         time.sleep(2.5)
-        os.kill(own_redis.process.pid, signal.SIGCONT)
+        own_redis.thaw()
         until = time.monotonic() + 2
         while time.monotonic() < until:
             assert ends(survivor) == []

@@ -274,6 +274,45 @@ def test_a_process_is_cut_off_without_its_own_server_and_goes_on_without_another
     wait_until(is_cut_off, "the process to be cut off")
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["goes-on", "ends"])
+@pytest.mark.parametrize("way", ["threads", "coroutines"])
+def test_a_message_that_another_server_may_have_lost_is_counted_and_told_of_once(
+    layers: list[RedisChannelLayer],
+    three_redis: list[OwnRedis],
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+    ends: bool,
+) -> None:
+    layer, other = layers
+    reader = Several(layer).name(0, "!")
+    cut = three_redis[1]
+
+    async def receive(seconds: float) -> list[int]:
+        if way == "threads":
+            return found(await asyncio.to_thread(layer.receive_batch, [reader], 10, seconds))
+        return found(await layer.areceive_batch([reader], limit=10, timeout=seconds))
+
+    async def test() -> None:
+        receiving = asyncio.create_task(receive(20))
+        waiting = await asyncio.to_thread(wait_until, cut.blocked, "a pop that waits there")
+        await asyncio.to_thread(other.send, reader + "a", {"n": 1})
+        assert await receiving == [1]
+        for connection in waiting:  # the pop goes on there
+            cut.ask("CLIENT", "KILL", "ID", connection)
+        if ends and way == "threads":
+            await asyncio.to_thread(layer.close)
+        elif ends:
+            await layer.astop_receiving([reader])
+        async with asyncio.timeout(20):
+            while not layer.counters.possible_losses:
+                assert await receive(0) == []
+
+    in_loop(layer, test())
+    assert layer.counters.possible_losses == 1
+    assert caplog.text.count("a message may be lost") == 1
+    assert caplog.text.count("may be lost") == 1
+
+
 def test_failures_of_other_servers_cut_off_nobody_whose_own_has_failed_before(
     layers: list[RedisChannelLayer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

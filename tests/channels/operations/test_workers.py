@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,12 +16,11 @@ from django.core.management.base import CommandError
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.memory import MemoryChannelLayer
-from channel_layer.sqlite import SqliteChannelLayer
 from channels.operations import workers as module
 from channels.operations.workers import Children, answers_of_supervisor, answers_of_worker, check_metrics, served
 from interface_server.monitoring import Answers, Condition
+from tests.channels.run_worker import RunWorker
 from tests.conftest import free_port, wait_until
-from tests.end_to_end.processes import Service
 from tests.workers.tools import FlakyLayer, Routes, working
 from workers import Supervisor, Worker
 
@@ -44,29 +42,11 @@ def value(text: str, sample: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-class Program(Service):
-    """A ``runworker`` on the sqlite layer."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        file = directory / "layer.sqlite3"
-        environment = {
-            "DJANGO_SETTINGS_MODULE": "tests.channels.settings",
-            "TEST_DATABASE": str(directory / "database.sqlite3"),
-            "TEST_CHANNEL_FILE": str(file),
-        }
-        super().__init__("runworker", [sys.executable, "-m", "django", "runworker", *arguments], environment, directory)
-        self.layer = SqliteChannelLayer(path=file)
-
-    def __exit__(self, *details: Any) -> None:
-        super().__exit__(*details)
-        self.layer.close()
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_one_port_speaks_for_all_processes_until_they_stop(processes: int, tmp_path: Path) -> None:
     pytest.importorskip("prometheus_client")
     port = free_port()
-    with Program(tmp_path, "--processes", str(processes), "--metrics", str(port)) as program:
+    with RunWorker(tmp_path, "--processes", str(processes), "--metrics", str(port)) as program:
         wait_until(lambda: program.running and fetch(port, "/-/readyz") == (200, "ok\n"), "it to be ready", 60)
         for _ in range(6):
             program.layer.send("ping", {"reply_channel": program.layer.new_channel("test?")})

@@ -8,13 +8,15 @@ import io
 import multiprocessing
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, ContextVar
 from importlib.metadata import version
 from threading import current_thread
 from typing import Any, ClassVar
 
 import django
 import pytest
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.local import Local
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.signals import request_finished
@@ -81,15 +83,83 @@ def test_sync_code_runs_on_the_executor_of_its_context() -> None:
     async def run() -> list[str]:
         context = ThreadSensitiveContext()
         internals.run_in(executor, context)
-        return [await sync_to_async(lambda: current_thread().name)() for _ in range(2)]
+        return [await sync_to_async(thread_name_here)() for _ in range(2)]
 
     with ThreadPoolExecutor(1, "chosen") as executor:
         assert asyncio.run(run()) == ["chosen_0"] * 2, VERSIONS
 
 
+def test_it_is_known_whether_sync_code_runs_on_an_executor() -> None:
+    async def run() -> list[bool]:
+        found = [internals.runs_in(executor)]
+        async with ThreadSensitiveContext() as theirs:
+            await sync_to_async(thread_name_here)()
+            found += [internals.runs_in(executor), internals.runs_in(None)]
+            internals.run_in(executor, theirs)
+            found += [internals.runs_in(executor), internals.runs_in(other)]
+        return [*found, internals.runs_in(executor)]
+
+    with ThreadPoolExecutor(1) as executor, ThreadPoolExecutor(1) as other:
+        assert asyncio.run(run()) == [False, False, False, True, False, False], VERSIONS
+
+
+def test_a_prepared_thread_runs_coroutines_on_its_loop_and_tells_of_the_task_that_it_waits_for() -> None:
+    async def run() -> tuple[object, ...]:
+        loop, tasks = asyncio.get_running_loop(), list[asyncio.Task[Any]]()
+
+        async def ask() -> tuple[bool, bool]:
+            return asyncio.get_running_loop() is loop, tasks == [asyncio.current_task()]
+
+        def work() -> tuple[object, ...]:
+            internals.prepare_thread(loop, tasks)
+            return async_to_sync(ask)(), tasks
+
+        return await loop.run_in_executor(executor, work)
+
+    with ThreadPoolExecutor(1) as executor:
+        assert asyncio.run(run()) == ((True, True), []), VERSIONS
+
+
+def test_a_context_with_values_of_a_local_that_another_thread_does_not_see_is_known() -> None:
+    variable, local, of_thread = ContextVar("variable", default=0), Local(), Local(thread_critical=True)
+    context = Context()
+    context.run(variable.set, 1)
+    context.run(setattr, of_thread, "value", 1)
+    assert not internals.has_locals(context), VERSIONS
+    context.run(setattr, local, "value", 1)
+    with ThreadPoolExecutor(1) as executor:
+        is_seen = executor.submit(context.run, hasattr, local, "value").result(20)  # as it is before asgiref 3.12
+    assert is_seen or internals.has_locals(context), VERSIONS
+
+
+def test_what_is_set_in_a_context_of_another_thread_is_adopted() -> None:
+    variable, kept, local = ContextVar("variable", default=0), ContextVar("kept", default=0), Local()
+    theirs = Context()
+
+    def fill() -> None:
+        variable.set(1)
+        local.value = [1]
+
+    def look() -> tuple[object, ...]:
+        kept.set(2)
+        internals.adopt_context(theirs)
+        return variable.get(), kept.get(), local.value
+
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(theirs.run, fill).result(20)
+        value = executor.submit(theirs.run, getattr, local, "value").result(20)
+    found = Context().run(look)
+    assert found == (1, 2, [1]), VERSIONS
+    assert found[2] is value, VERSIONS  # and no copy
+
+
+def thread_name_here() -> str:
+    return current_thread().name
+
+
 def thread_name() -> str:
     async def run() -> str:
-        return await sync_to_async(lambda: current_thread().name)()
+        return await sync_to_async(thread_name_here)()
 
     return asyncio.run(run())
 

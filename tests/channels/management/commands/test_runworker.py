@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from channel_layer.sqlite import SqliteChannelLayer
 from channels.management.commands import runworker
 from channels.management.commands.runworker import child_command
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
+from tests.channels.run_worker import RunWorker
 from tests.conftest import wait_until
-from tests.end_to_end.processes import ROOT, Service
+from tests.end_to_end.processes import ROOT
 from workers import Supervisor, Worker
 
 SQLITE = "channel_layer.sqlite.SqliteChannelLayer"
@@ -240,46 +242,14 @@ def test_child_processes_get_every_option_but_the_number_of_processes(monkeypatc
     ]  # fmt: skip
 
 
-class Workers(Service):
-    """A running ``runworker`` and a way to talk to it."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        file = directory / "layer.sqlite3"
-        environment = {
-            "DJANGO_SETTINGS_MODULE": "tests.channels.settings",
-            "TEST_DATABASE": str(directory / "database.sqlite3"),
-            "TEST_CHANNEL_FILE": str(file),
-        }
-        command = [sys.executable, "-m", "django", "runworker", "--verbosity", "2", *arguments]
-        super().__init__("runworker", command, environment, directory)
-        self.layer = SqliteChannelLayer(path=file)
-
-    def ping(self) -> int | None:
-        """The id of the process that answers, ``None`` if none does for a while."""
-        assert self.running
-        reply = self.layer.new_channel("test?")
-        self.layer.send("ping", {"reply_channel": reply})
-        name, content = self.layer.receive([reply], block=True)
-        return None if name is None or content is None else int(content["process"])
-
-
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Any]:
-    started: list[Workers] = []
-
-    def start(*arguments: str) -> Workers:
-        one = Workers(tmp_path, *arguments)
-        started.append(one)
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.kill()
-        one.layer.close()
+def workers(tmp_path: Path) -> Iterator[Callable[..., RunWorker]]:
+    """Starts one with these arguments."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(RunWorker(tmp_path, "--verbosity", "2", *arguments))
 
 
-def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
+def test_it_works_until_it_is_told_to_stop(workers: Callable[..., RunWorker]) -> None:
     one = workers()
     wait_until(one.ping, "an answer")
     wait_until(lambda: "ping" in one.text() and " ms  ok" in one.text(), "a line about the message")
@@ -288,7 +258,7 @@ def test_it_works_until_it_is_told_to_stop(workers: Any) -> None:
     one.stop()
 
 
-def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: Any) -> None:
+def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: Callable[..., RunWorker]) -> None:
     one = workers("--processes", "2", "--max-messages", "20")
     wait_until(one.ping, "an answer")
     replies = one.layer.new_channel("test?")
@@ -315,7 +285,7 @@ def test_worn_out_processes_are_replaced_one_by_one_and_lose_nothing(workers: An
 def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
     project = tmp_path / "watched.py"
     project.write_text("from tests.channels.settings import *\n")
-    one = Workers(tmp_path, "--autoreload")
+    one = RunWorker(tmp_path, "--verbosity", "2", "--autoreload")
     one.environment |= {"DJANGO_SETTINGS_MODULE": "watched", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with one:
         before = wait_until(one.ping, f"an answer\n{one.text()}")
@@ -330,10 +300,9 @@ def test_a_change_of_the_code_restarts_the_worker(tmp_path: Path) -> None:
         wait_until(is_another, "an answer of the next process")
         os.killpg(one.running.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         wait_until(lambda: one.process is not None and one.process.poll() is not None, "the end")
-    one.layer.close()
 
 
-def test_several_processes_share_the_work_and_stop_together(workers: Any) -> None:
+def test_several_processes_share_the_work_and_stop_together(workers: Callable[..., RunWorker]) -> None:
     one = workers("--processes", "2", "--threads", "1")
     seen: set[int] = set()
     deadline = time.monotonic() + 40
