@@ -12,8 +12,9 @@ from ..capacity import CapacityRules
 from ..delivery import Outgoing
 from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look, mark_of
 from ..upkeep import NEWS_SECONDS, SWEEP_SECONDS, gone_after
-from .connections import Plan, Rows
+from .connections import Plan
 from .schema import Schema
+from .wire import Rows
 
 CHUNK = 200
 """Last wills carried out in one transaction."""
@@ -190,7 +191,7 @@ class Calls:
         """Give the space of what was removed to what comes next, as far as that takes no longer than a call may."""
         yield self._sql("SELECT set_config('statement_timeout', '3s', false)")
         for table in ("frames", "counts", "readers", "members", "wills", "reports", "moments"):
-            yield self._sql(f"VACUUM SCHEMA.{table}", binary=False)
+            yield self._sql(f"VACUUM SCHEMA.{table}")
 
     # -- reports ---------------------------------------------------------------------------------
 

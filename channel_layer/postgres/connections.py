@@ -1,4 +1,4 @@
-"""psycopg's connections, which wait for a server only so long: all that relies on the library's inside.
+"""psycopg's connections, which wait for a server only so long: with `wire`, all that relies on the library's inside.
 
 The methods ``wait`` are where psycopg waits for the server, so that a limit there holds for every statement. When it
 has passed, or the waiting task is cancelled, the connection is closed: an answer that comes later must not be taken
@@ -8,33 +8,32 @@ for that of another statement.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import time
+import weakref
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import sql, waiting
 from psycopg.abc import PQGen
 from psycopg.waiting import Ready
 
-T = TypeVar("T")
+from .wire import Parameter, Rows, Wire
 
-Rows: TypeAlias = list[tuple[Any, ...]]
+T = TypeVar("T")
 
 
 class Statement(NamedTuple):
     """A statement and its parameters.
 
     Attributes:
-        text: with ``%s`` for each parameter.
-        parameters: none of them is of the user's, so that each has one type.
-        binary: whether the rows come in the binary format, which a ``bytes`` of a megabyte needs.
+        text: with ``%s`` for each parameter; without any, there may be several statements in it.
+        parameters: see `wire`.
     """
 
-    text: str | bytes | sql.SQL | sql.Composed
-    parameters: Sequence[Any] = ()
-    binary: bool = True
+    text: str | bytes
+    parameters: Sequence[Parameter] = ()
 
 
 Plan: TypeAlias = Generator[Statement, Rows, T]
@@ -65,6 +64,12 @@ class TimedOut(psycopg.OperationalError):
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A blocking connection. Used by one thread at a time."""
 
+    was_addressed = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._wire = Wire(self.pgconn)
+
     def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Wait for the server for `CALL_SECONDS` at most."""
         deadline = time.monotonic() + (CALL_SECONDS if timeout is None else timeout)
@@ -76,8 +81,9 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 found = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
                 if not found:
                     raise TimedOut(f"it did not answer within {CALL_SECONDS:g} s")
-                wanted = gen.send(_ready(found[0][1]))
-                poll.modify(self.pgconn.socket, _events(wanted))
+                last, wanted = wanted, gen.send(_ready(found[0][1]))
+                if wanted != last:
+                    poll.modify(self.pgconn.socket, _events(wanted))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         except (TimedOut, KeyboardInterrupt, SystemExit):
@@ -86,48 +92,123 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def rows(self, statement: Statement) -> Rows:
         """Run one statement; its rows, if it has any."""
-        cursor = self.execute(statement.text, statement.parameters or None, binary=statement.binary)
-        return cursor.fetchall() if cursor.description else []
+        return self.wait(self._wire.run(*statement))
 
 
 class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection of one event loop."""
+    """A connection of one event loop, which watches its socket from the first statement until it is closed.
+
+    Watching it anew for each statement, as psycopg does, costs the kernel and the loop more than most statements take.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._wire = Wire(self.pgconn)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched = -1
+        self._waiting: asyncio.Future[Ready] | None = None
+        self.was_addressed = False
+        """True once the server has said something that nobody asked for, as it does before it ends a connection."""
 
     async def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Wait for the server for `CALL_SECONDS` at most."""
+        loop = self._loop or self._watch()
         limit = CALL_SECONDS if timeout is None else timeout
+        timer = loop.call_later(limit, self._give_up, limit)
+        is_writing = False
         try:
-            async with asyncio.timeout(limit):
-                return await waiting.wait_async(gen, self.pgconn.socket, interval=limit)
-        except TimeoutError as error:
-            self.pgconn.finish()
-            raise TimedOut(f"it did not answer within {limit:g} s") from error
-        except asyncio.CancelledError:
-            self.pgconn.finish()
+            wanted = next(gen)
+            while True:
+                if bool(wanted & Ready.W) != is_writing:
+                    is_writing = not is_writing
+                    self._watch_room(is_writing)
+                self._waiting = loop.create_future()
+                wanted = gen.send(await self._waiting)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except (TimedOut, asyncio.CancelledError):
+            self.finish()
             raise
+        finally:
+            self._waiting = None
+            timer.cancel()
+            if is_writing:
+                self._watch_room(False)
 
     async def rows(self, statement: Statement) -> Rows:
         """Run one statement; its rows, if it has any."""
-        cursor = await self.execute(statement.text, statement.parameters or None, binary=statement.binary)
-        return await cursor.fetchall() if cursor.description else []
+        return await self.wait(self._wire.run(*statement))
+
+    async def close(self) -> None:
+        """Close the connection; may be repeated."""
+        self.finish()
+        await super().close()
+
+    def finish(self) -> None:
+        """Let go of the server and the socket at once, also if the loop has ended."""
+        if self._watched >= 0:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(self._watched)
+                self._loop.remove_writer(self._watched)
+            os.close(self._watched)
+            self._watched = -1
+        self.pgconn.finish()
+
+    def _watch(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.get_running_loop()
+        # Of its own: libpq closes its one as soon as it meets with an error, and a loop must not watch what is closed.
+        self._watched = os.dup(self.pgconn.socket)
+        loop.add_reader(self._watched, _heard, weakref.ref(self), Ready.R)
+        return loop
+
+    def _watch_room(self, wanted: bool) -> None:
+        if self._loop is None or self._watched < 0:
+            return
+        if wanted:
+            self._loop.add_writer(self._watched, _heard, weakref.ref(self), Ready.W)
+        else:
+            self._loop.remove_writer(self._watched)
+
+    def heard(self, ready: Ready) -> None:
+        """Go on with what waits for the socket, which the loop has found to be ready."""
+        if self._waiting is None:
+            # Not if a statement has just read what the loop has found.
+            if self._loop is not None and _has_said(self.pgconn.socket):
+                self.was_addressed = True
+                self._loop.remove_reader(self._watched)
+        elif not self._waiting.done():
+            self._waiting.set_result(ready)
+
+    def _give_up(self, limit: float) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(TimedOut(f"it did not answer within {limit:g} s"))
 
 
-def has_ended(connection: psycopg.BaseConnection[Any]) -> bool:
+def _heard(connection: weakref.ref[AsyncConnection], ready: Ready) -> None:
+    """Called by a loop, which does not keep the connections whose sockets it watches."""
+    found = connection()
+    if found is not None:
+        found.heard(ready)
+
+
+def has_ended(connection: Connection | AsyncConnection) -> bool:
     """True if the server has ended a connection, or has said something that nobody asked for, as it does before that.
 
     The next statement would fail, and perhaps nobody would know how. Not for a connection that listens.
     """
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
+    return connection.closed or connection.was_addressed or _has_said(connection.pgconn.socket)
 
 
 def abandon(connection: psycopg.BaseConnection[Any]) -> None:
     """Forget a connection of the process that this one was forked from, without a word to the server."""
     # psycopg warns of an open connection that is dropped; libpq's own part knows the process that it belongs to.
     connection._pool = None
+
+
+def _has_said(socket: int) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _events(wanted: int) -> int:

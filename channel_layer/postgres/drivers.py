@@ -295,4 +295,4 @@ class _Loop:
     def __del__(self) -> None:
         if self.connection is not None:
             # Its loop has ended without `aclose`; the socket is closed with a word to the server.
-            self.connection.pgconn.finish()
+            self.connection.finish()

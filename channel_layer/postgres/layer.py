@@ -25,10 +25,11 @@ from ..reports import REPORTS
 from ..server_clock import ServerClock
 from ..upkeep import BEATS, SWEEP_SECONDS
 from .calls import Calls
-from .connections import Plan, Rows
+from .connections import Plan
 from .drivers import AsyncDriver, Driver, Server
 from .listening import Listener
 from .schema import Schema
+from .wire import Rows
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 import psycopg
-from psycopg import sql
 
 from ..exceptions import ChannelLayerError, clause
 from .connections import Statement
@@ -181,7 +180,7 @@ class Listener:
         if not new:
             return
         for name in new:
-            connection.rows(Statement(sql.SQL("LISTEN {}").format(sql.Identifier(name)), (), False))
+            connection.rows(Statement(f'LISTEN "{name}"'))
         self._heard = self._heard | set(new)
         self._wake({name for channels, _ in waiters for name in channels if bell(schema, name) in new})
 

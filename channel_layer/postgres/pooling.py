@@ -7,7 +7,6 @@ import select
 from contextlib import ExitStack, closing
 
 import psycopg
-from psycopg import sql
 
 from . import errors
 from .connections import CONNECT_SECONDS, Connection, Statement
@@ -31,7 +30,7 @@ def prove(conninfo: str, where: str) -> None:
     try:
         with ExitStack() as stack:
             hears, says = (stack.enter_context(closing(_connected(conninfo))) for _ in range(2))
-            hears.rows(Statement(sql.SQL("LISTEN {}").format(sql.Identifier(name)), (), False))
+            hears.rows(Statement(f'LISTEN "{name}"'))
             says.rows(Statement("SELECT pg_notify(%s, %s)", (name, "proof")))
             poll = select.poll()
             poll.register(hears.pgconn.socket, select.POLLIN)
