@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq.abc import PGconn
+from psycopg.pq.misc import PGnotify
 from psycopg.waiting import Ready
 
 from .wire import Parameter, Rows, Wire
@@ -49,12 +54,12 @@ CALL_SECONDS = 4.0
 
 SETTINGS = """
 SELECT set_config('synchronous_commit', 'off', false), set_config('enable_seqscan', 'off', false),
-    set_config('enable_bitmapscan', 'off', false),
+    set_config('enable_bitmapscan', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('jit', 'off', false), set_config('lock_timeout', '3s', false),
     set_config('idle_in_transaction_session_timeout', '10s', false)
 """
-"""Nothing here is worth waiting for a disk. The plans of functions stay while an empty queue becomes a long one, for
-which the scan of a whole table, the best plan for an empty one, would be the worst."""
+"""Nothing here is worth waiting for a disk. The plans of statements stay while an empty queue becomes a long one, for
+which the scan of a whole table, the best plan for an empty one, would be the worst; no parameter asks for another."""
 
 
 class TimedOut(psycopg.OperationalError):
@@ -64,11 +69,14 @@ class TimedOut(psycopg.OperationalError):
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A blocking connection. Used by one thread at a time."""
 
-    was_addressed = False
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._wire = Wire(self.pgconn)
+        self.farewells = _farewells(self)
+
+    def tell(self, heard: Callable[[str], None]) -> None:
+        """Have the texts of notifications passed on, while statements run and when `has_ended` looks."""
+        self.pgconn.notify_handler = partial(_tell, heard)
 
     def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Wait for the server for `CALL_SECONDS` at most."""
@@ -85,6 +93,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 if wanted != last:
                     poll.modify(self.pgconn.socket, _events(wanted))
         except StopIteration as end:
+            # Those that came with the answer do not make the socket readable again.
+            _pass_on_notifications(self.pgconn)
             return end.value  # type: ignore[no-any-return]
         except (TimedOut, KeyboardInterrupt, SystemExit):
             self.pgconn.finish()
@@ -107,8 +117,13 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = -1
         self._waiting: asyncio.Future[Ready] | None = None
-        self.was_addressed = False
-        """True once the server has said something that nobody asked for, as it does before it ends a connection."""
+        self._on_end: Callable[[], None] | None = None
+        self.farewells = _farewells(self)
+
+    def tell(self, heard: Callable[[str], None], on_end: Callable[[], None]) -> None:
+        """Have the texts of notifications passed on as they come, and be told of the end of the connection."""
+        self.pgconn.notify_handler = partial(_tell, heard)
+        self._on_end = on_end
 
     async def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Wait for the server for `CALL_SECONDS` at most."""
@@ -125,6 +140,8 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
                 self._waiting = loop.create_future()
                 wanted = gen.send(await self._waiting)
         except StopIteration as end:
+            # Those that came with the answer do not make the socket readable again.
+            _pass_on_notifications(self.pgconn)
             return end.value  # type: ignore[no-any-return]
         except (TimedOut, asyncio.CancelledError):
             self.finish()
@@ -144,6 +161,11 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self.finish()
         await super().close()
 
+    def cut(self) -> None:
+        """End the connection, from any thread; its loop learns of it when it runs."""
+        with suppress(OSError), socket.socket(fileno=os.dup(self._watched)) as own:
+            own.shutdown(socket.SHUT_RDWR)
+
     def finish(self) -> None:
         """Let go of the server and the socket at once, also if the loop has ended."""
         if self._watched >= 0:
@@ -153,6 +175,9 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             os.close(self._watched)
             self._watched = -1
         self.pgconn.finish()
+        if self._on_end is not None:
+            on_end, self._on_end = self._on_end, None
+            on_end()
 
     def _watch(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
@@ -172,10 +197,8 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def heard(self, ready: Ready) -> None:
         """Go on with what waits for the socket, which the loop has found to be ready."""
         if self._waiting is None:
-            # Not if a statement has just read what the loop has found.
-            if self._loop is not None and _has_said(self.pgconn.socket):
-                self.was_addressed = True
-                self._loop.remove_reader(self._watched)
+            if has_ended(self):
+                self.finish()
         elif not self._waiting.done():
             self._waiting.set_result(ready)
 
@@ -192,11 +215,43 @@ def _heard(connection: weakref.ref[AsyncConnection], ready: Ready) -> None:
 
 
 def has_ended(connection: Connection | AsyncConnection) -> bool:
-    """True if the server has ended a connection, or has said something that nobody asked for, as it does before that.
+    """True if the server has ended a connection, or has said that it will.
 
-    The next statement would fail, and perhaps nobody would know how. Not for a connection that listens.
+    The next statement would fail, and perhaps nobody would know how. What else the server has said of its own accord is
+    taken in.
     """
-    return connection.closed or connection.was_addressed or _has_said(connection.pgconn.socket)
+    if connection.closed or connection.farewells:
+        return True
+    if not _has_said(connection.pgconn.socket):
+        return False
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    _pass_on_notifications(connection.pgconn)
+    return bool(connection.farewells)
+
+
+def _pass_on_notifications(pgconn: PGconn) -> None:
+    while (notification := pgconn.notifies()) is not None:
+        if pgconn.notify_handler is not None:
+            pgconn.notify_handler(notification)
+
+
+def _tell(heard: Callable[[str], None], notification: PGnotify) -> None:
+    heard(notification.extra.decode())
+
+
+def _farewells(connection: psycopg.BaseConnection[Any]) -> list[str]:
+    """A list that gets what the server says before it ends a connection."""
+    said: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized in ("FATAL", "PANIC"):
+            said.append(notice.message_primary or "")
+
+    connection.add_notice_handler(note)
+    return said
 
 
 def abandon(connection: psycopg.BaseConnection[Any]) -> None:
@@ -205,9 +260,9 @@ def abandon(connection: psycopg.BaseConnection[Any]) -> None:
     connection._pool = None
 
 
-def _has_said(socket: int) -> bool:
+def _has_said(descriptor: int) -> bool:
     poll = select.poll()
-    poll.register(socket, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
 
 

@@ -10,7 +10,7 @@ from .connections import Plan, Statement
 from .errors import replica
 from .wire import Parameter
 
-VERSION = 1
+VERSION = 2
 """Version of `schema.sql`, to be raised with every change of it."""
 
 OLDEST_SERVER = 13
