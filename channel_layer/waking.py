@@ -43,7 +43,7 @@ async def areceive(waiting: Waiting, look: Callable[[], Awaitable[list[Delivery]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     arrived = asyncio.Event()
-    with waiting(partial(_set_in_loop, loop, arrived)):
+    with waiting(partial(_set_in_loop, loop, threading.get_ident(), arrived)):
         while True:
             deliveries = await look()
             remaining = deadline - loop.time()
@@ -57,7 +57,10 @@ async def areceive(waiting: Waiting, look: Callable[[], Awaitable[list[Delivery]
             arrived.clear()
 
 
-def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+def _set_in_loop(loop: asyncio.AbstractEventLoop, thread: int, event: asyncio.Event) -> None:
+    if threading.get_ident() == thread:
+        event.set()
+        return
     try:
         loop.call_soon_threadsafe(event.set)
     except RuntimeError:  # the loop was closed while it waited here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from .. import codec, names
@@ -12,8 +13,10 @@ from ..capacity import CapacityRules
 from ..delivery import Outgoing
 from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look, mark_of
 from ..upkeep import NEWS_SECONDS, SWEEP_SECONDS, gone_after
-from .connections import Plan, Rows
+from .connections import Plan
+from .listening import bell
 from .schema import Schema
+from .wire import Rows
 
 CHUNK = 200
 """Last wills carried out in one transaction."""
@@ -24,6 +27,33 @@ again: counting a queue of thousands takes milliseconds. So many processes toget
 
 MOST_UNCOUNTED = 4096
 """Channels for which that is remembered, as names of processes come and go."""
+
+_STORED = (
+    "stored AS (INSERT INTO SCHEMA.frames (channel, expires, control, data)"
+    " SELECT %s, (SELECT SCHEMA.clock()) + %s, false, frame FROM unnest(%s::bytea[]) frame)"
+)
+_TAKEN = (
+    "taken AS (DELETE FROM SCHEMA.frames f WHERE f.ctid = ANY (ARRAY("
+    "SELECT g.ctid FROM SCHEMA.frames g WHERE g.channel = {} ORDER BY g.id LIMIT %s::integer FOR UPDATE SKIP LOCKED"
+    ")) RETURNING f.id, f.expires, f.control, f.data)"
+)
+_ROW = (
+    "t.id, t.expires, t.control, CASE WHEN t.expires > (SELECT SCHEMA.clock()) THEN t.data END, (SELECT SCHEMA.clock())"
+)
+
+STORE = f"WITH {_STORED} SELECT pg_notify(%s, %s), SCHEMA.clock()"
+TAKE = f"WITH {_TAKEN.format('%s')} SELECT {_ROW} FROM taken t"
+STORE_AND_TAKE = (
+    f"WITH {_STORED}, {_TAKEN.format('%s')} SELECT told.at, {_ROW}"
+    " FROM (SELECT pg_notify(%s, %s), SCHEMA.clock() AS at) told LEFT JOIN taken t ON true"
+)
+TAKE_FIRST = (
+    "WITH chosen AS MATERIALIZED (SELECT name FROM unnest(%s::text[]) name"
+    " WHERE EXISTS (SELECT FROM SCHEMA.frames f WHERE f.channel = name) LIMIT 1),"
+    f" {_TAKEN.format('(SELECT name FROM chosen)')} SELECT c.name, {_ROW} FROM chosen c LEFT JOIN taken t ON true"
+)
+"""The statements of each message. As functions of the database they took half as much again: each of the statements
+in a function is started and ended like one of its own."""
 
 _PRESENT = (
     " FROM SCHEMA.members m WHERE m.expires > SCHEMA.clock() AND NOT EXISTS ("
@@ -46,6 +76,7 @@ class Calls:
         self, schema: Schema, capacity: CapacityRules, expiry: float, group_expiry: float, presence: float
     ) -> None:
         self._sql = schema.statement
+        self._bell = partial(bell, schema.name)
         self._room = capacity.of_reader
         self._uncounted: dict[str, tuple[int, float]] = {}
         # The database has one type for all of them, whole numbers or not.
@@ -55,8 +86,8 @@ class Calls:
 
     def send(self, items: Sequence[Outgoing]) -> Plan[tuple[list[Outgoing], int, float]]:
         """Store messages; returns those refused, how many members of groups were full, and the server's time."""
-        if (reader := _only_reader(items)) is not None:
-            return (yield from self._store(reader, items))
+        if (reader := only_reader(items)) is not None:
+            return (yield from self.store(reader, items))
         given = [self._addressed(item) for item in items]
         grouped, targets, frames, others, rooms = map(list, zip(*given, strict=True))
         heirs: list[Sequence[Any] | None] = [None] * 5
@@ -69,27 +100,54 @@ class Calls:
         )  # fmt: skip
         return [items[n - 1] for n in refused or ()], missed or 0, now
 
-    def _store(self, reader: str, items: Sequence[Outgoing]) -> Plan[tuple[list[Outgoing], int, float]]:
-        frames = [codec.frame(codec.DIRECT, names.split(item.target)[1], item.body, item.headers) for item in items]
+    def is_counted(self, reader: str, number: int) -> bool:
+        """True if what waits on a channel has to be counted before so many messages are stored."""
         uncounted, until = self._uncounted.get(reader, (0, 0.0))
-        is_counted = uncounted < len(items) or time.monotonic() > until
-        room = self._room(reader) if is_counted else None
-        [(stored, free, now)] = yield self._sql(
-            "SELECT * FROM SCHEMA.store(%s, %s::bytea[], %s::integer, %s)", reader, frames, room, self._expiry
-        )
-        if is_counted:
-            uncounted, until = (free - stored) // SHARE, time.monotonic() + UNCOUNTED_SECONDS
-        else:
-            uncounted -= stored
-        if "?" not in reader:  # those are used once
-            if len(self._uncounted) >= MOST_UNCOUNTED:
-                self._uncounted.clear()
-            self._uncounted[reader] = uncounted, until
-        return list(items[stored:]), 0, now
+        return uncounted < number or time.monotonic() > until
 
-    def take(self, channels: Sequence[str], limit: int) -> Plan[Rows]:
-        """Take frames of one channel: (reader, expires, control, data or ``None``, the server's time) of each."""
-        return (yield self._sql("SELECT * FROM SCHEMA.take(%s::text[], %s::integer)", list(channels), limit))
+    def store(self, reader: str, items: Sequence[Outgoing]) -> Plan[tuple[list[Outgoing], int, float]]:
+        """Form of `send` for items of which `only_reader` has named the reader."""
+        frames = _frames(items)
+        if self.is_counted(reader, len(items)):
+            [(stored, free, now)] = yield self._sql(
+                "SELECT * FROM SCHEMA.store(%s, %s::bytea[], %s::integer, %s)",
+                reader, frames, self._room(reader), self._expiry,
+            )  # fmt: skip
+            if "?" not in reader:  # those are used once
+                if len(self._uncounted) >= MOST_UNCOUNTED:
+                    self._uncounted.clear()
+                self._uncounted[reader] = (free - stored) // SHARE, time.monotonic() + UNCOUNTED_SECONDS
+            return list(items[stored:]), 0, now
+        [(_, now)] = yield self._sql(STORE, reader, self._expiry, frames, self._bell(reader), reader)
+        self._count_stored(reader, len(items))
+        return [], 0, now
+
+    def store_and_take(
+        self, reader: str, items: Sequence[Outgoing], channel: str, limit: int
+    ) -> Plan[tuple[float, Rows]]:
+        """`store` where nothing has to be counted, and `take`, in one transaction; the server's time, and rows."""
+        rows = yield self._sql(
+            STORE_AND_TAKE, reader, self._expiry, _frames(items), channel, limit, self._bell(reader), reader
+        )
+        self._count_stored(reader, len(items))
+        return rows[0][0], sorted(row[1:] for row in rows if row[1] is not None)
+
+    def take(self, channel: str, limit: int) -> Plan[Rows]:
+        """Take frames off a channel that nobody else is taking; of what has expired the data is ``None``.
+
+        Returns:
+            (id, expires, control, data, the server's time) of each, in order.
+        """
+        return sorted((yield self._sql(TAKE, channel, limit)))
+
+    def take_first(self, channels: Sequence[str], limit: int) -> Plan[tuple[str | None, Rows]]:
+        """Take frames off the first of the channels that has any; its name, if one has, and rows as of `take`."""
+        rows = yield self._sql(TAKE_FIRST, list(channels), limit)
+        return (rows[0][0] if rows else None), sorted(row[1:] for row in rows if row[1] is not None)
+
+    def _count_stored(self, reader: str, number: int) -> None:
+        uncounted, until = self._uncounted.get(reader, (0, 0.0))
+        self._uncounted[reader] = uncounted - number, until
 
     def put_front(self, reader: str, frames: Sequence[bytes], expires: Sequence[float | None]) -> Plan[None]:
         """Put frames back to the front of a channel."""
@@ -190,7 +248,7 @@ class Calls:
         """Give the space of what was removed to what comes next, as far as that takes no longer than a call may."""
         yield self._sql("SELECT set_config('statement_timeout', '3s', false)")
         for table in ("frames", "counts", "readers", "members", "wills", "reports", "moments"):
-            yield self._sql(f"VACUUM SCHEMA.{table}", binary=False)
+            yield self._sql(f"VACUUM SCHEMA.{table}")
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -318,8 +376,12 @@ class Calls:
             )  # fmt: skip
 
 
-def _only_reader(items: Sequence[Outgoing]) -> str | None:
-    """The reader that all the items are for, if they are messages to channels and nothing more."""
+def _frames(items: Sequence[Outgoing]) -> list[bytes]:
+    return [codec.frame(codec.DIRECT, names.split(item.target)[1], item.body, item.headers) for item in items]
+
+
+def only_reader(items: Sequence[Outgoing]) -> str | None:
+    """Return the reader that all the items are for, if they are messages to channels and nothing more."""
     reader = None
     for item in items:
         own = names.split(item.target)[0]

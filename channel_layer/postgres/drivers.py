@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TypeVar
 
 import psycopg
@@ -26,10 +27,13 @@ from .connections import (
     abandon,
     has_ended,
 )
+from .listening import Ear
 from .pooling import prove
 from .schema import Schema
 
 T = TypeVar("T")
+
+_log = logging.getLogger("channel_layer.postgres")
 
 REFUSE_SECONDS = 0.5
 """Time after a vain attempt to connect in which calls fail at once, so that not each of them waits."""
@@ -91,6 +95,15 @@ class Server:
         found = errors.failed(error, self.where)
         return self._remembered(found) if isinstance(error, TimedOut) else found
 
+    def has_ended(self, connection: Connection | AsyncConnection) -> bool:
+        """True if a connection can be used no more; why the server has ended it is logged."""
+        if not has_ended(connection):
+            return False
+        if connection.farewells:
+            reason = connection.farewells.pop(0).rstrip(".")
+            _log.warning("PostgreSQL at %s has ended a connection: %s. Trying again.", self.where, reason)
+        return True
+
     def _remembered(self, error: LayerUnavailable) -> LayerUnavailable:
         self._reason = error.reason
         self._down_until = time.monotonic() + REFUSE_SECONDS
@@ -98,10 +111,16 @@ class Server:
 
 
 class Driver:
-    """The blocking side. Thread-safe; statements of several threads come one after the other."""
+    """The blocking side. Thread-safe; statements of several threads come one after the other.
 
-    def __init__(self, server: Server) -> None:
+    Args:
+        server: where it connects.
+        ear: hears what its connections are told, if they are to listen.
+    """
+
+    def __init__(self, server: Server, ear: Ear | None = None) -> None:
         self._server = server
+        self._ear = ear
         self._lock = threading.RLock()
         self._connection: Connection | None = None
 
@@ -145,12 +164,40 @@ class Driver:
         connection = self._connection
         return self._ready() if connection is None or connection.closed else connection
 
+    @property
+    def current(self) -> Connection | None:
+        """The connection, if there is one."""
+        return self._connection
+
+    def listen(self, ear: Ear, channels: Sequence[str]) -> None:
+        """Have the connection hear of messages on the channels, and take in what it has been told.
+
+        Raises:
+            LayerUnavailable, LayerUnusable
+        """
+        if ear.is_listening_to(channels):
+            self.hear()
+            return
+        try:
+            self.run(lambda: ear.listen(channels))
+        except LayerUnavailable as error:
+            error.uncertain = False  # no message was on its way
+            raise
+
+    def hear(self) -> None:
+        """Take in what the server has said of its own accord."""
+        with self._lock:
+            if self._connection is not None and self._server.has_ended(self._connection):
+                self.close()
+
     def close(self) -> None:
         """Close the connection; the next call makes another."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
+                if self._ear is not None:
+                    self._ear.lose()
 
     def forget(self) -> None:
         """Let go of the connection of the process that this one was forked from."""
@@ -177,7 +224,7 @@ class Driver:
 
     def _ready(self) -> Connection:
         connection = self._connection
-        if connection is not None and not has_ended(connection):
+        if connection is not None and not self._server.has_ended(connection):
             return connection
         self.close()
         server = self._server
@@ -196,25 +243,25 @@ class Driver:
         except BaseException:
             connection.close()
             raise
+        if self._ear is not None:
+            connection.tell(self._ear.ring)
         self._connection = connection
         return connection
 
 
 class AsyncDriver:
-    """The async side: a connection for each event loop, whose statements come one after the other."""
+    """The async side: a connection for each event loop, which listens, too. Its statements come one after the other."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._lock = threading.Lock()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
 
     async def run(self, plan: Callable[[], Plan[T]], whole: bool = False) -> T:
         """See `Driver.run`. Cancelling it leaves open whether it happened."""
         server = self._server
         server.check()
-        loop = asyncio.get_running_loop()
-        own = self._loops.get(loop)
-        if own is None:
-            own = self._loops[loop] = _Loop()
+        own = self._own()
         async with own.lock:
             server.check()
             connection = await self._ready(own)
@@ -232,9 +279,74 @@ class AsyncDriver:
                     await connection.close()
                 raise server.failed(error) from error
 
+    @property
+    def ear(self) -> Ear:
+        """The ear of this event loop's connection."""
+        return self._own().ear
+
+    @property
+    def ears(self) -> list[Ear]:
+        """Those of all event loops."""
+        return [own.ear for _, own in self._all()]
+
+    async def listen(self, channels: Sequence[str]) -> None:
+        """Have the connection hear of messages on the channels."""
+        own = self._own()
+        own.ran = time.monotonic()
+        if not own.ear.is_listening_to(channels):
+            try:
+                await self.run(lambda: own.ear.listen(channels))
+            except LayerUnavailable as error:
+                error.uncertain = False  # no message was on its way
+                raise
+
+    def end_unused(self, seconds: float, deaf_seconds: float) -> bool:
+        """Have connections listen no more for whom nobody waits; called by another thread.
+
+        Args:
+            seconds: how long nobody has waited there.
+            deaf_seconds: how long a loop that does not run keeps a connection that listens.
+
+        Returns:
+            Whether any listen then.
+        """
+        now = time.monotonic()
+        for loop, own in self._all():
+            connection = own.connection
+            if connection is None or not own.ear.is_listening:
+                continue
+            if now - own.ran > deaf_seconds:
+                connection.cut()
+                own.ear.lose()
+            elif not own.ear.is_waited_at and now - own.ear.unused_since >= seconds:
+                with suppress(RuntimeError):  # the loop was closed
+                    loop.call_soon_threadsafe(self._end, own)
+        return any(ear.is_listening for ear in self.ears)
+
+    def _end(self, own: _Loop) -> None:
+        own.ending = asyncio.ensure_future(self._stop_listening(own))
+
+    async def _stop_listening(self, own: _Loop) -> None:
+        with suppress(LayerUnavailable):
+            if not own.ear.is_waited_at:
+                await self.run(own.ear.stop_listening)
+
+    def _own(self) -> _Loop:
+        loop = asyncio.get_running_loop()
+        own = self._loops.get(loop)
+        if own is None:
+            with self._lock:
+                own = self._loops[loop] = _Loop(Ear(self._server.schema.name))
+        return own
+
+    def _all(self) -> list[tuple[asyncio.AbstractEventLoop, _Loop]]:
+        with self._lock:
+            return list(self._loops.items())
+
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
-        own = self._loops.pop(asyncio.get_running_loop(), None)
+        with self._lock:
+            own = self._loops.pop(asyncio.get_running_loop(), None)
         if own is not None and own.connection is not None:
             await own.connection.close()
 
@@ -243,6 +355,7 @@ class AsyncDriver:
         for own in self._loops.values():
             if own.connection is not None:
                 abandon(own.connection)
+        self._lock = threading.Lock()
         self._loops = weakref.WeakKeyDictionary()
 
     @staticmethod
@@ -260,7 +373,7 @@ class AsyncDriver:
     async def _ready(self, own: _Loop) -> AsyncConnection:
         connection = own.connection
         if connection is not None:
-            if not has_ended(connection):
+            if not self._server.has_ended(connection):
                 return connection
             own.connection = None
             await connection.close()
@@ -281,6 +394,7 @@ class AsyncDriver:
         except BaseException:
             await connection.close()
             raise
+        connection.tell(own.ear.ring, own.ear.lose)
         own.connection = connection
         return connection
 
@@ -288,11 +402,14 @@ class AsyncDriver:
 class _Loop:
     """The part of the async side that belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, ear: Ear) -> None:
+        self.ear = ear
+        self.ran = 0.0
+        self.ending: asyncio.Future[None] | None = None
         self.lock = asyncio.Lock()
         self.connection: AsyncConnection | None = None
 
     def __del__(self) -> None:
         if self.connection is not None:
             # Its loop has ended without `aclose`; the socket is closed with a word to the server.
-            self.connection.pgconn.finish()
+            self.connection.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from psycopg import conninfo
 from .. import codec, names, waking
 from ..delivery import Delivery, Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
+from ..exchange import Exchange
 from ..forks import forget_in_children
 from ..inspection import INSPECTION, GroupMembers, GroupSizes, Look
 from ..layer import ChannelLayer, Statistics
@@ -24,18 +24,18 @@ from ..members import MembershipIndex
 from ..reports import REPORTS
 from ..server_clock import ServerClock
 from ..upkeep import BEATS, SWEEP_SECONDS
-from .calls import Calls
-from .connections import Plan, Rows
+from .calls import Calls, only_reader
+from .connections import Plan
 from .drivers import AsyncDriver, Driver, Server
-from .listening import Listener
+from .exchange import PostgresExchange
+from .listening import DEAF_SECONDS, LINGER, Ear, Keeper, Mark, Watch
 from .schema import Schema
+from .taking import Taking
+from .wire import Rows
 
 T = TypeVar("T")
 
 _log = logging.getLogger("channel_layer.postgres")
-
-MOST_DRAINED = 1000
-"""Sets of channels of which it is remembered that nothing lies on them."""
 
 LOOK_SECONDS = 1.0
 """Longest time for which a process that waits relies on notifications alone."""
@@ -54,8 +54,8 @@ class PostgresChannelLayer(ChannelLayer):
             one project, that share a database need one each.
         options: those of `ChannelLayer`.
 
-    A process holds one connection for the calls of all its threads, one for each event loop, and one that listens
-    while something waits for messages.
+    A process holds one connection for the calls of all its threads, another with which they receive, and one for each
+    event loop.
 
     Raises:
         LayerConfigurationError: an option cannot work.
@@ -85,14 +85,21 @@ class PostgresChannelLayer(ChannelLayer):
     def _begin(self) -> None:
         self._driver = Driver(self._server)
         self._async_driver = AsyncDriver(self._server)
-        self._listener = Listener(self._server, self._do_chores_if_due, min(LOOK_SECONDS, self.presence / BEATS))
+        self._ear = Ear(self.schema)
+        self._receiver = Driver(self._server, self._ear)
+        self._watch = Watch(self._ear, lambda: self._receiver.current, self._receiver.hear)
+        self._keeper = Keeper(
+            self._do_chores_if_due,
+            self._end_unused,
+            lambda: [self._ear, *self._async_driver.ears],
+            min(LOOK_SECONDS, self.presence / BEATS),
+        )
         self._taking = threading.Lock()
         self._counting = threading.Lock()
         self._chores = threading.Lock()
         self._counts: dict[str, list[int]] = {}
         self._counted_from = 0.0
         self._read: set[str] = set()
-        self._drained: dict[tuple[str, ...], object] = {}
         self._beat_due = self._sweep_due = self._count_due = 0.0
 
     # -- messages --------------------------------------------------------------------------------
@@ -101,7 +108,7 @@ class PostgresChannelLayer(ChannelLayer):
         """See `ChannelLayer.send_batch`; one transaction. Blocks for up to four seconds."""
         if not items:
             return []
-        return self._sent(items, *self._driver.run(lambda: self._calls.send(items)))
+        return self._send(self._driver, items)
 
     async def asend_batch(self, items: Sequence[Outgoing]) -> list[Outgoing]:
         """See `ChannelLayer.send_batch`."""
@@ -114,9 +121,9 @@ class PostgresChannelLayer(ChannelLayer):
         names.check_receivers(channels)
         interrupts = self._interrupts
         if timeout <= 0:
-            return self._take(channels, limit)[0]
-        return waking.receive(
-            partial(self._listener.waiting, channels),
+            return self._take(dict.fromkeys(channels), limit)
+        return self._watch.receive(
+            channels,
             lambda: self._look_if_news(channels, limit),
             timeout,
             lambda: self._interrupts != interrupts,
@@ -125,16 +132,35 @@ class PostgresChannelLayer(ChannelLayer):
     async def areceive_batch(self, channels: Sequence[str], limit: int = 1, timeout: float = 0) -> list[Delivery]:
         """See `ChannelLayer.receive_batch`. Waiting takes no thread."""
         names.check_receivers(channels)
+        ear = self._async_driver.ear
         if timeout <= 0:
-            return (await self._atake(channels, limit))[0]
+            return await self._atake(ear, dict.fromkeys(channels), limit)
         return await waking.areceive(
-            partial(self._listener.waiting, channels), lambda: self._alook_if_news(channels, limit), timeout
+            partial(ear.waiting, channels), lambda: self._alook_if_news(ear, channels, limit), timeout
         )
+
+    def begin_exchange(
+        self, items: Sequence[Outgoing], channels: Sequence[str], limit: int = 1, timeout: float = 0
+    ) -> Exchange:
+        """See `ChannelLayer.begin_exchange`; one transaction if all the messages are for one reader."""
+        names.check_receivers(channels)
+        if self._is_new(channels) or self._are_chores_due():
+            return super().begin_exchange(items, channels, limit, timeout)
+        receive = None if timeout <= 0 else lambda: self.receive_batch(channels, limit, timeout)
+        self._receiver.hear()
+        fresh = dict.fromkeys(channels) if timeout <= 0 else self._ear.fresh(channels)
+        if not fresh:  # by the connection that listens, as the server wakes all others that do
+            return PostgresExchange(lambda: (self._send(self._receiver, items), []), receive)
+        reader = only_reader(items)
+        if len(fresh) > 1 or reader is None or self._calls.is_counted(reader, len(items)):
+            return super().begin_exchange(items, channels, limit, timeout)
+        [(channel, mark)] = fresh.items()
+        return PostgresExchange(lambda: self._send_and_take(reader, items, channel, mark, limit), receive)
 
     def interrupt(self) -> None:
         """See `ChannelLayer.interrupt`."""
         self._interrupts += 1
-        self._listener.wake_all()
+        self._ear.wake_all()
 
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         if items:
@@ -232,7 +258,8 @@ class PostgresChannelLayer(ChannelLayer):
 
     def close(self) -> None:
         """See `ChannelLayer.close`."""
-        self._listener.close()
+        self._keeper.close()
+        self._receiver.close()
         self._driver.close()
 
     async def aclose(self) -> None:
@@ -246,6 +273,7 @@ class PostgresChannelLayer(ChannelLayer):
             LayerUnavailable, LayerUnusable
         """
         self._driver.run(self._schema.drop)
+        self._receiver.close()
         self._driver.close()
 
     def cut(self) -> int:
@@ -264,7 +292,7 @@ class PostgresChannelLayer(ChannelLayer):
         """Begin anew in a process that was forked: what the parent reads, and its members there, are the parent's."""
         self._driver.forget()
         self._async_driver.forget()
-        self._listener.forget()
+        self._receiver.forget()
         self.index = MembershipIndex()
         self._begin()
 
@@ -274,6 +302,9 @@ class PostgresChannelLayer(ChannelLayer):
         names.check_group(group)
         names.check_channel(channel)
         return partial(call, group, channel)
+
+    def _send(self, driver: Driver, items: Sequence[Outgoing]) -> list[Outgoing]:
+        return self._sent(items, *driver.run(lambda: self._calls.send(items)))
 
     def _sent(self, items: Sequence[Outgoing], refused: list[Outgoing], group_full: int, now: float) -> list[Outgoing]:
         self._clock.learn(now * 1000)
@@ -290,77 +321,83 @@ class PostgresChannelLayer(ChannelLayer):
                 counts[1] += 1
         return refused
 
-    def _take(self, channels: Sequence[str], limit: int) -> tuple[list[Delivery], bool]:
-        """Take messages from one of the channels that have any, without waiting; returns whether nothing was left."""
-        self._beat_if_new(channels)
+    def _take(self, fresh: dict[str, Mark], limit: int) -> list[Delivery]:
+        """Take messages from one of some channels that has any, without waiting."""
+        self._beat_if_new(fresh)
         self._do_chores_if_due()
-        while True:
+        taking = Taking(self._calls, self._ear, fresh, limit)
+        while not taking.is_over:
             # The lock keeps two threads from opening what they took in another order.
             with self._taking:
                 try:
-                    rows = self._driver.run(lambda: self._calls.take(_shuffled(channels), max(limit, 1)))
+                    rows = self._receiver.run(taking.plan)
                 except LayerUnavailable as error:
                     self.counters.possible_losses += error.uncertain
                     raise
-                deliveries = self._opened(rows)
-            if deliveries or not rows:
-                return deliveries, _is_all(rows, channels, limit)
+                deliveries = self._opened(taking.channel, rows)
+            if deliveries:
+                return deliveries
+        return []
 
-    async def _atake(self, channels: Sequence[str], limit: int) -> tuple[list[Delivery], bool]:
-        if self._is_new(channels) or self._are_chores_due():
-            await asyncio.to_thread(self._beat_if_new, channels)
+    async def _atake(self, ear: Ear, fresh: dict[str, Mark], limit: int) -> list[Delivery]:
+        if self._is_new(fresh) or self._are_chores_due():
+            await asyncio.to_thread(self._beat_if_new, fresh)
             await asyncio.to_thread(self._do_chores_if_due)
-        while True:
+        taking = Taking(self._calls, ear, fresh, limit)
+        while not taking.is_over:
             try:
-                rows = await self._async_driver.run(lambda: self._calls.take(_shuffled(channels), max(limit, 1)))
+                rows = await self._async_driver.run(taking.plan)
             except LayerUnavailable as error:
                 self.counters.possible_losses += error.uncertain
                 raise
-            deliveries = self._opened(rows)
-            if deliveries or not rows:
-                return deliveries, _is_all(rows, channels, limit)
+            deliveries = self._opened(taking.channel, rows)
+            if deliveries:
+                return deliveries
+        return []
+
+    def _send_and_take(
+        self, reader: str, items: Sequence[Outgoing], channel: str, mark: Mark, limit: int
+    ) -> tuple[list[Outgoing], list[Delivery]]:
+        with self._taking:
+            try:
+                now, rows = self._receiver.run(
+                    lambda: self._calls.store_and_take(reader, items, channel, max(limit, 1))
+                )
+            except LayerUnavailable as error:
+                self.counters.possible_losses += error.uncertain
+                raise
+            deliveries = self._opened(channel, rows)
+        if len(rows) < limit:
+            self._ear.note(channel, mark)
+        return self._sent(items, [], 0, now), deliveries
 
     def _look_if_news(self, channels: Sequence[str], limit: int) -> list[Delivery]:
         """Take messages, unless nothing has come since the channels were found empty."""
-        news = self._listener.news(channels)
-        if self._is_drained(channels, news):
-            return []
-        deliveries, nothing_is_left = self._take(channels, limit)
-        self._note(channels, news if nothing_is_left else None)
-        return deliveries
+        self._keeper.start()
+        self._receiver.listen(self._ear, channels)
+        fresh = self._ear.fresh(channels)
+        return self._take(fresh, limit) if fresh else []
 
-    async def _alook_if_news(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+    async def _alook_if_news(self, ear: Ear, channels: Sequence[str], limit: int) -> list[Delivery]:
         """Async form of `_look_if_news`."""
-        news = self._listener.news(channels)
-        if self._is_drained(channels, news):
-            return []
-        deliveries, nothing_is_left = await self._atake(channels, limit)
-        self._note(channels, news if nothing_is_left else None)
-        return deliveries
+        self._keeper.start()
+        await self._async_driver.listen(channels)
+        fresh = ear.fresh(channels)
+        return await self._atake(ear, fresh, limit) if fresh else []
 
-    def _is_drained(self, channels: Sequence[str], news: object) -> bool:
-        """True if the channels were found empty and nothing has come since then."""
-        return news is not None and self._drained.get(tuple(channels)) == news
-
-    def _note(self, channels: Sequence[str], news: object) -> None:
-        """Remember the news from before the channels were emptied; ``None`` if they were not."""
-        if len(self._drained) >= MOST_DRAINED:
-            self._drained = {}
-        self._drained[tuple(channels)] = news
-
-    def _opened(self, rows: Rows) -> list[Delivery]:
+    def _opened(self, channel: str, rows: Rows) -> list[Delivery]:
         if not rows:
             return []
         self._clock.learn(rows[0][4] * 1000)
         self.counters.expired += sum(1 for _, _, control, data, _ in rows if data is None and not control)
-        return self.open_frames(rows[0][0], [(data, until) for _, until, _, data, _ in rows if data is not None])
+        return self.open_frames(channel, [(data, until) for _, until, _, data, _ in rows if data is not None])
 
     # -- chores ----------------------------------------------------------------------------------
 
-    def _is_new(self, channels: Sequence[str]) -> bool:
+    def _is_new(self, channels: Iterable[str]) -> bool:
         return any(name[-1] == "!" and name not in self._read for name in channels)
 
-    def _beat_if_new(self, channels: Sequence[str]) -> None:
+    def _beat_if_new(self, channels: Iterable[str]) -> None:
         new = [name for name in channels if name[-1] == "!" and name not in self._read]
         if new:
             self._beat(new)
@@ -377,19 +414,22 @@ class PostgresChannelLayer(ChannelLayer):
     def _are_chores_due(self) -> bool:
         return time.monotonic() >= min(self._beat_due, self._sweep_due, self._count_due)
 
-    def _do_chores_if_due(self) -> None:
+    def _do_chores_if_due(self) -> bool:
+        """Do what is due, if anything is and nobody else does; returns whether the database was there for it."""
         if not self._are_chores_due() or not self._chores.acquire(blocking=False):
-            return
+            return False
         try:
             now = time.monotonic()
+            was_there = False
             if now >= self._count_due:
                 self._count_due = now + COUNT_SECONDS
-                self._write_counts()
+                was_there = self._write_counts()
             if now >= self._beat_due:
                 self._beat_due = now + self.presence / BEATS
                 if self._read:
                     self._beat(list(self._read))
                 self._carry_out_last_wills()
+                was_there = True
             if now >= self._sweep_due:
                 self._sweep_due = now + SWEEP_SECONDS
                 expired = self._driver.run(self._calls.sweep)
@@ -397,6 +437,8 @@ class PostgresChannelLayer(ChannelLayer):
                     self.counters.expired += expired
                     # It may take seconds, for which nobody should wait.
                     threading.Thread(target=self._vacuum, name="channel-layer-vacuum", daemon=True).start()
+                was_there = True
+            return was_there
         finally:
             self._chores.release()
 
@@ -409,17 +451,27 @@ class PostgresChannelLayer(ChannelLayer):
         finally:
             driver.close()
 
+    def _end_unused(self) -> bool:
+        """Have connections listen no more for whom nobody waits; returns whether any listen then."""
+        ear = self._ear
+        if ear.is_listening and not ear.is_waited_at and time.monotonic() - ear.unused_since >= LINGER:
+            self._receiver.run(ear.stop_listening)
+        are_others = self._async_driver.end_unused(LINGER, DEAF_SECONDS)
+        return are_others or ear.is_listening
+
     def _carry_out_last_wills(self) -> None:
         """Send what processes have left that have disappeared."""
         for reader in self._driver.run(self._calls.disappeared):
             while self._driver.run(partial(self._calls.carry_out, reader)):
                 pass
 
-    def _write_counts(self) -> None:
+    def _write_counts(self) -> bool:
+        """Add what was sent since the last time to the statistics; returns whether that was anything."""
         with self._counting:
             begun, counts, self._counts = self._counted_from, self._counts, {}
         if counts:
             self._driver.run(lambda: self._calls.count(begun, counts))
+        return bool(counts)
 
 
 def _place(dsn: object) -> str:
@@ -440,13 +492,3 @@ def _place(dsn: object) -> str:
     host = given.get("host") or given.get("hostaddr") or given.get("service") or "the local socket"
     port = f":{given['port']}" if given.get("port") else ""
     return f"{host}{port}/{given.get('dbname') or given.get('user') or ''}"
-
-
-def _is_all(rows: Rows, channels: Sequence[str], limit: int) -> bool:
-    """True if nothing was left on the channels; a frame that tells of members counts, too, and is not a delivery."""
-    return not rows or (len(channels) == 1 and len(rows) < limit)
-
-
-def _shuffled(channels: Sequence[str]) -> Sequence[str]:
-    """The channels in random order, so that none comes first always."""
-    return channels if len(channels) == 1 else random.sample(channels, len(channels))

@@ -7,10 +7,9 @@ import select
 from contextlib import ExitStack, closing
 
 import psycopg
-from psycopg import sql
 
 from . import errors
-from .connections import CONNECT_SECONDS, Connection, Statement
+from .connections import CONNECT_SECONDS, Connection, Statement, has_ended
 
 PROOF_SECONDS = 2.0
 """Time in which a notification has to arrive through a pooler."""
@@ -31,24 +30,16 @@ def prove(conninfo: str, where: str) -> None:
     try:
         with ExitStack() as stack:
             hears, says = (stack.enter_context(closing(_connected(conninfo))) for _ in range(2))
-            hears.rows(Statement(sql.SQL("LISTEN {}").format(sql.Identifier(name)), (), False))
+            hears.rows(Statement(f'LISTEN "{name}"'))
+            heard: list[str] = []
+            hears.tell(heard.append)
             says.rows(Statement("SELECT pg_notify(%s, %s)", (name, "proof")))
             poll = select.poll()
             poll.register(hears.pgconn.socket, select.POLLIN)
-            if not poll.poll(PROOF_SECONDS * 1000) or "proof" not in notified(hears):
+            if not poll.poll(PROOF_SECONDS * 1000) or has_ended(hears) or "proof" not in heard:
                 raise errors.without_notifications(where)
     except psycopg.Error as error:
         raise errors.not_connected(error, where) from error
-
-
-def notified(connection: Connection) -> set[str]:
-    """Return the texts of notifications that have arrived."""
-    pgconn = connection.pgconn
-    pgconn.consume_input()
-    found = set()
-    while (notice := pgconn.notifies()) is not None:
-        found.add(notice.extra.decode())
-    return found
 
 
 def _connected(conninfo: str) -> Connection:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from psycopg import sql
-
 from ..exceptions import LayerConfigurationError, LayerUnusable
 from .connections import Plan, Statement
 from .errors import replica
+from .wire import Parameter
 
-VERSION = 1
+VERSION = 2
 """Version of `schema.sql`, to be raised with every change of it."""
 
 OLDEST_SERVER = 13
@@ -45,12 +44,12 @@ class Schema:
         self._where = where
         self._texts: dict[str, bytes] = {}
 
-    def statement(self, text: str, *parameters: object, binary: bool = True) -> Statement:
+    def statement(self, text: str, *parameters: Parameter) -> Statement:
         """A statement on the tables and functions, whose names have ``SCHEMA.`` in front."""
         named = self._texts.get(text)
         if named is None:
             named = self._texts[text] = text.replace("SCHEMA", self.name).encode()
-        return Statement(named, parameters, binary)
+        return Statement(named, parameters)
 
     def prepare(self, announced_pid: int) -> Plan[bool]:
         """Make a connection ready, and the tables if there are none. Run it in one transaction.
@@ -81,9 +80,9 @@ class Schema:
         if not exists:
             # IF NOT EXISTS asks for the right to create schemas even where there is one.
             if not (yield Statement("SELECT 1 FROM pg_namespace WHERE nspname = %s", (self.name,))):
-                yield Statement(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.name)), (), False)
+                yield Statement(f'CREATE SCHEMA "{self.name}"')
             text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
-            yield self.statement(text, binary=False)
+            yield self.statement(text)
             yield self.statement(f"INSERT INTO SCHEMA.format VALUES ({VERSION})")
         rows = yield self.statement("SELECT version FROM SCHEMA.format")
         if rows != [(VERSION,)]:
@@ -99,7 +98,7 @@ class Schema:
 
     def drop(self) -> Plan[None]:
         """Remove the tables and functions, the schema, and whatever else lies in it."""
-        yield Statement(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.name)), (), False)
+        yield Statement(f'DROP SCHEMA IF EXISTS "{self.name}" CASCADE')
 
     def cut(self) -> Plan[int]:
         """End the connections of this user, but for this one, whose last statement was about the schema.

@@ -67,7 +67,7 @@ CREATE UNLOGGED TABLE SCHEMA.reports (
 CREATE UNLOGGED TABLE SCHEMA.moments (name text PRIMARY KEY, at double precision NOT NULL) WITH (fillfactor = 50);
 
 CREATE FUNCTION SCHEMA.clock() RETURNS double precision LANGUAGE sql VOLATILE AS
-$$ SELECT extract(epoch FROM clock_timestamp())::double precision $$;
+$$ SELECT date_part('epoch', clock_timestamp()) $$;
 
 -- The name under which those are notified who wait for a channel; listening.py knows it, too.
 CREATE FUNCTION SCHEMA.bell(reader text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -107,21 +107,18 @@ CREATE FUNCTION SCHEMA.pending(of_reader text, most integer, at double precision
     ) counted
 $$;
 
--- Store messages for one channel, as most batches are: the same as put in fewer steps. Without a room nothing is counted.
+-- Store messages for one channel as far as there is room: the same as put in fewer steps.
 CREATE FUNCTION SCHEMA.store(of_reader text, frames bytea[], room integer, expiry double precision,
     OUT stored integer, OUT free integer, OUT at double precision
 ) LANGUAGE plpgsql AS $$
 BEGIN
     at := SCHEMA.clock();
-    stored := cardinality(frames);
-    IF room IS NOT NULL THEN
+    free := greatest(0, room - SCHEMA.pending(of_reader, room, at));
+    IF free < cardinality(frames) + 100 THEN  -- others may be about to take the same places
+        PERFORM SCHEMA.hold(of_reader);
         free := greatest(0, room - SCHEMA.pending(of_reader, room, at));
-        IF free < stored + 100 THEN  -- others may be about to take the same places
-            PERFORM SCHEMA.hold(of_reader);
-            free := greatest(0, room - SCHEMA.pending(of_reader, room, at));
-        END IF;
-        stored := least(stored, free);
     END IF;
+    stored := least(cardinality(frames), free);
     IF stored > 0 THEN
         INSERT INTO SCHEMA.frames (channel, expires, control, data)
         SELECT of_reader, at + expiry, false, frame FROM unnest(frames) WITH ORDINALITY AS given (frame, n)
@@ -236,32 +233,6 @@ RETURNS void LANGUAGE sql AS $$
     SELECT reader, SCHEMA.clock() + seconds, true, frame
     FROM unnest(of_readers, frames) WITH ORDINALITY AS given (reader, frame, n) ORDER BY n
 $$;
-
--- Take the first frames of the first of the channels that has any which nobody else is taking. Of what has expired the
--- data is not returned.
-CREATE FUNCTION SCHEMA.take(channels text[], most integer)
-RETURNS TABLE (reader text, expires double precision, control boolean, data bytea, at double precision)
-LANGUAGE plpgsql AS $$
-DECLARE
-    one text;
-BEGIN
-    at := SCHEMA.clock();
-    FOR one IN
-        SELECT name FROM unnest(channels) name WHERE EXISTS (SELECT FROM SCHEMA.frames f WHERE f.channel = name)
-    LOOP
-        RETURN QUERY
-        WITH taken AS (
-            DELETE FROM SCHEMA.frames f WHERE f.ctid = ANY (ARRAY(
-                SELECT g.ctid FROM SCHEMA.frames g WHERE g.channel = one ORDER BY g.id LIMIT most
-                FOR UPDATE SKIP LOCKED
-            )) RETURNING f.id, f.expires, f.control, f.data
-        )
-        SELECT one, t.expires, t.control, CASE WHEN t.expires > at THEN t.data END, at FROM taken t ORDER BY t.id;
-        IF FOUND THEN
-            RETURN;
-        END IF;
-    END LOOP;
-END $$;
 
 CREATE FUNCTION SCHEMA.join_group(
     of_team text, of_reader text, of_channel text, of_room integer, seconds double precision, frame bytea

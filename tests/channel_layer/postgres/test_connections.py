@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pytest
@@ -81,3 +82,27 @@ def test_statements_without_rows_have_none(postgres_dsn: str) -> None:
         assert connection.rows(Statement("SELECT %s::bytea", (b"\0\xff",))) == [(b"\0\xff",)]
         with pytest.raises(psycopg.errors.UndefinedTable):
             connection.rows(Statement("SELECT * FROM nothing_of_this_name"))
+
+
+def test_a_loop_watches_the_socket_no_longer_than_the_connection_lives(
+    postgres_dsn: str, sql: Ask, eventually: Callable[..., object]
+) -> None:
+    async def main() -> None:
+        for end in ("close", "terminate", "give up"):
+            connection = await AsyncConnection.connect(postgres_dsn, autocommit=True)
+            assert await connection.rows(Statement("SELECT 1")) == [(1,)]
+            watched = connection._watched
+            if end == "terminate":
+                sql("SELECT pg_terminate_backend(%s)", connection.pgconn.backend_pid)
+                eventually(partial(has_ended, connection), "the end to be noticed")
+                with pytest.raises(psycopg.OperationalError):
+                    await connection.rows(Statement("SELECT 1"))
+            elif end == "give up":
+                with pytest.raises(TimedOut):
+                    await connection.rows(SLEEP)
+            await connection.close()
+            assert not asyncio.get_running_loop().remove_reader(watched)
+            with pytest.raises(OSError, match="descriptor"):
+                os.fstat(watched)
+
+    asyncio.run(main())

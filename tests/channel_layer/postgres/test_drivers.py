@@ -44,12 +44,14 @@ def test_a_connection_is_kept(send: Callable[[], int]) -> None:
 
 
 def test_one_that_was_cut_while_nothing_was_asked_costs_nothing(
-    send: Callable[[], int], sql: Ask, eventually: Callable[..., object]
+    send: Callable[[], int], sql: Ask, eventually: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = send()
     sql("SELECT pg_terminate_backend(%s)", pid)
     eventually(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid) == [], "its end")
     assert send() != pid
+    [said] = [record.getMessage() for record in caplog.records if record.name == "channel_layer.postgres"]
+    assert said.endswith("has ended a connection: terminating connection due to administrator command. Trying again.")
 
 
 def test_a_frozen_server_is_an_uncertain_outage_and_then_a_short_one(

@@ -11,6 +11,7 @@ import pytest
 from channel_layer.conformance import ConformanceSuite, MakeLayer
 from channel_layer.exceptions import LayerConfigurationError
 from channel_layer.postgres import PostgresChannelLayer
+from channel_layer.postgres.calls import TAKE
 
 Ask = Callable[..., list[tuple]]
 
@@ -70,7 +71,7 @@ def test_nobody_takes_what_another_is_taking(make_layer: MakeLayer) -> None:
     one.send_batch([one.prepare("shared", {"n": n}) for n in range(4)])
     connection = one._driver.connection
     with connection.transaction():
-        held = connection.rows(one._calls._sql("SELECT data FROM SCHEMA.take(%s::text[], 2)", ["shared"]))
+        held = connection.rows(one._calls._sql(TAKE, "shared", 2))
         assert len(held) == 2
         assert [item.message["n"] for item in other.receive_batch(["shared"], limit=10)] == [2, 3]
 
@@ -80,7 +81,7 @@ def test_what_a_receiver_took_and_could_not_keep_is_there_again(make_layer: Make
     one.send("shared", {"n": 1})
     connection = one._driver.connection
     with connection.transaction(force_rollback=True):
-        connection.rows(one._calls._sql("SELECT data FROM SCHEMA.take(%s::text[], 2)", ["shared"]))
+        connection.rows(one._calls._sql(TAKE, "shared", 2))
     assert other.receive(["shared"]) == ("shared", {"n": 1})
 
 
@@ -88,7 +89,7 @@ def test_what_a_receiver_took_and_could_not_keep_is_there_again(make_layer: Make
 def test_what_tells_of_members_does_not_hide_messages_behind_it(make_layer: MakeLayer, side: str) -> None:
     """Both lie on one queue: to have got fewer messages than asked for does not mean that it is empty."""
     layer = make_layer()
-    layer._listener._seconds = 60.0
+    layer._keeper.seconds = 60.0
     receive = layer.receive_batch
     if side == "coroutines":
         receive = lambda *given, **named: asyncio.run(layer.areceive_batch(*given, **named))  # noqa: E731

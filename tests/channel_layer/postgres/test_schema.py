@@ -11,7 +11,7 @@ import pytest
 from channel_layer.exceptions import LayerConfigurationError, LayerUnusable
 from channel_layer.postgres import PostgresChannelLayer
 from channel_layer.postgres.connections import has_ended
-from channel_layer.postgres.schema import Schema
+from channel_layer.postgres.schema import VERSION, Schema
 from tests.conftest import wait_until
 
 Ask = Callable[..., list[tuple]]
@@ -49,9 +49,11 @@ def test_tables_of_another_version_are_left_alone(postgres_dsn: str, schema: str
     layer.check()
     layer.close()
     sql(f"UPDATE {schema}.format SET version = 99")
-    with pytest.raises(LayerUnusable, match=rf"format 99, this one has 1\)\. .* run DROP SCHEMA {schema} CASCADE"):
+    with pytest.raises(
+        LayerUnusable, match=rf"format 99, this one has {VERSION}\)\. .* run DROP SCHEMA {schema} CASCADE"
+    ):
         layer.check()
-    sql(f"UPDATE {schema}.format SET version = 1")
+    sql(f"UPDATE {schema}.format SET version = {VERSION}")
     layer.check()
     layer.close()
 
