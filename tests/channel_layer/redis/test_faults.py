@@ -16,7 +16,7 @@ import redis
 
 from channel_layer.exceptions import LayerConfigurationError, LayerUnavailable, LayerUnusable
 from channel_layer.redis import RedisChannelLayer, scripts
-from tests.conftest import running_redis, wait_until
+from tests.conftest import DATABASES, running_redis, wait_until
 from tests.fixtures.freezing import freeze, thaw
 
 from .conftest import CuttingProxy, MakeRedisLayer, OwnRedis, in_loop
@@ -196,7 +196,7 @@ def cluster_url(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     ("server", "change", "said"),
     [
         ("redis_url", ("redis://", "redis://nobody:secret@"), "Check user and password in 'hosts'."),
-        ("redis_url", ("/0", "/99"), "has no such database (DB index is out of range). Give a lower number"),
+        ("redis_url", ("/0", f"/{DATABASES}"), "has no such database (DB index is out of range). Give a lower number"),
         ("cluster_url", ("", ""), "is in cluster mode, which this layer cannot use."),
         ("cluster_url", ("/0", "/3"), "is in cluster mode, which this layer cannot use."),
     ],
