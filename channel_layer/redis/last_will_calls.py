@@ -40,13 +40,18 @@ class LastWillCalls:
             storage.presence_ms,
             storage.group_expiry_ms,
         ]
+        processes: dict[str, None] = {}
         for local, item in pairs:
             args.append(storage.frame(reader, local, item) if item.body else b"")
             last_will = item.last_will
             if last_will is None or (last_will.message is not None and self.home(last_will.message) != shard):
                 args += ("", "", "")
             else:
-                args += (*names.split(last_will.channel), self._encoded(last_will))
+                process, member = names.split(last_will.channel)
+                processes[process] = None
+                args += (process, member, self._encoded(last_will))
+        for process in processes:  # so that a cluster's node says before it begins whether one of them is elsewhere
+            keys += [key_of.last_wills + process, key_of.carried_out + process]
         return Call(scripts.PUSH_WITH_LAST_WILLS, keys, args)
 
     def home(self, message: Outgoing) -> int:

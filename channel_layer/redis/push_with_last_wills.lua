@@ -11,6 +11,8 @@ local all_statistics = KEYS[1]  -- hash, of the whole layer
 local queue = KEYS[2]           -- list, of a reader, as in push.lua
 local statistics = KEYS[3]      -- hash, of that reader
 local processes = KEYS[4]       -- zset, those that have left last wills → when to see whether they are alive
+-- The other keys are those that are built here. They are named so that a cluster's node runs this when it has all of
+-- them, and else has the client wait, while their slot is on its way.
 local lifetime = ARGV[1]        -- milliseconds a message lives
 local statistics_ms = ARGV[2]   -- lifetime of a reader's statistics, see account
 local capacity = ARGV[3]        -- of the queue

@@ -159,15 +159,13 @@ class _Ticket:
             # The function waits for a coroutine, which hears of this first; what it makes of that decides.
             task = tasks[0]
             outcome: asyncio.Future[T] = loop.create_future()
+            outcome.add_done_callback(_ask)  # perhaps nobody else will
             slot[0] = outcome
             task.cancel()
             await asyncio.wait([task])
-            if outcome.done():
-                outcome.exception()  # or asyncio logs that nobody has asked for it
-                raise
             if task.cancelled():
                 raise
-            return await outcome
+            return await outcome  # which the thread may have settled by now
         finally:
             if not _are_same(context, before):
                 adopt_context(context)
@@ -244,6 +242,12 @@ def _settle(slot: _Slot[Any], outcome: object, failure: BaseException | None) ->
         future.set_result(outcome)
     else:
         future.set_exception(failure)
+
+
+def _ask(future: asyncio.Future[Any]) -> None:
+    """Ask for the exception, or asyncio logs that nobody has."""
+    if not future.cancelled():
+        future.exception()
 
 
 _ticket = cast("ContextVar[_Ticket | None]", connections_caretaker)

@@ -29,7 +29,7 @@ def test_each_message_is_followed_by_what_it_does_to_a_last_will() -> None:
     pairs = [("", leaving("gone", "gone")), ("", withdrawing), ("", claiming), ("", item("gone"))]
     call = calls().push("gone", pairs)
     assert call.script is scripts.PUSH_WITH_LAST_WILLS
-    assert call.keys == ["p:s:", "p:c:gone", "p:s:gone", "p:w:"]
+    assert call.keys == ["p:s:", "p:c:gone", "p:s:gone", "p:w:", "p:w:process!", "p:x:process!"]
     assert call.args[:7] == [60_000, 86_400_000, 7, "p:w:", "p:x:", 30_000, 86_400_000]
     settled = [call.args[at + 1 : at + 4] for at in range(7, len(call.args), 4)]
     assert settled[0][:2] == ["process!", "a"]

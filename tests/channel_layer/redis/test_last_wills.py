@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,6 +43,12 @@ def withdrawing(layer: RedisChannelLayer, name: str) -> Outgoing:
 def ask(layer: RedisChannelLayer, *command: Any, shard: int = 0) -> Any:
     [reply] = layer._sync.run(shard, [plain(*command)])
     return reply
+
+
+def refusals(cluster: ClusterService, port: int) -> int:
+    """How often a node has said that a key is elsewhere, or on its way."""
+    text = cluster.ask(port, "INFO", "errorstats").decode()
+    return sum(int(count) for count in re.findall(r"errorstat_(?:TRYAGAIN|ASK):count=(\d+)", text))
 
 
 def ends(layer: RedisChannelLayer) -> list[str]:
@@ -172,6 +180,32 @@ def test_a_last_will_that_is_due_while_its_slot_moves_waits_for_the_move_and_is_
         wait_until(lambda: found.extend(ends(layer)) or str(turn) in found, "the last will")  # noqa: B023 - awaited here
         assert found == ["before", f"{turn}"]
         assert ends(layer) == []
+
+
+@pytest.mark.parametrize("withdraws", [False, True], ids=["leaves", "withdraws"])
+def test_what_comes_with_a_last_will_while_its_slot_moves_waits_for_the_move(
+    withdraws: bool, make_cluster_layer: MakeClusterLayer, shared_cluster: ClusterService
+) -> None:
+    layer = make_cluster_layer(hosts=shared_cluster.addresses, prefix=f"{uuid.uuid4().hex}:", tags=1)
+    keys, slot = layer._storage.keys[0], slot_of(tags_for(1)[0])
+    for moved in (keys.last_wills + "process!", keys.carried_out + "process!"):
+        layer.send_batch([leaving(layer, "a")])
+        layer._sync.run(0, [plain("SADD", keys.carried_out + "process!", "another")])
+        source = shared_cluster.node_of(slot, shared_cluster.ports[0])
+        target = next(port for port in shared_cluster.ports if port != source)
+        shared_cluster.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", shared_cluster.identity(source))
+        shared_cluster.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", shared_cluster.identity(target))
+        shared_cluster.migrate(source, target, [moved])
+        item = withdrawing(layer, "a") if withdraws else leaving(layer, "b")
+        before = refusals(shared_cluster, source)
+        with ThreadPoolExecutor(1) as thread:
+            sending = thread.submit(layer.send_batch, [item])
+            wait_until(lambda: sending.done() or refusals(shared_cluster, source) > before, "it to be refused")  # noqa: B023
+            left = shared_cluster.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1000)
+            shared_cluster.migrate(source, target, left)
+            for port in (target, source):
+                shared_cluster.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", shared_cluster.identity(target))
+            assert sending.result(10) == []
 
 
 def test_a_server_that_was_frozen_lets_those_who_live_show_it_first(

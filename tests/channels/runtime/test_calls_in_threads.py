@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -211,6 +212,7 @@ def test_one_that_takes_no_notice_of_that_decides_itself(play: Callable[[Scene],
             began.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(3600)
+            asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # the thread is done before the loop looks
             return "done all the same"
 
         task = asyncio.create_task(call(async_to_sync(goes_on)))
