@@ -11,7 +11,13 @@ from asgiref.sync import async_to_sync
 
 from channel_layer.registry import DEFAULT_CHANNEL_LAYER
 
-from .db import aclose_old_connections, connections_caretaker, database_sync_to_async, looking_after_connections
+from .db import (
+    aclose_old_connections,
+    connections_caretaker,
+    database_sync_to_async,
+    looking_after_connections,
+    renew_connections,
+)
 from .exceptions import StopConsumer
 from .hosting.thread_sends import ThreadSends
 from .layers import get_channel_layer
@@ -111,9 +117,7 @@ class AsyncConsumer:
             ValueError: there is none, or the event has no proper type.
         """
         handler = _handler(self, message)
-        if (caretaker := connections_caretaker.get()) is not None:
-            caretaker.renew()  # what the line below does, without a coroutine around it
-        else:
+        if not renew_connections():  # in a worker that is all, and takes no coroutine
             await aclose_old_connections()
         await handler(message)
 

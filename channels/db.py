@@ -136,14 +136,25 @@ class DatabaseSyncToAsync(SyncToAsync[P, R]):
 database_sync_to_async = DatabaseSyncToAsync
 
 
+def renew_connections() -> bool:
+    """A consumer that goes on for long is at a point where its broken connections may be closed.
+
+    Returns:
+        False if the caller runs in no consumer that has a thread of its own.
+    """
+    caretaker = connections_caretaker.get()
+    if caretaker is None:
+        return False
+    caretaker.renew()
+    return True
+
+
 async def aclose_old_connections() -> None:
     """Close the old connections of the thread that the calling coroutine's sync code runs in.
 
     Nothing happens while no thread has one, and in a worker, which looks after the thread before its next job.
     """
-    if (caretaker := connections_caretaker.get()) is not None:
-        caretaker.renew()
-    elif _threads_with_connections:
+    if not renew_connections() and _threads_with_connections:
         await sync_to_async(_close_idle)()
 
 

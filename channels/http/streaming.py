@@ -26,8 +26,9 @@ from interface_server.logs.server_log import printable
 from interface_server.spool.cached import read_cached
 from workers import Stream
 
+from ..db import renew_connections
 from ..runtime.django_internals import iterator_of
-from ..runtime.sync_threads import keeping_shared_connections, renew_connections
+from ..runtime.sync_threads import keeping_shared_connections
 from . import encoding, request_signals
 from .flow import BROKEN_OFF, AsyncPacedSender, ClientGone
 

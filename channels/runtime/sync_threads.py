@@ -254,19 +254,6 @@ _ticket = cast("ContextVar[_Ticket | None]", connections_caretaker)
 """The ticket of the consumer that is run in this context."""
 
 
-def renew_connections() -> bool:
-    """A consumer that goes on for long is at a point where its broken connections may be closed.
-
-    Returns:
-        False if the caller runs in no consumer that has a thread here.
-    """
-    ticket = _ticket.get()
-    if ticket is None:
-        return False
-    ticket.renew()
-    return True
-
-
 def keeping_shared_connections() -> AbstractContextManager[None]:
     """A block in which the calling thread's old connections stay open if other consumers share the thread."""
     ticket = _ticket.get()
