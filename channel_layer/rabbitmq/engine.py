@@ -337,7 +337,7 @@ class Engine:
             front = self._schema.front(name.removeprefix(self._schema.prefix).removesuffix("#front"))
             await session.declare(front, anew=True)
             await session.ask(lambda channel, name=name: channel.purge(name))  # type: ignore[misc]
-            await session.publisher.publish(name, b"", kind=FLUSH)
+            await session.publisher.publish(name, b"", kind=FLUSH, is_kept=True)
         for name in {*found, *(queue.name for queue in self._schema.fixed())}.difference(fronts):
             await session.ask(lambda channel, name=name: channel.delete(name))  # type: ignore[misc]
             session.gone(name)
