@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from channel_layer.exceptions import LayerUnavailable
 from channel_layer.postgres import PostgresChannelLayer
 from channel_layer.postgres import layer as layer_module
 from channel_layer.postgres import listening as listening_module
@@ -113,7 +114,9 @@ def test_a_coroutine_is_woken_by_the_connection_that_it_takes_with(
         async with asyncio.timeout(20):
             for n in range(20):
                 waiting = asyncio.create_task(layer.areceive_batch(["later", "me!"], timeout=30))
-                await asyncio.sleep(0.01 if n else 0.3)
+                ear = layer._async_driver.ear
+                while not (ear.is_waited_at and ear.is_listening_to(["later", "me!"])):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.001)
                 await asyncio.to_thread(other.send, ("later", "me!x")[n % 2], {"n": n})
                 assert [item.message for item in await waiting] == [{"n": n}]
         await layer.aclose()
@@ -189,10 +192,21 @@ def test_a_loop_that_does_not_run_keeps_no_connection_that_listens(
 
 def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     layer = PostgresChannelLayer("postgresql://tests@127.0.0.1:1/none", presence=9)  # a heartbeat every 1.5 s
+    failures: list[BaseException] = []
+    every_look = layer._keeper._every_look
+
+    def look() -> bool:
+        try:
+            return every_look()
+        except LayerUnavailable as error:
+            failures.append(error)
+            raise
+
+    layer._keeper._every_look = look
     layer._keeper.start()
     thread = layer._keeper._thread
     with layer._ear.waiting(["x"], lambda: None):
-        time.sleep(5.5)
+        wait_until(lambda: len(failures) >= 3, "three attempts")
         assert thread.is_alive()
     layer._keeper.close()
     assert [record.getMessage().endswith("Trying again.") for record in caplog.records] == [True]
