@@ -45,6 +45,16 @@ _UNCOUNTED_ARRAY = 1_024
 """Elements an array may claim before anybody counts. msgpack reserves what is claimed, 8 bytes each, and does so
 for up to 511 arrays inside each other."""
 
+LARGE: Final = 65_536
+"""Bytes of a byte string from which on it is not copied through msgpack's buffer."""
+
+_MAP = 0x80
+_LONGEST_MAP = 15
+"""The type of a map with so few entries at most, in the same byte as their number (msgpack's "fixmap")."""
+
+_BYTES = b"\xc6"
+"""The type of a byte string whose length has four bytes (msgpack's "bin 32")."""
+
 _NIL = msgpack.packb(None)
 _HEADS = [b"\x94%c" % kind for kind in range(4)]
 """The beginnings of frames: an array of four, and its first element, the kind."""
@@ -70,16 +80,31 @@ def pack_body(message: Content, target: str | None = None) -> bytes:
     """Encode one message; raises `InvalidMessage` that names the offending value."""
     if not isinstance(message, dict):
         raise InvalidMessage(target, f"a message is a dict, not {type(message).__name__}")
+    large = None
     for key, value in message.items():
         if type(key) is not str:
             raise InvalidMessage(target, f"key {key!r} is {type(key).__name__}; keys are text")
-        if type(value) not in _SCALARS:
+        kind = type(value)
+        if kind is bytes:
+            if len(value) >= LARGE:
+                large = key
+        elif kind not in _SCALARS:
             _check(value, target, key, 1)
     try:
+        if large is not None and len(message) <= _LONGEST_MAP:
+            return _pack_large({**message}, large)
         return _packers.pack(message)  # type: ignore[no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
         _locate(message, target, "")
         raise InvalidMessage(target, str(error)) from error
+
+
+def _pack_large(message: dict[str, Any], large: str) -> bytes:
+    """Encode a short message with a large byte string as a map in which that comes last, and copy it once."""
+    data = message.pop(large)
+    pack = _packers.pack
+    head = b"%c%b%b%b" % (_MAP | len(message) + 1, pack(message)[1:], pack(large), _BYTES)
+    return b"".join((head, len(data).to_bytes(4), data))
 
 
 def unpack_body(data: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import click
 
 from channel_layer.draft import adapted, missing
 from channel_layer.exceptions import LayerConfigurationError
+from channel_layer.heap import heap
 from channel_layer.installation import check_installation
 from channel_layer.layer import ChannelLayer
 from channel_layer.metrics import HOW_TO_INSTALL, is_available
@@ -189,6 +190,7 @@ def serve(path: str, values: dict[str, Any]) -> None:
         LayerPathError, LayerConfigurationError, OptionsError, EndpointError: it cannot be done.
     """
     sys.path.insert(0, os.getcwd())
+    heap.keep_freed()
     _configure_logging(values["verbosity"], values["log_format"])
     check_installation()
     endpoints = endpoints_of(values)

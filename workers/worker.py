@@ -19,6 +19,7 @@ from channel_layer import tracing
 from channel_layer.channel import Message
 from channel_layer.delivery import Delivery
 from channel_layer.facts import Identity, State, lost_by_layer
+from channel_layer.heap import KEPT_SECONDS, heap
 from channel_layer.layer import ChannelLayer
 from channel_layer.messages import RESUME
 from channel_layer.questions import FORMAT
@@ -174,7 +175,7 @@ class Worker:
         self._facts = Facts()
         self._identity = Identity("worker", parent)
         self._reporter = Reporter(channel_layer, f"worker.{secrets.token_urlsafe(12)}", self.report, self.stop)
-        self.ticked = time.monotonic()
+        self.ticked = self._gave_back_at = time.monotonic()
         self._sender = Sender(lambda: self.termed, self._facts)
         self._async_limit = AsyncLimit(async_tasks)
         self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit, self._facts)
@@ -414,6 +415,7 @@ class Worker:
             self._put_back_unbegun(UNBEGUN_SECONDS)
             self._guarded(lambda: self._async_runner.report_hung(self.hung_seconds))
             self._guarded(self._look_at_wear)
+            self._give_back_freed()
             for index, thread in enumerate(team):
                 # A thread never ends by itself, but may do so all the same, short of memory for example.
                 if not thread.is_alive() and not self.termed:
@@ -467,6 +469,11 @@ class Worker:
         self._loop.watch(busy=not self._is_async_side_idle)
         if self._hangs is not None:
             self._hangs.look()
+
+    def _give_back_freed(self) -> None:
+        if heap.keeps_freed and self.ticked - self._gave_back_at >= KEPT_SECONDS:
+            self._gave_back_at = self.ticked
+            heap.give_back()
 
     def _look_at_wear(self) -> None:
         if self._wear is not None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
+from ..event_loops import write_pieces
 from ..exceptions import LayerUnavailable
 from ..forks import forget_in_children
 from . import redirections, scripts
@@ -93,7 +94,11 @@ class AsyncConnection(asyncio.Protocol):
         waiter: asyncio.Future[list[Reply]] = loop.create_future()
         self._waiter = waiter
         self._answers.expect(len(commands))
-        transport.write(pack(commands))
+        pieces = pack(commands)
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        else:
+            write_pieces(transport, pieces)
         # A timer that fails the future: `asyncio.timeout` would cancel the task, at three times the price.
         timer = None if deadline is None else loop.call_at(deadline, self._time_out, waiter)
         try:

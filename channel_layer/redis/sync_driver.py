@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
 
+MOST_PIECES = 512
+"""Pieces for one system call, of which Linux takes 1,024."""
+
 CAN_SLEEP_LONGER = sys.platform == "linux"
 """True where waiting on a socket heeds ``SO_RCVLOWAT``."""
 
@@ -196,7 +199,23 @@ class SyncConnection:
         self._connection.disconnect()
 
     def _write(self, commands: Sequence[tuple[Word, ...]]) -> None:
-        self._socket.sendall(pack(commands))
+        pieces = pack(commands)
+        if len(pieces) == 1:
+            self._socket.sendall(pieces[0])
+        elif type(self._socket) is socket.socket:
+            self._write_pieces(pieces)
+        else:  # TLS writes one at a time
+            self._socket.sendall(b"".join(pieces))
+
+    def _write_pieces(self, pieces: Sequence[bytes]) -> None:
+        """Write large pieces without joining them."""
+        for start in range(0, len(pieces), MOST_PIECES):
+            some = pieces[start : start + MOST_PIECES]
+            written = self._socket.sendmsg(some)
+            for piece in some:
+                if written < len(piece):
+                    self._socket.sendall(memoryview(piece)[written:])
+                written = max(0, written - len(piece))
 
     def _read(self, count: int, *, more_follow: bool = False) -> list[Reply]:
         answers = self._answers

@@ -18,18 +18,37 @@ from .scripts import LargeWord, LargeWords, Reply, Word
 _NOT_YET = object()
 
 
-def pack(commands: Iterable[tuple[Word, ...]]) -> bytes:
-    """The bytes of a pipeline.
+LARGE_PIECE = 16_384
+"""Bytes of a piece that is not joined with others before it is written."""
 
-    hiredis appends word by word to a buffer that grows, which for 256 KiB costs up to 0.7 ms where the copy takes 0.01.
+
+def pack(commands: Iterable[tuple[Word, ...]]) -> list[bytes]:
+    """The bytes of a pipeline, in the pieces to write: one, unless it has large words.
+
+    hiredis appends word by word to a buffer that grows, which for 256 KiB costs up to 0.7 ms where a copy takes 0.01.
     """
     parts: list[bytes] = []
+    in_pieces = False
     for command in commands:
         if type(command) is LargeWords:
+            in_pieces = True
             parts += _parts(command)
         else:
             parts.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one word
-    return b"".join(parts)
+    return _joined(parts) if in_pieces else [b"".join(parts)]
+
+
+def _joined(parts: Iterable[bytes]) -> list[bytes]:
+    """The same bytes, with all that lies between large parts in one piece each."""
+    pieces: list[bytes] = []
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < LARGE_PIECE:
+            small.append(part)
+            continue
+        pieces += (b"".join(small), part)
+        small = []
+    return [*pieces, b"".join(small)]
 
 
 def _parts(command: LargeWords) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from channel_layer.delivery import Content
 
 from ..wire.responses import BadResponse, Head, content_of, handshake_fields
-from ..wire.websocket_frames import message_frame
+from ..wire.websocket_frames import frame_head, message_frame
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -37,12 +37,13 @@ class BadReply(ValueError):
 class Payload:
     """One message for WebSocket clients, encoded at most once however many clients get it."""
 
-    __slots__ = ("_frame", "data", "is_text")
+    __slots__ = ("_frame", "_pieces", "data", "is_text")
 
     def __init__(self, data: str | bytes) -> None:
         self.data = data
         self.is_text = isinstance(data, str)
         self._frame: bytes | None = None
+        self._pieces: tuple[bytes, bytes] | None = None
 
     @property
     def raw(self) -> bytes:
@@ -55,6 +56,14 @@ class Payload:
         if self._frame is None:
             self._frame = message_frame(self.is_text, self.raw)
         return self._frame
+
+    @property
+    def pieces(self) -> tuple[bytes, bytes]:
+        """The same frame as its head and its content, which need no copy then; for large ones."""
+        if self._pieces is None:
+            raw = self.raw
+            self._pieces = frame_head(self.is_text, len(raw)), raw
+        return self._pieces
 
 
 class Reply:

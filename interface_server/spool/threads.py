@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+from channel_layer.heap import KEPT_SECONDS, heap
 
 from .file import SpoolFile
 from .spool import Spool, Work
@@ -13,8 +14,6 @@ THREADS = 4
 
 TRIM_SECONDS = 1.0
 """Interval in which freed memory goes back to the system while something is spooled."""
-
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 
 
 class SpoolThreads:
@@ -57,14 +56,16 @@ class SpoolThreads:
                 future.add_done_callback(lambda _: self._post(lambda: self._finish(spool, work, then)))
 
     def tick(self, now: float) -> None:
-        """Have freed memory given back while slow clients are served.
+        """Have freed memory given back: more often while slow clients are served, else if the process keeps it.
 
         Large messages pass between the little that each slow client has in memory; without this the holes that they
         leave add up, 0.2 MiB for each client.
         """
-        if self.file.used and now - self._trimmed >= TRIM_SECONDS and _malloc_trim is not None and not self._closed:
+        if self._closed or not (self.file.used or heap.keeps_freed):
+            return
+        if now - self._trimmed >= (TRIM_SECONDS if self.file.used else KEPT_SECONDS):
             self._trimmed = now
-            self._pool.submit(_malloc_trim, 0)
+            self._pool.submit(heap.give_back)
 
     def close(self) -> None:
         """Wait for what is under way and close the file; blocks. What is asked for afterwards is not done."""

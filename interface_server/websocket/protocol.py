@@ -18,6 +18,8 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from channel_layer.event_loops import write_pieces
+
 from ..bridge.context import Context
 from ..bridge.messages import Scope
 from ..bridge.replies import Denial, Payload
@@ -25,7 +27,16 @@ from ..bridge.uplink import Entry
 from ..facts import BY_CLIENT
 from ..wire.compression import Meter, extension_from, extension_state, remember
 from ..wire.http_framing import Framing, head_bytes, refusal, short_response
-from ..wire.websocket_frames import ABNORMAL, TOO_BIG, least_size, ping_frame, whole_message, whole_pong
+from ..wire.websocket_frames import (
+    ABNORMAL,
+    LARGE,
+    TOO_BIG,
+    LargeMessage,
+    least_size,
+    ping_frame,
+    whole_message,
+    whole_pong,
+)
 from .connection import Phase, WebSocketConnection
 from .parting import Parting
 
@@ -64,7 +75,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_backlog", "_closing_at", "_connection", "_connections", "_context", "_deaf", "_decoder", "_extensions",
-        "_frames", "_is_held", "_is_open", "_is_text", "_kept", "_kept_bytes", "_meter", "_options", "_parts",
+        "_frames", "_is_held", "_is_open", "_is_text", "_kept", "_kept_bytes", "_large", "_meter", "_options", "_parts",
         "_paused", "_ping", "_pinged_at", "_progress", "_response", "_resumed", "_taken", "_transport", "_unparsed",
         "_written",
     )  # fmt: skip
@@ -84,6 +95,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._parts: list[Any] = []
         self._decoder: codecs.IncrementalDecoder | None = None
         self._unparsed = 0
+        self._large: LargeMessage | None = None
         self._is_text = False
         self._paused = False
         self._deaf = False
@@ -179,13 +191,25 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._extensions:
             opcode = Opcode.TEXT if payload.is_text else Opcode.BINARY
             frame = Frame(opcode, payload.raw).serialize(mask=False, extensions=self._extensions)
-        else:
+        elif len(payload.data) < LARGE:
             frame = payload.frame
+        else:
+            return self._send_large(payload.pieces)
         self._written += len(frame)
         self._transport.write(frame)
         waiting = self._transport.get_write_buffer_size()
         if self._kept is not None:
             self._keep(frame, waiting)
+        return waiting <= self._options.outbox_bytes
+
+    def _send_large(self, pieces: Sequence[bytes]) -> bool:
+        """The same for a frame in pieces."""
+        self._written += sum(map(len, pieces))
+        write_pieces(self._transport, pieces)
+        waiting = self._transport.get_write_buffer_size()
+        if self._kept is not None:
+            for piece in pieces:
+                self._keep(piece, waiting)
         return waiting <= self._options.outbox_bytes
 
     def close(self, code: int, reason: str = "") -> None:
@@ -224,7 +248,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._lose(ABNORMAL)
                 self._transport.abort()
             return
-        if not self._take_whole(data):
+        if not self._take_whole(data) and not self._take_large(data):
             self._parse(self._library(), data)
         if self._transport.get_write_buffer_size() > self._options.outbox_bytes and self._connection is not None:
             self._connection.overflow()
@@ -388,6 +412,27 @@ class WebSocketProtocol(asyncio.Protocol):
         if pong is not None and pong == self._ping:
             self._ping = None
         return pong is not None
+
+    def _take_large(self, data: bytes) -> bool:
+        """Take a part of a large message past the library, which copies it more often."""
+        large, start = self._large, 0
+        if large is None:
+            if self._unparsed or self._parts or self._extensions:
+                return False
+            large = LargeMessage.begin(data, self._options.websocket_max_message)
+            if large is None:
+                return False
+            start = large.received
+        rest = large.add(data, start)
+        if not large.is_complete:
+            self._large, self._unparsed = large, large.received
+            return True
+        self._large, self._unparsed = None, 0
+        self._is_text = large.is_text
+        self._message(large.payload())
+        if rest:
+            self.data_received(rest)
+        return True
 
     def _library(self) -> ServerProtocol:
         """The library's parser for all other frames, made on demand, since it is larger than the rest."""

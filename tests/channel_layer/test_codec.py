@@ -164,6 +164,23 @@ def test_what_is_packed_comes_out_the_same(message: dict[str, Any], headers: dic
     assert codec.unpack_frame(packed, LIMIT) == [codec.GROUP, to, message, headers]
 
 
+@pytest.mark.parametrize("size", [65_535, 65_536, 200_000])
+@pytest.mark.parametrize("others", [0, 1, 14, 15, 16, 40])
+def test_a_message_with_large_byte_strings_comes_out_the_same(size: int, others: int) -> None:
+    large = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    message = {"first": large, **{f"key {number}": [number, b"x"] for number in range(others)}, "last": large[::-1]}
+    before = dict(message)
+    for sent in (message, {"only": large}):
+        data = codec.frame(codec.DIRECT, "a", codec.pack_body(sent))
+        assert codec.unpack_frame(data, 1_000_000)[2] == sent
+    assert message == before
+
+
+def test_what_cannot_be_packed_beside_a_large_byte_string_is_named_with_its_place() -> None:
+    with pytest.raises(InvalidMessage, match="'b'"):
+        codec.pack_body({"a": bytes(100_000), "b": 1 << 70})
+
+
 def test_not_a_number_and_infinity_pass() -> None:
     content = {"nan": math.nan, "inf": -math.inf}
     out = codec.unpack_frame(codec.frame(codec.DIRECT, "", codec.pack_body(content)), LIMIT)[2]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from channel_layer.heap import heap
 from workers import wear as module
 from workers.wear import MIB, Wear, resident_bytes
 
@@ -28,6 +29,24 @@ def test_memory_is_measured_again_each_time() -> None:
     wear = Wear(max_memory=200 * MIB, memory=lambda: now)
     assert wear.verdict(0) is None
     now = 201 * MIB
+    assert wear.verdict(0) == "it has 201 MiB in memory (--max-memory)"
+
+
+def test_memory_that_is_free_and_only_kept_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100 * MIB
+
+    def give_back() -> None:
+        nonlocal now
+        now -= 50 * MIB
+
+    monkeypatch.setattr(heap, "give_back", give_back)
+    wear = Wear(max_memory=200 * MIB, memory=lambda: now)
+    now = 199 * MIB
+    assert wear.verdict(0) is None
+    assert now == 199 * MIB
+    now = 240 * MIB
+    assert wear.verdict(0) is None
+    now = 251 * MIB
     assert wear.verdict(0) == "it has 201 MiB in memory (--max-memory)"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import autoreload
 
+from channel_layer.heap import heap
 from channels import log
 from channels.configured_layers import ChannelLayerWrapper
 from channels.hosting.application import hosted_application
@@ -233,6 +234,7 @@ class Command(BaseCommand):
 
     def _work(self, layer: ChannelLayerWrapper, router: Router, options: dict[str, Any]) -> int:
         """Run one worker; returns the exit code of its process."""
+        heap.keep_freed()
         watchdog = Watchdog(options["consumer_timeout"], supervisors_pipe())
         try:
             wear = Wear(

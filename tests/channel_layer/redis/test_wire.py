@@ -1,24 +1,59 @@
 from __future__ import annotations
 
+import os
+import socket
+import threading
+
 import pytest
 import redis
 
+from channel_layer.redis import sync_driver
 from channel_layer.redis.scripts import LargeWord, LargeWords
 from channel_layer.redis.wire import ReplyReader, pack
 
 
 def test_commands_are_packed_one_behind_the_other() -> None:
-    assert pack([("ECHO", "é"), ("BLMPOP", 0.5, b"\x00", 3)]) == (
+    assert pack([("ECHO", "é"), ("BLMPOP", 0.5, b"\x00", 3)]) == [
         b"*2\r\n$4\r\nECHO\r\n$2\r\n\xc3\xa9\r\n*4\r\n$6\r\nBLMPOP\r\n$3\r\n0.5\r\n$1\r\n\x00\r\n$1\r\n3\r\n"
-    )
+    ]
 
 
 def test_large_commands_are_packed_in_another_way_to_the_same_bytes() -> None:
     large = ("RPUSH", "é", b"\x00" * 20_000, 7, 0.5, "")
     small = ("TIME",)
-    assert pack([small, LargeWords(large), small]) == pack([small, large, small])
+    assert b"".join(pack([small, LargeWords(large), small])) == b"".join(pack([small, large, small]))
     in_pieces = LargeWord((b"\x00" * 19_000, b"", b"\x00" * 1_000))
-    assert pack([LargeWords(("RPUSH", "é", in_pieces, 7, 0.5, ""))]) == pack([large])
+    assert b"".join(pack([LargeWords(("RPUSH", "é", in_pieces, 7, 0.5, ""))])) == b"".join(pack([large]))
+
+
+def test_a_large_piece_of_a_command_is_not_copied() -> None:
+    data = b"\x00" * 20_000
+    pieces = pack([("TIME",), LargeWords(("RPUSH", "é", LargeWord((b"head", data, b"end")))), ("TIME",)])
+    assert len(pieces) == 3
+    assert pieces[1] is data
+
+
+@pytest.mark.parametrize("sizes", [[20_000], [16_384, 16_384], [1, 40_000, 5, 0, 300_000, 20_000, 3]])
+@pytest.mark.parametrize("most", [512, 2])
+def test_pieces_arrive_as_they_are_however_little_the_socket_takes(
+    sizes: list[int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_driver, "MOST_PIECES", most)
+    words = [LargeWord((os.urandom(size),)) for size in sizes]
+    command = LargeWords(("RPUSH", "queue", *words))
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    ours.settimeout(20)  # as redis-py's are
+    connection = sync_driver.SyncConnection.__new__(sync_driver.SyncConnection)
+    connection._socket = ours
+    got = bytearray()
+    with ours, theirs:
+        reader = threading.Thread(target=lambda: [got.extend(data) for data in iter(lambda: theirs.recv(3_000), b"")])
+        reader.start()
+        connection._write([("TIME",), command, ("TIME",)])
+        ours.shutdown(socket.SHUT_WR)
+        reader.join(20)
+    assert bytes(got) == b"".join(pack([("TIME",), command, ("TIME",)]))
 
 
 def test_replies_come_when_the_last_byte_has_come() -> None:

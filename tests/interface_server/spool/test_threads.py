@@ -6,11 +6,12 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from interface_server.spool import threads as spool_threads
+from channel_layer.heap import heap
 from interface_server.spool.file import BLOCK, SpoolFile
 from interface_server.spool.spool import LEAST, Spool
 from interface_server.spool.threads import SpoolThreads
@@ -100,7 +101,7 @@ def test_freed_memory_goes_back_now_and_then_while_something_is_spooled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(spool_threads, "_malloc_trim", calls.append)
+    monkeypatch.setattr(heap, "give_back", lambda: calls.append(0))
     file = SpoolFile(str(tmp_path), 4 * BLOCK, 0)
     threads = SpoolThreads(file, lambda call: call())
     threads.tick(100)
@@ -112,6 +113,15 @@ def test_freed_memory_goes_back_now_and_then_while_something_is_spooled(
     assert calls == [0, 0]
 
 
-def test_this_system_can_give_memory_back_or_is_known_not_to() -> None:
-    trim = spool_threads._malloc_trim
-    assert trim is None or trim(0) in (0, 1)
+def test_a_process_that_keeps_freed_memory_gives_it_back_now_and_then_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[float] = []
+    threads = SpoolThreads(SpoolFile(str(tmp_path), BLOCK, 0), lambda call: call())
+    for keeps in (False, True):
+        monkeypatch.setattr(heap, "keeps_freed", keeps)
+        for now in (100.0, 105.0, 109.9, 110.0, 119.0):
+            monkeypatch.setattr(heap, "give_back", partial(calls.append, now))
+            threads.tick(now)
+    threads.close()
+    assert calls == [100.0, 110.0]

@@ -7,7 +7,10 @@ import os
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
 from interface_server.websocket.connection import READ_AHEAD_MESSAGES
 from interface_server.websocket.protocol import SLICE, WebSocketProtocol
+from interface_server.wire.websocket_frames import LARGE
 from tests.conftest import wait_until
 from tests.interface_server.fakes import QuietContext
 from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent
@@ -687,10 +691,12 @@ class OnlyTheLibrary(WebSocketProtocol):
     def _take_whole(self, data: bytes) -> bool:
         return False
 
+    _take_large = _take_whole
 
-def outcome(kind: type[WebSocketProtocol], reads: list[bytes]) -> list[object]:
+
+def outcome(kind: type[WebSocketProtocol], reads: list[bytes], limit: int) -> list[object]:
     recorder = Recorder()
-    protocol, _ = opened(recorder, kind, websocket_max_message=150)
+    protocol, _ = opened(recorder, kind, websocket_max_message=limit)
     for data in reads:
         if not recorder.closed:
             protocol.data_received(data)
@@ -733,4 +739,88 @@ def test_however_frames_are_cut_into_reads_the_outcome_is_that_of_the_complete_p
             reads += [piece for piece in (joined[:cut], joined[cut:]) if piece]
             joined = b""
     reads.append(joined)
-    assert outcome(WebSocketProtocol, reads) == outcome(OnlyTheLibrary, reads)
+    assert outcome(WebSocketProtocol, reads, 150) == outcome(OnlyTheLibrary, reads, 150)
+
+
+def letters(size: int, end: bytes) -> bytes:
+    return (bytes(range(65, 115)) * (size // 50 + 1))[: size - len(end)] + end
+
+
+large_frames = st.builds(
+    Frame,
+    st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.CONT]),
+    st.builds(
+        letters,
+        st.sampled_from([LARGE - 1, LARGE, 65_535, 65_536, 70_000, 80_000, 80_001]),
+        st.sampled_from([b"", "ü".encode(), b"\xff"]),
+    ),
+    st.sampled_from([True, True, True, False]),
+)
+
+
+def with_a_longer_head_than_needed() -> bytes:
+    return b"\x82\xff" + (20_000).to_bytes(8) + bytes(4) + bytes(20_000)
+
+
+@given(
+    st.lists(
+        large_frames | large_frames | client_frames | other_frames | st.builds(with_a_longer_head_than_needed),
+        max_size=6,
+    ),
+    st.lists(st.sampled_from([1, 2, 7, 8, 9, 13, 14, 15, 500, 8_000, 16_384, 40_000, 65_536, 262_144]), min_size=1),
+)
+@example(
+    [Frame(Opcode.BINARY, b"x" * 70_000), Frame(Opcode.BINARY, b"y" * 20_000), Frame(Opcode.TEXT, b"z")], [262_144]
+)
+def test_however_large_frames_are_cut_into_reads_the_outcome_is_that_of_the_complete_parser(
+    frames: list[Frame | bytes], sizes: list[int]
+) -> None:
+    """Reads have the given sizes, over and over."""
+    sent = b"".join(frame.serialize(mask=True) if isinstance(frame, Frame) else frame for frame in frames)
+    reads, size = [], cycle(sizes)
+    while sent:
+        cut = next(size)
+        if len(reads) > 3_000:
+            cut = len(sent)
+        reads.append(sent[:cut])
+        sent = sent[cut:]
+    assert outcome(WebSocketProtocol, reads, 80_000) == outcome(OnlyTheLibrary, reads, 80_000)
+
+
+def test_a_large_message_byte_by_byte_takes_no_more_memory_than_the_message() -> None:
+    recorder = Recorder()
+    protocol, _ = opened(recorder)
+    payload = os.urandom(200_000)
+    sent = Frame(Opcode.BINARY, payload).serialize(mask=True)
+    protocol.data_received(sent[:20])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(20, len(sent) - 1):
+            protocol.data_received(sent[at : at + 1])
+        assert tracemalloc.get_traced_memory()[0] - before < 1.2 * len(payload)
+    finally:
+        tracemalloc.stop()
+    protocol.data_received(sent[-1:])
+    assert recorder.got == [payload]
+
+
+def test_a_connection_does_not_move_amid_a_large_message() -> None:
+    recorder = Recorder()
+    protocol, _ = opened(recorder)
+    sent = Frame(Opcode.BINARY, b"x" * 100_000).serialize(mask=True)
+    protocol.data_received(sent[:50_000])
+    assert not protocol.hold()
+    protocol.data_received(sent[50_000:])
+    assert protocol.hold()
+    assert recorder.got == [b"x" * 100_000]
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+@pytest.mark.parametrize("content", ["ü" * 100_000, b"\x00\xff" * 100_000], ids=["text", "bytes"])
+def test_a_large_message_arrives_whole_and_in_its_place(content: str | bytes, takeover: bool, tmp_path: Path) -> None:
+    options = {"takeover": str(tmp_path / "takeover")} if takeover else {}
+    with running(**options) as server, connect(server.url(), max_size=None) as client:
+        for message in ("before", content, "after"):
+            client.send(message)
+        assert [client.recv(timeout=20) for _ in range(3)] == ["before", content, "after"]
