@@ -178,25 +178,26 @@ class Downlink:
             return
         gone = []
         portion = MEMBERS_AT_A_TIME if broadcast is None else EVENTS_AT_A_TIME
-        for count, local in enumerate(delivery.members or (), 1):
-            connection = self._connections.get(local)
-            if connection is None:
-                gone.append(local)
-                continue
-            try:
-                if broadcast is not None:
-                    connection.take_shared(broadcast)
-                else:
-                    connection.apply(reply)
-            except Exception:
-                logger.exception("a message for a member of a group could not be handled")
-            if count % portion == 0:
-                if broadcast is not None:
-                    broadcast.send()
+        members = list(delivery.members or ())
+        connection_of = self._connections.get
+        for start in range(0, len(members), portion):
+            if start:
                 await asyncio.sleep(0)
-        self._facts.deliveries += len(delivery.members or ()) - len(gone)
-        if broadcast is not None:
-            broadcast.send()
+            for local in members[start : start + portion]:
+                connection = connection_of(local)
+                if connection is None:
+                    gone.append(local)
+                    continue
+                try:
+                    if broadcast is not None:
+                        connection.take_shared(broadcast)
+                    else:
+                        connection.apply(reply)
+                except Exception:
+                    logger.exception("a message for a member of a group could not be handled")
+            if broadcast is not None:
+                broadcast.send()
+        self._facts.deliveries += len(members) - len(gone)
         if gone and self.elsewhere is not None:
             self.elsewhere(Delivery(delivery.channel, message, delivery.headers, gone))
         elif gone:

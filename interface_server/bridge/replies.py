@@ -35,14 +35,18 @@ class BadReply(ValueError):
 
 
 class Payload:
-    """One message for WebSocket clients, encoded at most once however many clients get it."""
+    """One message for WebSocket clients, encoded at most once however many clients get it.
 
-    __slots__ = ("_frame", "_pieces", "data", "is_text")
+    Attributes:
+        frame: a whole unmasked WebSocket frame (RFC 6455, section 5.2), once `encode` has made it.
+    """
+
+    __slots__ = ("_pieces", "data", "frame", "is_text")
 
     def __init__(self, data: str | bytes) -> None:
         self.data = data
         self.is_text = isinstance(data, str)
-        self._frame: bytes | None = None
+        self.frame: bytes | None = None
         self._pieces: tuple[bytes, bytes] | None = None
 
     @property
@@ -50,12 +54,10 @@ class Payload:
         """The content as bytes, text in UTF-8."""
         return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
 
-    @property
-    def frame(self) -> bytes:
-        """A whole unmasked WebSocket frame (RFC 6455, section 5.2)."""
-        if self._frame is None:
-            self._frame = message_frame(self.is_text, self.raw)
-        return self._frame
+    def encode(self) -> bytes:
+        """Make the frame, and keep it."""
+        self.frame = message_frame(self.is_text, self.raw)
+        return self.frame
 
     @property
     def pieces(self) -> tuple[bytes, bytes]:

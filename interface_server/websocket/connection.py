@@ -292,16 +292,24 @@ class WebSocketConnection:
         logger.error("a reply to the WebSocket %s was ignored: %s", printable(self.path), error)
 
     def apply(self, reply: Reply) -> None:
-        """Do what a reply through a group says, once the handshake was accepted.
+        """Do what a reply says, once the handshake was accepted.
 
         It never answers the handshake itself: consumers join a socket to its groups before they decide
         about it, and a message to the others must not let in somebody whom they are about to deny.
         """
-        if self.phase is not HANDSHAKE:
-            self._do(reply)
-        elif len(self._held) < HELD_REPLIES:
+        if self.phase is OPEN:
+            payload = reply.payload
+            if payload is not None:
+                if self._recent is not None:
+                    self._recent.add(SENT, len(payload.data))
+                if not self._socket.send(payload):
+                    self.overflow()
+                    return
+            if reply.close is not None:
+                self.close(reply.close, reply.reason, BY_CONSUMER)
+        elif self.phase is HANDSHAKE and len(self._held) < HELD_REPLIES:
             self._held.append(reply)
-        else:
+        elif self.phase is HANDSHAKE:
             self._context.facts.lost.add("handshake behind")
             logger.warning("a message to a group was dropped: the handshake of %s waits", printable(self.path))
 
@@ -312,19 +320,9 @@ class WebSocketConnection:
                 return
             if not self._answer_handshake(reply):
                 return
-        self._do(reply)
+        self.apply(reply)
         while self._held:
-            self._do(self._held.pop(0))
-
-    def _do(self, reply: Reply) -> None:
-        if self.phase is not OPEN:
-            return
-        if self._recent is not None and reply.payload is not None:
-            self._recent.add(SENT, len(reply.payload.data))
-        if reply.payload is not None and not self._socket.send(reply.payload):
-            self.overflow()
-        elif reply.close is not None:
-            self.close(reply.close, reply.reason, BY_CONSUMER)
+            self.apply(self._held.pop(0))
 
     # -- from the uplink -------------------------------------------------------------------------
 

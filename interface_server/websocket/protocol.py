@@ -188,19 +188,21 @@ class WebSocketProtocol(asyncio.Protocol):
         """See `Socket.send`."""
         if self._transport.is_closing() or self._closing_at:
             return True
-        if self._extensions:
-            opcode = Opcode.TEXT if payload.is_text else Opcode.BINARY
-            frame = Frame(opcode, payload.raw).serialize(mask=False, extensions=self._extensions)
-        elif len(payload.data) < LARGE:
-            frame = payload.frame
-        else:
-            return self._send_large(payload.pieces)
+        frame = payload.frame
+        if frame is None or self._extensions:
+            if self._extensions:
+                opcode = Opcode.TEXT if payload.is_text else Opcode.BINARY
+                frame = Frame(opcode, payload.raw).serialize(mask=False, extensions=self._extensions)
+            elif len(payload.data) < LARGE:
+                frame = payload.encode()
+            else:
+                return self._send_large(payload.pieces)
         self._written += len(frame)
         self._transport.write(frame)
         waiting = self._transport.get_write_buffer_size()
         if self._kept is not None:
             self._keep(frame, waiting)
-        return waiting <= self._options.outbox_bytes
+        return not waiting or waiting <= self._options.outbox_bytes
 
     def _send_large(self, pieces: Sequence[bytes]) -> bool:
         """The same for a frame in pieces."""

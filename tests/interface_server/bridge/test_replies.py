@@ -6,13 +6,23 @@ from interface_server.bridge.replies import BadReply, Payload, Reply, refuses
 
 
 def test_text_and_bytes_become_frames() -> None:
-    assert Payload("hé").frame == b"\x81\x03h\xc3\xa9"
-    assert Payload(b"\x00").frame == b"\x82\x01\x00"
+    assert Payload("hé").encode() == b"\x81\x03h\xc3\xa9"
+    assert Payload(b"\x00").encode() == b"\x82\x01\x00"
 
 
-def test_a_payload_is_encoded_once() -> None:
+def test_a_payload_keeps_its_frame() -> None:
     payload = Payload("x")
-    assert payload.frame is payload.frame
+    assert payload.frame is None
+    assert payload.encode() is payload.frame
+
+
+@pytest.mark.parametrize("data", ["ü" * 50_000, b"\x00" * 20_000], ids=["text", "bytes"])
+def test_the_pieces_of_a_large_payload_are_its_frame(data: str | bytes) -> None:
+    payload = Payload(data)
+    assert b"".join(payload.pieces) == Payload(data).encode()
+    assert payload.pieces is payload.pieces
+    if isinstance(data, bytes):
+        assert payload.pieces[1] is data
 
 
 @pytest.mark.parametrize(("value", "code"), [(True, 1000), (1000, 1000), (1013, 1013), (3000, 3000), (4999, 4999)])
