@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core.handlers.base import reset_urlconf
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
 
 from channel_layer.channel import AnswerableMessage
 from channel_layer.exceptions import ChannelLayerError
@@ -25,6 +24,7 @@ from .http.request import AsgiRequest
 from .http.streaming import FAILED, ResponseStream, described, file_behind, has_known_end
 from .runtime.django_internals import UnloggedResponse, ViewHandler, finish_as, hand_over_resources
 from .runtime.hooks import on_answer
+from .runtime.surroundings import prefix_urls_of_request
 
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
@@ -52,6 +52,8 @@ class AsgiHandler(ViewHandler):
     def __init__(self) -> None:
         super().__init__()
         self.load_middleware()
+        own = type(self).encode_response.__func__  # type: ignore[attr-defined]  # of a class method
+        self._is_encoded_here = own is AsgiHandler.encode_response.__func__  # type: ignore[attr-defined]
 
     def __call__(self, message: AnswerableMessage) -> Generator[ResponseChunk, None, None]:
         """Yield the messages of the response, none if there is to be none.
@@ -66,7 +68,7 @@ class AsgiHandler(ViewHandler):
         """Return Django's response, and whether its content is wanted. The caller has to close the response."""
         request_signals.send_started(self.__class__, message)
         request = self.request_class(message)
-        set_script_prefix(request.script_name + "/")
+        prefix_urls_of_request(request.script_name)
         response = self._answer(request)
         for answered in on_answer:
             answered(request)
@@ -81,6 +83,12 @@ class AsgiHandler(ViewHandler):
                 yield from self.encode_response(response, with_content=with_content)
         finally:
             request_signals.close(response)
+
+    def only_reply(self, response: HttpResponseBase, with_content: bool) -> ResponseChunk | None:
+        """Make the message of a response that is sent as one; ``None`` for any other, which `replies` is for."""
+        if isinstance(response, NoResponse) or not self._is_encoded_here:
+            return None
+        return encoding.encode_whole(response, self.chunk_size, with_content)
 
     @classmethod
     def encode_response(cls, response: HttpResponseBase, with_content: bool = True) -> Iterator[ResponseChunk]:
@@ -139,6 +147,8 @@ class ViewConsumer:
             file = file_behind(response)
             if file is not None or response.is_async:
                 return self._begin_stream(message, response, file)
+        if self._send_whole(message, response, with_content):
+            return None
         with closing(handler.replies(response, with_content)) as replies:
             try:
                 first = next(replies, None)
@@ -151,6 +161,20 @@ class ViewConsumer:
             if first is not None and first["more_content"]:
                 self._send_from_here(message, first, replies, not response.streaming or has_known_end(response))
         return None
+
+    def _send_whole(self, message: AnswerableMessage, response: HttpResponseBase, with_content: bool) -> bool:
+        """Send a response of one message and close it; false if it has others, and then nothing was done."""
+        try:
+            reply = self.handler.only_reply(response, with_content)
+            if reply is None:
+                return False
+            message.reply_channel.send(reply)
+        except Exception:
+            _send_at_all(message, FAILED)
+            request_signals.close(response)
+            raise
+        request_signals.close(response)
+        return True
 
     def _begin_stream(
         self, message: AnswerableMessage, response: StreamingHttpResponse, file: IO[bytes] | None

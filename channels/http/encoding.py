@@ -53,6 +53,19 @@ def split(data: Bytes, size: int) -> Iterator[tuple[Bytes, bool]]:
         yield data[start : start + size], start >= last
 
 
+def encode_whole(response: HttpResponseBase, chunk_size: int, with_content: bool = True) -> ResponseChunk | None:
+    """Make the message of a response that has only one; ``None`` for others. See `encode`."""
+    content = b""
+    if with_content and response.status_code not in BODILESS:
+        if not is_whole(response):
+            return None
+        content = response.content
+        if len(content) > chunk_size:
+            return None
+    first: ResponseChunk = head(response)
+    return {**first, "content": content, "more_content": False}
+
+
 def encode(response: HttpResponseBase, chunk_size: int, with_content: bool = True) -> Iterator[ResponseChunk]:
     """Yield the messages of a response: one with the head, and one for each further chunk.
 
@@ -63,10 +76,11 @@ def encode(response: HttpResponseBase, chunk_size: int, with_content: bool = Tru
         chunk_size: most bytes of content in a message.
         with_content: whether the client wants the content; it does not for HEAD.
     """
-    first: ResponseChunk = head(response)
-    if not with_content or response.status_code in BODILESS:
-        yield {**first, "content": b"", "more_content": False}
+    whole = encode_whole(response, chunk_size, with_content)
+    if whole is not None:
+        yield whole
         return
+    first: ResponseChunk = head(response)
     if is_whole(response):
         for chunk, is_last in split(response.content, chunk_size):
             yield {**first, "content": chunk, "more_content": not is_last}

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from django.core import signals
 from django.test import override_settings
+from django.urls import get_script_prefix
 
 from channel_layer.exceptions import ChannelFull
 from channels.handler import AsgiHandler, AsgiRequest, ViewConsumer
-from channels.http import flow
+from channels.http import encoding, flow, request_signals
 from tests.conftest import wait_until
 from tests.fixtures.outboxes import collecting
-from workers.streams import Streams
+from workers.streams import Streams, current_streams
 
 from . import views
 from .messages import REPLY, deliveries, replies, request
@@ -103,6 +104,33 @@ class TestResponses:
         assert outbox == []
         assert found["messages"] == 3
         assert found["content"] == b"0123456789" * 131_072
+
+    def test_a_handler_may_encode_responses_itself(self, layer: Any) -> None:
+        class Handler(AsgiHandler):
+            @classmethod
+            def encode_response(cls, response: Any, with_content: bool = True) -> Any:
+                for reply in super().encode_response(response, with_content):
+                    yield {**reply, "status": 299}
+
+        class Consumer(ViewConsumer):
+            handler_class = Handler
+
+        Consumer()(request(layer, "/hello/"))
+        assert joined(replies(layer))["status"] == 299
+
+    def test_a_response_that_cannot_be_encoded_ends_the_request_and_is_closed(
+        self, layer: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(response: Any) -> Any:
+            raise ValueError("no headers")
+
+        closed = []
+        monkeypatch.setattr(encoding, "encode_headers", fail)
+        monkeypatch.setattr(request_signals, "close", closed.append)
+        with pytest.raises(ValueError, match="no headers"):
+            consumer(request(layer, "/hello/"))
+        assert [reply["status"] for reply in replies(layer)] == [500]
+        assert [response.content for response in closed] == [b"Hello, World"]
 
     def test_a_redirect(self, layer: Any) -> None:
         found = answer(layer, "/move/")
@@ -267,13 +295,18 @@ class TestRequests:
     def test_the_view_sees_a_post_only_past_csrf(self, layer: Any) -> None:
         assert answer(layer, "/protected/", "POST")["status"] == 403
 
-    def test_reversed_urls_begin_with_the_mount_point(self, layer: Any) -> None:
-        from django.urls import get_script_prefix
+    @pytest.mark.parametrize("in_worker", [False, True])
+    def test_reversed_urls_begin_with_the_mount_point(self, layer: Any, streams: Streams, in_worker: bool) -> None:
+        def test() -> None:
+            current_streams.set(streams if in_worker else None)
+            answer(layer, "/hello/")
+            assert get_script_prefix() == "/"
+            answer(layer, "/app/hello/", root_path="/app")
+            assert get_script_prefix() == "/app/"
+            answer(layer, "/hello/")
+            assert get_script_prefix() == "/"
 
-        answer(layer, "/app/hello/", root_path="/app")
-        assert get_script_prefix() == "/app/"
-        answer(layer, "/hello/")
-        assert get_script_prefix() == "/"
+        contextvars.Context().run(test)
 
     def test_https(self, layer: Any) -> None:
         found = described(layer, scheme="https", server=["example.com", 443])
