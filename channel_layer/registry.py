@@ -17,7 +17,7 @@ DEFAULT_CHANNEL_LAYER = "default"
 class LayerRegistry:
     """Alias → layer, each made on first use.
 
-    Thread-safe. Who knows the configuration (a framework's settings) sets `factory`, a callable that
+    Thread-safe. Layers that are not alone here are told so (`ChannelLayer.beside_others`). Who knows the configuration (a framework's settings) sets `factory`, a callable that
     takes an alias and returns a layer or raises for an alias it does not know.
     """
 
@@ -37,7 +37,7 @@ class LayerRegistry:
                         f"no channel layer {alias!r}: nothing is configured. Configure CHANNEL_LAYERS in Django, "
                         "or set one with channel_layer.registry.channel_layers.set(alias, layer)."
                     )
-                self._layers[alias] = self.factory(alias)
+                self._put(alias, self.factory(alias))
             return self._layers[alias]
 
     def __contains__(self, alias: str) -> bool:
@@ -51,8 +51,14 @@ class LayerRegistry:
         with self._lock:
             before = self._layers.pop(alias, None)
             if layer is not None:
-                self._layers[alias] = layer
+                self._put(alias, layer)
             return before
+
+    def _put(self, alias: str, layer: ChannelLayer) -> None:
+        self._layers[alias] = layer
+        if len(self._layers) > 1:
+            for one in self._layers.values():
+                one.beside_others()
 
 
 channel_layers = LayerRegistry()

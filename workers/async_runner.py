@@ -1,7 +1,8 @@
 """``async def`` consumers on the event loop of a worker: many at a time, beside the threads.
 
 A helper thread starts with the first coroutine. It takes over what finished ones left to send, and calls
-``on_finished``, so that neither holds up the loop.
+``on_finished``, so that neither holds up the loop. It waits for no room: a coroutine that sent to where there is none
+keeps its place until there is, and the others go on.
 """
 
 from __future__ import annotations
@@ -27,9 +28,15 @@ from .sync_side import SyncSide
 
 logger = logging.getLogger(__name__)
 
-OnFinished = Callable[[Finished, float], None]
-"""Called in the helper thread with a finished consumer and the seconds it took."""
+ROOM_SECONDS = 0.01
+"""The time between two looks whether there is room again for what finished coroutines sent."""
 
+OnFinished = Callable[[Finished, float], bool]
+"""Called in the helper thread with a finished consumer and the seconds it took. False if there is no room for more of
+what it sent; not to be waited for there."""
+
+HasRoom = Callable[[Finished], bool]
+"""Called in the helper thread, again and again, after `OnFinished` has returned false: true once there is room."""
 
 Tell = Callable[[Delivery, object], None]
 """Called with a message that is given up and its reply channel; must not block."""
@@ -59,6 +66,7 @@ class AsyncRunner:
         limit: shared with the `Fetcher`, which takes the places that are released here.
         sync_side: where sync code around a coroutine runs.
         on_finished: see `OnFinished`.
+        has_room: see `HasRoom`.
         flush: sends what finished consumers left to send.
     """
 
@@ -68,18 +76,22 @@ class AsyncRunner:
         limit: AsyncLimit,
         sync_side: SyncSide,
         on_finished: OnFinished,
+        has_room: HasRoom,
         flush: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._limit = limit
         self._sync_side = sync_side
         self._on_finished = on_finished
+        self._has_room = has_room
         self._flush = flush
         self._lock = threading.Lock()
         self._helper: threading.Thread | None = None
         self._running: dict[_Job, None] = {}
         self._waiting: deque[_Job] = deque()
         self._done: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._crowding: list[Finished] = []
+        """Those that keep their places until there is room for what they sent."""
 
     @property
     def is_idle(self) -> bool:
@@ -253,13 +265,36 @@ class AsyncRunner:
 
     def _send(self) -> None:
         """Take over what finished coroutines sent, and send it when no more of them are waiting."""
-        while (job := self._done.get()) is not None:
+        while True:
             try:
-                if job.finished is not None and not job.given_up_at:
-                    self._on_finished(job.finished, job.seconds)
-            except BaseException:
-                logger.exception("a message on %s could not be dealt with", job.consumer.delivery.channel)
-            finally:
-                self._limit.release()
+                job = self._done.get(timeout=ROOM_SECONDS if self._crowding else None)
+            except queue.Empty:
+                pass
+            else:
+                if job is None:
+                    return
+                self._pass_on(job)
+            if self._crowding:
+                self._look_for_room()
             if self._done.empty():
                 self._flush()
+
+    def _pass_on(self, job: _Job) -> None:
+        has_room = True
+        try:
+            if job.finished is not None and not job.given_up_at:
+                has_room = self._on_finished(job.finished, job.seconds)
+        except BaseException:
+            logger.exception("a message on %s could not be dealt with", job.consumer.delivery.channel)
+        if has_room or job.finished is None:
+            self._limit.release()
+        else:
+            self._crowding.append(job.finished)
+
+    def _look_for_room(self) -> None:
+        crowding, self._crowding = self._crowding, []
+        for finished in crowding:
+            if self._has_room(finished):
+                self._limit.release()
+            else:
+                self._crowding.append(finished)

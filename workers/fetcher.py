@@ -163,7 +163,7 @@ class Fetcher:
     Args:
         layer: where messages come from.
         channels: names of the channels to listen on.
-        sender: flushed before a thread waits for anything, and by one that steps in for a slow one.
+        sender: of the same layer; flushed before a thread waits for anything, and by one that steps in for a slow one.
         async_limit: places for coroutines.
         facts: counts what is received.
 
@@ -311,7 +311,7 @@ class Fetcher:
                 return []
         self._leaves_out = no_places
         try:
-            deliveries = self._sender.receive(self._layer, channels, limit, timeout)
+            deliveries = self._sender.receive(channels, limit, timeout)
         except Exception as error:
             self._back_off(error)
             return []

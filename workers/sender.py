@@ -3,6 +3,9 @@
 No thread waits here for a full channel: the messages it refused are kept and tried again, and later ones queue
 behind them, so that one reader that does not keep up holds up no worker. Only when very many
 are kept do the threads that produce them wait.
+
+The threads of the worker send to its own layer, from which they receive. What goes to another layer has a thread of
+its own: a broker that is frozen, away, slow or full holds up what goes to it and nothing else.
 """
 
 from __future__ import annotations
@@ -40,67 +43,201 @@ LAST_SECONDS = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 
 MOST_KEPT = 2_000
-"""Refused messages beyond which senders wait."""
+"""Messages that wait for one layer beyond which those who send to it wait."""
+
+LINGER_SECONDS = 10.0
+"""The time without a message after which the thread that sends to another layer ends; the next one starts it again."""
 
 
 class _Line:
-    """The messages to one layer, in order. Used by one thread at a time."""
+    """The messages to one layer, in order. Thread-safe; one flush at a time sees to the order.
 
-    def __init__(self, layer: ChannelLayer, facts: Facts) -> None:
+    Attributes:
+        layer: where to.
+        kept: messages that were refused or could not be sent. Changed under the lock of the flush.
+        has_much: whether so much has gathered that it is to be sent at once.
+    """
+
+    def __init__(self, layer: ChannelLayer, stopping: Callable[[], bool], facts: Facts) -> None:
         self.layer = layer
+        self._stopping = stopping
         self._facts = facts
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._pending: list[Outgoing] = []
+        self._bytes = 0
+        self.has_much = False
+        self._later: list[tuple[float, Outgoing]] = []
+        self._in_hand = 0
         self.kept: list[Outgoing] = []
+        self._patience: float | None = None
+        self._begins_anew = False
         self._since: dict[str, float] = {}
         self._unreached: dict[str, LayerUnavailable] = {}
         self._away_since: float | None = None
         self._retry_at = 0.0
         self._pause = FIRST_PAUSE
 
-    def send(self, fresh: list[Outgoing], patience: float | None) -> None:
-        """Send new messages, and those kept if it is time to; ``patience`` shortens the waiting."""
-        items = self.take(fresh)
-        if not items:
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing waits for a flush."""
+        return not (self._pending or self.kept or self._later)
+
+    @property
+    def is_done(self) -> bool:
+        """True if nothing waits for a flush, and none is under way."""
+        if not self._flushing.acquire(blocking=False):
+            return False
+        try:
+            return self.is_empty
+        finally:
+            self._flushing.release()
+
+    @property
+    def is_crowded(self) -> bool:
+        """True if so much waits that those who send more have to wait, too."""
+        return len(self.kept) + self._in_hand + len(self._pending) > MOST_KEPT
+
+    def add(self, outbox: Outbox) -> Outbox:
+        """Take over what of an outbox is for this layer, and return the rest; nothing is sent yet."""
+        rest: Outbox = []
+        mine = self.layer
+        with self._lock:
+            pending = self._pending
+            for layer, item in outbox:
+                if layer is mine:
+                    pending.append(item)
+                    self._bytes += len(item.body)
+                else:
+                    rest.append((layer, item))
+            self.has_much = len(pending) >= MOST_ITEMS or self._bytes >= MOST_BYTES
+        return rest
+
+    def add_later(self, seconds: float, item: Outgoing) -> None:
+        """Take over a message that is to be sent after a pause."""
+        with self._lock:
+            self._later.append((time.monotonic() + seconds, item))
+
+    def due_in(self) -> float | None:
+        """Seconds until there may be something to be sent; ``None`` if nothing waits. For the thread that flushes."""
+        due = [at for at, _ in list(self._later)]
+        if self.kept:
+            due.append(self._retry_at)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def flush(self) -> None:
+        """Send everything that can be sent now. Blocks as long as the layer does; never raises."""
+        if self.is_empty:
             return
+        with self._flushing:
+            try:
+                items = self._take()
+                if items:
+                    self._send(items)
+            except Exception:
+                logger.exception("sending failed; going on")
+            finally:
+                self._in_hand = 0
+
+    def receive(self, channels: Sequence[str], limit: int, timeout: float) -> list[Delivery]:
+        """Send everything that can be sent now, and receive from the layer; see `Sender.receive`."""
+        if self.is_empty:
+            return self.layer.receive_batch(channels, limit=limit, timeout=timeout)
+        # Others can flush as soon as these are on their way: they need not wait for what is received.
+        with self._flushing:
+            items = self._take()
+            self._in_hand = 0
+            if items:
+                try:
+                    exchange = self.layer.begin_exchange(items, channels, limit, timeout)
+                except Exception:
+                    self._facts.lost.add("layer away", len(items))
+                    logger.exception("%d messages dropped", len(items))
+                    raise
+        if not items:
+            return self.layer.receive_batch(channels, limit=limit, timeout=timeout)
+
+        def sent(refused: list[Outgoing], error: LayerUnavailable | None) -> None:
+            with self._flushing:
+                self._settle(items, refused, error)
+
+        return exchange.finish(sent)
+
+    def hurry(self) -> None:
+        """Let the patience with full channels and an absent layer be short from now on, and begin anew, with a try.
+
+        Waits for no flush that is under way.
+        """
+        self._begins_anew = True
+        self._patience = LAST_SECONDS
+
+    def write_off(self) -> None:
+        """Tell of what is left when there is no more time."""
+        in_hand, unsent = self._in_hand, len(self.kept) + len(self._pending)
+        if in_hand:
+            self._facts.lost.add("connection lost while sending", in_hand)
+            logger.error("%d messages may be lost: %s has not answered in time", in_hand, self.layer.describe())
+        if unsent:
+            slow = self.layer.describe() if in_hand else "channels that are slow to take them"
+            self._facts.lost.add("layer away" if in_hand else "channel full", unsent)
+            logger.error("%d messages dropped: there is no more time for %s", unsent, slow)
+
+    # -- under the lock of the flush -------------------------------------------------------------
+
+    def _take(self) -> list[Outgoing]:
+        """The messages to be sent now: new ones, and those kept if it is time to."""
+        with self._lock:
+            self._in_hand = len(self._pending)
+            fresh, self._pending, self._bytes, self.has_much = self._pending, [], 0, False
+            if self._later:
+                fresh += self._take_due()
+        if not self.kept:
+            return fresh
+        self._begin_anew_if_told()
+        if time.monotonic() < self._retry_at:
+            # Behind what waits already; to a layer that is away, everything waits.
+            away = self._away_since is not None
+            self.kept += [item for item in fresh if away or _full_name(item) in self._since]
+            return [item for item in fresh if not away and _full_name(item) not in self._since]
+        items = self.kept + fresh
+        # In this order: whoever waits for room sees them at every moment.
+        self._in_hand, self.kept = len(items), []
+        return items
+
+    def _take_due(self) -> list[Outgoing]:
+        now = float("inf") if self._stopping() else time.monotonic()
+        due = [item for at, item in self._later if at <= now]
+        self._later = [entry for entry in self._later if entry[0] > now]
+        return due
+
+    def _send(self, items: list[Outgoing]) -> None:
         try:
             refused = self.layer.send_batch(items)
         except LayerUnavailable as error:
-            self.settle(items, [], error, patience)
+            self._settle(items, [], error)
         except Exception:
             self._facts.lost.add("layer away", len(items))
             logger.exception("%d messages dropped", len(items))
         else:
-            self.settle(items, refused, None, patience)
+            self._settle(items, refused, None)
 
-    def begin_anew(self) -> None:
-        """Let the patience with full channels and an absent layer begin now, and with a try."""
+    def _begin_anew_if_told(self) -> None:
+        if not self._begins_anew:
+            return
+        self._begins_anew = False
         now = self._retry_at = time.monotonic()
         self._pause = FIRST_PAUSE
         self._since = dict.fromkeys(self._since, now)
         if self._away_since is not None:
             self._away_since = now
 
-    def take(self, fresh: list[Outgoing]) -> list[Outgoing]:
-        """The messages to be sent now: new ones, and those kept if it is time to."""
-        if self.kept and time.monotonic() < self._retry_at:
-            # Behind what waits already; to a layer that is away, everything waits.
-            away = self._away_since is not None
-            self.kept += [item for item in fresh if away or _full_name(item) in self._since]
-            return [item for item in fresh if not away and _full_name(item) not in self._since]
-        items, self.kept = self.kept + fresh, []
-        return items
-
-    def settle(
-        self,
-        items: list[Outgoing],
-        refused: list[Outgoing],
-        error: LayerUnavailable | None,
-        patience: float | None,
-    ) -> None:
+    def _settle(self, items: list[Outgoing], refused: list[Outgoing], error: LayerUnavailable | None) -> None:
         """Keep the messages that were not sent, unless they have waited long enough."""
         if error is None and not refused and not self._since:  # everything is stored, as nearly always
             self._away_since = None
             self._pause = FIRST_PAUSE
             return
+        self._begin_anew_if_told()
         now = time.monotonic()
         found = fates(items, refused, error)
         unknown = found.count(Fate.UNKNOWN)
@@ -109,16 +246,16 @@ class _Line:
             logger.error("%d messages may be lost: %s", unknown, error)
         if error is None or error.reachable:
             self._away_since = None
-            self._keep_by_channel(items, found, now, patience, error)
+            self._keep_by_channel(items, found, now, error)
         else:
             unsent = [item for item, fate in zip(items, found, strict=True) if fate is Fate.UNSENT]
             if unsent:
-                self._keep_while_away(unsent, now, AWAY_SECONDS if patience is None else patience, error)
+                self._keep_while_away(unsent, now, error)
 
-    def _keep_while_away(self, items: list[Outgoing], now: float, patience: float, error: LayerUnavailable) -> None:
+    def _keep_while_away(self, items: list[Outgoing], now: float, error: LayerUnavailable) -> None:
         if self._away_since is None:
             self._away_since = now
-        if now - self._away_since > patience:
+        if now - self._away_since > (AWAY_SECONDS if self._patience is None else self._patience):
             self._facts.lost.add("layer away", len(items))
             logger.error("%d messages dropped: %s", len(items), error)
             items = []
@@ -127,12 +264,7 @@ class _Line:
         self._wait_longer(now)
 
     def _keep_by_channel(
-        self,
-        items: list[Outgoing],
-        found: list[Fate],
-        now: float,
-        patience: float | None,
-        error: LayerUnavailable | None,
+        self, items: list[Outgoing], found: list[Fate], now: float, error: LayerUnavailable | None
     ) -> None:
         """Keep messages to full channels and to a part of the layer that is away; the rest goes on."""
         kept: dict[str, list[Outgoing]] = {}
@@ -153,7 +285,7 @@ class _Line:
             if waiting is None:
                 self._unreached.pop(name, None)
                 continue
-            longest = patience
+            longest = self._patience
             if longest is None:
                 longest = AWAY_SECONDS if name in self._unreached else FULL_SECONDS
             if now - self._since.setdefault(name, now) > longest:
@@ -181,98 +313,135 @@ class _Line:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
 
+class _Courier:
+    """Sends to a layer that is not the worker's own, in a thread of its own, so that nothing else waits for that layer.
+
+    The thread starts with a message, and ends when none has come for `LINGER_SECONDS`. Thread-safe; nothing here
+    blocks.
+
+    Attributes:
+        line: the messages to the layer.
+    """
+
+    def __init__(self, line: _Line) -> None:
+        self.line = line
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Have the thread look for what is to be sent."""
+        self._news.set()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._run, name="worker-other-layer", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        while self._wait():
+            self._news.clear()
+            self.line.flush()
+
+    def _wait(self) -> bool:
+        """Wait until there may be something to be sent; false if that was in vain, and the thread is to end."""
+        due = self.line.due_in()
+        if self._news.wait(LINGER_SECONDS if due is None else due) or due is not None:
+            return True
+        with self._lock:
+            if self._news.is_set():
+                return True
+            self._thread = None
+            return False
+
+
 class Sender:
     """Collect the sends of finished consumers and flush them.
 
     Thread-safe. Messages that one thread adds to one channel leave in the order in which they were added,
-    also when the channel is full for a while; one flush at a time sees to that.
+    also when the channel is full for a while. Between layers there is no order, and none waits for another: what is
+    not for the worker's own layer is sent by a thread for each.
 
     Args:
+        layer: the worker's own.
         stopping: returns true once the worker stops: then no time, and no room, is waited for.
         facts: counts what is dropped.
     """
 
-    def __init__(self, stopping: Callable[[], bool], facts: Facts | None = None) -> None:
+    def __init__(self, layer: ChannelLayer, stopping: Callable[[], bool], facts: Facts | None = None) -> None:
         self._stopping = stopping
         self._facts = facts if facts is not None else Facts()
         self._lock = threading.Lock()
-        self._flushing = threading.Lock()
-        self._pending: Outbox = []
-        self._bytes = 0
-        self._later: list[tuple[float, ChannelLayer, Outgoing]] = []
-        self._lines: dict[int, _Line] = {}
-        self._kept = 0
-        self._patience: float | None = None
+        self._home = _Line(layer, stopping, self._facts)
+        self._couriers: dict[int, _Courier] = {}
+        self._is_last = False
 
     @property
     def is_empty(self) -> bool:
         """True if nothing waits here to be sent."""
-        return not (self._pending or self._kept or self._later)
+        return all(line.is_empty for line in self._lines())
 
     def add(self, outbox: Outbox) -> None:
         """Take over the messages of a consumer; flushes when many have gathered.
 
-        Blocks while more than `MOST_KEPT` wait for channels that are full: that is how a consumer which sends
-        more than others receive is slowed down.
+        Blocks while more than `MOST_KEPT` wait for a layer that some of these are for: that is how a consumer which
+        sends more than others receive is slowed down.
         """
-        if not outbox:
-            return
-        with self._lock:
-            self._pending += outbox
-            for _, item in outbox:
-                self._bytes += len(item.body)
-            much = len(self._pending) >= MOST_ITEMS or self._bytes >= MOST_BYTES
-        if much:
-            self.flush()
-            while self._kept > MOST_KEPT and not self._stopping():
+        if not self.put(outbox):
+            while not self.has_room_for(outbox):
                 time.sleep(FIRST_PAUSE)
                 self.flush()
 
+    def put(self, outbox: Outbox) -> bool:
+        """Take over the messages of a consumer as `add` does, without waiting for room.
+
+        Returns:
+            False if `add` would wait, until `has_room_for` says otherwise.
+        """
+        if not outbox:
+            return True
+        home = self._home
+        has_room = True
+        rest = home.add(outbox)
+        if rest:
+            has_room = self._give_to_couriers(rest)
+        if home.has_much:
+            home.flush()
+            has_room = has_room and (not home.is_crowded or self._stopping())
+        return has_room
+
+    def has_room_for(self, outbox: Outbox) -> bool:
+        """True if no more than `MOST_KEPT` messages wait for any layer that an outbox is for, or the worker stops."""
+        return self._stopping() or not any(line.is_crowded for line in self._lines_of(outbox))
+
     def add_later(self, seconds: float, layer: ChannelLayer, item: Outgoing) -> None:
         """Send a message after a pause, or when the worker stops, whichever is sooner."""
-        with self._lock:
-            self._later.append((time.monotonic() + seconds, layer, item))
+        if layer is self._home.layer:
+            self._home.add_later(seconds, item)
+        else:
+            courier = self._courier_for(layer)
+            courier.line.add_later(seconds, item)
+            courier.wake()
 
     def flush(self) -> None:
-        """Send everything that can be sent now. Blocks as long as the layer does; never raises."""
-        if self.is_empty:
-            return
-        with self._flushing:
-            try:
-                self._flush()
-            except Exception:
-                logger.exception("sending failed; going on")
+        """Send everything that can be sent now to the worker's own layer; what is for others is on its way anyhow.
 
-    def receive(self, layer: ChannelLayer, channels: Sequence[str], limit: int, timeout: float) -> list[Delivery]:
-        """Send everything that can be sent now, and receive from one of the layers; in one round trip if it can.
+        Blocks as long as that layer does; never raises.
+        """
+        self._home.flush()
+        if self._couriers and self._stopping():
+            self._wake_couriers()
+
+    def receive(self, channels: Sequence[str], limit: int, timeout: float) -> list[Delivery]:
+        """Send what can be sent now to the worker's layer, and receive from it; in one round trip if it can.
 
         Raises:
             LayerUnavailable: receiving failed. Errors of the sending are dealt with here.
         """
-        exchange = None
-        if not self.is_empty:
-            # Others can flush as soon as these are on their way: they need not wait for what is received.
-            with self._flushing:
-                items = self._flush(besides=layer)
-                if items:
-                    try:
-                        exchange = layer.begin_exchange(items, channels, limit, timeout)
-                    except Exception:
-                        self._facts.lost.add("layer away", len(items))
-                        logger.exception("%d messages dropped", len(items))
-                        raise
-        if exchange is None:
-            return layer.receive_batch(channels, limit=limit, timeout=timeout)
-
-        def sent(refused: list[Outgoing], error: LayerUnavailable | None) -> None:
-            with self._flushing:
-                self._lines[id(layer)].settle(items, refused, error, self._patience)
-                self._count_kept()
-
-        return exchange.finish(sent)
+        return self._home.receive(channels, limit, timeout)
 
     def drain(self, seconds: float = 0.0) -> None:
-        """Send everything, for the last time.
+        """Send everything, for the last time, to all layers at once.
 
         Full channels and an absent layer get `LAST_SECONDS` each, which begin anew whenever they take something.
 
@@ -280,57 +449,55 @@ class Sender:
             seconds: the time that all of it may take, if that is more than twice `LAST_SECONDS`.
         """
         deadline = time.monotonic() + max(seconds, 2 * LAST_SECONDS)
-        with self._flushing:
-            self._patience = LAST_SECONDS
-            for line in self._lines.values():
-                line.begin_anew()
-        while not self.is_empty and time.monotonic() < deadline:
-            self.flush()
-            if self._kept:
-                time.sleep(FIRST_PAUSE)
-        if self._kept:
-            self._facts.lost.add("channel full", self._kept)
-            logger.error(
-                "%d messages dropped: there is no more time for channels that are slow to take them", self._kept
-            )
-
-    def _flush(self, besides: ChannelLayer | None = None) -> list[Outgoing]:
-        """Send to every layer but one; returns the messages to that one, for the caller to send."""
-        stopping = self._stopping()
         with self._lock:
-            pending, self._pending, self._bytes = self._pending, [], 0
-            if self._later:
-                now = time.monotonic()
-                pending += [(layer, item) for due, layer, item in self._later if stopping or due <= now]
-                self._later = [entry for entry in self._later if not stopping and entry[0] > now]
-        fresh: dict[int, list[Outgoing]] = {}
-        for layer, item in pending:
-            key = id(layer)
-            if key in fresh:
-                fresh[key].append(item)
-                continue
-            fresh[key] = [item]
-            if key not in self._lines:
-                self._lines[key] = _Line(layer, self._facts)
-                if len(self._lines) > 1:
-                    for line in self._lines.values():
-                        line.layer.beside_others()
-        left: list[Outgoing] = []
-        for key, line in self._lines.items():
-            if key not in fresh and not line.kept:
-                continue
-            if line.layer is besides:
-                left = line.take(fresh.get(key, []))
-            else:
-                line.send(fresh.get(key, []), self._patience)
-        self._count_kept()
-        return left
+            self._is_last = True
+        for line in self._lines():
+            line.hurry()
+        self._wake_couriers()
+        while not self._is_done and time.monotonic() < deadline:
+            self.flush()
+            if not self._is_done:
+                time.sleep(FIRST_PAUSE)
+        for line in self._lines():
+            line.write_off()
 
-    def _count_kept(self) -> None:
-        kept = 0
-        for line in self._lines.values():
-            kept += len(line.kept)
-        self._kept = kept
+    @property
+    def _is_done(self) -> bool:
+        return all(line.is_done for line in self._lines())
+
+    def _lines(self) -> list[_Line]:
+        return [self._home, *(courier.line for courier in list(self._couriers.values()))]
+
+    def _lines_of(self, outbox: Outbox) -> list[_Line]:
+        wanted = {id(layer) for layer, _ in outbox}
+        return [line for line in self._lines() if id(line.layer) in wanted]
+
+    def _wake_couriers(self) -> None:
+        for courier in list(self._couriers.values()):
+            if not courier.line.is_empty:
+                courier.wake()
+
+    def _give_to_couriers(self, rest: Outbox) -> bool:
+        """Have the messages to other layers sent; returns whether there is room for more of them."""
+        has_room = True
+        while rest:
+            courier = self._courier_for(rest[0][0])
+            rest = courier.line.add(rest)
+            courier.wake()
+            has_room = has_room and not courier.line.is_crowded
+        return has_room or self._stopping()
+
+    def _courier_for(self, layer: ChannelLayer) -> _Courier:
+        with self._lock:
+            courier = self._couriers.get(id(layer))
+            if courier is None:
+                line = _Line(layer, self._stopping, self._facts)
+                if self._is_last:
+                    line.hurry()
+                courier = self._couriers[id(layer)] = _Courier(line)
+                for one in (self._home.layer, layer):
+                    one.beside_others()
+            return courier
 
 
 def _full_name(item: Outgoing) -> str:

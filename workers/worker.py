@@ -176,7 +176,7 @@ class Worker:
         self._identity = Identity("worker", parent)
         self._reporter = Reporter(channel_layer, f"worker.{secrets.token_urlsafe(12)}", self.report, self.stop)
         self.ticked = self._gave_back_at = time.monotonic()
-        self._sender = Sender(lambda: self.termed, self._facts)
+        self._sender = Sender(channel_layer, lambda: self.termed, self._facts)
         self._async_limit = AsyncLimit(async_tasks)
         self._fetcher = Fetcher(channel_layer, self.channels, self._sender, self._async_limit, self._facts)
         self._sync_side = sync_side if sync_side is not None else SyncSide()
@@ -199,7 +199,12 @@ class Worker:
             self._facts,
         )
         self._async_runner = AsyncRunner(
-            self._loop, self._async_limit, self._sync_side, self._take_over, self._sender.flush
+            self._loop,
+            self._async_limit,
+            self._sync_side,
+            self._take_over_at_once,
+            lambda finished: self._sender.has_room_for(finished[0]),
+            self._sender.flush,
         )
         self._notices = Notices(
             channel_layer, lambda layer, item: self._sender.add_later(0, layer, item), self.name, self._consumer_of
@@ -391,9 +396,19 @@ class Worker:
             self._take_over(result, seconds)
 
     def _take_over(self, finished: Finished, seconds: float) -> None:
-        """Pass on the messages of a consumer, and report it to ``on_message``."""
-        outbox, outcome, message, consumer = finished
-        self._sender.add(outbox)
+        """Pass on the messages of a consumer in a thread, which waits if there is no room for more, and report it."""
+        self._sender.add(finished[0])
+        self._report_finished(finished, seconds)
+
+    def _take_over_at_once(self, finished: Finished, seconds: float) -> bool:
+        """Do the same for a coroutine, and return whether there is room for more; see `OnFinished`."""
+        has_room = self._sender.put(finished[0])
+        self._report_finished(finished, seconds)
+        return has_room
+
+    def _report_finished(self, finished: Finished, seconds: float) -> None:
+        """Count the end of a consumer, and report it to ``on_message``."""
+        _, outcome, message, consumer = finished
         self._facts.ran(message.channel.name, outcome, consumer, seconds)
         if self._on_message is not None:
             self._on_message(message, seconds, outcome)
@@ -574,12 +589,9 @@ class Worker:
             self._async_limit.release()
 
     async def _close_async_side(self) -> None:
-        """Close the layers that are in use on the event loop."""
-        for layer in (self.channel_layer, *(channel_layers[alias] for alias in channel_layers)):
-            try:
-                await layer.aclose()
-            except Exception:
-                logger.exception("channel layer %s could not be closed on the event loop", layer.describe())
+        """Close the layers that are in use on the event loop, all at once: one that is frozen must not keep another."""
+        layers = dict.fromkeys((self.channel_layer, *(channel_layers[alias] for alias in channel_layers)))
+        await asyncio.gather(*(_close_on_loop(layer) for layer in layers))
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Call an action; log an error of it and go on."""
@@ -592,3 +604,10 @@ class Worker:
         if self.termed and number == signal.SIGINT:
             self._impatient = True
         self.stop()
+
+
+async def _close_on_loop(layer: ChannelLayer) -> None:
+    try:
+        await layer.aclose()
+    except Exception:
+        logger.exception("channel layer %s could not be closed on the event loop", layer.describe())

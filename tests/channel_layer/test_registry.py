@@ -75,3 +75,21 @@ def test_set_puts_in_takes_out_and_returns_what_was_there() -> None:
     assert registry["default"] is other
     assert registry.set("default", None) is other
     assert "default" not in registry
+
+
+def test_layers_that_are_not_alone_are_told_so() -> None:
+    told: list[object] = []
+
+    class Listening(MemoryChannelLayer):
+        def beside_others(self) -> None:
+            told.append(self)
+
+    first, second, third = Listening(), Listening(), Listening()
+    registry = LayerRegistry(lambda alias: second)
+    registry.set("default", first)
+    assert registry["default"] is first
+    assert told == []
+    assert registry["made"] is second
+    assert told == [first, second]
+    registry.set("other", third)
+    assert set(told) == {first, second, third}

@@ -22,7 +22,7 @@ from workers.exceptions import ChannelSocketException, ConsumeLater
 from workers.sync_side import SyncSide
 
 from .interleaving import Scene, interleave
-from .tools import FlakyLayer, Routes, everything, stop_in_vain, turn_of, working
+from .tools import FlakyLayer, Frozen, Routes, everything, stop_in_vain, turn_of, working
 
 
 @pytest.fixture
@@ -421,7 +421,9 @@ def test_two_threads_that_begin_the_first_ones_start_one_helper() -> None:
         """Nothing is held."""
 
     def scene() -> Scene:
-        tasks = AsyncRunner(EventLoop(at_end), AsyncLimit(1), SyncSide(), lambda finished, seconds: None, lambda: None)
+        tasks = AsyncRunner(
+            EventLoop(at_end), AsyncLimit(1), SyncSide(), lambda *finished: True, lambda finished: True, lambda: None
+        )
 
         def check() -> None:
             names = [one.name for one in threading.enumerate()]
@@ -552,3 +554,68 @@ def test_at_the_end_every_layer_lets_go_of_the_loop_also_after_one_that_cannot(
         channel_layers.set("another", before)
     assert closed == [(layer, "worker-async"), (other, "worker-async")]
     assert "could not be closed on the event loop" in caplog.text
+
+
+def test_at_the_end_no_layer_waits_for_another_to_let_go_of_the_loop(
+    layer: FlakyLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[FlakyLayer] = []
+    both = asyncio.Event()
+
+    async def aclose(closing: FlakyLayer) -> None:
+        closed.append(closing)
+        if len(closed) == 2:
+            both.set()
+        await both.wait()
+
+    async def consumer(message: Any) -> None:
+        message.reply_channel.send({})
+
+    monkeypatch.setattr(FlakyLayer, "aclose", aclose)
+    other = FlakyLayer()
+    before = channel_layers.set("another", other)
+    try:
+        with working(layer, Routes(a=consumer)):
+            send(layer, "a", 1, reply_channel="out")
+            collect(layer, "out", 1)
+    finally:
+        channel_layers.set("another", before)
+    assert closed == [layer, other]
+
+
+def test_one_that_sent_where_there_is_no_room_keeps_its_place_and_holds_up_no_other(
+    layer: FlakyLayer, frozen: Frozen, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.sender.MOST_KEPT", 0)
+
+    async def consumer(message: Any) -> None:
+        if message["n"] == 0:
+            Channel("a", channel_layer=frozen).send({"n": 0})
+        message.reply_channel.send({"n": message["n"]})
+
+    with working(layer, Routes(a=consumer), async_tasks=2) as worker:
+        send(layer, "a", 1, reply_channel="out")
+        assert frozen.asked.wait(20)
+        for number in range(1, 20):
+            layer.send("a", {"n": number, "reply_channel": "out"})
+        assert [found.message["n"] for found in collect(layer, "out", 20)] == list(range(20))
+        eventually(lambda: worker._async_limit.taken == 1, "the end of the others")
+        assert not worker._async_runner.is_idle
+        frozen.thawed.set()
+        eventually(lambda: worker._async_runner.is_idle, "the end of the first")
+    assert [found.message["n"] for found in everything(frozen, "a")] == [0]
+
+
+def test_a_worker_that_stops_waits_for_no_room(
+    layer: FlakyLayer, frozen: Frozen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workers.sender.MOST_KEPT", 0)
+
+    async def consumer(message: Any) -> None:
+        Channel("a", channel_layer=frozen).send({})
+
+    with working(layer, Routes(a=consumer), grace=0.1):
+        send(layer, "a", 1)
+        assert frozen.asked.wait(20)
+    assert "cancelled" not in caplog.text
+    assert "1 messages may be lost" in caplog.text

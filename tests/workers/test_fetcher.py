@@ -47,16 +47,17 @@ class Team:
 class Sends:
     """Sends nothing; says when it would."""
 
-    def __init__(self, flush: Any) -> None:
+    def __init__(self, layer: Any, flush: Any) -> None:
         self.flush = flush
+        self._layer = layer
 
-    def receive(self, layer: Any, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
+    def receive(self, channels: list[str], limit: int, timeout: float) -> list[Delivery]:
         self.flush()
-        return layer.receive_batch(channels, limit, timeout)  # type: ignore[no-any-return]
+        return self._layer.receive_batch(channels, limit, timeout)  # type: ignore[no-any-return]
 
 
 def fetcher_of(layer: Any, before_wait: Any = lambda: None) -> Fetcher:
-    return Fetcher(layer, ["a"], Sends(before_wait))
+    return Fetcher(layer, ["a"], Sends(layer, before_wait))
 
 
 def put(layer: Any, *numbers: int) -> None:
@@ -217,7 +218,7 @@ def test_messages_nobody_has_begun_go_back_in_order(eventually: Any) -> None:
 
 def test_channels_that_are_left_out_keep_their_messages_until_they_are_not() -> None:
     layer = MemoryChannelLayer()
-    fetcher = Fetcher(layer, ["a", "b"], Sends(lambda: None))  # type: ignore[arg-type]
+    fetcher = Fetcher(layer, ["a", "b"], Sends(layer, lambda: None))  # type: ignore[arg-type]
     for channel in ("a", "b"):
         layer.send(channel, {})
     found = []
@@ -239,7 +240,7 @@ def test_channels_that_are_left_out_keep_their_messages_until_they_are_not() -> 
 
 def test_it_is_known_how_long_ago_an_instance_to_be_made_again_was_taken() -> None:
     layer = MemoryChannelLayer()
-    fetcher = Fetcher(layer, [RESUME], Sends(lambda: None))  # type: ignore[arg-type]
+    fetcher = Fetcher(layer, [RESUME], Sends(layer, lambda: None))  # type: ignore[arg-type]
     layer.send(RESUME, {})
     before = time.monotonic()
     taken = fetcher.next()
@@ -447,7 +448,7 @@ def test_what_was_turned_away_goes_back_once(other: str) -> None:
     def scene() -> Scene:
         layer = MemoryChannelLayer()
         limit = AsyncLimit(1)
-        fetcher = Fetcher(layer, ["a"], Sends(lambda: None), limit)
+        fetcher = Fetcher(layer, ["a"], Sends(layer, lambda: None), limit)
         force_fast(fetcher)
         put(layer, 0, 1, 2, 3)
         assert fetcher.next() is not None

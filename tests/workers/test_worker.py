@@ -17,7 +17,7 @@ from workers import Hook, Worker
 from workers.exceptions import ConsumeLater
 from workers.instances import HOSTS, Hosted
 
-from .tools import FlakyLayer, Routes, everything, received, stop_in_vain, working
+from .tools import FlakyLayer, Frozen, Routes, everything, received, stop_in_vain, working
 
 
 @pytest.fixture
@@ -396,3 +396,23 @@ def test_the_router_may_come_with_the_layer() -> None:
     layer = MemoryChannelLayer()
     layer.router = Routes(a=print)  # type: ignore[attr-defined]
     assert Worker(layer).channels == ["a"]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_consumers_are_run_and_answer_while_another_layer_is_frozen_that_they_send_to(
+    threads: int, layer: FlakyLayer, frozen: Frozen
+) -> None:
+    def sync(message: Any) -> None:
+        Channel("a", channel_layer=frozen).send({"n": message["n"]})
+        message.reply_channel.send({"n": message["n"]})
+
+    async def on_loop(message: Any) -> None:
+        sync(message)
+
+    with working(layer, Routes(sync=sync, on_loop=on_loop), threads=threads):
+        for number in range(100):
+            channel = "on_loop" if number % 2 else "sync"
+            layer.send(channel, {"n": number, "reply_channel": "out"})
+            assert [found.message["n"] for found in received(layer, "out")] == [number]
+        frozen.thawed.set()
+    assert [found.message["n"] for found in everything(frozen, "a")] == list(range(100))

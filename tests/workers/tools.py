@@ -122,3 +122,16 @@ class FlakyLayer(MemoryChannelLayer):
         if self.put_back_errors:
             raise self.put_back_errors.pop(0)
         super().put_back(*args)
+
+
+class Frozen(MemoryChannelLayer):
+    """A layer that does not answer who sends, until it is thawed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked, self.thawed = threading.Event(), threading.Event()
+
+    def send_batch(self, items: Any) -> Any:
+        self.asked.set()
+        assert self.thawed.wait(60)
+        return super().send_batch(items)
