@@ -17,7 +17,9 @@ DEFAULT_CHANNEL_LAYER = "default"
 class LayerRegistry:
     """Alias → layer, each made on first use.
 
-    Thread-safe. Layers that are not alone here are told so (`ChannelLayer.beside_others`). Who knows the configuration (a framework's settings) sets `factory`, a callable that
+    Thread-safe. Layers that are not alone here are told so (`ChannelLayer.beside_others`).
+
+    Who knows the configuration (a framework's settings) sets `factory`, a callable that
     takes an alias and returns a layer or raises for an alias it does not know.
     """
 

@@ -31,12 +31,16 @@ logger = logging.getLogger(__name__)
 ROOM_SECONDS = 0.01
 """The time between two looks whether there is room again for what finished coroutines sent."""
 
-OnFinished = Callable[[Finished, float], bool]
-"""Called in the helper thread with a finished consumer and the seconds it took. False if there is no room for more of
-what it sent; not to be waited for there."""
+AtEnd = Callable[[Finished], None]
+"""Called on the loop with a consumer that has just finished; must not block."""
+
+OnFinished = Callable[[Finished, float], None]
+"""Called in the helper thread after `AtEnd`, with the consumer and the seconds it took. It may wait for the worker's
+own layer, but not for room."""
 
 HasRoom = Callable[[Finished], bool]
-"""Called in the helper thread, again and again, after `OnFinished` has returned false: true once there is room."""
+"""Called in the helper thread after `OnFinished`, again and again until it is true: there is room for more of what the
+consumer sent."""
 
 Tell = Callable[[Delivery, object], None]
 """Called with a message that is given up and its reply channel; must not block."""
@@ -65,6 +69,7 @@ class AsyncRunner:
         loop: the worker's event loop.
         limit: shared with the `Fetcher`, which takes the places that are released here.
         sync_side: where sync code around a coroutine runs.
+        at_end: see `AtEnd`.
         on_finished: see `OnFinished`.
         has_room: see `HasRoom`.
         flush: sends what finished consumers left to send.
@@ -75,6 +80,7 @@ class AsyncRunner:
         loop: EventLoop,
         limit: AsyncLimit,
         sync_side: SyncSide,
+        at_end: AtEnd,
         on_finished: OnFinished,
         has_room: HasRoom,
         flush: Callable[[], None],
@@ -82,6 +88,7 @@ class AsyncRunner:
         self._loop = loop
         self._limit = limit
         self._sync_side = sync_side
+        self._at_end = at_end
         self._on_finished = on_finished
         self._has_room = has_room
         self._flush = flush
@@ -253,6 +260,8 @@ class AsyncRunner:
             else:
                 job.finished = job.consumer.finish(None, result)
             self._sync_side.leave()
+            if not job.given_up_at:
+                self._at_end(job.finished)
         except BaseException:
             logger.exception("a message on %s could not be dealt with", job.consumer.delivery.channel)
         finally:
@@ -280,21 +289,22 @@ class AsyncRunner:
                 self._flush()
 
     def _pass_on(self, job: _Job) -> None:
-        has_room = True
+        finished = job.finished
         try:
-            if job.finished is not None and not job.given_up_at:
-                has_room = self._on_finished(job.finished, job.seconds)
+            if finished is not None and not job.given_up_at:
+                self._on_finished(finished, job.seconds)
         except BaseException:
             logger.exception("a message on %s could not be dealt with", job.consumer.delivery.channel)
-        if has_room or job.finished is None:
-            self._limit.release()
-        else:
-            self._crowding.append(job.finished)
+        self._release(finished)
 
     def _look_for_room(self) -> None:
         crowding, self._crowding = self._crowding, []
         for finished in crowding:
-            if self._has_room(finished):
-                self._limit.release()
-            else:
-                self._crowding.append(finished)
+            self._release(finished)
+
+    def _release(self, finished: Finished | None) -> None:
+        """Release the place of a coroutine, or keep it while there is no room for what it sent."""
+        if finished is None or self._has_room(finished):
+            self._limit.release()
+        else:
+            self._crowding.append(finished)

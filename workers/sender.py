@@ -334,7 +334,7 @@ class _Courier:
         self._news.set()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._run, name="worker-other-layer", daemon=True)
+                thread = threading.Thread(target=self._run, name="sender-to-other-layer", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -387,32 +387,39 @@ class Sender:
         Blocks while more than `MOST_KEPT` wait for a layer that some of these are for: that is how a consumer which
         sends more than others receive is slowed down.
         """
-        if not self.put(outbox):
-            while not self.has_room_for(outbox):
-                time.sleep(FIRST_PAUSE)
-                self.flush()
-
-    def put(self, outbox: Outbox) -> bool:
-        """Take over the messages of a consumer as `add` does, without waiting for room.
-
-        Returns:
-            False if `add` would wait, until `has_room_for` says otherwise.
-        """
         if not outbox:
-            return True
-        home = self._home
-        has_room = True
-        rest = home.add(outbox)
+            return
+        rest = self._home.add(outbox)
         if rest:
-            has_room = self._give_to_couriers(rest)
-        if home.has_much:
-            home.flush()
-            has_room = has_room and (not home.is_crowded or self._stopping())
-        return has_room
+            self._give_to_couriers(rest)
+        if self._home.has_much:
+            self._home.flush()
+        elif not rest:  # as nearly always
+            return
+        while not self.has_room_for(outbox):
+            time.sleep(FIRST_PAUSE)
+            self.flush()
+
+    def add_elsewhere(self, outbox: Outbox) -> None:
+        """Take over those messages of a consumer that are not for the worker's own layer. Never blocks."""
+        own = self._home.layer
+        for layer, _ in outbox:
+            if layer is not own:
+                self._give_to_couriers([entry for entry in outbox if entry[0] is not own])
+                break
+
+    def add_here(self, outbox: Outbox) -> None:
+        """Take over those that `add_elsewhere` has left; flushes as `add` does, and does not wait for room."""
+        self._home.add(outbox)
+        if self._home.has_much:
+            self._home.flush()
 
     def has_room_for(self, outbox: Outbox) -> bool:
         """True if no more than `MOST_KEPT` messages wait for any layer that an outbox is for, or the worker stops."""
-        return self._stopping() or not any(line.is_crowded for line in self._lines_of(outbox))
+        if not self._couriers and not self._home.is_crowded:  # with one layer this is asked for each coroutine
+            return True
+        crowded = {id(line.layer) for line in self._lines() if line.is_crowded}
+        return not crowded or self._stopping() or crowded.isdisjoint(id(layer) for layer, _ in outbox)
 
     def add_later(self, seconds: float, layer: ChannelLayer, item: Outgoing) -> None:
         """Send a message after a pause, or when the worker stops, whichever is sooner."""
@@ -468,24 +475,16 @@ class Sender:
     def _lines(self) -> list[_Line]:
         return [self._home, *(courier.line for courier in list(self._couriers.values()))]
 
-    def _lines_of(self, outbox: Outbox) -> list[_Line]:
-        wanted = {id(layer) for layer, _ in outbox}
-        return [line for line in self._lines() if id(line.layer) in wanted]
-
     def _wake_couriers(self) -> None:
         for courier in list(self._couriers.values()):
             if not courier.line.is_empty:
                 courier.wake()
 
-    def _give_to_couriers(self, rest: Outbox) -> bool:
-        """Have the messages to other layers sent; returns whether there is room for more of them."""
-        has_room = True
+    def _give_to_couriers(self, rest: Outbox) -> None:
         while rest:
             courier = self._courier_for(rest[0][0])
             rest = courier.line.add(rest)
             courier.wake()
-            has_room = has_room and not courier.line.is_crowded
-        return has_room or self._stopping()
 
     def _courier_for(self, layer: ChannelLayer) -> _Courier:
         with self._lock:

@@ -202,7 +202,8 @@ class Worker:
             self._loop,
             self._async_limit,
             self._sync_side,
-            self._take_over_at_once,
+            lambda finished: self._sender.add_elsewhere(finished[0]),
+            self._take_over_here,
             lambda finished: self._sender.has_room_for(finished[0]),
             self._sender.flush,
         )
@@ -400,11 +401,10 @@ class Worker:
         self._sender.add(finished[0])
         self._report_finished(finished, seconds)
 
-    def _take_over_at_once(self, finished: Finished, seconds: float) -> bool:
-        """Do the same for a coroutine, and return whether there is room for more; see `OnFinished`."""
-        has_room = self._sender.put(finished[0])
+    def _take_over_here(self, finished: Finished, seconds: float) -> None:
+        """Do the same for a coroutine without waiting for room; what goes to other layers is on its way already."""
+        self._sender.add_here(finished[0])
         self._report_finished(finished, seconds)
-        return has_room
 
     def _report_finished(self, finished: Finished, seconds: float) -> None:
         """Count the end of a consumer, and report it to ``on_message``."""

@@ -12,6 +12,7 @@ import pytest
 
 from channel_layer.channel import Channel
 from channel_layer.delivery import Delivery
+from channel_layer.memory import MemoryChannelLayer
 from channel_layer.registry import channel_layers
 from workers import Hook, Worker
 from workers import async_runner as module
@@ -421,9 +422,7 @@ def test_two_threads_that_begin_the_first_ones_start_one_helper() -> None:
         """Nothing is held."""
 
     def scene() -> Scene:
-        tasks = AsyncRunner(
-            EventLoop(at_end), AsyncLimit(1), SyncSide(), lambda *finished: True, lambda finished: True, lambda: None
-        )
+        tasks = AsyncRunner(EventLoop(at_end), AsyncLimit(1), SyncSide(), *[lambda *finished: True] * 3, lambda: None)
 
         def check() -> None:
             names = [one.name for one in threading.enumerate()]
@@ -604,6 +603,28 @@ def test_one_that_sent_where_there_is_no_room_keeps_its_place_and_holds_up_no_ot
         frozen.thawed.set()
         eventually(lambda: worker._async_runner.is_idle, "the end of the first")
     assert [found.message["n"] for found in everything(frozen, "a")] == [0]
+
+
+def test_what_goes_to_another_layer_waits_for_no_answer_of_the_own_one(frozen: Frozen, eventually: Any) -> None:
+    gate, other = Gate(), MemoryChannelLayer()
+
+    async def consumer(message: Any) -> None:
+        message.content["reply_channel"] = "out"
+        await gate(message)
+        Channel("b", channel_layer=other).send({"n": message["n"]})
+
+    with working(frozen, Routes(a=consumer)):
+        frozen.thawed.set()
+        send(frozen, "a", 2, reply_channel="out")
+        eventually(lambda: gate.now == 2, "both")
+        frozen.thawed.clear()
+        frozen.asked.clear()
+        gate.open(1)
+        assert frozen.asked.wait(20)
+        gate.open()
+        assert [found.message["n"] for found in collect(other, "b", 2)] == [0, 1]
+        frozen.thawed.set()
+        assert len(collect(frozen, "out", 2)) == 2
 
 
 def test_a_worker_that_stops_waits_for_no_room(

@@ -655,9 +655,10 @@ def test_who_sends_to_a_crowded_layer_waits_and_nobody_else(frozen: Frozen, monk
     monkeypatch.setattr(module, "MOST_KEPT", 20)
     layer, third = MemoryChannelLayer(), MemoryChannelLayer()
     sender = sender_of(layer)
-    assert sender.put([outgoing(frozen, "a", number) for number in range(20)])
+    sender.add([outgoing(frozen, "a", number) for number in range(20)])
     assert frozen.asked.wait(30)
-    assert not sender.put([outgoing(frozen, "a", 20)])
+    sender.add_elsewhere([outgoing(frozen, "a", 20)])
+    assert not sender.has_room_for([outgoing(frozen, "a", 20)])
     waiting = Done(lambda: sender.add([outgoing(frozen, "a", 21), outgoing(layer, "b", 0)]))
     for one in (layer, third):
         many = [outgoing(one, "a", number) for number in range(50)]
@@ -675,10 +676,23 @@ def test_while_the_own_layer_is_crowded_others_are_not(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "MOST_KEPT", 5)
     layer, other = MemoryChannelLayer(capacity=1), MemoryChannelLayer()
     sender = sender_of(layer)
-    assert not sender.put([outgoing(layer, "full", number) for number in range(module.MOST_ITEMS)])
+    sender.add_here([outgoing(layer, "full", number) for number in range(module.MOST_ITEMS)])
     assert not sender.has_room_for([outgoing(layer, "a", 1)])
-    assert sender.put([outgoing(other, "a", 1)])
+    Done(lambda: sender.add([outgoing(other, "a", 1)])).wait()
     assert sender.has_room_for([outgoing(other, "a", 1)])
+
+
+def test_a_consumer_s_messages_may_be_added_in_two_parts() -> None:
+    layer, other = MemoryChannelLayer(), MemoryChannelLayer()
+    sender = sender_of(layer)
+    outbox = [outgoing(one, "a", number) for number in range(3) for one in (layer, other)]
+    sender.add_elsewhere(outbox)
+    assert taken(other, "a", 3) == [0, 1, 2]
+    sender.flush()
+    assert numbers(layer, "a") == []
+    sender.add_here(outbox)
+    sender.drain()
+    assert (numbers(layer, "a"), numbers(other, "a")) == ([0, 1, 2], [])
 
 
 def test_a_worker_that_stops_waits_for_no_room(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,7 +705,7 @@ def test_a_worker_that_stops_waits_for_no_room(frozen: Frozen, monkeypatch: pyte
     assert not sender.has_room_for(many)
     stopping.set()
     waiting.wait()
-    assert sender.put(many)
+    assert sender.has_room_for(many)
 
 
 def test_the_end_waits_for_no_layer_before_another_gets_its_turn(
@@ -740,7 +754,7 @@ def test_the_thread_to_another_layer_ends_when_nothing_comes_and_starts_again(
 
 
 def _to_others() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "worker-other-layer"}
+    return {thread for thread in threading.enumerate() if thread.name == "sender-to-other-layer"}
 
 
 def test_a_message_that_comes_while_the_thread_to_another_layer_ends_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
