@@ -18,7 +18,7 @@ from workers.streams import current_streams
 from .cached_settings import cached_until_set
 
 _is_prefixed: ContextVar[bool] = ContextVar("channels_is_prefixed", default=False)
-"""Whether a prefix was set in this context."""
+"""True once a prefix was set in this context."""
 
 
 @cached_until_set("FORCE_SCRIPT_NAME")
