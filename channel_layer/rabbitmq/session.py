@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,8 +29,8 @@ from .amqp import (
     ConnectionClosed,
     Length,
 )
-from .loop_thread import undisturbed
-from .publisher import Publisher
+from .loop_thread import beside, undisturbed
+from .publisher import Answer, Publisher
 from .schema import Queue
 
 T = TypeVar("T")
@@ -40,6 +42,18 @@ MOST_DECLARED = 10_000
 
 MAY_REFUSE_TRANSIENT = (3, 12)
 """The oldest version whose configuration can forbid features that are on their way out."""
+
+LOST_NODE = "home node"
+"""Part of the answer of RabbitMQ before 4.3 to who asks for a durable queue whose node is down."""
+
+SURE_SECONDS = 0.1
+"""Time that a queue which could answer is given to do so, before it is taken for one whose node is down."""
+
+LOOK_SECONDS = 2.0
+"""Time between two looks at a queue that has refused messages."""
+
+MOST_TRIES = 5
+"""Times that a message for a queue that was removed is sent."""
 
 LOST = (AMQPError, OSError, TimeoutError)
 """Errors of a lost connection, and of a broker that refuses something."""
@@ -73,6 +87,9 @@ class Session:
         self._admin: Channel | None = None
         self._one_admin = asyncio.Lock()
         self._declaring: dict[str, asyncio.Task[None]] = {}
+        self._replicated: set[str] = set()
+        self._examined: set[str] = set()
+        self._looked: dict[str, float] = {}
 
     @classmethod
     async def open(cls, parameters: Any, seconds: float, prefix: str = "") -> Session:
@@ -113,13 +130,13 @@ class Session:
 
     async def writing_channel(self) -> Channel:
         """Open an AMQP channel beside the publisher's, on whose connection nothing is asked that must not wait."""
-        channel = await self._writing.channel()
+        channel = self._watched(await self._writing.channel())
         channel.closed = self._on_lost
         return channel
 
     async def channel(self) -> Channel:
         """Open an AMQP channel for receiving."""
-        return await self._reading.channel()
+        return self._watched(await self._reading.channel())
 
     async def ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
         """Ask on an AMQP channel that all share, in turns. Not ended by the caller's cancellation.
@@ -132,7 +149,7 @@ class Session:
     @asynccontextmanager
     async def short_lived(self) -> AsyncIterator[Channel]:
         """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`."""
-        channel = await self._reading.channel()
+        channel = await self.channel()
         try:
             yield channel
         finally:
@@ -192,6 +209,28 @@ class Session:
         for queue in list(self.kept.values()):
             await self.declare(queue, anew=True)
 
+    def look_at(self, name: str) -> None:
+        """Find out if a queue that has refused a message is on a node that is down; nobody waits for that."""
+        now = time.monotonic()
+        if now - self._looked.get(name, -math.inf) >= LOOK_SECONDS and name not in self._replicated:
+            if len(self._looked) >= MOST_DECLARED:
+                self._looked.clear()
+            self._looked[name] = now
+            beside(self.is_there(name))
+
+    async def publish_on(self, queue: Queue, body: bytes, **options: Any) -> None:
+        """Publish on a queue that has no limit, which is made if it is not there; see `Publisher.publish`.
+
+        Raises:
+            AMQPError, OSError: the connection is lost, or the broker does not store it.
+        """
+        for _ in range(MOST_TRIES):
+            await self.declare(queue)
+            if await self.publisher.publish(queue.name, body, **options) is Answer.STORED:
+                return
+            self.gone(queue.name)  # or on a node that is down
+        raise ConnectionError(f"the broker does not store a message on {queue.name}")
+
     def gone(self, name: str) -> None:
         """A queue is not there any more."""
         self.declared.discard(name)
@@ -210,26 +249,67 @@ class Session:
         # Until the answer is there: with some the broker closes the channel, under the next question if that was there.
         async with self._one_admin:
             if self._admin is None or not self._admin.is_open:
-                self._admin = await self._reading.channel()
+                self._admin = await self.channel()
             return await question(self._admin)
 
     async def _declare(self, queue: Queue) -> None:
         durable = queue.durable or self.makes_durable
+        if queue.is_replicated:
+            self._replicated.add(queue.name)
         try:
             try:
                 await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
             except ChannelClosedByBroker as error:
-                if error.reply_code != PRECONDITION_FAILED:
+                if error.reply_code == NOT_FOUND and LOST_NODE in str(error.reply_text):
+                    await self._remove_lost(queue.name)
+                    await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
+                elif error.reply_code != PRECONDITION_FAILED:
                     raise
-                # While a new version of a project is rolled out, its processes may name another capacity than the old
-                # ones.
-                _log.warning("The queue %s has other properties than CONFIG asks for, and is used as it is", queue.name)
+                else:
+                    # While a new version of a project is rolled out, its processes may name another capacity than the
+                    # old ones.
+                    _log.warning(
+                        "The queue %s has other properties than CONFIG asks for, and is used as it is", queue.name
+                    )
             if len(self.declared) >= MOST_DECLARED:
                 self.declared.clear()
             self.declared.add(queue.name)
             self.made(queue.name)
         finally:
             del self._declaring[queue.name]
+
+    def _watched(self, channel: Channel) -> Channel:
+        """Have a channel's queues examined that do not answer."""
+        channel.slow = lambda name, answer: self._begin_to_examine(name, answer)
+        return channel
+
+    def _begin_to_examine(self, name: str, answer: asyncio.Future[Any]) -> None:
+        if self.lost is None and name not in self._replicated and name not in self._examined:
+            self._examined.add(name)
+            beside(self._examine(name, answer)).add_done_callback(lambda _: self._examined.discard(name))
+
+    async def _examine(self, name: str, answer: asyncio.Future[Any]) -> None:
+        """Remove a queue that does not answer a question, if that is because its node is down.
+
+        From RabbitMQ 4.3 on the broker keeps such queues, and has who asks for one wait for a minute. But to who would
+        remove an empty one it says at once that this one is not empty, for it cannot know. A queue whose node is up,
+        and which is only slow, says so itself, once it has answered the question, which came before. When the queue has
+        gone, the question gets an answer, too.
+        """
+        try:
+            async with self.short_lived() as channel:
+                await channel.delete(name, if_unused=True, if_empty=True)
+        except ChannelClosedByBroker as error:
+            await asyncio.sleep(SURE_SECONDS)
+            if error.reply_code == PRECONDITION_FAILED and not answer.done():
+                await self._remove_lost(name)
+
+    async def _remove_lost(self, name: str) -> None:
+        """Remove a queue that is on a node that is down, to be made anew on another one; the messages are lost."""
+        async with self.short_lived() as channel:
+            await channel.delete(name, if_unused=True)
+        self.gone(name)
+        _log.warning("The queue %s is on a node that is down, and is made anew", name)
 
     def _raise_if_lost(self) -> None:
         if self.lost is not None:
