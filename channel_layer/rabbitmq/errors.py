@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..exceptions import LayerUnavailable, LayerUnusable
-from .amqp import ACCESS_REFUSED, REFUSED, ChannelClosedByBroker, ConnectionClosed
+from .amqp import ACCESS_REFUSED, FEATURE, NOT_FOUND, REFUSED, ChannelClosedByBroker, ConnectionClosed
 from .publisher import BrokerBlocked
 
 NOT_ALLOWED = 530
@@ -38,6 +38,12 @@ def failed(error: BaseException, where: str, uncertain: bool = True) -> LayerUna
                 "read what begins with the layer's prefix, and to write to amq.default (rabbitmqctl set_permissions).",
                 uncertain=False,
             )
+        if error.reply_code == NOT_FOUND and "home node" in text:
+            text += (
+                f". RabbitMQ makes no queue in its place: start that node, or permit {FEATURE} on all nodes "
+                "(deprecated_features.permit in rabbitmq.conf), whose queues go with their node and are made on another"
+            )
+            return LayerUnavailable(where, text, uncertain=False, reachable=True)
     if isinstance(error, BrokerBlocked):
         return LayerUnavailable(where, f"it takes no messages: {_text(error)}", uncertain=uncertain, reachable=True)
     if isinstance(error, TimeoutError):
