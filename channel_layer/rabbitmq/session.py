@@ -43,9 +43,6 @@ MOST_DECLARED = 10_000
 MAY_REFUSE_TRANSIENT = (3, 12)
 """The oldest version whose configuration can forbid features that are on their way out."""
 
-LOST_NODE = "home node"
-"""Part of the answer of RabbitMQ before 4.3 to who asks for a durable queue whose node is down."""
-
 SURE_SECONDS = 0.1
 """Time that a queue which could answer is given to do so, before it is taken for one whose node is down."""
 
@@ -260,17 +257,11 @@ class Session:
             try:
                 await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
             except ChannelClosedByBroker as error:
-                if error.reply_code == NOT_FOUND and LOST_NODE in str(error.reply_text):
-                    await self._remove_lost(queue.name)
-                    await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
-                elif error.reply_code != PRECONDITION_FAILED:
+                if error.reply_code != PRECONDITION_FAILED:
                     raise
-                else:
-                    # While a new version of a project is rolled out, its processes may name another capacity than the
-                    # old ones.
-                    _log.warning(
-                        "The queue %s has other properties than CONFIG asks for, and is used as it is", queue.name
-                    )
+                # While a new version of a project is rolled out, its processes may name another capacity than the old
+                # ones.
+                _log.warning("The queue %s has other properties than CONFIG asks for, and is used as it is", queue.name)
             if len(self.declared) >= MOST_DECLARED:
                 self.declared.clear()
             self.declared.add(queue.name)

@@ -20,6 +20,7 @@ from channel_layer.delivery import Delivery, LastWill, Outgoing
 from channel_layer.exceptions import ChannelFull, LayerUnavailable, LayerUnusable
 from channel_layer.outcome import Fate, fates
 from channel_layer.rabbitmq import RabbitmqChannelLayer, amqp
+from channel_layer.rabbitmq.session import version_of
 from tests.conftest import running_rabbitmq, wait_until
 from tests.fixtures.freezing import frozen
 from tests.fixtures.rabbitmq_server import RabbitmqServer
@@ -185,7 +186,7 @@ def test_no_message_comes_twice_when_connections_are_cut(server: RabbitmqServer,
 
 KILLED = """
 import sys, time
-from channel_layer.rabbitmq import RabbitmqChannelLayer, amqp
+from channel_layer.rabbitmq import RabbitmqChannelLayer
 layer = RabbitmqChannelLayer(sys.argv[1], prefix=sys.argv[2])
 print([delivery.message["n"] for delivery in layer.receive_batch(["work"], limit=3, timeout=20)], flush=True)
 layer.receive_batch(["elsewhere"], timeout=60)
@@ -288,6 +289,10 @@ def test_queues_of_a_node_that_is_lost_are_made_on_others(
         urls = [server.url for server in servers]
         first, process, sender = (open_layer(urls[n:] + urls[:n]) for n in range(3))
         first.group_add("group", "process!a")  # makes the queues, on the node that will be lost
+        current = first._running()._current
+        assert current is not None
+        if queues == "durable" and version_of(current.version) < (4, 3):
+            pytest.skip("before RabbitMQ 4.3 nobody can remove a durable queue of a node that is down")
         first.send_batch([first.prepare("work", {"n": n}) for n in range(3)])
         process.group_add("group", "process!b")
         assert process.receive_batch(["process!"], timeout=0.5) == []
