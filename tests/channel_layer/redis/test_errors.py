@@ -111,7 +111,7 @@ def test_an_unblocked_pop_is_told_from_other_errors() -> None:
         ("ERR unknown command 'BLMPOP', with args beginning with:", "Redis 7.0 or later is needed"),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", "Give the layer a 'prefix' of its own."),
         (
-            "ERR ACL failure in script: User x has no permissions to run the 'rpush' command script: 1a, on @user_script:1.",
+            "ERR ACL failure in script: User x has no permissions to run the 'rpush' command script: 1a, on @1.",
             "refuses us: ACL failure in script: User x has no permissions to run the 'rpush' command. Allow",
         ),
         (
