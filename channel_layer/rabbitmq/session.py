@@ -127,13 +127,13 @@ class Session:
 
     async def writing_channel(self) -> Channel:
         """Open an AMQP channel beside the publisher's, on whose connection nothing is asked that must not wait."""
-        channel = self._watched(await self._writing.channel())
+        channel = await self._open(self._writing)
         channel.closed = self._on_lost
         return channel
 
     async def channel(self) -> Channel:
         """Open an AMQP channel for receiving."""
-        return self._watched(await self._reading.channel())
+        return await self._open(self._reading)
 
     async def ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
         """Ask on an AMQP channel that all share, in turns. Not ended by the caller's cancellation.
@@ -146,11 +146,8 @@ class Session:
     @asynccontextmanager
     async def short_lived(self) -> AsyncIterator[Channel]:
         """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`."""
-        channel = await self.channel()
-        try:
+        async with self._short_lived(self._reading) as channel:
             yield channel
-        finally:
-            await channel.close()
 
     async def declare(self, queue: Queue, anew: bool = False) -> None:
         """Make a queue if it is not known to be there.
@@ -269,27 +266,38 @@ class Session:
         finally:
             del self._declaring[queue.name]
 
-    def _watched(self, channel: Channel) -> Channel:
-        """Have a channel's queues examined that do not answer."""
-        channel.slow = lambda name, answer: self._begin_to_examine(name, answer)
+    async def _open(self, connection: Connection) -> Channel:
+        """Open an AMQP channel; queues that do not answer there are examined."""
+        channel = await connection.channel()
+        channel.slow = lambda name, answer: self._begin_to_examine(connection, name, answer)
         return channel
 
-    def _begin_to_examine(self, name: str, answer: asyncio.Future[Any]) -> None:
+    @asynccontextmanager
+    async def _short_lived(self, connection: Connection) -> AsyncIterator[Channel]:
+        channel = await self._open(connection)
+        try:
+            yield channel
+        finally:
+            await channel.close()
+
+    def _begin_to_examine(self, connection: Connection, name: str, answer: asyncio.Future[Any]) -> None:
         if self.lost is None and name not in self._replicated and name not in self._examined:
             self._examined.add(name)
-            beside(self._examine(name, answer)).add_done_callback(lambda _: self._examined.discard(name))
+            examining = beside(self._examine(connection, name, answer))
+            examining.add_done_callback(lambda _: self._examined.discard(name))
 
-    async def _examine(self, name: str, answer: asyncio.Future[Any]) -> None:
+    async def _examine(self, connection: Connection, name: str, answer: asyncio.Future[Any]) -> None:
         """Remove a queue that does not answer a question, if that is because its node is down.
 
         From RabbitMQ 4.3 on the broker keeps such queues, and has who asks for one wait for a minute. But to who would
         remove an empty one it says at once that this one is not empty, for it cannot know. A queue whose node is up,
-        and which is only slow, says so itself, once it has answered the question, which came before. When the queue has
-        gone, the question gets an answer, too.
+        and which is only slow, says so itself, once it has answered the question, which came before on the same
+        connection. When the queue has gone, the question gets an answer, too.
         """
         try:
-            async with self.short_lived() as channel:
+            async with self._short_lived(connection) as channel:
                 await channel.delete(name, if_unused=True, if_empty=True)
+            self.gone(name)
         except ChannelClosedByBroker as error:
             await asyncio.sleep(SURE_SECONDS)
             if error.reply_code == PRECONDITION_FAILED and not answer.done():
