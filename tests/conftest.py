@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -153,6 +154,12 @@ def wait_until(condition: Callable[[], T], what: str = "", within: float = 60.0)
             pytest.fail(f"{what or 'the condition'} did not come true within {within:g} s; last answer: {answer!r}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
+
+
+def close_answer(error: OSError) -> None:
+    """Close an answer that came as an error. Python 3.14 warns of one that is left open."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from websockets.sync.client import connect
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 from tests.test_house import ROOMS, ROOT
 
 pytestmark = pytest.mark.slow
@@ -203,7 +203,8 @@ def answers(port: int) -> bool:
     try:
         with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
             return b"install worked successfully" in response.read()
-    except OSError:
+    except OSError as error:
+        close_answer(error)
         return False
 
 

@@ -37,6 +37,9 @@ FEATURE = "transient_nonexcl_queues"
 INTERNAL_ERROR = 541
 """Reply code with which a broker closes the connection of who asks for a feature that it does not permit any more."""
 
+SLOW_SECONDS = 1.0
+"""Time for the answer to a question about a queue, after which somebody is told that it is missing."""
+
 CLOSE_SECONDS = 3.0
 """Time for which a broker may take to say goodbye."""
 
@@ -189,6 +192,7 @@ class Channel:
         cancelled: called with the tag of a consumer that the broker has ended, because its queue is gone.
         returned: called with the ``message_id`` of a mandatory message that no queue has taken.
         confirmed: called with tag, whether for all up to it, and whether stored.
+        slow: called with the name of a queue whose answer to a question takes long, and the future of the answer.
     """
 
     def __init__(self, raw: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,12 +200,15 @@ class Channel:
         self.cancelled: Callable[[str], None] = _ignore
         self.returned: Callable[[str], None] = _ignore
         self.confirmed: Callable[[int, bool, bool], None] = _ignore
+        self.slow: Callable[[str, asyncio.Future[Any]], None] = _ignore
         self._raw = raw
         self._loop = loop
         self._waiting: set[asyncio.Future[Any]] = set()
         self._reason: BaseException | None = None
         self._getting: asyncio.Future[Got | None] | None = None
         self._one_get = asyncio.Lock()
+        self._asked = self._heard = 0
+        self._heard_at = 0.0
         raw.add_on_close_callback(lambda _, reason: self.fail(reason))
         raw.add_on_cancel_callback(lambda frame: self.cancelled(frame.method.consumer_tag))
         raw.add_on_return_callback(lambda _, __, properties, ___: self.returned(properties.message_id))
@@ -224,14 +231,14 @@ class Channel:
 
     async def declare(self, queue: str, arguments: Mapping[str, Any] | None = None, durable: bool = True) -> None:
         """Make a queue if there is none of the name; a durable one outlives a restart of the broker."""
-        await self._ask(self._raw.queue_declare, queue, durable=durable, arguments=dict(arguments or {}))
+        await self._ask_of(queue, self._raw.queue_declare, durable=durable, arguments=dict(arguments or {}))
 
     async def length(self, queue: str) -> Length:
         """Look at a queue that is there.
 
         The answer comes behind everything that the queue has handed to consumers of this AMQP channel before.
         """
-        frame = await self._ask(self._raw.queue_declare, queue, passive=True)
+        frame = await self._ask_of(queue, self._raw.queue_declare, passive=True)
         return Length(int(frame.method.message_count), int(frame.method.consumer_count))
 
     async def declare_exchange(self, name: str, kind: str) -> None:
@@ -246,13 +253,16 @@ class Channel:
         """Undo `bind`; no error if there is no such binding."""
         await self._ask(self._raw.queue_unbind, queue, exchange, routing_key=key, arguments=dict(arguments or {}))
 
-    async def delete(self, queue: str, if_unused: bool = False) -> None:
-        """Remove a queue; no error if there is none. One that has consumers may be left out, which is an error."""
-        await self._ask(self._raw.queue_delete, queue, if_unused=if_unused)
+    async def delete(self, queue: str, if_unused: bool = False, if_empty: bool = False) -> None:
+        """Remove a queue; no error if there is none.
+
+        One that has consumers, or messages, may be left out, which is an error.
+        """
+        await self._ask(self._raw.queue_delete, queue, if_unused=if_unused, if_empty=if_empty)
 
     async def purge(self, queue: str) -> None:
         """Remove all messages of a queue."""
-        await self._ask(self._raw.queue_purge, queue)
+        await self._ask_of(queue, self._raw.queue_purge)
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -272,7 +282,7 @@ class Channel:
             take(Got(method.delivery_tag, properties, body))
 
         arguments = {"x-priority": priority} if priority else None
-        frame = await self._ask(self._raw.basic_consume, queue, on_message, exclusive=exclusive, arguments=arguments)
+        frame = await self._ask_of(queue, self._raw.basic_consume, on_message, exclusive=exclusive, arguments=arguments)
         return str(frame.method.consumer_tag)
 
     async def cancel(self, consumer: str) -> None:
@@ -284,7 +294,7 @@ class Channel:
         """Take the first message of a queue in hand."""
         async with self._one_get:
             self._getting = self._loop.create_future()
-            self.waits(self._getting)
+            self._ask_next(self._getting, queue)
             self._raw.basic_get(queue, self._on_get)
             return await self._getting
 
@@ -332,20 +342,53 @@ class Channel:
     # -- inside ----------------------------------------------------------------------------------
 
     async def _ask(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        answer = self._answer()
+        self._ask_next(answer)
+        method(*arguments, callback=partial(self._hear, answer), **options)
+        return await answer
+
+    async def _ask_of(self, queue: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Ask for something that only the queue itself can tell, or do."""
+        answer = self._answer()
+        self._ask_next(answer, queue)
+        method(queue, *arguments, callback=partial(self._hear, answer), **options)
+        return await answer
+
+    def _answer(self) -> asyncio.Future[Any]:
         if self._reason is not None:
             raise copy.copy(self._reason)
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        return self._loop.create_future()
+
+    def _ask_next(self, answer: asyncio.Future[Any], queue: str = "") -> None:
+        """Have an answer fail with the channel, and somebody told if a queue does not give it for long."""
         self.waits(answer)
-        method(*arguments, callback=partial(_settle, answer), **options)
-        return await answer
+        self._asked += 1
+        if queue:
+            self._watch(queue, answer, self._asked, self._loop.time())
+
+    def _watch(self, queue: str, answer: asyncio.Future[Any], number: int, asked_at: float) -> None:
+        # The broker answers one question of a channel after the other: the queue is not asked before the last answer.
+        due = max(asked_at, self._heard_at) + SLOW_SECONDS
+        if self._heard == number - 1 and self._loop.time() >= due:
+            self.slow(queue, answer)
+            return
+        timer = self._loop.call_at(
+            max(due, self._loop.time() + SLOW_SECONDS / 10), self._watch, queue, answer, number, asked_at
+        )
+        answer.add_done_callback(lambda _: timer.cancel())
+
+    def _hear(self, answer: asyncio.Future[Any], value: Any) -> None:
+        self._heard += 1
+        self._heard_at = self._loop.time()
+        _settle(answer, value)
 
     def _on_get(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
         if self._getting is not None:
-            _settle(self._getting, Got(method.delivery_tag, properties, body))
+            self._hear(self._getting, Got(method.delivery_tag, properties, body))
 
     def _on_get_empty(self, _: Any) -> None:
         if self._getting is not None:
-            _settle(self._getting, None)
+            self._hear(self._getting, None)
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method

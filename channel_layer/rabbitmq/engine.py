@@ -446,8 +446,8 @@ class Engine:
             headers = {"expires": round((time.time() + seconds) * 1000)}
         else:
             seconds = None
-        name, is_kept = self._schema.front(reader).name, seconds is None
-        await session.publisher.publish(name, body, kind=kind, headers=headers, seconds=seconds, is_kept=is_kept)
+        front, is_kept = self._schema.front(reader), seconds is None
+        await session.publish_on(front, body, kind=kind, headers=headers, seconds=seconds, is_kept=is_kept)
 
     def _left(self, expires: float | None) -> float:
         """Seconds until a message expires. Clocks that differ by more than a little tell nothing."""

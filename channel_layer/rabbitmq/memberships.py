@@ -275,6 +275,7 @@ class Memberships:
         if answer is Answer.NO_QUEUE:
             session.gone(queue)
         elif answer is Answer.REFUSED:
+            session.look_at(queue)
             await self._put_front(session, reader, body, kind, headers)
         return answer
 

@@ -17,7 +17,6 @@ import msgpack  # type: ignore[import-untyped]
 
 from .amqp import ACCESS_REFUSED, NOT_FOUND, ChannelClosedByBroker, Got
 from .loop_thread import beside, undisturbed
-from .publisher import Answer
 from .schema import FOREVER, Queue
 from .session import LOST, Session
 
@@ -121,12 +120,7 @@ async def read(session: Session, queue: Queue, fold: Fold[T], make: bool = True)
 async def _append(session: Session, queue: Queue, record: Record, seconds: float) -> None:
     body = pack(record)
     session.kept[queue.name] = queue
-    answer = Answer.NO_QUEUE
-    while answer is Answer.NO_QUEUE:
-        await session.declare(queue)
-        answer = await session.publisher.publish(queue.name, body, seconds=seconds, is_kept=True)
-        if answer is Answer.NO_QUEUE:
-            session.gone(queue.name)
+    await session.publish_on(queue, body, seconds=seconds, is_kept=True)
 
 
 async def _compact(session: Session, queue: Queue, fold: Fold[Any]) -> None:

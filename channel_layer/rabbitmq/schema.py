@@ -51,6 +51,11 @@ class Queue(NamedTuple):
     arguments: Mapping[str, Any]
     durable: bool = False
 
+    @property
+    def is_replicated(self) -> bool:
+        """Other nodes of a cluster have all of it, too."""
+        return self.arguments.get("x-queue-type") == "quorum"
+
 
 class Schema:
     """The queues of one layer.

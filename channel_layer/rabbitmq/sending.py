@@ -71,6 +71,7 @@ class Sending:
         except LOST as error:
             batch.error = error
         await batch.wait()
+        self._look_at_full(session, batch, items)
         await self._send_again(session, batch, items)
         await self._undo(session, batch, items)
         return batch.result()
@@ -148,6 +149,11 @@ class Sending:
             headers={"expires": expires},
         )
 
+    def _look_at_full(self, session: Session, batch: _Batch, items: Sequence[Outgoing]) -> None:
+        """A queue on a node that is down refuses everything, as one that is full does."""
+        for reader in {names.split(items[n].target)[0] for n in batch.refused() if not items[n].group}:
+            session.look_at(self._schema.main(reader, 1).name)
+
     async def _send_again(self, session: Session, batch: _Batch, items: Sequence[Outgoing]) -> None:
         """Send what found no queue, because that was removed since it was last used."""
         for n, item in enumerate(items):
@@ -205,6 +211,10 @@ class _Batch:
         for result in await asyncio.gather(*beside, return_exceptions=True):
             if isinstance(result, BaseException):
                 self.error = result
+
+    def refused(self) -> list[int]:
+        """Numbers of the messages that were refused."""
+        return [n for n, answer in self.answers.items() if answer is Answer.REFUSED]
 
     def result(self) -> Sent:
         """Its outcome."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,8 +29,8 @@ from .amqp import (
     ConnectionClosed,
     Length,
 )
-from .loop_thread import undisturbed
-from .publisher import Publisher
+from .loop_thread import beside, undisturbed
+from .publisher import Answer, Publisher
 from .schema import Queue
 
 T = TypeVar("T")
@@ -40,6 +42,15 @@ MOST_DECLARED = 10_000
 
 MAY_REFUSE_TRANSIENT = (3, 12)
 """The oldest version whose configuration can forbid features that are on their way out."""
+
+SURE_SECONDS = 0.1
+"""Time that a queue which could answer is given to do so, before it is taken for one whose node is down."""
+
+LOOK_SECONDS = 2.0
+"""Time between two looks at a queue that has refused messages."""
+
+MOST_TRIES = 5
+"""Times that a message for a queue that was removed is sent."""
 
 LOST = (AMQPError, OSError, TimeoutError)
 """Errors of a lost connection, and of a broker that refuses something."""
@@ -73,6 +84,9 @@ class Session:
         self._admin: Channel | None = None
         self._one_admin = asyncio.Lock()
         self._declaring: dict[str, asyncio.Task[None]] = {}
+        self._replicated: set[str] = set()
+        self._examined: set[str] = set()
+        self._looked: dict[str, float] = {}
 
     @classmethod
     async def open(cls, parameters: Any, seconds: float, prefix: str = "") -> Session:
@@ -113,13 +127,13 @@ class Session:
 
     async def writing_channel(self) -> Channel:
         """Open an AMQP channel beside the publisher's, on whose connection nothing is asked that must not wait."""
-        channel = await self._writing.channel()
+        channel = await self._open(self._writing)
         channel.closed = self._on_lost
         return channel
 
     async def channel(self) -> Channel:
         """Open an AMQP channel for receiving."""
-        return await self._reading.channel()
+        return await self._open(self._reading)
 
     async def ask(self, question: Callable[[Channel], Awaitable[T]]) -> T:
         """Ask on an AMQP channel that all share, in turns. Not ended by the caller's cancellation.
@@ -132,11 +146,8 @@ class Session:
     @asynccontextmanager
     async def short_lived(self) -> AsyncIterator[Channel]:
         """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`."""
-        channel = await self._reading.channel()
-        try:
+        async with self._short_lived(self._reading) as channel:
             yield channel
-        finally:
-            await channel.close()
 
     async def declare(self, queue: Queue, anew: bool = False) -> None:
         """Make a queue if it is not known to be there.
@@ -192,6 +203,28 @@ class Session:
         for queue in list(self.kept.values()):
             await self.declare(queue, anew=True)
 
+    def look_at(self, name: str) -> None:
+        """Find out if a queue that has refused a message is on a node that is down; nobody waits for that."""
+        now = time.monotonic()
+        if now - self._looked.get(name, -math.inf) >= LOOK_SECONDS and name not in self._replicated:
+            if len(self._looked) >= MOST_DECLARED:
+                self._looked.clear()
+            self._looked[name] = now
+            beside(self.is_there(name))
+
+    async def publish_on(self, queue: Queue, body: bytes, **options: Any) -> None:
+        """Publish on a queue that has no limit, which is made if it is not there; see `Publisher.publish`.
+
+        Raises:
+            AMQPError, OSError: the connection is lost, or the broker does not store it.
+        """
+        for _ in range(MOST_TRIES):
+            await self.declare(queue)
+            if await self.publisher.publish(queue.name, body, **options) is Answer.STORED:
+                return
+            self.gone(queue.name)  # or on a node that is down
+        raise ConnectionError(f"the broker does not store a message on {queue.name}")
+
     def gone(self, name: str) -> None:
         """A queue is not there any more."""
         self.declared.discard(name)
@@ -210,11 +243,13 @@ class Session:
         # Until the answer is there: with some the broker closes the channel, under the next question if that was there.
         async with self._one_admin:
             if self._admin is None or not self._admin.is_open:
-                self._admin = await self._reading.channel()
+                self._admin = await self.channel()
             return await question(self._admin)
 
     async def _declare(self, queue: Queue) -> None:
         durable = queue.durable or self.makes_durable
+        if queue.is_replicated:
+            self._replicated.add(queue.name)
         try:
             try:
                 await self.ask(lambda channel: channel.declare(queue.name, queue.arguments, durable))
@@ -230,6 +265,50 @@ class Session:
             self.made(queue.name)
         finally:
             del self._declaring[queue.name]
+
+    async def _open(self, connection: Connection) -> Channel:
+        """Open an AMQP channel; queues that do not answer there are examined."""
+        channel = await connection.channel()
+        channel.slow = lambda name, answer: self._begin_to_examine(connection, name, answer)
+        return channel
+
+    @asynccontextmanager
+    async def _short_lived(self, connection: Connection) -> AsyncIterator[Channel]:
+        channel = await self._open(connection)
+        try:
+            yield channel
+        finally:
+            await channel.close()
+
+    def _begin_to_examine(self, connection: Connection, name: str, answer: asyncio.Future[Any]) -> None:
+        if self.lost is None and name not in self._replicated and name not in self._examined:
+            self._examined.add(name)
+            examining = beside(self._examine(connection, name, answer))
+            examining.add_done_callback(lambda _: self._examined.discard(name))
+
+    async def _examine(self, connection: Connection, name: str, answer: asyncio.Future[Any]) -> None:
+        """Remove a queue that does not answer a question, if that is because its node is down.
+
+        From RabbitMQ 4.3 on the broker keeps such queues, and has who asks for one wait for a minute. But to who would
+        remove an empty one it says at once that this one is not empty, for it cannot know. A queue whose node is up,
+        and which is only slow, says so itself, once it has answered the question, which came before on the same
+        connection. When the queue has gone, the question gets an answer, too.
+        """
+        try:
+            async with self._short_lived(connection) as channel:
+                await channel.delete(name, if_unused=True, if_empty=True)
+            self.gone(name)
+        except ChannelClosedByBroker as error:
+            await asyncio.sleep(SURE_SECONDS)
+            if error.reply_code == PRECONDITION_FAILED and not answer.done():
+                await self._remove_lost(name)
+
+    async def _remove_lost(self, name: str) -> None:
+        """Remove a queue that is on a node that is down, to be made anew on another one; the messages are lost."""
+        async with self.short_lived() as channel:
+            await channel.delete(name, if_unused=True)
+        self.gone(name)
+        _log.warning("The queue %s is on a node that is down, and is made anew", name)
 
     def _raise_if_lost(self) -> None:
         if self.lost is not None:

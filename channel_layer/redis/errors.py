@@ -36,6 +36,9 @@ IN_CLUSTER: Final = (
 _CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
 """Pattern of the names of nodes, where they are used as a cluster."""
 
+_PLACE: Final = re.compile(r" script: (\w+, )?on @.*")
+"""Where in a script something went wrong, which Redis puts behind what it was. Valkey 9 leaves out the digest."""
+
 _CURES: Final = (
     (r"unknown (redis )?command", "does not know a command ({text}); Redis 7.0 or later is needed, or Valkey."),
     (r"cluster mode|while the cluster is down", IN_CLUSTER),
@@ -130,7 +133,7 @@ def has_stepped_down(reply: Exception) -> bool:
 def _had_effect(reply: Any) -> bool:
     """Tell from its reply if a command may have done something to messages; a script may fail in its middle."""
     if isinstance(reply, Exception):
-        return " script: " in str(reply) and not is_refusal(reply)
+        return _PLACE.search(str(reply)) is not None and not is_refusal(reply)
     return reply not in HARMLESS
 
 
@@ -204,4 +207,4 @@ def _forget_arguments(error: BaseException) -> None:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].partition(" script: ")[0].rstrip(".")
+    return _PLACE.sub("", lines[0]).rstrip(".")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import traceback
 from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 from .server import Server
 
 __all__ = ["DaphneProcess"]
 
+FORKS = multiprocessing.get_context("fork")
+"""The process has the settings of the tests. Python 3.14 and later would begin an empty one."""
 
-class DaphneProcess(multiprocessing.Process):
+
+class DaphneProcess(ForkProcess):
     """Starts a server and tells its port.
 
     Attributes:
@@ -43,9 +47,9 @@ class DaphneProcess(multiprocessing.Process):
         self.kwargs = dict(kwargs or {})
         self.setup = setup
         self.teardown = teardown
-        self.port = multiprocessing.Value("i", port or 0)
-        self.ready = multiprocessing.Event()
-        self.errors: Any = multiprocessing.Queue()
+        self.port = FORKS.Value("i", port or 0)
+        self.ready = FORKS.Event()
+        self.errors: Any = FORKS.Queue()
 
     def run(self) -> None:
         """Serve until the process is terminated."""

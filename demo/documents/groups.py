@@ -19,7 +19,7 @@ EVERYBODY = "documents-everybody"
 
 def of_session(session_key: str) -> str:
     """Name of the group of a browser's sockets. The key itself opens the session, so it is not shown around."""
-    return f"documents-session-{salted_hmac('documents', session_key).hexdigest()}"
+    return f"documents-session-{salted_hmac('documents', session_key, algorithm='sha256').hexdigest()}"
 
 
 def notify(user: Any, did: str, title: str, **more: Any) -> None:

@@ -42,7 +42,7 @@ if __name__ == "__main__":
     django.setup()
     call_command("migrate", verbosity=0)
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
@@ -257,7 +257,7 @@ def test_the_application_says_what_it_is_made_of(consumer: Any) -> None:
     assert application.consumer_initkwargs == {"name": "ada"}
     assert application.__name__ == consumer.__name__
     assert application.__doc__ == consumer.__doc__
-    assert asyncio.iscoroutinefunction(application)
+    assert iscoroutinefunction(application)
 
 
 @both

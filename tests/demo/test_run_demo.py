@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 from tests.end_to_end.conftest import BROWSER_OPTIONS, BROWSERS
 from tests.test_house import ROOT
 
@@ -53,9 +53,12 @@ class Demo:
 
     def serves(self) -> bool:
         """Whether the start page is served."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{self.port}/", timeout=60) as page:
-            return bool(page.status == 200)
-        return False
+        try:
+            with urllib.request.urlopen(f"http://localhost:{self.port}/", timeout=60) as page:
+                return bool(page.status == 200)
+        except OSError as error:
+            close_answer(error)
+            return False
 
     def press(self, key: str) -> None:
         """Press a key in its terminal."""

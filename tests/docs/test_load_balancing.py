@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 from tests.end_to_end.processes import Project, Service, daphne
 
 from .pages import DOCS, blocks
@@ -108,7 +108,8 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=10) as response:
             return bool(response.status == 200)
-    except OSError:
+    except OSError as error:
+        close_answer(error)
         return False
 
 

@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STOP_SECONDS = 90
@@ -198,7 +197,8 @@ class Project:
         try:
             with urllib.request.urlopen(self.url + path, timeout=60) as response:
                 return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
+        except OSError as error:
+            close_answer(error)
             return False
 
     def logs(self) -> str:

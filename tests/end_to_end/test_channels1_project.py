@@ -18,7 +18,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service
 
 PROJECT = ROOT / "tests" / "fixtures" / "channels1_project"
@@ -56,7 +56,8 @@ class Board:
         try:
             with urllib.request.urlopen(self.url, timeout=60) as response:
                 return bool(response.status == 200)
-        except OSError:
+        except OSError as error:
+            close_answer(error)
             return False
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.channels.documents import shown_files
-from tests.conftest import free_port, wait_until
+from tests.conftest import close_answer, free_port, wait_until
 from tests.end_to_end.processes import ROOT, Service, daphne
 
 pytestmark = pytest.mark.slow
@@ -69,7 +68,8 @@ class Tutorial:
             try:
                 with urllib.request.urlopen(f"http://localhost:{self.port}/rooms/kitchen/", timeout=60) as page:
                     return b"<title>kitchen</title>" in page.read()
-            except (urllib.error.URLError, OSError):
+            except OSError as error:
+                close_answer(error)
                 return False
 
         wait_until(answers, "the page of a room")

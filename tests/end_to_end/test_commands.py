@@ -89,7 +89,8 @@ def test_a_request_that_is_flushed_fails_at_once(project: Project, layer: RedisC
         try:
             urllib.request.urlopen(project.url, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
-            statuses.append(error.code)
+            with error:
+                statuses.append(error.code)
 
     client = threading.Thread(target=request)
     client.start()

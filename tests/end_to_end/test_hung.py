@@ -33,7 +33,8 @@ def status_of(url: str) -> int:
         with urllib.request.urlopen(url, timeout=SECONDS) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 def sockets(redis_url: str, tmp_path: Path, *options: str) -> Project:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from channel_layer.rabbitmq.amqp import AMQPError, ChannelClosedByBroker, Connec
 from channel_layer.rabbitmq.schema import Schema
 from tests.conftest import free_port
 
-from .conftest import Opened, connected, give_up, run, stopped_at_every_step
+from .conftest import Opened, connected, give_up, run, stopped_at_every_step, until
 
 
 def test_messages_are_taken_in_hand_and_given_back_to_their_places(rabbitmq_url: str, schema: Schema) -> None:
@@ -147,5 +149,43 @@ def test_a_broker_that_does_not_answer_is_cut_off(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(connection._raw, "_send_connection_close", lambda *_: None)  # the broker hears of nothing
         await connection.close()
         assert connection.is_closed
+
+    run(main())
+
+
+class Silent:
+    """An AMQP channel of pika, on which the test answers."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[object], None]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+    def queue_declare(self, *_: object, callback: Callable[[object], None], **__: object) -> None:
+        self.answers.append(callback)
+
+
+def test_a_queue_is_slow_from_when_it_is_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp, "SLOW_SECONDS", 0.02)
+
+    async def main() -> None:
+        raw: Any = Silent()
+        channel = amqp.Channel(raw, asyncio.get_running_loop())
+        told: list[str] = []
+        channel.slow = lambda name, _: told.append(name)
+        asking = [asyncio.create_task(channel.declare(name)) for name in ("one", "other", "quick")]
+        await until(lambda: told)
+        await asyncio.sleep(0.1)
+        assert told == ["one"], "the broker has not come to the other"
+        raw.answers[0](None)
+        await until(lambda: len(told) > 1)
+        raw.answers[1](None)
+        raw.answers[2](None)
+        await asyncio.gather(*asking)
+        await asyncio.sleep(0.05)
+        assert told == ["one", "other"]
 
     run(main())

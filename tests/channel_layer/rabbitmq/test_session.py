@@ -137,3 +137,42 @@ def test_a_broker_that_is_asked_keeps_nothing_of_it(rabbitmq_url: str, prefix: s
             assert permitted is not session.makes_durable
 
     run(main())
+
+
+def test_a_queue_is_examined_on_the_connection_that_it_does_not_answer_on(
+    rabbitmq_url: str, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker may read nothing from one of them, and would seem to answer for the queue on the other."""
+
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as session:
+            asked: list[object] = []
+
+            async def examine(connection: object, *_: object) -> None:
+                asked.append(connection)
+
+            monkeypatch.setattr(session, "_examine", examine)
+            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            for channel in (await session.writing_channel(), await session.channel()):
+                channel.slow(schema.reports.name, never)
+                await until(lambda: session._examined == set())
+            session._replicated.add("work")
+            channel.slow("work", never)
+            assert asked == [session._writing, session._reading]
+
+    run(main())
+
+
+def test_a_queue_that_is_up_and_holds_messages_is_left_alone(rabbitmq_url: str, schema: Schema) -> None:
+    async def main() -> None:
+        async with a_session(rabbitmq_url) as session:
+            await session.publish_on(schema.reports, b"1")
+            answer = asyncio.ensure_future(session.length(schema.reports))
+            await session._examine(session._reading, schema.reports.name, answer)
+            assert (await session.length(schema.reports)).messages == (await answer).messages == 1
+            await session.ask(lambda channel: channel.purge(schema.reports.name))
+            await session._examine(session._reading, schema.reports.name, answer)
+            assert schema.reports.name not in session.declared, "one that is empty may have gone"
+            await session.ask(lambda channel: channel.delete(schema.reports.name))
+
+    run(main())

@@ -110,6 +110,14 @@ def test_an_unblocked_pop_is_told_from_other_errors() -> None:
         ("DENIED Redis is running in protected mode because", "refuses us: it is in protected mode."),
         ("ERR unknown command 'BLMPOP', with args beginning with:", "Redis 7.0 or later is needed"),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", "Give the layer a 'prefix' of its own."),
+        (
+            "ERR ACL failure in script: User x has no permissions to run the 'rpush' command script: 1a, on @1.",
+            "refuses us: ACL failure in script: User x has no permissions to run the 'rpush' command. Allow",
+        ),
+        (
+            "ERR ACL failure in script: No permissions to access a key script: on @user_script:1.",
+            "refuses us: ACL failure in script: No permissions to access a key. Allow its user all commands",
+        ),
     ],
 )  # fmt: skip
 def test_what_only_another_configuration_helps_against(reply: str, said: str) -> None:

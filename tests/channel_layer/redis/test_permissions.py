@@ -38,8 +38,8 @@ def layer_of(admin: SyncDriver, redis_url: str, rules: str) -> RedisChannelLayer
     [
         ("~narrow:* +@all -hset -blmpop", "does not let our user run HSET, BLMPOP on keys that begin with 'narrow:'."),
         ("~other:* +@all", "begin with 'narrow:'. Allow it, for example with ACL SETUSER and ~narrow:* +@all"),
-        ("~* +@all -script", "this user has no permissions to run the 'script|load' command. Check the rights"),
-        ("~* +@all -eval", "this user has no permissions to run the 'eval' command. Check the rights"),
+        ("~* +@all -script", "has no permissions to run the 'script|load' command. Check the rights"),
+        ("~* +@all -eval", "has no permissions to run the 'eval' command. Check the rights"),
         ("~* +@all -@list", "does not let our user run LINDEX, LLEN, LPOP, LPUSH, RPOP, RPUSH, LMPOP, BLMPOP on"),
     ],
 )

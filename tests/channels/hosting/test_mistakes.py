@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from channels.test.live_threads import Threaded
 from tests.conftest import wait_until
 
 SECONDS = 60
+
+AWAITS_NONE = "'NoneType' object can't be awaited" if sys.version_info >= (3, 14) else "object NoneType can't be used"
+"""What Python says of a coroutine function that is none, and returns nothing."""
 
 
 class Site:
@@ -118,7 +122,7 @@ def fresh(site: Site) -> None:
         ("Middleware", 500, "'token'"),
         ("returns", 500, "has returned without an answer to the handshake; its client gets 500"),
         ("returns_later", 1000, ""),
-        ("is_plain", 500, "object NoneType can't be used in 'await' expression"),
+        ("is_plain", 500, AWAITS_NONE),
         ("nowhere", 500, "No route found for path 'nowhere/'."),
     ],
 )
@@ -135,7 +139,7 @@ def test_a_websocket(site: Site, name: str, outcome: int | str, complaint: str) 
     ("name", "complaint"),
     [
         ("returns", "the application returned before its response was complete"),
-        ("is_plain", "object NoneType can't be used in 'await' expression"),
+        ("is_plain", AWAITS_NONE),
         ("raises", "as it was asked to"),
         ("begins_with_the_body", "http.response.body came before http.response.start"),
         ("breaks_a_header", "holds a control character"),

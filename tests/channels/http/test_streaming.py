@@ -482,7 +482,6 @@ class TestFiles:
         self, tmp_path: Path, kind: str, is_known: bool
     ) -> None:
         (tmp_path / "file").write_bytes(b"x")
-        temporary = tempfile.NamedTemporaryFile()  # noqa: SIM115 - the response closes it
         reading, writing = os.pipe()
         os.close(writing)
 
@@ -494,7 +493,7 @@ class TestFiles:
             "open file": lambda: FileResponse((tmp_path / "file").open("rb")),
             "bytes": lambda: FileResponse(io.BytesIO(b"x")),
             "django file": lambda: FileResponse(ContentFile(b"x")),
-            "temporary": lambda: FileResponse(File(temporary)),
+            "temporary": lambda: FileResponse(File(tempfile.NamedTemporaryFile())),  # noqa: SIM115 - it is closed, too
             "wrapped": lambda: StreamingHttpResponse(FileWrapper((tmp_path / "file").open("rb"))),
             "pipe": lambda: FileResponse(os.fdopen(reading, "rb", closefd=False)),
             "generator": lambda: StreamingHttpResponse(iter([b"x"])),

@@ -243,8 +243,9 @@ class SentryTests(ChannelLiveServerTestCase):
         assert page["contexts"]["trace"]["op"] == "http.server"
 
     def test_an_error_in_a_view_is_reported_once(self) -> None:
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{self.live_server_url}/page/3/?fail", timeout=10)
+        caught.value.close()
         error, page = self.sentry.error("http.request"), self.sentry.transaction("http.request")
         assert error["user"]["id"] == "7"
         assert error["exception"]["values"][0]["value"] == "on purpose"
