@@ -191,14 +191,18 @@ def cluster_url(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
         yield url
 
 
+IN_CLUSTER = "is in cluster mode, which this layer cannot use."
+NO_DATABASE = "has no such database (DB index is out of range). Give a lower number"
+
+
 @pytest.mark.parametrize("side", ["threads", "event loop"])
 @pytest.mark.parametrize(
     ("server", "change", "said"),
     [
-        ("redis_url", ("redis://", "redis://nobody:secret@"), "Check user and password in 'hosts'."),
-        ("redis_url", ("/0", f"/{DATABASES}"), "has no such database (DB index is out of range). Give a lower number"),
-        ("cluster_url", ("", ""), "is in cluster mode, which this layer cannot use."),
-        ("cluster_url", ("/0", "/3"), "is in cluster mode, which this layer cannot use."),
+        ("redis_url", ("redis://", "redis://nobody:secret@"), ["Check user and password in 'hosts'."]),
+        ("redis_url", ("/0", f"/{DATABASES}"), [NO_DATABASE]),
+        ("cluster_url", ("", ""), [IN_CLUSTER]),
+        ("cluster_url", ("/0", "/3"), [IN_CLUSTER, NO_DATABASE]),  # a cluster of Valkey 9 can have several databases
     ],
 )
 def test_a_server_that_cannot_be_used_as_configured_is_named_with_what_to_do(
@@ -207,12 +211,12 @@ def test_a_server_that_cannot_be_used_as_configured_is_named_with_what_to_do(
     side: str,
     server: str,
     change: tuple[str, str],
-    said: str,
+    said: list[str],
 ) -> None:
     layer = make_redis_layer(request.getfixturevalue(server).replace(*change))
     with pytest.raises(LayerUnusable) as caught:
         layer.check() if side == "threads" else in_loop(layer, layer.asend("x", {"n": 1}))
-    assert said in str(caught.value)
+    assert any(sentence in str(caught.value) for sentence in said)
     assert "secret" not in str(caught.value)
     assert not caught.value.uncertain
 
