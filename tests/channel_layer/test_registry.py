@@ -93,3 +93,10 @@ def test_layers_that_are_not_alone_are_told_so() -> None:
     assert told == [first, second]
     registry.set("other", third)
     assert set(told) == {first, second, third}
+
+
+def test_what_is_put_in_place_of_a_layer_need_not_know_of_others() -> None:
+    registry = LayerRegistry()
+    for alias in ("one", "other"):
+        registry.set(alias, "no layer")  # type: ignore[arg-type]
+    assert [registry[alias] for alias in registry] == ["no layer", "no layer"]
