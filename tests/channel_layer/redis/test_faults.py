@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -196,9 +197,14 @@ def cluster_url(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     ("server", "change", "said"),
     [
         ("redis_url", ("redis://", "redis://nobody:secret@"), "Check user and password in 'hosts'."),
-        ("redis_url", ("/0", f"/{DATABASES}"), "has no such database (DB index is out of range). Give a lower number"),
+        (
+            "redis_url",
+            ("/0", f"/{DATABASES}"),
+            r"has no such database \(DB index is out of range\). Give a lower number",
+        ),
         ("cluster_url", ("", ""), "is in cluster mode, which this layer cannot use."),
-        ("cluster_url", ("/0", "/3"), "is in cluster mode, which this layer cannot use."),
+        # A cluster of Valkey 9 may have several databases; who gives a lower number is told the other thing then.
+        ("cluster_url", ("/0", "/3"), "is in cluster mode, which this layer cannot use.|has no such database"),
     ],
 )
 def test_a_server_that_cannot_be_used_as_configured_is_named_with_what_to_do(
@@ -212,7 +218,7 @@ def test_a_server_that_cannot_be_used_as_configured_is_named_with_what_to_do(
     layer = make_redis_layer(request.getfixturevalue(server).replace(*change))
     with pytest.raises(LayerUnusable) as caught:
         layer.check() if side == "threads" else in_loop(layer, layer.asend("x", {"n": 1}))
-    assert said in str(caught.value)
+    assert re.search(said, str(caught.value))
     assert "secret" not in str(caught.value)
     assert not caught.value.uncertain
 
