@@ -36,6 +36,9 @@ CONNECT_SECONDS = 3.0
 CALL_SECONDS = 4.0
 """Time for which a call waits for the broker's answers."""
 
+BACKOFF_SHARE = 6
+"""Number of attempts to connect at least, in the time of ``presence``."""
+
 TICK_SHARE = 12
 """Number of looks at who still receives, in the time of ``presence``."""
 
@@ -67,7 +70,8 @@ class Engine:
         self._current: Session | None = None
         self._lost_sessions: list[Session] = []
         self._connecting: asyncio.Task[Session] | None = None
-        self._backoff = Backoff(0.2, 5.0)
+        # With durable queues a process whose broker was restarted has part of `presence` to come back.
+        self._backoff = Backoff(0.2, max(0.2, min(5.0, layer.presence / BACKOFF_SHARE)))
         self._failed: tuple[float, LayerUnavailable] | None = None
         self._tasks: set[asyncio.Future[object]] = set()
         self._unfinished: set[asyncio.Future[Any]] = set()

@@ -37,7 +37,7 @@ _CLUSTER_NAME: Final = re.compile(r"rediss?\+cluster:")
 """Pattern of the names of nodes, where they are used as a cluster."""
 
 _PLACE: Final = re.compile(r" script: (\w+, )?on @.*")
-"""The place in a script at which it failed, which Redis puts behind the error; Valkey 9 leaves out the digest."""
+"""The place in a script, which Redis puts behind what went wrong there. Valkey 9 leaves out the digest."""
 
 _CURES: Final = (
     (r"unknown (redis )?command", "does not know a command ({text}); Redis 7.0 or later is needed, or Valkey."),

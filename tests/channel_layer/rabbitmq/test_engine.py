@@ -45,6 +45,18 @@ def test_while_the_broker_is_away_calls_fail_at_once_between_attempts(
     run(main())
 
 
+@pytest.mark.parametrize(("presence", "longest"), [(3, 0.5), (30, 5.0)])
+def test_a_process_tries_to_connect_several_times_before_it_counts_as_gone(
+    presence: float, longest: float, prefix: str
+) -> None:
+    async def main() -> None:
+        async with an_engine("amqp://127.0.0.1:1/", prefix, presence=presence) as engine:
+            pauses = [engine._backoff.next() for _ in range(20)]
+            assert longest * 0.7 < pauses[-1] < longest * 1.3
+
+    run(main())
+
+
 def test_the_next_node_of_a_cluster_is_tried(rabbitmq_url: str, prefix: str) -> None:
     async def main() -> None:
         async with an_engine([f"amqp://127.0.0.1:{free_port()}/", rabbitmq_url], prefix) as engine:  # type: ignore[arg-type]

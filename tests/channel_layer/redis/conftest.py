@@ -358,7 +358,7 @@ class ClusterService:
     def manage(self, *words: str) -> None:
         """Have the command line client do something to the cluster."""
         client = self._program.replace("-server", "-cli")
-        subprocess.run([client, "--cluster", *words], check=True, capture_output=True, timeout=120)
+        subprocess.run([client, "--cluster", *words], check=True, capture_output=True, timeout=480)
 
     def is_complete(self, port: int) -> bool:
         """True if a node knows all others, and a replica has all data."""
