@@ -68,19 +68,13 @@ class Wear:
         """
         if self._max_messages is not None and messages >= self._max_messages:
             return f"it has taken {messages} messages (--max-messages)"
-        if self._max_memory is not None and (now := self._least_memory()) >= self._max_memory:
-            return f"it has {now // MIB} MiB in memory (--max-memory)"
+        if self._max_memory is not None and self._memory() >= self._max_memory:
+            heap.give_back()  # what is free and only kept does not count
+            if (now := self._memory()) >= self._max_memory:
+                return f"it has {now // MIB} MiB in memory (--max-memory)"
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             return f"it is {time.monotonic() - self._began:.0f} s old (--max-age)"
         return None
-
-    def _least_memory(self) -> int:
-        """The memory in RAM, without what is only kept if that makes a difference."""
-        now = self._memory()
-        if self._max_memory is not None and now >= self._max_memory:
-            heap.give_back()
-            now = self._memory()
-        return now
 
 
 def _part() -> float:

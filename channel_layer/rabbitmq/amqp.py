@@ -341,23 +341,18 @@ class Channel:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    async def _ask(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        answer = self._answer()
-        self._ask_next(answer)
+    async def _ask(self, method: Callable[..., Any], *arguments: Any, watched: str = "", **options: Any) -> Any:
+        """Ask the broker; see `_ask_next` for a queue that is watched."""
+        if self._reason is not None:
+            raise copy.copy(self._reason)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._ask_next(answer, watched)
         method(*arguments, callback=partial(self._hear, answer), **options)
         return await answer
 
     async def _ask_of(self, queue: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Ask for something that only the queue itself can tell, or do."""
-        answer = self._answer()
-        self._ask_next(answer, queue)
-        method(queue, *arguments, callback=partial(self._hear, answer), **options)
-        return await answer
-
-    def _answer(self) -> asyncio.Future[Any]:
-        if self._reason is not None:
-            raise copy.copy(self._reason)
-        return self._loop.create_future()
+        return await self._ask(method, queue, *arguments, watched=queue, **options)
 
     def _ask_next(self, answer: asyncio.Future[Any], queue: str = "") -> None:
         """Have an answer fail with the channel, and somebody told if a queue does not give it for long."""

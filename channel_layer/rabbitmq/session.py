@@ -144,10 +144,17 @@ class Session:
         return await undisturbed(self._ask(question))
 
     @asynccontextmanager
-    async def short_lived(self) -> AsyncIterator[Channel]:
-        """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`."""
-        async with self._short_lived(self._reading) as channel:
+    async def short_lived(self, connection: Connection | None = None) -> AsyncIterator[Channel]:
+        """An AMQP channel that is closed at the end; what it has in hand then goes back. Use it `undisturbed`.
+
+        Args:
+            connection: if not the one for receiving.
+        """
+        channel = await self._open(connection or self._reading)
+        try:
             yield channel
+        finally:
+            await channel.close()
 
     async def declare(self, queue: Queue, anew: bool = False) -> None:
         """Make a queue if it is not known to be there.
@@ -272,14 +279,6 @@ class Session:
         channel.slow = lambda name, answer: self._begin_to_examine(connection, name, answer)
         return channel
 
-    @asynccontextmanager
-    async def _short_lived(self, connection: Connection) -> AsyncIterator[Channel]:
-        channel = await self._open(connection)
-        try:
-            yield channel
-        finally:
-            await channel.close()
-
     def _begin_to_examine(self, connection: Connection, name: str, answer: asyncio.Future[Any]) -> None:
         if self.lost is None and name not in self._replicated and name not in self._examined:
             self._examined.add(name)
@@ -295,7 +294,7 @@ class Session:
         connection. When the queue has gone, the question gets an answer, too.
         """
         try:
-            async with self._short_lived(connection) as channel:
+            async with self.short_lived(connection) as channel:
                 await channel.delete(name, if_unused=True, if_empty=True)
             self.gone(name)
         except ChannelClosedByBroker as error:

@@ -11,12 +11,9 @@ from ..layer import Statistics
 from ..server_clock import ServerClock
 from . import scripts
 from .last_will_calls import LastWillCalls
-from .scripts import Call, LargeCall, LargeWord, Reply, Word, plain
+from .scripts import LARGE_BYTES, Call, LargeCall, LargeWord, Reply, Word, plain
 from .send_plan import SendPlan
 from .storage import STATISTICS_MS, Storage
-
-LARGE_BYTES = 16_384
-"""From this size on a message is pushed by Redis' own command instead of by a script, see ``push_large.lua``."""
 
 _expiry_of = struct.Struct(">d").unpack_from
 _stamp = struct.Struct(">d").pack

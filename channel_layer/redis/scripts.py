@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
+LARGE_BYTES = 16_384
+"""From this size on a message is pushed by Redis' own command instead of by a script, see ``push_large.lua``, and is
+written in pieces.
+"""
+
 
 class LargeWord(tuple[bytes, ...]):
-    """A word of 16 KiB or more, in pieces that are copied when they are written and not before; for a `LargeCall`."""
+    """A word of `LARGE_BYTES` or more, in pieces that are not joined before they are written; for a `LargeCall`."""
 
     __slots__ = ()
 
@@ -107,7 +112,7 @@ class LargeWords(tuple[Word, ...]):
 
 
 class LargeCall(Call):
-    """A call with an argument of 16 KiB or more."""
+    """A call with an argument of `LARGE_BYTES` or more."""
 
     __slots__ = ()
 

@@ -13,13 +13,9 @@ import hiredis
 import redis
 
 from .redis_py import error_of
-from .scripts import LargeWord, LargeWords, Reply, Word
+from .scripts import LARGE_BYTES, LargeWord, LargeWords, Reply, Word
 
 _NOT_YET = object()
-
-
-LARGE_PIECE = 16_384
-"""Bytes of a piece that is not joined with others before it is written."""
 
 
 def pack(commands: Iterable[tuple[Word, ...]]) -> list[bytes]:
@@ -43,12 +39,12 @@ def _joined(parts: Iterable[bytes]) -> list[bytes]:
     pieces: list[bytes] = []
     small: list[bytes] = []
     for part in parts:
-        if len(part) < LARGE_PIECE:
+        if len(part) < LARGE_BYTES:
             small.append(part)
             continue
         pieces += (b"".join(small), part)
         small = []
-    return [*pieces, b"".join(small)]
+    return [piece for piece in (*pieces, b"".join(small)) if piece]
 
 
 def _parts(command: LargeWords) -> list[bytes]:

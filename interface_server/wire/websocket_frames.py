@@ -34,7 +34,7 @@ _WHOLE_PING = _FIN | PING
 _WHOLE_PONG = _FIN | PONG
 
 LARGE = 16_384
-"""Bytes of a payload from which on a frame is gathered here when it comes in several reads."""
+"""Bytes of a payload from which on a frame is gathered here when it comes in several reads, and sent in pieces."""
 
 _MOST_PIECES = 256
 """Reads that are kept as they came, so that a client which sends byte by byte takes no more memory than its message."""

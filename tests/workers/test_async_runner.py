@@ -529,6 +529,23 @@ def test_its_threads_end_with_the_worker(layer: FlakyLayer) -> None:
         assert not [one for one in threading.enumerate() if one.name.startswith("worker-async")]
 
 
+def work_beside_another(layer: FlakyLayer) -> FlakyLayer:
+    """Have a worker run a coroutine and end, with a second layer in the project, which is returned."""
+
+    async def consumer(message: Any) -> None:
+        message.reply_channel.send({})
+
+    other = FlakyLayer()
+    before = channel_layers.set("another", other)
+    try:
+        with working(layer, Routes(a=consumer)):
+            send(layer, "a", 1, reply_channel="out")
+            collect(layer, "out", 1)
+    finally:
+        channel_layers.set("another", before)
+    return other
+
+
 def test_at_the_end_every_layer_lets_go_of_the_loop_also_after_one_that_cannot(
     layer: FlakyLayer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -539,18 +556,8 @@ def test_at_the_end_every_layer_lets_go_of_the_loop_also_after_one_that_cannot(
         if closing is layer:
             raise ZeroDivisionError
 
-    async def consumer(message: Any) -> None:
-        message.reply_channel.send({})
-
     monkeypatch.setattr(FlakyLayer, "aclose", aclose)
-    other = FlakyLayer()
-    before = channel_layers.set("another", other)
-    try:
-        with working(layer, Routes(a=consumer)):
-            send(layer, "a", 1, reply_channel="out")
-            collect(layer, "out", 1)
-    finally:
-        channel_layers.set("another", before)
+    other = work_beside_another(layer)
     assert closed == [(layer, "worker-async"), (other, "worker-async")]
     assert "could not be closed on the event loop" in caplog.text
 
@@ -567,18 +574,8 @@ def test_at_the_end_no_layer_waits_for_another_to_let_go_of_the_loop(
             both.set()
         await both.wait()
 
-    async def consumer(message: Any) -> None:
-        message.reply_channel.send({})
-
     monkeypatch.setattr(FlakyLayer, "aclose", aclose)
-    other = FlakyLayer()
-    before = channel_layers.set("another", other)
-    try:
-        with working(layer, Routes(a=consumer)):
-            send(layer, "a", 1, reply_channel="out")
-            collect(layer, "out", 1)
-    finally:
-        channel_layers.set("another", before)
+    other = work_beside_another(layer)
     assert closed == [layer, other]
 
 

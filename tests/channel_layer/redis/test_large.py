@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from channel_layer.redis import RedisChannelLayer
-from channel_layer.redis.plan import LARGE_BYTES
-from channel_layer.redis.scripts import plain
+from channel_layer.redis.scripts import LARGE_BYTES, plain
 
 from .conftest import MakeRedisLayer
 

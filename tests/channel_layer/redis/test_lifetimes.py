@@ -11,8 +11,7 @@ import pytest
 from channel_layer.delivery import LastWill
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer, presence
-from channel_layer.redis.plan import LARGE_BYTES
-from channel_layer.redis.scripts import GROUP_JOIN, Call, plain
+from channel_layer.redis.scripts import GROUP_JOIN, LARGE_BYTES, Call, plain
 
 from .conftest import MakeRedisLayer
 

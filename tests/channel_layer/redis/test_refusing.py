@@ -11,7 +11,7 @@ from channel_layer.delivery import LastWill, Outgoing
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.outcome import Fate, fates
 from channel_layer.redis import RedisChannelLayer, presence
-from channel_layer.redis.plan import LARGE_BYTES
+from channel_layer.redis.scripts import LARGE_BYTES
 
 from .conftest import MakeRedisLayer, OwnRedis, in_loop
 

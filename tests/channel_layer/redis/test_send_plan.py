@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from channel_layer.delivery import Outgoing
-from channel_layer.redis.plan import LARGE_BYTES
+from channel_layer.redis.scripts import LARGE_BYTES
 
 from .test_plan import item, planner
 
