@@ -30,11 +30,16 @@ class AsgiSocket:
         self._taken = 0
         self._progress = context.now
         self._closing_at = 0.0
+        self.direct: asyncio.WriteTransport | None = None
 
     @property
     def outbox_bytes(self) -> int:
         """See `Socket.outbox_bytes`."""
         return self.outbox.size
+
+    def queued(self, frame: bytes, waiting: int) -> bool:
+        """See `Socket.queued`: nothing is written past `send`."""
+        return True
 
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from channel_layer.delivery import Content
 
 from ..wire.responses import BadResponse, Head, content_of, handshake_fields
-from ..wire.websocket_frames import frame_head, message_frame
+from ..wire.websocket_frames import LARGE, frame_head, message_frame
 
 logger = logging.getLogger("interface_server.websocket")
 
@@ -78,9 +78,10 @@ class Reply:
         close: the code to close with.
         reason: what the client is told with it.
         subprotocol: the one to agree on with the client, if the reply accepts.
+        frame: of a reply that is no more than one message of moderate size, that message's; see `encode`.
     """
 
-    __slots__ = ("accept", "close", "message", "payload", "reason", "subprotocol")
+    __slots__ = ("accept", "close", "frame", "message", "payload", "reason", "subprotocol")
 
     accept: bool | None
     payload: Payload | None
@@ -89,6 +90,7 @@ class Reply:
 
     def __init__(self, message: Content) -> None:
         self.message = message
+        self.frame = b""
         if len(message) == 1:
             ((key, value),) = message.items()
             if (key, type(value)) in _CONTENT:  # as nearly always: there is nothing else to check
@@ -104,6 +106,13 @@ class Reply:
         if self.is_empty and message and message.keys().isdisjoint((*KNOWN_KEYS, _OF_RESPONSES)):
             unknown = ", ".join(map(repr, message))
             raise BadReply(f"nothing known in it, only {unknown}; the keys of a reply are {', '.join(KNOWN_KEYS)}")
+
+    def encode(self) -> bytes:
+        """Make `frame`, and keep it; empty if there is more to do, or a message that is better written in pieces."""
+        payload = self.payload
+        if payload is not None and self.close is None and len(payload.data) < LARGE:
+            self.frame = payload.frame or payload.encode()
+        return self.frame
 
     @property
     def is_empty(self) -> bool:

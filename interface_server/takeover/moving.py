@@ -131,12 +131,16 @@ class _Gone:
     """The client's side of a connection whose client has left; see `Socket`."""
 
     outbox_bytes = 0
+    direct: asyncio.WriteTransport | None = None
 
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None: ...
 
     def reject(self, status: int, denial: Denial | None = None) -> None: ...
 
     def send(self, payload: Payload) -> bool:
+        return True
+
+    def queued(self, frame: bytes, waiting: int) -> bool:
         return True
 
     def close(self, code: int, reason: str = "") -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,10 +14,15 @@ class Socket(Protocol):
 
     Attributes:
         outbox_bytes: that wait for the client.
+        direct: where whole frames may be written past `send`, as long as the connection is open and `queued` is told
+            of what waits; ``None`` where a message needs more than its frame.
     """
 
     @property
     def outbox_bytes(self) -> int: ...
+
+    @property
+    def direct(self) -> asyncio.WriteTransport | None: ...
 
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Complete the handshake, with further header fields."""
@@ -26,6 +32,9 @@ class Socket(Protocol):
 
     def send(self, payload: Payload) -> bool:
         """Queue a message; false if too much waits for this client already."""
+
+    def queued(self, frame: bytes, waiting: int) -> bool:
+        """Note a frame that was written to `direct`, and the bytes that wait now; false if those are too many."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; the server sees to its end."""

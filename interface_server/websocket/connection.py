@@ -7,6 +7,7 @@ and the uplink. Every ``websocket.connect`` that was sent is followed by exactly
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import logging
 import secrets
@@ -95,9 +96,9 @@ class WebSocketConnection:
 
     # Without a dict, which takes up to 1.3 KiB and more of the cache when a group of thousands goes through them all.
     __slots__ = (
-        "_client", "_context", "_ended", "_entry", "_entry_since", "_events_held", "_held", "_inbox", "_inbox_bytes",
-        "_lease", "_order", "_ordered", "_paused", "_recent", "_root_path", "_scope", "_since", "_slow", "_socket",
-        "_span", "_state", "_turn", "_turn_open", "_unsent", "channel", "path", "phase", "user",
+        "_client", "_context", "_direct", "_ended", "_entry", "_entry_since", "_events_held", "_held", "_inbox",
+        "_inbox_bytes", "_lease", "_order", "_ordered", "_paused", "_recent", "_root_path", "_scope", "_since", "_slow",
+        "_socket", "_span", "_state", "_turn", "_turn_open", "_unsent", "channel", "path", "phase", "user",
     )  # fmt: skip
 
     def __init__(self, context: Context, scope: Scope, socket: Socket, local: str = "") -> None:
@@ -132,6 +133,7 @@ class WebSocketConnection:
         self._ended = False
         self._span: Turn | None = None
         self._recent = Recent() if context.options.trace_events else None
+        self._direct: asyncio.WriteTransport | None = None
         self._since = context.now
 
     @property
@@ -297,6 +299,15 @@ class WebSocketConnection:
         It never answers the handshake itself: consumers join a socket to its groups before they decide
         about it, and a message to the others must not let in somebody whom they are about to deny.
         """
+        direct = self._direct
+        if direct is not None:  # all that is looked at of one among thousands: what else is far from any cache
+            frame = reply.frame or reply.encode()
+            if frame and not direct.is_closing():
+                direct.write(frame)
+                waiting = direct.get_write_buffer_size()
+                if waiting and not self._socket.queued(frame, waiting):
+                    self.overflow()
+                return
         if self.phase is OPEN:
             payload = reply.payload
             if payload is not None:
@@ -445,6 +456,7 @@ class WebSocketConnection:
     def details(self) -> Details:
         """See `Connection.details`."""
         recent, self._recent = self._recent, self._recent or Recent()
+        self._direct = None
         turn, consumer = self._turn_facts(), None
         if self._lease is not None:
             turn, consumer = self._lease.turn_facts(self._context.now), self._lease.consumer
@@ -517,14 +529,14 @@ class WebSocketConnection:
         self._hold(-self._inbox_bytes)
         self._context.connections.pop(self._local)
         self._context.facts.sockets.add(path_pattern(self.path), -1)
-        self.phase = CLOSED
+        self._close_phase()
         return state
 
     @classmethod
     def resume(cls, context: Context, state: dict[str, Any], socket: Socket) -> WebSocketConnection:
         """The connection that another process has given away, with its name; see `give_away`."""
         connection = cls(context, {**state["scope"], "path": state["path"]}, socket, state["local"])
-        connection.phase = OPEN
+        connection._open_phase()
         connection._scope = context.access_log.needed(connection._scope)
         connection._root_path = state["root_path"]
         connection._turn, connection._turn_open = state["turn"], state["turn_open"]
@@ -558,7 +570,7 @@ class WebSocketConnection:
             except BadReply as error:
                 self._ignore_reply(error)
                 return False
-            self.phase = OPEN
+            self._open_phase()
             offered = self._scope.get("subprotocols") or ()
             self._context.facts.opened(self.path)
             if self._recent is not None:
@@ -571,10 +583,19 @@ class WebSocketConnection:
             return True
         return False
 
+    def _open_phase(self) -> None:
+        self.phase = OPEN
+        if self._recent is None:
+            self._direct = self._socket.direct
+
+    def _close_phase(self) -> None:
+        self.phase = CLOSED
+        self._direct = None
+
     def _refuse(self, status: int) -> None:
         """End a handshake of which no consumer knows."""
         self._end_span(f"refused with {status}")
-        self.phase = CLOSED
+        self._close_phase()
         self._context.facts.not_opened(str(status))
         self._note("WSREJECT", status)
         self._socket.reject(status)
@@ -605,7 +626,7 @@ class WebSocketConnection:
             if self._recent is not None:
                 self._recent.add(CLOSING)
         self._end_span()
-        self.phase = CLOSED
+        self._close_phase()
         if self._lease is not None:
             self._end_application(code, reason)
             return

@@ -156,6 +156,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """See `Socket.outbox_bytes`."""
         return self._transport.get_write_buffer_size()
 
+    @property
+    def direct(self) -> asyncio.Transport | None:
+        """See `Socket.direct`; compression is a matter of one client."""
+        return None if self._extensions else self._transport
+
     def accept(self, subprotocol: str | None, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Socket.accept`."""
         response, self._response = self._response, None
@@ -197,22 +202,25 @@ class WebSocketProtocol(asyncio.Protocol):
                 frame = payload.encode()
             else:
                 return self._send_large(payload.pieces)
-        self._written += len(frame)
         self._transport.write(frame)
-        waiting = self._transport.get_write_buffer_size()
+        return self.queued(frame, self._transport.get_write_buffer_size())
+
+    def queued(self, frame: bytes, waiting: int) -> bool:
+        """See `Socket.queued`. Frames that the system took at once need not be told of."""
+        if not waiting:
+            return True
+        self._written += len(frame)
         if self._kept is not None:
             self._keep(frame, waiting)
-        return not waiting or waiting <= self._options.outbox_bytes
+        return waiting <= self._options.outbox_bytes
 
     def _send_large(self, pieces: Sequence[bytes]) -> bool:
-        """The same for a frame in pieces."""
-        self._written += sum(map(len, pieces))
         write_pieces(self._transport, pieces)
         waiting = self._transport.get_write_buffer_size()
-        if self._kept is not None:
-            for piece in pieces:
-                self._keep(piece, waiting)
-        return waiting <= self._options.outbox_bytes
+        fits = True
+        for piece in pieces:
+            fits = self.queued(piece, waiting)
+        return fits
 
     def close(self, code: int, reason: str = "") -> None:
         """See `Socket.close`."""

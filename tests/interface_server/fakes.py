@@ -92,6 +92,7 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.direct: Any = None
         self.has_room = True
         self.outbox_bytes = 0
 
@@ -104,6 +105,10 @@ class FakeSocket:
 
     def send(self, payload: Payload) -> bool:
         self.calls.append(("send", payload.data))
+        return self.has_room
+
+    def queued(self, frame: bytes, waiting: int) -> bool:
+        self.calls.append(("queued", frame, waiting))
         return self.has_room
 
     def close(self, code: int, reason: str = "") -> None:

@@ -812,3 +812,64 @@ def test_what_a_connection_has_of_its_life_goes_along() -> None:
     assert new.socket.calls == []
     new.connection.tick(50)
     assert new.socket.calls == [("close", 1001)]
+
+
+class Transport:
+    """A `Socket.direct` that writes down what it is given."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.waiting = 0
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def direct_case() -> tuple[Case, Transport]:
+    case, transport = Case(accept=False), Transport()
+    case.socket.direct = transport
+    case.reply({"accept": True})
+    case.socket.calls.clear()
+    return case, transport
+
+
+def test_a_message_goes_straight_to_the_transport_and_the_socket_hears_of_what_waits() -> None:
+    case, transport = direct_case()
+    case.reply({"text": "one"})
+    transport.waiting = 5
+    case.reply({"text": "two"})
+    assert transport.written == [b"\x81\x03one", b"\x81\x03two"]
+    assert case.socket.calls == [("queued", b"\x81\x03two", 5)]
+    case.socket.has_room = False
+    case.reply({"text": "one more"})
+    assert case.socket.calls[-1] == ("close", 1013)
+
+
+@pytest.mark.parametrize("end", ["close", "lost", "stop", "give_away"])
+def test_nothing_goes_to_the_transport_of_a_connection_that_is_closed(end: str) -> None:
+    case, transport = direct_case()
+    ends = {
+        "close": lambda: case.reply({"close": True}),
+        "lost": lambda: case.connection.lost(1001),
+        "stop": case.connection.stop,
+        "give_away": lambda: case.connection.give_away([]),
+    }
+    ends[end]()
+    case.connection.apply(Reply({"text": "too late"}))
+    assert transport.written == []
+    assert ("send", "too late") not in case.socket.calls
+
+
+def test_what_a_closing_transport_is_sent_is_left_to_the_socket() -> None:
+    case, transport = direct_case()
+    transport.closing = True
+    case.reply({"text": "one"})
+    assert transport.written == []
+    assert case.socket.calls == [("send", "one")]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import random
 import socket
 import struct
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -22,11 +25,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from channel_layer.delivery import Delivery
 from channel_layer.memory import MemoryChannelLayer
-from interface_server.websocket.connection import READ_AHEAD_MESSAGES
+from interface_server.bridge.replies import Reply
+from interface_server.websocket.connection import READ_AHEAD_MESSAGES, Phase, WebSocketConnection
 from interface_server.websocket.protocol import SLICE, WebSocketProtocol
 from interface_server.wire.websocket_frames import LARGE
 from tests.conftest import wait_until
-from tests.interface_server.fakes import QuietContext
+from tests.interface_server.fakes import QuietContext, scope
 from tests.interface_server.helpers import Running, Workers, fields_of, read_all, running, silent
 
 UPGRADE = (
@@ -425,7 +429,45 @@ def test_a_message_to_a_group_reaches_every_member_and_no_other() -> None:
         wait_until(lambda: layer.group_channels("room") == [], "the members to leave their group")
 
 
-def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served() -> None:
+@pytest.mark.parametrize("takeover", [False, True])
+def test_a_message_to_a_group_suits_every_kind_of_member(takeover: bool, tmp_path: Path) -> None:
+    layer = MemoryChannelLayer()
+
+    def join(workers: Workers, delivery: Delivery) -> None:
+        layer.group_add("room", delivery.message["reply_channel"])
+        workers.reply(delivery, {"accept": True})
+
+    options = {"takeover": str(tmp_path / "takeover")} if takeover else {}
+    with (
+        running({"websocket.connect": join}, layer=layer, permessage_deflate=True, **options) as server,
+        connect(server.url(), compression=None) as plain,
+        connect(server.url("/observed"), compression=None) as observed,
+        connect(server.url(), compression=None) as closed,
+        connect(server.url()) as compressing,
+        server.connect() as raw,
+    ):
+        raw.sendall(UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"))
+        assert b"permessage-deflate" in raw.recv(1000)
+        wait_until(lambda: len(layer.group_channels("room")) == 5, "all members")
+        (looked_at,) = (each for each in server.context.connections.values() if each.path == "/observed")
+        assert looked_at.details()["events"] is None  # from now on they are kept
+        layer.send_group("room", {"text": "one"})
+        assert [client.recv(timeout=20) for client in (plain, observed, closed, compressing)] == ["one"] * 4
+        assert raw.recv(1) == b"\xc1"  # FIN, RSV1 of a compressed message (RFC 7692, section 6), text
+        closed.close()
+        server.workers.wait_for("websocket.disconnect")
+        layer.send_group("room", {"text": "two"})
+        layer.send_group("room", {"text": "three", "close": 4001})
+        for client in (plain, observed, compressing):
+            assert client.recv(timeout=20) == "two"
+            assert client.recv(timeout=20) == "three"
+            assert closing_code(client) == 4001
+        words = [word for _, word, _ in looked_at.details()["events"] or ()]
+        assert words == ["frame to client"] * 3 + ["closing"]
+
+
+@pytest.mark.parametrize("size", [10_000, 100_000])
+def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served(size: int) -> None:
     layer = MemoryChannelLayer()
 
     def join(workers: Workers, delivery: Delivery) -> None:
@@ -444,8 +486,8 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_are_served() -> No
         raw.sendall(UPGRADE)
         assert raw.recv(1000).startswith(b"HTTP/1.1 101")
         wait_until(lambda: len(layer.group_channels("room")) == 2, "both members")
-        for number in range(100):
-            layer.send_group("room", {"bytes": b"%08d" % number + b"x" * 100_000})
+        for number in range(10_000_000 // size):
+            layer.send_group("room", {"bytes": b"%08d" % number + b"x" * size})
             answer = good.recv(timeout=20)
             assert isinstance(answer, bytes)
             assert answer[:8] == b"%08d" % number
@@ -523,6 +565,62 @@ def opened(
     protocol._is_open = True
     protocol._connection = recorder  # type: ignore[assignment]
     return protocol, context
+
+
+def test_a_client_is_not_slow_while_as_much_waits_as_it_takes() -> None:
+    recorder = Recorder()
+    recorder.waiting = 5_000
+    protocol, context = opened(recorder, outbox_timeout=10, ping_interval=0)
+    for context.now in range(0, 100, 5):
+        assert protocol.queued(b"x" * 1_000, recorder.waiting)
+        protocol.tick(context.now)
+    assert recorder.got == []
+    protocol.tick(context.now + 10)
+    assert recorder.got == ["overflow"]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_client_has_and_what_moves_with_its_socket_make_up_what_it_was_sent(
+    loop: Callable[[], asyncio.AbstractEventLoop], seed: int
+) -> None:
+    chance = random.Random(seed)
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    sent, got = [], b""
+
+    async def part() -> bytes:
+        nonlocal got
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ours)
+        protocol, context = opened(transport, takeover="/there")  # type: ignore[arg-type]
+        connection = protocol._connection = WebSocketConnection(context, scope("websocket"), protocol)
+        connection.open()
+        connection.deliver({"accept": True}, None)
+        while len(sent) < 500 or not protocol.outbox_bytes:
+            content = chance.randbytes(chance.choice([10, 1_000, LARGE - 1, 2 * LARGE]))
+            sent.append(Frame(Opcode.BINARY, content).serialize(mask=False))
+            connection.deliver({"bytes": content}, None)
+            if chance.random() < 0.1:
+                await asyncio.sleep(0)
+                with contextlib.suppress(BlockingIOError):
+                    while data := theirs.recv(chance.choice([10_000, 100_000])):
+                        got += data
+                        await asyncio.sleep(0)
+        assert connection.phase is Phase.OPEN
+        state, parting = protocol.give_away([])
+        assert state["connection"]["local"] == connection.channel.partition("!")[2]
+        connection.apply(Reply({"text": "too late"}))
+        with parting.socket:
+            unsent = await parting.unsent()
+            assert unsent
+            with contextlib.suppress(BlockingIOError):
+                while data := theirs.recv(100_000):
+                    got += data
+            return unsent
+
+    with theirs, asyncio.Runner(loop_factory=loop) as runner:
+        unsent = runner.run(part())
+    assert got + unsent == b"".join(sent)
 
 
 def test_a_client_that_is_read_again_gets_time_for_its_pong() -> None:
@@ -657,6 +755,10 @@ class Recorder:
     def __init__(self) -> None:
         self.got: list[object] = []
         self.closed = False
+        self.waiting = 0
+
+    def overflow(self) -> None:
+        self.got.append("overflow")
 
     def received(self, content: str | bytes) -> None:
         self.got.append(content)
@@ -684,7 +786,7 @@ class Recorder:
         return True
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.waiting
 
 
 class OnlyTheLibrary(WebSocketProtocol):
@@ -772,11 +874,13 @@ def with_a_longer_head_than_needed() -> bytes:
 @example(
     [Frame(Opcode.BINARY, b"x" * 70_000), Frame(Opcode.BINARY, b"y" * 20_000), Frame(Opcode.TEXT, b"z")], [262_144]
 )
+@example([Frame(Opcode.TEXT, letters(65_535, b"\xff")), Frame(Opcode.CONT, b"")], [14])
 def test_however_large_frames_are_cut_into_reads_the_outcome_is_that_of_the_complete_parser(
     frames: list[Frame | bytes], sizes: list[int]
 ) -> None:
-    """Reads have the given sizes, over and over."""
-    sent = b"".join(frame.serialize(mask=True) if isinstance(frame, Frame) else frame for frame in frames)
+    """Reads have the given sizes, over and over. Of two faults in one read, the parser may tell of the later one."""
+    whole = [frame.serialize(mask=True) if isinstance(frame, Frame) else frame for frame in frames]
+    sent = b"".join(whole)
     reads, size = [], cycle(sizes)
     while sent:
         cut = next(size)
@@ -784,7 +888,8 @@ def test_however_large_frames_are_cut_into_reads_the_outcome_is_that_of_the_comp
             cut = len(sent)
         reads.append(sent[:cut])
         sent = sent[cut:]
-    assert outcome(WebSocketProtocol, reads, 80_000) == outcome(OnlyTheLibrary, reads, 80_000)
+    expected = [outcome(OnlyTheLibrary, each, 80_000) for each in (reads, whole)]
+    assert outcome(WebSocketProtocol, reads, 80_000) in expected
 
 
 def test_a_large_message_byte_by_byte_takes_no_more_memory_than_the_message() -> None:
