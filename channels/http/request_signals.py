@@ -7,13 +7,14 @@ the thread uses. Any other receiver, and any of Django's that is missing, brings
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import django.db
 from django.core import cache, signals
 from django.core.cache.backends.base import BaseCache
 from django.core.handlers import base
+from django.dispatch import Signal
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
@@ -28,7 +29,7 @@ from ..runtime.django_internals import close_resources, close_with, receiver_key
 
 def send_started(handler: type, message: Message) -> None:
     """Begin a request: send `request_started`, or do the work of Django's own receivers directly."""
-    if receiver_keys(signals.request_started) == _AT_START:
+    if _at_start.holds():
         db.reset_queries()
         db.close_old_connections()
     else:
@@ -37,11 +38,7 @@ def send_started(handler: type, message: Message) -> None:
 
 def close(response: HttpResponseBase) -> None:
     """End a request as ``response.close()`` does, but without sending `request_finished` if only Django listens."""
-    if (
-        receiver_keys(signals.request_finished) != _AT_END
-        or type(response).close is not HttpResponseBase.close
-        or "close" in vars(response)
-    ):
+    if not _at_end.holds() or type(response).close is not HttpResponseBase.close or "close" in vars(response):
         response.close()
         return
     close_resources(response)
@@ -62,12 +59,29 @@ def forget_urlconf(request: HttpRequest, response: HttpResponseBase) -> None:
         close_with(response, partial(set_urlconf, None))
 
 
-def _ids(*receivers: Callable[..., None]) -> Sequence[int]:
-    return [id(receiver) for receiver in receivers]
+class _OnlyThese:
+    """Tells if certain receivers listen to a signal and no others.
+
+    Their order does not matter: it depends on which of Django's modules a project imports first.
+    """
+
+    def __init__(self, signal: Signal, *receivers: Callable[..., None]) -> None:
+        self._signal = signal
+        self._keys = frozenset(map(id, receivers))
+        self._last: list[Hashable] | None = None
+
+    def holds(self) -> bool:
+        keys = receiver_keys(self._signal)
+        if keys == self._last:
+            return True
+        if len(keys) != len(self._keys) or self._keys != set(keys):
+            return False
+        self._last = keys
+        return True
 
 
-_AT_START = _ids(django.db.reset_queries, django.db.close_old_connections)
-_AT_END = _ids(django.db.close_old_connections, cache.close_caches, base.reset_urlconf)
+_at_start = _OnlyThese(signals.request_started, django.db.reset_queries, django.db.close_old_connections)
+_at_end = _OnlyThese(signals.request_finished, django.db.close_old_connections, cache.close_caches, base.reset_urlconf)
 
 
 class _Caches:
