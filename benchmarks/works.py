@@ -89,12 +89,12 @@ WORKS = [
     Work("http", 1, latency=True, targets=within(0.000_45)),
     Work("http", 16, targets=times(channels1=25, channels4_uvicorn=6)),
     Work("http", 64, targets=times(channels1=40, channels4_uvicorn=10)),
-    Work("echo", 1, latency=True, targets=(*within(0.000_25), hosted(0.4))),
+    Work("echo", 1, latency=True, targets=(*within(0.000_25), *times(channels4_uvicorn=0.5), hosted(0.4))),
     Work("echo", 50, targets=(*times(channels1=50, channels4_uvicorn=1.2), hosted(1.2))),
     Work("echo", 200, targets=(*times(channels1=70, channels4_uvicorn=1.8), hosted(1.2))),
     Work("sync", 50, targets=(hosted(3),)),
     Work("group", 500, targets=(*times(channels4_uvicorn=10), hosted(8))),
-    Work("group", 2_000, targets=(*times(channels1=200, channels4_uvicorn=20, nchan=0.6), hosted(8))),
+    Work("group", 2_000, targets=(*times(channels1=200, channels4_uvicorn=20, nchan=0.8), hosted(8))),
 ]
 
 

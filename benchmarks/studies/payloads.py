@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..clients import once
-from ..figures import HEADS, mebibytes, megabytes_per_second, middle, row
+from ..figures import HEADS, mebibytes, megabytes_per_second, middle, ratio_text, row
 from ..machine import memory_bytes
 from ..peers import ours, uvicorn
 from ..report import Section, Setting
@@ -16,6 +16,10 @@ from ..stack import Stack
 
 SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4
+
+LARGEST = "1 MiB"
+LEAST_RATIO = 0.4
+"""What echoes of the largest size should come to, beside the other side: they cross four sockets instead of one."""
 
 BODY = 100_000_000
 WARM_UP = 4_000_000
@@ -93,6 +97,9 @@ def table(data: dict[str, Rounds]) -> list[list[str]]:
                 growth = middle(each["growth"][role] for each in rounds)
                 what = f"growth of its {'Redis' if role == 'redis' else role}"
                 rows.append(row(what, growth, mebibytes, most=FLAT if who == "millrace" else None))
+        if name == LARGEST:
+            own, other = (middle(each["speed"] for each in data[name][who]) for who in TITLES)
+            rows.append(row("the one beside the other", own / other, ratio_text, least=LEAST_RATIO))
     return rows
 
 
