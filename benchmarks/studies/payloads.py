@@ -19,7 +19,7 @@ SOCKETS = 4
 
 LARGEST = "1 MiB"
 LEAST_RATIO = 0.4
-"""What echoes of the largest size should come to, beside the other side: they cross four sockets instead of one."""
+"""The part of the speed of the other side that echoes of the largest size should come to."""
 
 BODY = 100_000_000
 WARM_UP = 4_000_000
