@@ -10,10 +10,11 @@ from pathlib import Path
 from .environments import HERE, NCHAN, OWN, python_of
 
 OURS = "millrace"
+HOSTED = "hosted"
 KINDS = ["http", "echo", "sync", "group"]
 ROUTED = ("http", "echo", "group")
 """Those that are compared in all peers."""
-HOSTED = ("echo", "sync", "group")
+OF_APPLICATIONS = ("echo", "sync", "group")
 """Kinds of work that an application sees when Millrace hosts it; requests to Django go their own way."""
 
 PROJECT = HERE / "project"
@@ -78,12 +79,12 @@ PEERS = {
     for peer in [
         Peer(OURS, "Millrace", OWN, _BROKERED, "redis", ROUTED),
         Peer(
-            "hosted",
-            "Millrace, the application for Channels 4",
+            HOSTED,
+            "Channels 4 in Millrace",
             OWN,
             {**_daphne(_APPLICATION), **_WORKER},
             "core",
-            HOSTED,
+            OF_APPLICATIONS,
         ),
         Peer("channels1", "Channels 1.1.8", "channels1", _BROKERED, "asgi_redis", ROUTED),
         Peer("channels4-daphne", "Channels 4, daphne", "channels4", _daphne(_APPLICATION), "core", ROUTED),
@@ -122,7 +123,7 @@ def over_postgres() -> list[Peer]:
     made = ["{bin}/django-admin", "migrate", "channels_postgres", "--database", "channels_postgres", "-v", "0"]
     return [
         ours(layer="postgres"),
-        replace(PEERS["hosted"], layer="postgres_core"),
+        replace(PEERS[HOSTED], layer="postgres_core"),
         replace(
             uvicorn(),
             title="Channels 4, uvicorn, channels_postgres",

@@ -17,7 +17,7 @@ from typing import Any
 
 from .environments import HERE, MissingError, python_of, set_up
 from .figures import median, rate_text, time_text
-from .peers import OURS
+from .peers import HOSTED, OURS
 
 _TITLES = {
     "http": ("HTTP, {} connection{}", "requests per second"),
@@ -110,7 +110,7 @@ def drawn(found: list[Panel], foot: str) -> str:
             axes.set_ylim(len(bars) - 0.5, -0.5)
             for place, (name, peer, value, label) in enumerate(bars):
                 ours = name == OURS
-                axes.barh(place, value, height=0.68, color=colour("ours" if ours else "theirs"))
+                axes.barh(place, value, height=0.68, color=colour("ours" if name in (OURS, HOSTED) else "theirs"))
                 style: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
                 style |= {"color": colour("ink" if ours else "muted"), "weight": "bold" if ours else "normal"}
                 axes.annotate(peer, (0, place), xytext=(-6, 0), ha="right", **style)

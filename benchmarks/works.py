@@ -12,7 +12,7 @@ from .clients import Client
 from .environments import program
 from .figures import time_text
 from .machine import machine_seconds
-from .peers import OURS, PEERS
+from .peers import HOSTED, OURS, PEERS
 from .stack import RoundError, Stack
 
 _MACHINE = "machine"
@@ -52,7 +52,7 @@ def within(seconds: float) -> tuple[Target, ...]:
 
 def hosted(least: float) -> Target:
     """A target of the application for Channels 4 that Millrace hosts, against the same one under uvicorn."""
-    return Target("channels4-uvicorn", least, of="hosted")
+    return Target("channels4-uvicorn", least, of=HOSTED)
 
 
 def times(**least: float) -> tuple[Target, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..clients import Client, once
 from ..figures import HEADS, kibibytes, row, time_text
 from ..machine import memory_bytes
-from ..peers import PEERS, SPARE_CONNECTIONS, Peer
+from ..peers import HOSTED, PEERS, SPARE_CONNECTIONS, Peer
 from ..report import Section, Setting
 from ..stack import Stack
 
@@ -109,7 +109,7 @@ def _count(value: float) -> str:
 
 def hosted(connections: int) -> Peer:
     """The hosted application, with room for so many sockets."""
-    peer = PEERS["hosted"]
+    peer = PEERS[HOSTED]
     commands = {role: list(command) for role, command in peer.processes.items()}
     commands["server"] += ["--max-connections", str(connections + SPARE_CONNECTIONS)]
     return replace(peer, processes=commands)
