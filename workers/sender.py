@@ -316,8 +316,8 @@ class _Line:
 class _Courier:
     """Sends to a layer that is not the worker's own, in a thread of its own, so that nothing else waits for that layer.
 
-    The thread starts with a message, and ends when none has come for `LINGER_SECONDS`. Thread-safe; nothing here
-    blocks.
+    The thread starts with a message, and ends when none has come for `LINGER_SECONDS`, or when it is let go.
+    Thread-safe; nothing here blocks.
 
     Attributes:
         line: the messages to the layer.
@@ -328,6 +328,12 @@ class _Courier:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
+        self._linger = LINGER_SECONDS
+
+    def let_go(self) -> None:
+        """Have the thread, also one that starts later, end as soon as nothing is left to be sent."""
+        self._linger = 0.0
+        self._news.set()
 
     def wake(self) -> None:
         """Have the thread look for what is to be sent."""
@@ -346,7 +352,7 @@ class _Courier:
     def _wait(self) -> bool:
         """Wait until there may be something to be sent; false if that was in vain, and the thread is to end."""
         due = self.line.due_in()
-        if self._news.wait(LINGER_SECONDS if due is None else due) or due is not None:
+        if self._news.wait(self._linger if due is None else due) or due is not None:
             return True
         with self._lock:
             if self._news.is_set():
@@ -467,6 +473,8 @@ class Sender:
                 time.sleep(FIRST_PAUSE)
         for line in self._lines():
             line.write_off()
+        for courier in list(self._couriers.values()):
+            courier.let_go()
 
     @property
     def _is_done(self) -> bool:
@@ -490,10 +498,10 @@ class Sender:
         with self._lock:
             courier = self._couriers.get(id(layer))
             if courier is None:
-                line = _Line(layer, self._stopping, self._facts)
+                courier = self._couriers[id(layer)] = _Courier(_Line(layer, self._stopping, self._facts))
                 if self._is_last:
-                    line.hurry()
-                courier = self._couriers[id(layer)] = _Courier(line)
+                    courier.line.hurry()
+                    courier.let_go()
                 for one in (self._home.layer, layer):
                     one.beside_others()
             return courier

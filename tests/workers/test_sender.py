@@ -753,6 +753,20 @@ def test_the_thread_to_another_layer_ends_when_nothing_comes_and_starts_again(
         eventually(lambda: _to_others() <= before, "the end of the thread")
 
 
+@pytest.mark.parametrize("first_use", ["before the end", "after the end"])
+def test_the_thread_to_another_layer_ends_with_the_sender(
+    first_use: str, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    monkeypatch.setattr(module, "LINGER_SECONDS", 3_600.0)
+    layer, sender, before = MemoryChannelLayer(), sender_of(MemoryChannelLayer()), _to_others()
+    if first_use == "after the end":
+        sender.drain()
+    sender.add([outgoing(layer, "a", 1)])
+    assert taken(layer, "a", 1) == [1]
+    sender.drain()
+    eventually(lambda: _to_others() <= before, "the end of the thread")
+
+
 def _to_others() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "sender-to-other-layer"}
 
