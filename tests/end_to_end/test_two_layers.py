@@ -191,4 +191,5 @@ def test_a_worker_that_stops_while_the_broker_of_another_layer_stands_still_has_
             assert exchange(visitor, "hello") == "1: hello"
             assert exchange(visitor, "bye") == "2: bye"
             worker.stop()
-        worker.wait_to_say("1 messages may be lost: redis://", "1 messages dropped: there is no more time for redis://")
+        # The message that is on its way may be the one of its connect.
+        worker.wait_to_say(" messages may be lost: redis://", " messages dropped: there is no more time for redis://")
