@@ -17,7 +17,7 @@ from ..stack import Stack
 SIZES = {1_024: "1 KiB", 65_536: "64 KiB", 1_048_576: "1 MiB"}
 SOCKETS = 4
 
-LARGEST = "1 MiB"
+LARGEST = SIZES[max(SIZES)]
 LEAST_RATIO = 0.4
 """The part of the speed of the other side that echoes of the largest size should come to."""
 

@@ -50,6 +50,11 @@ class Payload:
         self._pieces: tuple[bytes, bytes] | None = None
 
     @property
+    def is_large(self) -> bool:
+        """True if it is better written in `pieces` than as one frame."""
+        return len(self.data) >= LARGE
+
+    @property
     def raw(self) -> bytes:
         """The content as bytes, text in UTF-8."""
         return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
@@ -110,7 +115,7 @@ class Reply:
     def encode(self) -> bytes:
         """Make `frame`, and keep it; empty if there is more to do, or a message that is better written in pieces."""
         payload = self.payload
-        if payload is not None and self.close is None and len(payload.data) < LARGE:
+        if payload is not None and self.close is None and not payload.is_large:
             self.frame = payload.frame or payload.encode()
         return self.frame
 

@@ -29,7 +29,6 @@ from ..wire.compression import Meter, extension_from, extension_state, remember
 from ..wire.http_framing import Framing, head_bytes, refusal, short_response
 from ..wire.websocket_frames import (
     ABNORMAL,
-    LARGE,
     TOO_BIG,
     LargeMessage,
     least_size,
@@ -198,10 +197,10 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._extensions:
                 opcode = Opcode.TEXT if payload.is_text else Opcode.BINARY
                 frame = Frame(opcode, payload.raw).serialize(mask=False, extensions=self._extensions)
-            elif len(payload.data) < LARGE:
-                frame = payload.encode()
-            else:
+            elif payload.is_large:
                 return self._send_large(payload.pieces)
+            else:
+                frame = payload.encode()
         self._transport.write(frame)
         return self.queued(frame, self._transport.get_write_buffer_size())
 

@@ -186,10 +186,12 @@ def test_a_worker_that_stops_while_the_broker_of_another_layer_stands_still_has_
     over_two_servers: TwoLayers, operators_redis: OwnRedis
 ) -> None:
     with over_two_servers as project, opening(project) as open_socket:
-        visitor, worker = open_socket("/site/"), project.workers[0]
+        operator, visitor, worker = open_socket("/operators/watch/"), open_socket("/site/"), project.workers[0]
+        assert exchange(visitor, "first") == "1: first"
+        while operator.recv(SECONDS) != "said: first":  # so that nothing is on its way, not even of the start
+            pass
         with standing_still(operators_redis):
-            assert exchange(visitor, "hello") == "1: hello"
-            assert exchange(visitor, "bye") == "2: bye"
+            assert exchange(visitor, "hello") == "2: hello"
+            assert exchange(visitor, "bye") == "3: bye"
             worker.stop()
-        # The message that is on its way may be the one of its connect.
-        worker.wait_to_say(" messages may be lost: redis://", " messages dropped: there is no more time for redis://")
+        worker.wait_to_say("1 messages may be lost: redis://", "1 messages dropped: there is no more time for redis://")
