@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from .delivery import Content
+from .delivery import Body, Content, LargeBody
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import InvalidMessage
 
@@ -46,14 +46,15 @@ _UNCOUNTED_ARRAY = 1_024
 for up to 511 arrays inside each other."""
 
 LARGE: Final = 65_536
-"""Bytes of a byte string from which on it is not copied through msgpack's buffer."""
+"""Length of a string, bytes or text, from which on it is not copied into the encoded message."""
 
 _MAP = 0x80
 _LONGEST_MAP = 15
 """The type of a map with so few entries at most, in the same byte as their number (msgpack's "fixmap")."""
 
 _BYTES = b"\xc6"
-"""The type of a byte string whose length has four bytes (msgpack's "bin 32")."""
+_TEXT = b"\xdb"
+"""The types of byte strings and texts whose length has four bytes (msgpack's "bin 32" and "str 32")."""
 
 _NIL = msgpack.packb(None)
 _HEADS = [b"\x94%c" % kind for kind in range(4)]
@@ -78,6 +79,11 @@ class InvalidFrame(ValueError):
 
 def pack_body(message: Content, target: str | None = None) -> bytes:
     """Encode one message; raises `InvalidMessage` that names the offending value."""
+    return bytes(pack_pieces(message, target))
+
+
+def pack_pieces(message: Content, target: str | None = None) -> Body:
+    """Encode one message as `pack_body` does, and leave a large string where it is."""
     if not isinstance(message, dict):
         raise InvalidMessage(target, f"a message is a dict, not {type(message).__name__}")
     large = None
@@ -85,7 +91,7 @@ def pack_body(message: Content, target: str | None = None) -> bytes:
         if type(key) is not str:
             raise InvalidMessage(target, f"key {key!r} is {type(key).__name__}; keys are text")
         kind = type(value)
-        if kind is bytes:
+        if kind is bytes or kind is str:
             if len(value) >= LARGE:
                 large = key
         elif kind not in _SCALARS:
@@ -99,17 +105,19 @@ def pack_body(message: Content, target: str | None = None) -> bytes:
         raise InvalidMessage(target, str(error)) from error
 
 
-def _pack_large(message: dict[str, Any], large: str) -> bytes:
-    """Encode a short message with a large byte string as a map in which that comes last, and copy it once."""
-    data = message.pop(large)
+def _pack_large(message: dict[str, Any], large: str) -> LargeBody:
+    """Encode a short message with a large string as a map in which that comes last."""
+    data, kind = message.pop(large), _BYTES
+    if type(data) is str:
+        data, kind = data.encode(), _TEXT
     pack = _packers.pack
-    head = b"%c%b%b%b" % (_MAP | len(message) + 1, pack(message)[1:], pack(large), _BYTES)
-    return b"".join((head, len(data).to_bytes(4), data))
+    first = b"%c%b" % (_MAP | len(message) + 1, pack(message)[1:])
+    return LargeBody(b"".join((first, pack(large), kind, len(data).to_bytes(4))), data)
 
 
-def unpack_body(data: bytes) -> dict[str, Any]:
-    """Decode what `pack_body` made, which others have kept for us; raises `InvalidFrame`."""
-    value = _unpack_bounded(data)
+def unpack_body(body: Body) -> dict[str, Any]:
+    """Decode what `pack_body` or `pack_pieces` made, and others may have kept for us; raises `InvalidFrame`."""
+    value = _unpack_bounded(bytes(body))
     if type(value) is not dict:
         raise InvalidFrame("the message is not a dict")
     _check_content(value)
@@ -120,16 +128,21 @@ EMPTY: Final = pack_body({})
 """The body of a message that consists of headers."""
 
 
-def frame(kind: int, address: str, body: bytes, headers: Content | None = None) -> bytes:
+def frame(kind: int, address: str, body: Body, headers: Content | None = None) -> bytes:
     """Put an encoded body into a frame."""
+    if type(body) is LargeBody:
+        return b"".join(frame_pieces(kind, address, body, headers))
     pack = _packers.pack
     return b"".join((_HEADS[kind], pack(address), body, _NIL if headers is None else pack(headers)))
 
 
-def frame_pieces(kind: int, address: str, body: bytes, headers: Content | None = None) -> tuple[bytes, bytes, bytes]:
-    """The same frame in pieces, the second of which is the body itself: a large one is copied when it is written."""
+def frame_pieces(kind: int, address: str, body: Body, headers: Content | None = None) -> tuple[bytes, bytes, bytes]:
+    """The same frame in pieces, the second of which is what is large of the body: it is copied when it is written."""
     pack = _packers.pack
-    return _HEADS[kind] + pack(address), body, _NIL if headers is None else pack(headers)
+    head, tail = _HEADS[kind] + pack(address), _NIL if headers is None else pack(headers)
+    if type(body) is LargeBody:
+        return head + body.head, body.data, tail
+    return head, body, tail
 
 
 def readdressed(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict, final
 
 LAST_ORDER: Final = 2**31 - 1
 """``order`` of a ``websocket.disconnect`` whose server disappeared: nobody knows how many frames came before."""
@@ -103,6 +103,32 @@ class LastWill:
         self.claims = claims
 
 
+@final
+class LargeBody:
+    """A message whose encoded form ends in a large string, in two pieces: the string is copied when it is written.
+
+    Attributes:
+        head: all that stands before the string.
+        data: the string's bytes.
+    """
+
+    __slots__ = ("data", "head")
+
+    def __init__(self, head: bytes, data: bytes) -> None:
+        self.head = head
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.head) + len(self.data)
+
+    def __bytes__(self) -> bytes:
+        return b"".join((self.head, self.data))
+
+
+Body: TypeAlias = bytes | LargeBody
+"""An encoded message. `bytes` joins a large one, and ``codec.frame`` of this package takes either."""
+
+
 class Outgoing:
     """A message on its way into a layer, already encoded.
 
@@ -111,7 +137,7 @@ class Outgoing:
 
     Attributes:
         target: name of a channel, or of a group if ``group`` is true.
-        body: the message as `channel_layer.codec.pack_body` encodes it.
+        body: the message as ``channel_layer.codec.pack_pieces`` encodes it.
         headers: see `Headers`.
         group: whether ``target`` is a group.
         last_will: see `LastWill`; only for layers that have the extension ``last_wills``. With an empty body there is
@@ -120,7 +146,7 @@ class Outgoing:
 
     __slots__ = ("body", "group", "headers", "last_will", "target")
 
-    def __init__(self, target: str, body: bytes, headers: Headers | None = None, group: bool = False) -> None:
+    def __init__(self, target: str, body: Body, headers: Headers | None = None, group: bool = False) -> None:
         self.target = target
         self.body = body
         self.headers = headers

@@ -35,7 +35,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from . import codec, inspection, names, tracing
 from .capacity import CapacityRules
 from .copies import Copies
-from .delivery import Content, Delivery, Headers, Message, Outgoing
+from .delivery import Content, Delivery, Headers, LargeBody, Message, Outgoing
 from .elements import MAX_ELEMENTS, has_more_elements
 from .exceptions import ChannelFull, LayerConfigurationError, MessageTooLarge, TooManyElements
 from .exchange import Exchange
@@ -217,10 +217,11 @@ class ChannelLayer(ABC):
             MessageTooLarge: encoded it has more than ``max_message_size`` bytes, or too many elements.
         """
         (names.check_group if group else names.check_channel)(target)
-        body = codec.pack_body(message, target)
+        body = codec.pack_pieces(message, target)
         if len(body) > self.max_message_size:
             raise MessageTooLarge(target, len(body), self.max_message_size)
-        if len(body) > MAX_ELEMENTS and has_more_elements(body, MAX_ELEMENTS):
+        counted = body.head if type(body) is LargeBody else body
+        if len(counted) > MAX_ELEMENTS and has_more_elements(counted, MAX_ELEMENTS):
             raise TooManyElements(target, len(body), MAX_ELEMENTS)
         return Outgoing(target, body, tracing.stamp(headers) if tracing.is_on else headers, group)
 

@@ -39,6 +39,9 @@ from .sender import Sender
 
 logger = logging.getLogger(__name__)
 
+COUNTS_FOR_THREADS = hasattr(resource, "RUSAGE_THREAD")
+"""True where the system says what a single thread has used."""
+
 FETCH_SECONDS = 5.0
 """The longest wait of one fetch for a message."""
 
@@ -127,7 +130,7 @@ class _Usage(NamedTuple):
 
 def _usage() -> _Usage | None:
     """Of the calling thread; ``None`` where the system does not count for threads."""
-    if not hasattr(resource, "RUSAGE_THREAD"):
+    if not COUNTS_FOR_THREADS:
         return None
     used = resource.getrusage(resource.RUSAGE_THREAD)
     return _Usage(used.ru_nvcsw, time.thread_time(), time.perf_counter())

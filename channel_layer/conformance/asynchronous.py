@@ -13,6 +13,7 @@ from ..delivery import Delivery
 from ..exceptions import ChannelFull
 from ..layer import ChannelLayer
 from .groups import addressees
+from .messages import LARGE_AND_SMALL
 from .tools import PATIENCE, MakeLayer, Tools, numbers
 
 
@@ -69,6 +70,15 @@ class AsyncRules(Tools):
             taken = await gather(layer, "batch", count=50, limit=8)
             assert numbers(taken) == list(range(50))
             assert [item.headers for item in taken] == [{"turn": n} for n in range(50)]
+
+        run(main(), layer)
+
+    def test_large_messages_keep_content_and_order_among_small_ones(self, layer: ChannelLayer) -> None:
+        async def main() -> None:
+            items = [layer.prepare("sizes", content) for content in LARGE_AND_SMALL * 2]
+            assert await layer.asend_batch(items) == []
+            taken = await gather(layer, "sizes", count=len(items), limit=3)
+            assert [item.message for item in taken] == LARGE_AND_SMALL * 2
 
         run(main(), layer)
 

@@ -45,6 +45,17 @@ TYPES: dict[str, Any] = {
     "an http.request": HTTP_REQUEST,
 }
 
+LARGE_AND_SMALL: list[dict[str, Any]] = [
+    {"bytes": bytes(range(256)) * 300, "n": 1},
+    {"text": "small", "n": 2},
+    {"text": "ü\r\n🌊" * 30_000, "n": 3, "bytes": b""},
+    {"bytes": b"$70000\r\n" * 40_000, "text": None},
+    {"first": "x" * 65_536, "second": b"y" * 65_536},
+    {"list": [b"z" * 100_000, "z" * 100_000]},
+    {"n": 4},
+]
+"""Large strings of both kinds, alone, several, inside of others and beside small ones."""
+
 UNSENDABLE: dict[str, Any] = {
     "an object": object(),
     "a set": {1, 2},
@@ -109,6 +120,22 @@ class MessageRules(Tools):
         layer.send("large", content)
         assert self.take(layer, "large") == [("large", content)]
 
+    def test_large_messages_keep_content_and_order_among_small_ones(self, layer: ChannelLayer) -> None:
+        items = [layer.prepare("sizes", content, {"turn": turn}) for turn, content in enumerate(LARGE_AND_SMALL)]
+        assert layer.send_batch(items) == []
+        taken = self.take_many(layer, "sizes", count=len(items))
+        assert [item.message for item in taken] == LARGE_AND_SMALL
+        assert [item.headers for item in taken] == [{"turn": turn} for turn in range(len(items))]
+
+    def test_large_messages_reach_groups(self, layer: ChannelLayer) -> None:
+        layer.group_add("everyone", "sizes!a")
+        layer.group_add("everyone", "sizes.of.others")
+        for content in LARGE_AND_SMALL:
+            layer.send_group("everyone", content)
+        for channel in ("sizes!", "sizes.of.others"):
+            taken = self.take(layer, channel, count=len(LARGE_AND_SMALL))
+            assert [content for _, content in taken] == LARGE_AND_SMALL
+
     def test_a_message_over_the_limit_is_refused_and_names_both_sizes(self, make_layer: MakeLayer) -> None:
         layer = make_layer(max_message_size=1000)
         layer.send("sized", {"b": b"x" * 990})
@@ -122,8 +149,9 @@ class MessageRules(Tools):
     def test_a_message_holds_a_limited_number_of_elements(self, layer: ChannelLayer) -> None:
         numbers = list(range(MAX_ELEMENTS - 3))  # the dict, its key and the list are three more
         layer.send("many", {"numbers": numbers})
-        with pytest.raises(MessageTooLarge, match=f"'many'.* more than {MAX_ELEMENTS} elements"):
-            layer.send("many", {"numbers": [*numbers, 0]})
+        for beside in ({}, {"text": "x" * 100_000}):
+            with pytest.raises(MessageTooLarge, match=f"'many'.* more than {MAX_ELEMENTS} elements"):
+                layer.send("many", {"numbers": [*numbers, 0], **beside})
         assert self.take(layer, "many") == [("many", {"numbers": numbers})]
         assert self.nothing(layer, "many")
 

@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.01
 """Time for a look at the sockets."""
 
 
-class AsyncConnection(asyncio.Protocol):
+class AsyncConnection(asyncio.BufferedProtocol):
     """A connection that redis-py opens, and whose transport then speaks with this object alone.
 
     No tasks, no streams: a pipeline is one write, and its answers resolve one future.
@@ -73,7 +73,9 @@ class AsyncConnection(asyncio.Protocol):
             await self._host.aaim(self._opened, self)
             await self._opened.connect()
         self._transport = transport = transport_of(self._opened)
+        transport.pause_reading()  # uvloop looks at the kind of protocol when it begins to read
         transport.set_protocol(self)
+        transport.resume_reading()
         commands: list[tuple[Word, ...]] = [("CLIENT", "ID"), ("INFO", *self._host.sections)]
         commands += [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
         client_id, info, *loaded = await self.ask(commands, deadline)
@@ -90,7 +92,8 @@ class AsyncConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise redis.ConnectionError("Connection closed by server.")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        assert loop is not None
         waiter: asyncio.Future[list[Reply]] = loop.create_future()
         self._waiter = waiter
         self._answers.expect(len(commands))
@@ -141,10 +144,14 @@ class AsyncConnection(asyncio.Protocol):
         with contextlib.suppress(*DRIVER_ERRORS):
             await self._opened.disconnect(nowait=True)
 
-    # -- asyncio.Protocol ------------------------------------------------------------------------
+    # -- asyncio.BufferedProtocol ----------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the server."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol.get_buffer`."""
+        return self._answers.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes from the server are in the buffer."""
         waiter = self._waiter
         if waiter is None or waiter.done():
             # Nobody asked: whatever it is, it must not be taken for the answer to the next question.
@@ -152,7 +159,7 @@ class AsyncConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         try:
-            replies = self._answers.feed(data)
+            replies = self._answers.filled(nbytes)
         except redis.RedisError as error:
             self._fail(error)
         else:
@@ -198,12 +205,9 @@ class _Idle:
     async def take(self, shard: int) -> AsyncConnection | None:
         """One that the server has not closed in the meantime."""
         idle = self.by_shard[shard]
-        while idle:
-            connection = idle.pop()
-            if connection.is_open:
-                return connection
-            await connection.close()
-        return None
+        while idle and not idle[-1].is_open:
+            await idle.pop().close()
+        return idle.pop() if idle else None
 
     async def give_back(self, shard: int, connection: AsyncConnection) -> None:
         """Keep a connection, unless the loop is about to end."""
@@ -278,7 +282,9 @@ class AsyncDriver:
         loop = asyncio.get_running_loop()
         deadline = None if host.timeout is None else loop.time() + host.timeout
         idle = self._idle_of(loop)
-        connection = await idle.take(shard)
+        free = idle.by_shard[shard]
+        connection = free.pop() if free and free[-1].is_open else await idle.take(shard)
+        is_new = connection is None
         if connection is None:
             if not blocks and self._sync is not None and idle.brief_calls < BRIEF_CALLS:
                 idle.brief_calls += 1
@@ -288,7 +294,7 @@ class AsyncDriver:
         if blocks:
             idle.blocked.add((shard, connection))
         try:
-            if not connection.is_open:
+            if is_new:
                 try:
                     await connection.open(deadline)
                 except LayerUnavailable as error:

@@ -15,7 +15,7 @@ from ..cipher import NO_KEYS, SEALED_FOR_CHANNELS
 from ..codec import InvalidFrame
 from ..inspection import MOST_BYTES, GroupMembers, GroupSizes, Look, largest
 from . import scripts
-from .scripts import Call, Reply, plain
+from .scripts import TIME, Call, Reply, plain
 from .storage import Storage
 
 SCANNED_KEYS = 250
@@ -63,7 +63,7 @@ class Inspection:
                 len(element) - 8,
                 max(0.0, latest - _expiry_of(element)[0]) / 1000,
             )
-            for element in elements
+            for element in map(bytes, elements)
         ]
 
     def _frame(self, reader: str, data: bytes, server_time: float) -> bytes | str:
@@ -147,5 +147,5 @@ class Inspection:
         return [reader + name.decode() for name in found]
 
     def _now(self, shard: int) -> str:
-        [(seconds, micro)] = self._run(shard, [plain("TIME")])
+        [(seconds, micro)] = self._run(shard, [TIME])
         return repr(int(seconds) * 1000 + int(micro) / 1000)

@@ -124,8 +124,10 @@ class RedisChannelLayer(ChannelLayer):
         sending = Sending(plan, self.counters, self._hosts)
         if len(plan.calls) == 1:
             for shard, calls in plan.calls.items():
-                with sending.to(shard):
+                try:
                     sending.answered(shard, self._sync.run(shard, calls))
+                except LayerUnavailable as error:
+                    sending.failed(shard, error)
         else:
             self._send_to_several(plan, sending)
         if plan.last_will_homes:
@@ -138,12 +140,16 @@ class RedisChannelLayer(ChannelLayer):
         begun = []
         try:
             for shard, calls in plan.calls.items():
-                with sending.to(shard):
+                try:
                     begun.append((shard, self._sync.begin_behind(shard, (), calls)))
+                except LayerUnavailable as error:
+                    sending.failed(shard, error)
             while begun:
                 shard, connection = begun.pop()
-                with sending.to(shard):
+                try:
                     sending.answered(shard, self._sync.last_replies(connection))
+                except LayerUnavailable as error:
+                    sending.failed(shard, error)
         finally:
             for _, connection in begun:  # the next answer would be taken for another's
                 self._sync.abandon(connection)
@@ -153,11 +159,7 @@ class RedisChannelLayer(ChannelLayer):
         plan = self._plan.send(items)
         sending = Sending(plan, self.counters, self._hosts)
 
-        async def send_to(shard: int, calls: Sequence[Call]) -> None:
-            with sending.to(shard):
-                sending.answered(shard, await self._async.run(shard, calls))
-
-        sends = [send_to(shard, calls) for shard, calls in plan.calls.items()]
+        sends = [self._asend_to(shard, calls, sending) for shard, calls in plan.calls.items()]
         await (sends[0] if len(sends) == 1 else together(sends))
         if plan.last_will_homes:
             await awalk(
@@ -166,6 +168,12 @@ class RedisChannelLayer(ChannelLayer):
         if sending.is_to_be_passed_on:
             await awalk(sending.pass_on(self._plan), self._async.run)
         return sending.finish()
+
+    async def _asend_to(self, shard: int, calls: Sequence[Call], sending: Sending) -> None:
+        try:
+            sending.answered(shard, await self._async.run(shard, calls))
+        except LayerUnavailable as error:
+            sending.failed(shard, error)
 
     def _put_front(self, channel: str, items: Sequence[Outgoing], expires: Sequence[float | None]) -> None:
         reader, local = names.split(channel)
@@ -223,8 +231,11 @@ class RedisChannelLayer(ChannelLayer):
         plan = self._plan.send(items)
 
         def receive(replies: Callable[[], list[Reply]]) -> list[Delivery]:
-            with self._pops.guarded(0, here):
+            try:
                 pops = replies()
+            except LayerUnavailable as error:
+                self._pops.failed(0, here, error)
+                raise
             deliveries, more = self._receiving.received(0, here, pops)
             left = deadline - time.monotonic()
             if deliveries or more is More.NEVER or (more is More.LATER and left <= 0):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 from .. import codec, names
 from ..delivery import Outgoing
@@ -11,9 +13,12 @@ from ..layer import Statistics
 from ..server_clock import ServerClock
 from . import scripts
 from .last_will_calls import LastWillCalls
-from .scripts import LARGE_BYTES, Call, LargeCall, LargeWord, Reply, Word, plain
+from .scripts import LARGE_BYTES, TIME, Call, FixedCall, LargeCall, LargeWord, Reply, Word, plain
 from .send_plan import SendPlan
 from .storage import STATISTICS_MS, Storage
+
+MOST_POPS: Final = 256
+"""Commands of pops that are kept."""
 
 _expiry_of = struct.Struct(">d").unpack_from
 _stamp = struct.Struct(">d").pack
@@ -35,6 +40,7 @@ class Planner:
         self.clocks = [ServerClock() for _ in storage.shards]
         self._keys = storage.keys
         self._last_wills = last_wills
+        self.pop = lru_cache(MOST_POPS)(self._pop)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -157,21 +163,23 @@ class Planner:
 
     def oldest(self, shard: int, reader: str) -> list[Call]:
         """Ask for what lies at the front of a queue, and the time; see `age`."""
-        return [plain("LINDEX", self._keys[shard].queues + reader, 0), plain("TIME")]
+        return [plain("LINDEX", self._keys[shard].queues + reader, 0), TIME]
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def pop(self, shard: int, channels: Sequence[str], limit: int, block: float) -> list[Call]:
+    def _pop(self, shard: int, channels: tuple[str, ...], limit: int, block: float) -> tuple[Call, Call]:
         """Take up to ``limit`` frames from the first of the channels that has any, and the time."""
         queues = self._keys[shard].queues
         keys = [queues + name for name in channels]
         head: tuple[Word, ...] = ("BLMPOP", block) if block else ("LMPOP",)
-        return [plain(*head, len(keys), *keys, "LEFT", "COUNT", limit), plain("TIME")]
+        return FixedCall(*head, len(keys), *keys, "LEFT", "COUNT", limit), TIME
 
     def popped(
         self, shard: int, reply: Reply, now: Reply
     ) -> tuple[str, Sequence[tuple[bytes | memoryview, float]], int]:
         """Reader, frames still alive with their ends, how many had expired; ``("", [], 0)`` if there was nothing.
+
+        Memory that a `memoryview` among the frames looks at may be used again once that is let go of.
 
         Args:
             now: the server's answer to ``TIME``, or an error: then its time is estimated.
@@ -261,9 +269,9 @@ class Planner:
         keys = self._keys[shard]
         counts = plain("HMGET", keys.statistics(reader) if reader else keys.all_statistics, "sent", "full", "since")
         if not reader:
-            return [counts, plain("TIME")]
+            return [counts, TIME]
         queue = keys.queues + reader
-        return [counts, plain("TIME"), plain("LLEN", queue), plain("LINDEX", queue, 0)]
+        return [counts, TIME, plain("LLEN", queue), plain("LINDEX", queue, 0)]
 
     def counts(self, counts: Sequence[bytes | None], now: Reply) -> Statistics:
         """The statistics that a hash holds."""

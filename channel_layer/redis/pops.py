@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import IntEnum
-from random import random
+from itertools import permutations
+from math import ceil
+from random import random, sample
 from typing import TypeAlias
 
 from .. import codec
@@ -26,6 +27,28 @@ logger = logging.getLogger(__name__)
 
 
 _Frames: TypeAlias = Sequence[tuple[bytes | memoryview, float]]
+
+_ALL_ORDERS = 5
+"""Number of channels up to which all their orders are kept, and of more as many as these have."""
+
+_MOST_LISTS = 64
+"""Lists of channels of which orders are kept."""
+
+
+class _Orders:
+    """Orders to look through the channels of a receive in, and those of the channels that are of processes."""
+
+    __slots__ = ("of_processes", "orders")
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self.of_processes = [name for name in channels if name.endswith("!")]
+        self.orders = list(permutations(channels[:_ALL_ORDERS]))
+        if len(channels) > _ALL_ORDERS:
+            self.orders = [tuple(sample(channels, len(channels))) for _ in self.orders]
+
+    def any(self) -> tuple[str, ...]:
+        """One of the orders at random, so that no channel starves another."""
+        return self.orders[int(random() * len(self.orders))]
 
 
 class More(IntEnum):
@@ -66,10 +89,14 @@ class Pops:
         # A heartbeat that waits for a pop to end must not come too late, nor the answer.
         patience = [host.timeout / 2 for host in hosts if host.timeout is not None]
         self._longest_block: float = min(BLOCK_SECONDS, layer.presence / 3, *patience)
+        self._orders: dict[tuple[str, ...], _Orders] = {}
 
     def block_until(self, deadline: float) -> float:
-        """Return the time to block in Redis: not longer than a pop may take, and 0 for not at all."""
-        return max(0.0, min(self._longest_block, deadline - time.monotonic()))
+        """Return the time to block in Redis: not longer than a pop may take, and 0 for not at all.
+
+        In whole milliseconds, so that one command in Redis' protocol does for many pops.
+        """
+        return max(0.0, min(self._longest_block, ceil((deadline - time.monotonic()) * 1000) / 1000))
 
     def calls(self, shard: int, channels: list[str], limit: int, block: float, *, alone: bool = True) -> list[Call]:
         """A pop, and in front of it what is due.
@@ -78,12 +105,17 @@ class Pops:
             alone: whether nothing else is waited for meanwhile. Otherwise a pop does not block behind something that is
                 answered at once: the answers are read when the first of them is there.
         """
-        # In any order, so that none starves another; `random.sample` takes four times as long.
-        shuffled = sorted(channels, key=lambda _: random()) if len(channels) > 1 else channels
-        before = self._presence.due(shard, channels) + self._last_wills.look(shard)
+        orders = self._orders.get(tuple(channels)) or self._orders_of(channels)
+        before = self._presence.due(shard, orders.of_processes) + self._last_wills.look(shard)
         if shard in self._last_wills.unfinished or (before and not alone):
             block = 0
-        return before + self._plan.pop(shard, shuffled, limit, block)
+        return [*before, *self._plan.pop(shard, orders.any(), limit, block)]
+
+    def _orders_of(self, channels: list[str]) -> _Orders:
+        if len(self._orders) >= _MOST_LISTS:
+            self._orders.clear()
+        orders = self._orders[tuple(channels)] = _Orders(channels)
+        return orders
 
     def read(self, shard: int, channels: list[str], replies: list[Reply]) -> tuple[list[Delivery], More, list[str]]:
         """Read the replies: deliveries, the next step, and readers of which the server has lost something.
@@ -95,9 +127,10 @@ class Pops:
         """
         *before, popped, now = replies
         lost = self._read_before(shard, channels, before) if before else []
-        if is_unblocked(popped):
-            return [], More.NEVER, lost
-        raise_replies([popped], self._hosts[shard].name)
+        if isinstance(popped, Exception):
+            if is_unblocked(popped):
+                return [], More.NEVER, lost
+            raise_replies([popped], self._hosts[shard].name)
         layer = self._layer
         reader, frames, expired = self._plan.popped(shard, popped, now)
         layer.counters.expired += expired
@@ -122,22 +155,17 @@ class Pops:
         self._layer.counters.possible_losses += len(frames) - len(kept)
         return kept
 
-    @contextmanager
-    def guarded(self, shard: int, channels: list[str], *, alone: bool = True) -> Iterator[None]:
-        """Surround a pop, which may fail and take a message with it.
+    def failed(self, shard: int, channels: list[str], error: LayerUnavailable, *, alone: bool = True) -> None:
+        """A pop failed, and may have taken a message with it.
 
         Args:
             alone: whether the caller is told. Otherwise it may go on with other servers, so the log says it.
         """
-        try:
-            yield
-        except LayerUnavailable as error:
-            self._presence.reconnect(shard, channels)
-            if error.uncertain:
-                self._layer.counters.possible_losses += 1
-                if not alone:
-                    logger.warning("%s; a message may be lost", clause(error))
-            raise
+        self._presence.reconnect(shard, channels)
+        if error.uncertain:
+            self._layer.counters.possible_losses += 1
+            if not alone:
+                logger.warning("%s; a message may be lost", clause(error))
 
     def _read_before(self, shard: int, channels: list[str], replies: list[Reply]) -> list[str]:
         """The answers to what stands in front of a pop: those to renewals, then a list if there was a look."""

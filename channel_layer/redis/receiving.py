@@ -95,8 +95,11 @@ class Receiving:
         if len(self._hosts) > 1:
             self._end_polls(besides=tuple(sorted(here)))
         calls = self._pops.calls(shard, here, limit, block)
-        with self._pops.guarded(shard, here):
+        try:
             replies = self._sync.run_blocking(shard, calls) if block else self._sync.run(shard, calls)
+        except LayerUnavailable as error:
+            self._pops.failed(shard, here, error)
+            raise
         return self.received(shard, here, replies)
 
     def _pop_several(self, shards: dict[int, list[str]], limit: int, block: float) -> tuple[list[Delivery], More]:
@@ -128,8 +131,11 @@ class Receiving:
             self._pollers.give_back(purpose, poller)
 
     def _finish_pop(self, poller: Poller, shard: int, channels: list[str]) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(shard, channels, alone=False):
+        try:
             replies = poller.finish(shard)
+        except LayerUnavailable as error:
+            self._pops.failed(shard, channels, error, alone=False)
+            raise
         return self.received(shard, channels, replies)
 
     def _end_polls(self, besides: tuple[str, ...] = ()) -> None:
@@ -227,9 +233,12 @@ class Receiving:
     async def _apop(
         self, shard: int, here: list[str], limit: int, block: float, *, alone: bool = True
     ) -> tuple[list[Delivery], More]:
-        with self._pops.guarded(shard, here, alone=alone):
+        try:
             replies = await self._async.run(shard, self._pops.calls(shard, here, limit, block), blocks=True)
             deliveries, more, lost = self._pops.read(shard, here, replies)
+        except LayerUnavailable as error:
+            self._pops.failed(shard, here, error, alone=alone)
+            raise
         for reader in lost:
             await awalk(self._last_wills.come_back(reader, shard), self._async.run)
         return deliveries, more

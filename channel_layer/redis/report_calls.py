@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ..codec import InvalidFrame
 from . import scripts
-from .scripts import Call, Reply, plain
+from .scripts import TIME, Call, Reply, plain
 from .storage import Storage
 
 _stamps = struct.Struct(">dd")
@@ -34,7 +34,7 @@ class ReportCalls:
 
     def fetch(self, shard: int) -> list[Call]:
         """Ask a server for the reports that it keeps, and for its time."""
-        return [plain("HGETALL", self._storage.keys[shard].reports), plain("TIME")]
+        return [plain("HGETALL", self._storage.keys[shard].reports), TIME]
 
     def fetched(self, found: Reply, now: Reply) -> Iterator[tuple[str, bytes | None, float]]:
         """Name, encoded report and age of each that is still kept; ``None`` for one that cannot be opened."""
@@ -47,7 +47,7 @@ class ReportCalls:
             made, ends = _stamps.unpack_from(value)
             if ends > ms:
                 name = key.decode("utf-8", "replace")
-                yield name, self._opened(name, value[_stamps.size :], ms), max(0.0, ms - made) / 1000
+                yield name, self._opened(name, bytes(value[_stamps.size :]), ms), max(0.0, ms - made) / 1000
 
     def _opened(self, name: str, data: bytes, ms: float) -> bytes | None:
         if self._storage.sealer is None:

@@ -23,7 +23,10 @@ Word: TypeAlias = str | bytes | int | float | LargeWord
 """One word of a command."""
 
 Reply: TypeAlias = Any
-"""A reply as hiredis parses it: bytes, an integer, a list of these, ``None``, or the error as an exception."""
+"""A reply as hiredis parses it: bytes, an integer, a list of these, ``None``, or the error as an exception.
+
+A large string may be a `memoryview` instead, see `channel_layer.redis.wire.ReplyReader`.
+"""
 
 
 class Script:
@@ -119,6 +122,34 @@ class LargeCall(Call):
     def command(self) -> LargeWords:
         """See `Call.command`."""
         return LargeWords(super().command())
+
+
+class FixedWords(tuple[Word, ...]):
+    """A command that is sent many times, so that its form in Redis' protocol is kept.
+
+    Attributes:
+        packed: that form; ``None`` until it is sent.
+    """
+
+    packed: bytes | None = None
+
+
+class FixedCall(Call):
+    """A call that is made many times, see `FixedWords`."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, *args: Word) -> None:
+        super().__init__(None, [], args)
+        self._words = FixedWords(args)
+
+    def command(self) -> FixedWords:
+        """See `Call.command`."""
+        return self._words
+
+
+TIME: Final = FixedCall("TIME")
+"""Asks a server for its time, as nearly every pipeline does that takes messages or looks at them."""
 
 
 def plain(*args: Word) -> Call:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from ..delivery import Outgoing
 from ..exceptions import LayerConfigurationError, LayerUnavailable
@@ -37,16 +36,8 @@ class Sending:
         self._answered: list[int] = []
         self._elsewhere: list[tuple[Outgoing, list[tuple[str, bytes]]]] = []
 
-    @contextmanager
-    def to(self, shard: int) -> Iterator[None]:
-        """Surround the sending to one server; a failure is kept for `finish`."""
-        try:
-            yield
-        except LayerUnavailable as error:
-            self.failed(shard, error)
-
     def failed(self, shard: int, error: LayerUnavailable) -> None:
-        """Sending to one server failed."""
+        """Sending to one server failed, which is kept for `finish`."""
         self._failure = self._failure or error
         (self._unknown if error.uncertain else self._unsent).extend(self._plan.messages(shard))
 

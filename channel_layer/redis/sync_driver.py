@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import select
 import socket
 import sys
@@ -24,8 +26,6 @@ from .scripts import Call, Reply, Word, plain
 from .wire import ReplyReader, pack
 
 logger = logging.getLogger(__name__)
-
-READ_BYTES = 65_536
 
 MOST_PIECES = 512
 """Pieces for one system call, of which Linux takes 1,024."""
@@ -201,11 +201,19 @@ class SyncConnection:
     def _write(self, commands: Sequence[tuple[Word, ...]]) -> None:
         pieces = pack(commands)
         if len(pieces) == 1:
-            self._socket.sendall(pieces[0])
+            self._write_whole(pieces[0])
         elif type(self._socket) is socket.socket:
             self._write_pieces(pieces)
         else:  # TLS writes one at a time
             self._socket.sendall(b"".join(pieces))
+
+    def _write_whole(self, data: bytes) -> None:
+        if type(self._socket) is socket.socket:
+            # A socket with a timeout waits until it may send, which takes a system call, before it tries.
+            with contextlib.suppress(BlockingIOError):
+                data = data[os.write(self._socket.fileno(), data) :]
+        if data:
+            self._socket.sendall(data)
 
     def _write_pieces(self, pieces: Sequence[bytes]) -> None:
         """Write large pieces without joining them."""
@@ -220,14 +228,15 @@ class SyncConnection:
     def _read(self, count: int, *, more_follow: bool = False) -> list[Reply]:
         answers = self._answers
         answers.expect(count, more_follow=more_follow)
-        replies = answers.take()
+        # What comes first has not been read: whatever had, `take` has refused as an answer to no question.
+        replies = None if more_follow else answers.take()
         while replies is None:
             if not more_follow:
                 self._wake_at(1)
-            data = self._socket.recv(READ_BYTES)
-            if not data:
+            count = self._socket.recv_into(answers.room())
+            if not count:
                 raise redis.ConnectionError("Connection closed by server.")
-            replies = answers.feed(data)
+            replies = answers.filled(count)
         return replies
 
     def _wake_at(self, count: int) -> None:

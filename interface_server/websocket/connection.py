@@ -642,7 +642,7 @@ class WebSocketConnection:
         if lease is None:
             if headers["epoch"] or not headers.get("lease") or self._entry is None:
                 return
-            lease = self._lease = self._be_hosted(self._entry.item.body)
+            lease = self._lease = self._be_hosted(bytes(self._entry.item.body))
         elif headers["epoch"] != lease.epoch:
             worker = headers.get("lease")
             if worker:  # it took over an instance that others have by now

@@ -166,19 +166,40 @@ def test_what_is_packed_comes_out_the_same(message: dict[str, Any], headers: dic
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 200_000])
 @pytest.mark.parametrize("others", [0, 1, 14, 15, 16, 40])
-def test_a_message_with_large_byte_strings_comes_out_the_same(size: int, others: int) -> None:
-    large = bytes(range(256)) * (size // 256) + bytes(size % 256)
+@pytest.mark.parametrize("text", [False, True])
+def test_a_message_with_large_strings_comes_out_the_same(size: int, others: int, text: bool) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    large = content.decode("latin-1") if text else content
     message = {"first": large, **{f"key {number}": [number, b"x"] for number in range(others)}, "last": large[::-1]}
     before = dict(message)
     for sent in (message, {"only": large}):
-        data = codec.frame(codec.DIRECT, "a", codec.pack_body(sent))
+        pieces = codec.pack_pieces(sent)
+        whole = codec.pack_body(sent)
+        assert type(whole) is bytes
+        assert (bytes(pieces), len(pieces)) == (whole, len(whole))
+        assert codec.unpack_body(pieces) == codec.unpack_body(whole) == sent
+        data = codec.frame(codec.DIRECT, "a", pieces, {"turn": 1})
+        assert data == codec.frame(codec.DIRECT, "a", whole, {"turn": 1})
+        assert data == b"".join(codec.frame_pieces(codec.DIRECT, "a", pieces, {"turn": 1}))
         assert codec.unpack_frame(data, 1_000_000)[2] == sent
     assert message == before
 
 
-def test_what_cannot_be_packed_beside_a_large_byte_string_is_named_with_its_place() -> None:
+def test_a_large_byte_string_is_not_copied_into_a_frame_in_pieces() -> None:
+    large = bytes(100_000)
+    _, piece, _ = codec.frame_pieces(codec.DIRECT, "a", codec.pack_pieces({"n": 1, "large": large, "b": b""}))
+    assert piece is large
+
+
+@pytest.mark.parametrize("large", [bytes(100_000), "x" * 100_000])
+def test_what_cannot_be_packed_beside_a_large_string_is_named_with_its_place(large: object) -> None:
     with pytest.raises(InvalidMessage, match="'b'"):
-        codec.pack_body({"a": bytes(100_000), "b": 1 << 70})
+        codec.pack_body({"a": large, "b": 1 << 70})
+
+
+def test_a_large_text_that_is_not_valid_unicode_is_named() -> None:
+    with pytest.raises(InvalidMessage, match="'b' is text that is not valid Unicode"):
+        codec.pack_body({"a": 1, "b": "x" * 100_000 + "\ud800"})
 
 
 def test_not_a_number_and_infinity_pass() -> None:

@@ -276,7 +276,8 @@ def test_nothing_of_the_driver_below_comes_out(redis_url: str, trouble: Exceptio
         waiting = asyncio.create_task(driver.run(0, [plain("BLPOP", "adrv:none", 20)]))
         await asyncio.sleep(0)
         if isinstance(trouble, bytes):
-            connection.data_received(trouble)
+            connection.get_buffer(-1)[: len(trouble)] = trouble
+            connection.buffer_updated(len(trouble))
         else:
             connection.connection_lost(trouble)
         with pytest.raises(LayerUnavailable) as caught:

@@ -7,7 +7,7 @@ import redis
 
 from channel_layer.exceptions import LayerUnavailable
 from channel_layer.redis import RedisChannelLayer
-from channel_layer.redis.pops import More
+from channel_layer.redis.pops import _MOST_LISTS, More
 
 from .conftest import MakeRedisLayer
 
@@ -61,3 +61,31 @@ def test_while_there_are_wills_to_carry_out_no_pop_waits(layer: RedisChannelLaye
     assert layer._pops.read(0, ["in"], [[0], None, NOW]) == ([], More.LATER, [])
     [pop, _] = layer._pops.calls(0, ["in"], 1, 2.0)
     assert pop.args[0] == "BLMPOP"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 12])
+def test_every_channel_is_asked_for_and_each_is_the_first_at_times(layer: RedisChannelLayer, count: int) -> None:
+    channels = [f"channel-{number}" for number in range(count)]
+    firsts = set()
+    for _ in range(1_000):
+        pop, _ = layer._pops.calls(0, channels, 1, 2.0)[-2:]
+        # BLMPOP, seconds, number of keys, keys, LEFT COUNT 1
+        asked = [str(key).rpartition(":")[2] for key in pop.args[3 : 3 + count]]
+        assert sorted(asked) == sorted(channels)
+        firsts.add(asked[0])
+    assert firsts == set(channels)
+
+
+def test_more_lists_of_channels_than_are_kept_are_received_from(layer: RedisChannelLayer) -> None:
+    for number in [*range(_MOST_LISTS + 1), 0]:
+        layer.send(f"channel-{number}", {"n": number})
+        assert layer.receive_batch([f"channel-{number}"], timeout=5)[0].message == {"n": number}
+
+
+def test_a_pop_blocks_for_whole_milliseconds_and_not_too_short(layer: RedisChannelLayer) -> None:
+    for seconds in (0.0004, 0.0014, 0.25):
+        block = layer._pops.block_until(time.monotonic() + seconds)
+        # Rounded up: otherwise a receive would look again and again without a wait at the end of its time.
+        assert 0 < block <= seconds + 0.001
+        assert block == round(block, 3)
+    assert layer._pops.block_until(time.monotonic() - 1) == 0

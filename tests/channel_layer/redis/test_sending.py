@@ -70,8 +70,7 @@ def outcome(sending: Sending, items: list[Outgoing]) -> tuple[LayerUnavailable, 
 
 def test_what_any_server_refused_is_gathered(sending: Sending, items: list[Outgoing]) -> None:
     for shard in (0, 1):
-        with sending.to(shard):
-            sending.answered(shard, all_full(sending, shard))
+        sending.answered(shard, all_full(sending, shard))
     assert sorted(item.target for item in sending.finish()) == sorted(item.target for item in items[:-1])
 
 
@@ -79,8 +78,7 @@ def test_a_batch_that_no_server_got_may_be_sent_again(
     sending: Sending, counters: Counters, items: list[Outgoing]
 ) -> None:
     for shard in (0, 1):
-        with sending.to(shard):
-            raise LayerUnavailable("redis://x", "refused", uncertain=False)
+        sending.failed(shard, LayerUnavailable("redis://x", "refused", uncertain=False))
     error, found = outcome(sending, items)
     assert not error.uncertain
     assert set(found.values()) == {Fate.UNSENT}
@@ -91,10 +89,8 @@ def test_a_batch_that_no_server_got_may_be_sent_again(
 def test_of_a_batch_that_one_server_got_the_rest_may_be_sent_again(
     sending: Sending, counters: Counters, items: list[Outgoing], answering: int
 ) -> None:
-    with sending.to(answering):
-        sending.answered(answering, all_well(sending, answering))
-    with sending.to(1 - answering):
-        raise LayerUnavailable("redis://x", "refused", uncertain=False)
+    sending.answered(answering, all_well(sending, answering))
+    sending.failed(1 - answering, LayerUnavailable("redis://x", "refused", uncertain=False))
     error, found = outcome(sending, items)
     assert error.uncertain, "those who know nothing of outcomes must not send it all again"
     assert error.reachable
@@ -151,10 +147,8 @@ def test_a_message_to_a_group_is_passed_on_to_ordinary_channels(
 def test_only_messages_of_doubtful_fate_are_counted(
     sending: Sending, counters: Counters, items: list[Outgoing]
 ) -> None:
-    with sending.to(0):
-        sending.answered(0, all_full(sending, 0))
-    with sending.to(1):
-        raise LayerUnavailable("redis://x", "cut off")
+    sending.answered(0, all_full(sending, 0))
+    sending.failed(1, LayerUnavailable("redis://x", "cut off"))
     _, found = outcome(sending, items)
     of_second = sending._plan.messages(1)
     for item, fate in found.items():
@@ -168,8 +162,7 @@ def test_a_server_that_stores_nothing_is_told_from_one_that_is_down_and_logged_o
 ) -> None:
     refusal = redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'")
     for shard in (0, 1):
-        with sending.to(shard):
-            sending.answered(shard, [refusal for _ in all_well(sending, shard)])
+        sending.answered(shard, [refusal for _ in all_well(sending, shard)])
     error, found = outcome(sending, items)
     assert error.reachable
     assert not error.uncertain
