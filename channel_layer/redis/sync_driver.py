@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
@@ -210,8 +209,10 @@ class SyncConnection:
     def _write_whole(self, data: bytes) -> None:
         if type(self._socket) is socket.socket:
             # A socket with a timeout waits until it may send, which takes a system call, before it tries.
-            with contextlib.suppress(BlockingIOError):
+            try:
                 data = data[os.write(self._socket.fileno(), data) :]
+            except BlockingIOError:
+                pass
         if data:
             self._socket.sendall(data)
 

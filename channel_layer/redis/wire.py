@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import deque
 from collections.abc import Iterable
 
 import hiredis
@@ -26,7 +27,10 @@ LARGEST_STRING = 67_108_864
 """Length up to which a server is believed at once: the place for a longer one grows with what comes."""
 
 MOST_KEPT = 4_194_304
-"""Bytes of a place for a large string that is kept for the next one."""
+"""Bytes of the largest place for a large string that is kept for the next one."""
+
+_places: deque[bytearray] = deque(maxlen=4)
+"""Places for large strings in this process, used or free."""
 
 _MOST_STEPS = 32
 """Parts of replies that are looked at for a large string."""
@@ -112,19 +116,44 @@ def _find_large(data: memoryview) -> tuple[int, int, int] | None:
     return None
 
 
+def _place_for(size: int) -> memoryview:
+    """Memory of at least this size, if possible what an earlier string was in that nobody looks at any more."""
+    place = None
+    for _ in range(len(_places)):
+        try:
+            found = _places.pop()  # no other thread gets the same
+        except IndexError:
+            break
+        if len(found) >= size:
+            try:
+                found.append(found.pop())  # refused as long as there are views of it
+            except BufferError:
+                pass
+            else:
+                place = found
+                break
+        _places.appendleft(found)
+    if place is None:
+        place = bytearray(size)
+    view = memoryview(place)
+    if size <= MOST_KEPT:
+        _places.append(place)
+    return view
+
+
 class _LargeString:
     """A string of a reply that is read to its place, with the end of its line behind it.
 
     Args:
-        place: where to; it may be longer.
+        place: memory for it and the end of the line; it may be longer.
         length: of the string.
         begin: what has come of it.
     """
 
     __slots__ = ("_until", "_whole", "content")
 
-    def __init__(self, place: bytearray, length: int, begin: memoryview) -> None:
-        self._whole = memoryview(place)[: length + len(_END)]
+    def __init__(self, place: memoryview, length: int, begin: memoryview) -> None:
+        self._whole = place[: length + len(_END)]
         self.content = self._whole[:length]
         self._until = 0
         self._whole[: len(begin)] = begin
@@ -157,8 +186,8 @@ class ReplyReader:
     """
 
     __slots__ = (
-        "_at_part", "_buffer", "_large", "_missing", "_more_follow", "_place", "_reader", "_replies", "_room",
-        "_strings", "_token",
+        "_at_part", "_buffer", "_large", "_missing", "_more_follow", "_reader", "_replies", "_room", "_strings",
+        "_token",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -172,7 +201,6 @@ class ReplyReader:
         self._at_part = True
         self._large: _LargeString | None = None
         self._strings: list[memoryview] = []
-        self._place = bytearray()
         self._token = b""
 
     def expect(self, count: int, *, more_follow: bool = False) -> None:
@@ -238,23 +266,8 @@ class ReplyReader:
             self._token = self._token or secrets.token_bytes(16)
             self._reader.feed(self._buffer, 0, head)  # type: ignore[arg-type]  # the same
             self._reader.feed(b"$%d\r\n%b\r\n" % (len(self._token), self._token))
-            self._large = _LargeString(self._place_for(length + len(_END)), length, data[start:])
+            self._large = _LargeString(_place_for(length + len(_END)), length, data[start:])
         return True
-
-    def _place_for(self, size: int) -> bytearray:
-        """Memory of at least this size: that of the string before, if nobody looks at it any more."""
-        place = self._place
-        if len(place) >= size:
-            try:
-                place.append(place.pop())  # refused as long as there are views of it
-            except BufferError:
-                pass
-            else:
-                return place
-        place = bytearray(size)
-        if size <= MOST_KEPT:
-            self._place = place
-        return place
 
     def _restored(self, reply: Reply) -> Reply:
         """A reply, or a part of it, with strings for tokens."""

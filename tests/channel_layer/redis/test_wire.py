@@ -17,6 +17,11 @@ from channel_layer.redis.scripts import FixedCall, LargeWord, LargeWords
 from channel_layer.redis.wire import LARGE_STRING, ReplyReader, pack
 
 
+@pytest.fixture(autouse=True)
+def no_places() -> None:
+    wire._places.clear()
+
+
 def feed(answers: ReplyReader, data: bytes, most: int = 1 << 30) -> list[Any] | None:
     """Give the bytes to a reader as a socket would, at most so many at a time, up to the end of the replies."""
     replies = None
@@ -213,6 +218,39 @@ def test_a_large_string_is_read_to_its_place(first: int) -> None:
         places.append(id(view.obj))
         del replies, view
     assert len(set(places)) == 1, "memory that nobody looks at is used again"
+    assert len(wire._places) == 1
+
+
+def test_memory_is_kept_for_some_large_strings_however_many_are_looked_at() -> None:
+    kept = []
+    for number in range(20):
+        answers = ReplyReader()
+        answers.expect(1)
+        [view] = feed(answers, encoded(bytes([number]) * 100_000)) or []
+        kept.append(view)
+    assert [view == bytes([number]) * 100_000 for number, view in enumerate(kept)] == [True] * 20
+    assert len(wire._places) == wire._places.maxlen
+
+
+def test_threads_share_no_memory_that_is_looked_at() -> None:
+    wrong = []
+
+    def read(number: int) -> None:
+        answers = ReplyReader()
+        message = bytes([number]) * 200_000
+        for _ in range(300):
+            answers.expect(1)
+            replies = feed(answers, encoded(message), 70_000)
+            if replies != [message]:
+                wrong.append(number)
+            del replies
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_memory_of_a_very_large_string_is_not_kept() -> None:
