@@ -32,10 +32,7 @@ _RECEIVE = _remembering(r"[a-zA-Z0-9\-_.]+(?:!|\?[a-zA-Z0-9\-_.]+)?\Z")
 _GROUP = _remembering(r"[a-zA-Z0-9\-_.]+\Z")
 _PATTERN = re.compile(r"[a-zA-Z0-9\-_.]+[?!]\Z").match
 
-_receivers: set[tuple[str, ...]] = set()
-"""Lists of names that receives have passed, most of which come again and again."""
-
-_MOST_RECEIVERS = 256
+_TEXT = {str}
 
 _ALPHABET = "ASCII letters, digits, '-', '_' and '.'"
 
@@ -61,6 +58,13 @@ def check_receive(name: object) -> str:
     raise _complaint("channel", name, f"use {_ALPHABET}")
 
 
+@lru_cache(maxsize=256)
+def _check_each(names: tuple[object, ...]) -> None:
+    """Check each of the names; the same lists come again and again."""
+    for name in names:
+        check_receive(name)
+
+
 def check_receivers(names: object) -> None:
     """Check the list of names given to a receive; one name alone is a mistake that would pass as letters.
 
@@ -69,19 +73,13 @@ def check_receivers(names: object) -> None:
     Raises:
         InvalidName: it is not such a list, or one of its names cannot be received from.
     """
-    if type(names) is list:
-        try:
-            if tuple(names) in _receivers:
-                return
-        except TypeError:  # a name that cannot be one
-            pass
-    elif isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
+    if type(names) is not list and (isinstance(names, (str, bytes)) or not isinstance(names, Sequence)):
         raise InvalidName("channel", names, "receive takes a list of channel names")
-    for name in names:
-        check_receive(name)
-    if len(_receivers) >= _MOST_RECEIVERS:
-        _receivers.clear()
-    _receivers.add(tuple(names))
+    if {*map(type, names)} <= _TEXT:
+        _check_each(tuple(names))
+    else:  # what is no text may have no hash either
+        for name in names:
+            check_receive(name)
 
 
 def check_group(name: object) -> str:

@@ -229,15 +229,15 @@ class SyncConnection:
     def _read(self, count: int, *, more_follow: bool = False) -> list[Reply]:
         answers = self._answers
         answers.expect(count, more_follow=more_follow)
-        # What comes first has not been read: whatever had, `take` has refused as an answer to no question.
+        # Only the answers to a second pipeline may have been read already, together with those to the first.
         replies = None if more_follow else answers.take()
         while replies is None:
             if not more_follow:
                 self._wake_at(1)
-            count = self._socket.recv_into(answers.room())
-            if not count:
+            received = self._socket.recv_into(answers.room())
+            if not received:
                 raise redis.ConnectionError("Connection closed by server.")
-            replies = answers.filled(count)
+            replies = answers.filled(received)
         return replies
 
     def _wake_at(self, count: int) -> None:

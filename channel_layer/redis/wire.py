@@ -24,7 +24,7 @@ LARGE_STRING = 65_536
 """Length of a string in a reply, in bytes, from which on it is read to its place instead of through hiredis."""
 
 LARGEST_STRING = 67_108_864
-"""Length up to which a server is believed at once: the place for a longer one grows with what comes."""
+"""Length up to which a server is believed at once. A longer string goes through hiredis, whose buffer grows with it."""
 
 MOST_KEPT = 4_194_304
 """Bytes of the largest place for a large string that is kept for the next one."""
@@ -117,7 +117,7 @@ def _find_large(data: memoryview) -> tuple[int, int, int] | None:
 
 
 def _place_for(size: int) -> memoryview:
-    """Memory of at least this size, if possible what an earlier string was in that nobody looks at any more."""
+    """Memory of at least this size: that of an earlier string, if there is one that nobody looks at any more."""
     place = None
     for _ in range(len(_places)):
         try:

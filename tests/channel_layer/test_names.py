@@ -39,8 +39,19 @@ def test_a_receiver_gives_a_list_of_names(receivers: object) -> None:
 def test_every_receiver_of_a_list_is_checked() -> None:
     names.check_receivers(["a", "b!", "c?d"])
     names.check_receivers([])
-    with pytest.raises(InvalidName, match="'b c'"):
-        names.check_receivers(["a", "b c"])
+    for _ in range(2):
+        with pytest.raises(InvalidName, match="'b c'"):
+            names.check_receivers(["a", "b c"])
+
+
+@pytest.mark.parametrize("other", [1, None, b"b", ["b"], {}, type("Text", (str,), {})("b")])
+def test_what_is_no_text_in_a_list_of_names_is_refused(other: object) -> None:
+    names.check_receivers(["a", "b"])
+    with pytest.raises(InvalidName) as caught:
+        names.check_receivers(["a", other])
+    assert caught.value.__context__ is None
+    with pytest.raises(InvalidName, match="a list of channel names"):
+        names.check_receivers("ab")
 
 
 def test_a_new_name_has_128_random_bits_behind_its_pattern() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import hiredis
@@ -69,6 +71,41 @@ def test_a_large_piece_of_a_command_is_not_copied() -> None:
     assert pieces[1] is data
 
 
+@contextlib.contextmanager
+def slow_connection(got: bytearray) -> Iterator[sync_driver.SyncConnection]:
+    """A connection whose socket takes little at a time; what it has written is in ``got`` afterwards."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    ours.settimeout(20)  # as redis-py's are
+    connection = sync_driver.SyncConnection.__new__(sync_driver.SyncConnection)
+    connection._socket = ours
+    with ours, theirs:
+        reader = threading.Thread(target=lambda: [got.extend(data) for data in iter(lambda: theirs.recv(3_000), b"")])
+        reader.start()
+        yield connection
+        ours.shutdown(socket.SHUT_WR)
+        reader.join(20)
+
+
+@pytest.mark.parametrize("takes", [0, 1, 30_000])
+def test_many_small_commands_arrive_as_they_are_however_little_the_socket_takes(
+    takes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not takes:
+            raise BlockingIOError  # the socket is full
+        return real(descriptor, data[:takes])
+
+    monkeypatch.setattr(os, "write", write)
+    commands = [("ECHO", os.urandom(10_000)) for _ in range(50)]
+    got = bytearray()
+    with slow_connection(got) as connection:
+        connection._write(commands)
+    assert bytes(got) == b"".join(pack(commands))
+
+
 @pytest.mark.parametrize("sizes", [[20_000], [16_384, 16_384], [1, 40_000, 5, 0, 300_000, 20_000, 3]])
 @pytest.mark.parametrize("most", [512, 2])
 def test_pieces_arrive_as_they_are_however_little_the_socket_takes(
@@ -77,18 +114,9 @@ def test_pieces_arrive_as_they_are_however_little_the_socket_takes(
     monkeypatch.setattr(sync_driver, "MOST_PIECES", most)
     words = [LargeWord((os.urandom(size),)) for size in sizes]
     command = LargeWords(("RPUSH", "queue", *words))
-    ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
-    ours.settimeout(20)  # as redis-py's are
-    connection = sync_driver.SyncConnection.__new__(sync_driver.SyncConnection)
-    connection._socket = ours
     got = bytearray()
-    with ours, theirs:
-        reader = threading.Thread(target=lambda: [got.extend(data) for data in iter(lambda: theirs.recv(3_000), b"")])
-        reader.start()
+    with slow_connection(got) as connection:
         connection._write([("TIME",), command, ("TIME",)])
-        ours.shutdown(socket.SHUT_WR)
-        reader.join(20)
     assert bytes(got) == b"".join(pack([("TIME",), command, ("TIME",)]))
 
 
